@@ -46,11 +46,17 @@ fn main() -> Result<(), Failure> {
 }
 
 fn arguments() -> Result<Arguments, Failure> {
-    let mut found =
-        Arguments { sizes: vec![512, 2048, 4096], write: None, json: None, matrix: None };
+    let mut found = Arguments {
+        sizes: vec![512, 2048, 4096],
+        write: None,
+        json: None,
+        matrix: None,
+    };
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
     while let Some(option) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{option} needs a value"))?;
+        let value = words
+            .next()
+            .ok_or_else(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--sizes" => {
                 found.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
@@ -72,10 +78,22 @@ type Make = fn(usize) -> Vec<f32>;
 fn matrices(arguments: &Arguments) -> Result<Matrices, Failure> {
     if let Some(file) = &arguments.matrix {
         let bytes = std::fs::read(file)?;
-        let matrix: Vec<f32> =
-            bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        return Ok(Box::new(std::iter::once((name, matrix.len().isqrt(), matrix))));
+        let matrix: Vec<f32> = bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        return Ok(Box::new(std::iter::once((
+            name,
+            matrix.len().isqrt(),
+            matrix,
+        ))));
     }
     let kinds: [(&str, Make); 5] = [
         ("random", |n| random(n, 1)),
@@ -85,8 +103,12 @@ fn matrices(arguments: &Arguments) -> Result<Matrices, Failure> {
         ("planted", |n| pairs(n, 0.01, 0.0, 5)),
     ];
     let sizes = arguments.sizes.clone();
-    let all = sizes.into_iter().flat_map(move |n| kinds.map(|(name, make)| (name, n, make)));
-    Ok(Box::new(all.map(|(name, n, make)| (name.to_owned(), n, make(n)))))
+    let all = sizes
+        .into_iter()
+        .flat_map(move |n| kinds.map(|(name, make)| (name, n, make)));
+    Ok(Box::new(
+        all.map(|(name, n, make)| (name.to_owned(), n, make(n))),
+    ))
 }
 
 fn measure(name: &str, n: usize, matrix: &[f32]) -> Result<String, Failure> {
@@ -163,8 +185,15 @@ fn pairs(n: usize, noise: f64, dead: f64, seed: u64) -> Vec<f32> {
     let mut unit =
         |size: f64| -> Vec<f64> { weight.iter().map(|w| size * w * draws.normal()).collect() };
     let mut sizes = Draws(seed + 1000);
-    let sizes: Vec<f64> =
-        (0..n).map(|_| if sizes.uniform() < dead { 0.0 } else { sizes.normal().exp() }).collect();
+    let sizes: Vec<f64> = (0..n)
+        .map(|_| {
+            if sizes.uniform() < dead {
+                0.0
+            } else {
+                sizes.normal().exp()
+            }
+        })
+        .collect();
     let source: Vec<Vec<f64>> = sizes.iter().map(|&size| unit(size)).collect();
     let own: Vec<Vec<f64>> = sizes.iter().map(|&size| unit(noise * size)).collect();
     let mut matrix = Vec::with_capacity(n * n);
@@ -181,5 +210,8 @@ fn five_percent_away(matrix: &[f32]) -> Vec<f32> {
     let mut draws = Draws(9);
     let square: f64 = matrix.iter().map(|x| f64::from(*x).powi(2)).sum();
     let scale = 0.05 * (square / matrix.len() as f64).sqrt();
-    matrix.iter().map(|x| x + (scale * draws.normal()) as f32).collect()
+    matrix
+        .iter()
+        .map(|x| x + (scale * draws.normal()) as f32)
+        .collect()
 }

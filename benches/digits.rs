@@ -57,7 +57,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (width, method) = name.split_once(' ').ok_or("a row has a width")?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let by_seed: Vec<String> = values.iter().map(|v| format!("{:.1}", 100.0 * v)).collect();
-        println!("| {width} | {method} | {:.1} | {} |", 100.0 * mean, by_seed.join(" "));
+        println!(
+            "| {width} | {method} | {:.1} | {} |",
+            100.0 * mean,
+            by_seed.join(" ")
+        );
         records.push(json!({"width": width, "method": method, "mean": mean, "by_seed": values}));
     }
     if let Some(file) = argument("--json") {
@@ -101,7 +105,16 @@ impl Case {
         let (old_base, new_base) = (base(1), base(2));
         let tuned = fit(&learner, &old_base, &train, 100 * seed + 3);
         drop(learner);
-        Ok(Self { graph, signature, old_base, tuned, new_base, train, held, seed })
+        Ok(Self {
+            graph,
+            signature,
+            old_base,
+            tuned,
+            new_base,
+            train,
+            held,
+            seed,
+        })
     }
 
     fn measure(&self, ablations: bool) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
@@ -111,9 +124,13 @@ impl Case {
             ("source".to_owned(), accuracy(&self.tuned)),
             ("target before".to_owned(), accuracy(&self.new_base)),
         ];
-        for method in
-            [Method::Identity, Method::WeightMatching, Method::Gmt, Method::Fgmt, Method::Oracle]
-        {
+        for method in [
+            Method::Identity,
+            Method::WeightMatching,
+            Method::Gmt,
+            Method::Fgmt,
+            Method::Oracle,
+        ] {
             rows.push((
                 method.name().to_owned(),
                 self.transfer(&learner, Setting::PLAIN, |p| {
@@ -124,17 +141,27 @@ impl Case {
         for method in [Method::Gmt, Method::Fgmt] {
             rows.push((
                 format!("{}, weights anchored", method.name()),
-                self.transfer(&learner, Setting::ANCHORED, |p| align(method, p, None, None))?,
+                self.transfer(&learner, Setting::ANCHORED, |p| {
+                    align(method, p, None, None)
+                })?,
             ));
         }
-        let from_weights = Setting { from_weights: true, ..Setting::ANCHORED };
+        let from_weights = Setting {
+            from_weights: true,
+            ..Setting::ANCHORED
+        };
         rows.push((
             "fgmt, weights anchored, from weight matching".to_owned(),
-            self.transfer(&learner, from_weights, |p| align(Method::Fgmt, p, None, None))?,
+            self.transfer(&learner, from_weights, |p| {
+                align(Method::Fgmt, p, None, None)
+            })?,
         ));
         if ablations {
             for timesteps in [1, 3] {
-                let setting = Setting { timesteps, ..Setting::PLAIN };
+                let setting = Setting {
+                    timesteps,
+                    ..Setting::PLAIN
+                };
                 rows.push((
                     format!("fgmt, T = {timesteps}"),
                     self.transfer(&learner, setting, |p| {
@@ -142,12 +169,20 @@ impl Case {
                     })?,
                 ));
             }
-            let frozen = Variant { freeze_after: Some(1), ..Variant::FGMT };
+            let frozen = Variant {
+                freeze_after: Some(1),
+                ..Variant::FGMT
+            };
             rows.push((
                 "π frozen after s = 1".into(),
-                self.transfer(&learner, Setting::PLAIN, |p| gradient_matching::align(p, &frozen))?,
+                self.transfer(&learner, Setting::PLAIN, |p| {
+                    gradient_matching::align(p, &frozen)
+                })?,
             ));
-            let forgetful = Variant { accumulate: false, ..Variant::FGMT };
+            let forgetful = Variant {
+                accumulate: false,
+                ..Variant::FGMT
+            };
             rows.push((
                 "no accumulation".into(),
                 self.transfer(&learner, Setting::PLAIN, |p| {
@@ -180,7 +215,9 @@ impl Case {
             .from_weights
             .then(|| methods::align(Method::WeightMatching, &problem, None, None))
             .transpose()?;
-        let start = weights.as_ref().and_then(|found| found.transports.last()?.permutation());
+        let start = weights
+            .as_ref()
+            .and_then(|found| found.transports.last()?.permutation());
         let problem = Problem { start, ..problem };
 
         // The best of all steps, as the literature has it; a job looks at fewer.
@@ -203,16 +240,28 @@ struct Setting {
 }
 
 impl Setting {
-    const PLAIN: Self = Self { timesteps: 10, weight_anchor: 0.0, from_weights: false };
-    const ANCHORED: Self = Self { weight_anchor: WEIGHT_ANCHOR, ..Self::PLAIN };
+    const PLAIN: Self = Self {
+        timesteps: 10,
+        weight_anchor: 0.0,
+        from_weights: false,
+    };
+    const ANCHORED: Self = Self {
+        weight_anchor: WEIGHT_ANCHOR,
+        ..Self::PLAIN
+    };
 }
 
 fn plan(seed: u64) -> FineTunePlan<'static> {
-    FineTunePlan { seed, ..FineTunePlan::new(Optimizer::Sgd, 40, 0.1) }
+    FineTunePlan {
+        seed,
+        ..FineTunePlan::new(Optimizer::Sgd, 40, 0.1)
+    }
 }
 
 fn fit(learner: &Learner, start: &Checkpoint, data: &Dataset, seed: u64) -> Checkpoint {
-    learner.fine_tune(start, data, &plan(seed), &mut |_| ControlFlow::Continue(())).checkpoint
+    learner
+        .fine_tune(start, data, &plan(seed), &mut |_| ControlFlow::Continue(()))
+        .checkpoint
 }
 
 /// The digits of some classes, labelled from 0.
@@ -226,8 +275,14 @@ fn digits(classes: std::ops::Range<i64>) -> Result<Dataset, Box<dyn Error>> {
         .iter()
         .map(|&l| i64::from_le_bytes(l))
         .collect();
-    let wanted: Vec<usize> = (0..labels.len()).filter(|&i| classes.contains(&labels[i])).collect();
-    let labels = labels.iter().map(|label| label - classes.start).map(|l| l.max(0)).collect();
+    let wanted: Vec<usize> = (0..labels.len())
+        .filter(|&i| classes.contains(&labels[i]))
+        .collect();
+    let labels = labels
+        .iter()
+        .map(|label| label - classes.start)
+        .map(|l| l.max(0))
+        .collect();
     let inputs = Bytes::copy_from_slice(file.tensor("inputs")?.data());
     let all = Dataset::from_bytes(inputs, vec![64], labels);
     all.subset(&wanted)

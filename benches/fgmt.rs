@@ -41,7 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("{record}");
     if let Some(at) = arguments.iter().position(|a| a == "--json") {
-        std::fs::write(arguments.get(at + 1).ok_or("--json FILE")?, record.to_string())?;
+        std::fs::write(
+            arguments.get(at + 1).ok_or("--json FILE")?,
+            record.to_string(),
+        )?;
     }
     Ok(())
 }
@@ -89,7 +92,13 @@ fn mlp() -> Result<Case, Box<dyn Error>> {
     let (graph, signature) = testing::mlp(&[784, 4096, 10]);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let prototypes: Vec<f32> = (0..7840)
-        .map(|_| if rng.random_bool(0.2) { rng.random_range(0.0..1.0) } else { 0.0 })
+        .map(|_| {
+            if rng.random_bool(0.2) {
+                rng.random_range(0.0..1.0)
+            } else {
+                0.0
+            }
+        })
         .collect();
     let mut images = |turn: i64| {
         let labels: Vec<i64> = (0..BATCH * 30).map(|_| rng.random_range(0..10)).collect();
@@ -99,32 +108,61 @@ fn mlp() -> Result<Case, Box<dyn Error>> {
             .map(|v| (v + rng.random_range(0.0..0.3)).clamp(0.0, 1.0))
             .collect();
         let turned = labels.iter().map(|label| (label + turn) % 10).collect();
-        Dataset::from_floats(HostTensor::from_f32(vec![labels.len(), 784], values), turned)
+        Dataset::from_floats(
+            HostTensor::from_f32(vec![labels.len(), 784], values),
+            turned,
+        )
     };
     let (plain, turned) = (images(0), images(1));
     let learner = Learner::new(&graph, &signature, Device::flex())?;
     let fit = |start: &Checkpoint, data: &Dataset| {
-        let plan = FineTunePlan { batch_size: BATCH, ..FineTunePlan::new(Optimizer::Sgd, 1, 0.05) };
-        learner.fine_tune(start, data, &plan, &mut |_| ControlFlow::Continue(())).checkpoint
+        let plan = FineTunePlan {
+            batch_size: BATCH,
+            ..FineTunePlan::new(Optimizer::Sgd, 1, 0.05)
+        };
+        learner
+            .fine_tune(start, data, &plan, &mut |_| ControlFlow::Continue(()))
+            .checkpoint
     };
     let old = fit(&graph.initial(&signature, 1), &plain);
     let tuned = fit(&old, &turned);
     let new = fit(&graph.initial(&signature, 2), &plain);
     drop(learner);
-    Ok(Case { graph, signature, old, tuned, new, data: turned })
+    Ok(Case {
+        graph,
+        signature,
+        old,
+        tuned,
+        new,
+        data: turned,
+    })
 }
 
 fn resnet18() -> Case {
     let (graph, signature) = ResNet::CIFAR.build();
     let (old, new) = (graph.initial(&signature, 1), graph.initial(&signature, 2));
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let tuned =
-        old.iter().map(|(name, tensor)| (name.to_owned(), perturbed(tensor, &mut rng))).collect();
+    let tuned = old
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), perturbed(tensor, &mut rng)))
+        .collect();
     let samples = 3 * BATCH;
-    let values = (0..samples * 3072).map(|_| rng.random_range(-1.7f32..1.7)).collect();
+    let values = (0..samples * 3072)
+        .map(|_| rng.random_range(-1.7f32..1.7))
+        .collect();
     let labels = (0..samples).map(|_| rng.random_range(0..10)).collect();
-    let data = Dataset::from_floats(HostTensor::from_f32(vec![samples, 3, 32, 32], values), labels);
-    Case { graph, signature, old, tuned, new, data }
+    let data = Dataset::from_floats(
+        HostTensor::from_f32(vec![samples, 3, 32, 32], values),
+        labels,
+    );
+    Case {
+        graph,
+        signature,
+        old,
+        tuned,
+        new,
+        data,
+    }
 }
 
 /// Matrices with a hundredth or so added or taken away; norms and biases as they are.
@@ -133,6 +171,10 @@ fn perturbed(tensor: &HostTensor, rng: &mut ChaCha8Rng) -> HostTensor {
         return tensor.clone();
     }
     let scale = 0.02 * tensor.f32()[0].abs().max(1e-3);
-    let values = tensor.f32().iter().map(|v| v + rng.random_range(-scale..scale)).collect();
+    let values = tensor
+        .f32()
+        .iter()
+        .map(|v| v + rng.random_range(-scale..scale))
+        .collect();
     HostTensor::from_f32(tensor.shape().to_vec(), values)
 }

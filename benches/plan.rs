@@ -42,11 +42,17 @@ struct Case {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let file = arguments.iter().position(|a| a == "--json").map(|at| at + 1);
-    let (named, others): (Vec<Case>, Vec<Case>) =
-        cases().into_iter().partition(|case| arguments.iter().any(|a| a == case.name));
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let file = arguments
+        .iter()
+        .position(|a| a == "--json")
+        .map(|at| at + 1);
+    let (named, others): (Vec<Case>, Vec<Case>) = cases()
+        .into_iter()
+        .partition(|case| arguments.iter().any(|a| a == case.name));
     let wanted = if named.is_empty() { others } else { named };
     let folder = tempfile::tempdir()?;
     let mut records = Vec::new();
@@ -85,7 +91,12 @@ fn cases() -> Vec<Case> {
     let resnet = Case {
         name: "resnet18-quarter",
         config: json!({"architecture": "resnet18", "num_classes": 10, "input_size": [3, 32, 32]}),
-        signature: ResNet { width: 16, ..ResNet::CIFAR }.build().1,
+        signature: ResNet {
+            width: 16,
+            ..ResNet::CIFAR
+        }
+        .build()
+        .1,
         sample: vec![3, 32, 32],
         samples: 500,
         options: json!({"timesteps": 3, "batch_size": 64, "alpha": 1.0}),
@@ -174,14 +185,19 @@ impl Case {
         let size: usize = samples * self.sample.iter().product::<usize>();
         let shape = [&[samples], &self.sample[..]].concat();
         let inputs = if self.config["vocab_size"].is_null() {
-            let values = (0..size).map(|i| ((i * 7919 % 2003) as f32 - 1001.0) / 600.0).collect();
+            let values = (0..size)
+                .map(|i| ((i * 7919 % 2003) as f32 - 1001.0) / 600.0)
+                .collect();
             ("inputs".to_owned(), HostTensor::from_f32(shape, values))
         } else {
             let ids: Vec<i64> = (0..size).map(|i| (i * 7919 % 997) as i64).collect();
             ("input_ids".to_owned(), HostTensor::from_i64(shape, &ids))
         };
         let labels: Vec<i64> = (0..samples as i64).map(|i| i % 4).collect();
-        let labels = ("labels".to_owned(), HostTensor::from_i64(vec![samples], &labels));
+        let labels = (
+            "labels".to_owned(),
+            HostTensor::from_i64(vec![samples], &labels),
+        );
         let data: Checkpoint = [inputs, labels].into_iter().collect();
         fs::write(file, tensors::to_bytes(&data))
     }
@@ -214,16 +230,21 @@ fn run(command: &str, spec: &Path, state: &Path) -> Result<(Value, f64, u64), Bo
 
 fn resident_peak(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024 / 1_000_000)
 }
 
 fn newest_report(out: &Path) -> Result<Value, Box<dyn Error>> {
-    let mut results: Vec<PathBuf> =
-        fs::read_dir(out)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    let mut results: Vec<PathBuf> = fs::read_dir(out)?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()?;
     results.sort();
     let result = results.pop().ok_or("no result")?;
-    Ok(serde_json::from_slice(&fs::read(result.join("report.json"))?)?)
+    Ok(serde_json::from_slice(&fs::read(
+        result.join("report.json"),
+    )?)?)
 }
 
 fn convolutions(channels: &[usize], classes: usize) -> (Vec<Value>, Shapes) {
@@ -249,9 +270,11 @@ fn convolutions(channels: &[usize], classes: usize) -> (Vec<Value>, Shapes) {
 fn bert(layers: usize, width: usize, inner: usize) -> Shapes {
     let mut shapes = Shapes::new();
     let mut add = |name: String, shape: &[usize]| shapes.push((name, shape.to_vec()));
-    for (table, rows) in
-        [("word_embeddings", 1000), ("position_embeddings", 128), ("token_type_embeddings", 2)]
-    {
+    for (table, rows) in [
+        ("word_embeddings", 1000),
+        ("position_embeddings", 128),
+        ("token_type_embeddings", 2),
+    ] {
         add(format!("bert.embeddings.{table}.weight"), &[rows, width]);
     }
     let mut both = |name: &str, out: usize, input: Option<usize>| {

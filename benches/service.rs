@@ -65,9 +65,14 @@ fn main() -> Result<(), Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::Builder::new().prefix("rt").tempdir()?;
     // Root's PostgreSQL runs as another user, who must be able to enter.
-    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    fs::set_permissions(
+        folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )?;
     let cluster = PrivateCluster::open(&folder.path().join("data"), "")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let measured = runtime.block_on(async {
         let url = cluster.url();
         if !std::env::args().any(|argument| argument == "pages") {
@@ -92,7 +97,10 @@ async fn queue(url: &str) -> Result<(), Failure> {
         Ok(())
     })
     .await?;
-    println!("rows queued                    {:8.0} /s", rate(ROWS, begun));
+    println!(
+        "rows queued                    {:8.0} /s",
+        rate(ROWS, begun)
+    );
     let begun = Instant::now();
     shared(&database, async |database, _| {
         let worker = WorkerId::generate();
@@ -119,7 +127,10 @@ async fn queue(url: &str) -> Result<(), Failure> {
         Ok(())
     })
     .await?;
-    println!("rows claimed and finished      {:8.0} /s", rate(ROWS, begun));
+    println!(
+        "rows claimed and finished      {:8.0} /s",
+        rate(ROWS, begun)
+    );
     database.pool.close().await;
     Ok(())
 }
@@ -143,7 +154,13 @@ fn row() -> Enqueue {
     let spec = json!({"source": {"base": "file:///a/", "trajectory": "file:///t/"},
         "target": {"base": "file:///b/"}, "methods": ["identity"], "output": "file:///out/"});
     let (metadata, max_attempts) = (json!({}), 3);
-    Enqueue { tenant: DEFAULT_TENANT, spec, metadata, idempotency: None, max_attempts }
+    Enqueue {
+        tenant: DEFAULT_TENANT,
+        spec,
+        metadata,
+        idempotency: None,
+        max_attempts,
+    }
 }
 
 fn rate(count: usize, since: Instant) -> f64 {
@@ -159,11 +176,20 @@ struct Served {
 impl Served {
     fn start(folder: &Path, database: &str, workers: usize) -> Result<Self, Failure> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_retune"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", &workers.to_string()])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workers",
+                &workers.to_string(),
+            ])
             .arg("--data-dir")
             .arg(folder.join("state"))
             .env("DATABASE_URL", database)
-            .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", folder.display()))
+            .env(
+                "RETUNE_STORAGE_ROOTS",
+                format!("file://{}/", folder.display()),
+            )
             .env("RETUNE_WORKER_CACHE_DIR", "none")
             // All browsers are of one address here.
             .env("RETUNE_HTTP_CONNECTIONS_PER_ADDRESS", "1000")
@@ -174,7 +200,11 @@ impl Served {
         let stdout = child.stdout.take().ok_or("stdout is a pipe")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let url = line.trim().strip_prefix("retune listening on ").ok_or("it listens")?.to_owned();
+        let url = line
+            .trim()
+            .strip_prefix("retune listening on ")
+            .ok_or("it listens")?
+            .to_owned();
         Ok(Self { child, url })
     }
 
@@ -182,7 +212,10 @@ impl Served {
     fn memory(&self) -> Result<f64, Failure> {
         let own = self.child.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
-        let all = children.split_whitespace().map(str::to_owned).chain([own.to_string()]);
+        let all = children
+            .split_whitespace()
+            .map(str::to_owned)
+            .chain([own.to_string()]);
         let pss = |pid: String| -> Option<f64> {
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
             let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
@@ -206,7 +239,12 @@ async fn service(folder: &Path, database: &str) -> Result<(), Failure> {
     let http = reqwest::Client::new();
     let transfers = format!("{}/v1/transfers", served.url);
     let submit = async || -> Result<String, Failure> {
-        let answer = http.post(&transfers).json(&spec).send().await?.error_for_status()?;
+        let answer = http
+            .post(&transfers)
+            .json(&spec)
+            .send()
+            .await?
+            .error_for_status()?;
         let body: Value = answer.json().await?;
         Ok(body["id"].as_str().ok_or("an id")?.to_owned())
     };
@@ -222,31 +260,47 @@ async fn service(folder: &Path, database: &str) -> Result<(), Failure> {
         }
     };
     // Idle: started, and nothing asked but its health.
-    http.get(format!("{}/readyz", served.url)).send().await?.error_for_status()?;
+    http.get(format!("{}/readyz", served.url))
+        .send()
+        .await?
+        .error_for_status()?;
     println!("idle, two workers              {:8.0} MB", served.memory()?);
     let mut latencies = Vec::with_capacity(LATENCIES);
     for _ in 0..LATENCIES {
         let done = finished(&submit().await?).await?;
         let at = |key: &str| -> Result<OffsetDateTime, Failure> {
-            Ok(OffsetDateTime::parse(done[key].as_str().ok_or("a time")?, &Rfc3339)?)
+            Ok(OffsetDateTime::parse(
+                done[key].as_str().ok_or("a time")?,
+                &Rfc3339,
+            )?)
         };
         latencies.push((at("started_at")? - at("created_at")?).as_seconds_f64() * 1e3);
     }
     latencies.sort_by(f64::total_cmp);
     let at = |share: f64| latencies[((LATENCIES - 1) as f64 * share) as usize];
-    println!("claim latency, p50 / p99       {:8.1} / {:.1} ms", at(0.5), at(0.99));
+    println!(
+        "claim latency, p50 / p99       {:8.1} / {:.1} ms",
+        at(0.5),
+        at(0.99)
+    );
 
     let begun = Instant::now();
     let mut last = String::new();
     for _ in 0..BACKLOG {
         last = submit().await?;
     }
-    println!("submitted over HTTP, one client{:8.0} /s", rate(BACKLOG, begun));
+    println!(
+        "submitted over HTTP, one client{:8.0} /s",
+        rate(BACKLOG, begun)
+    );
     let polls = polls(&http, &format!("{transfers}/{last}")).await?;
     println!("status polls while jobs run    {polls:8.0} /s");
     println!("busy, two workers              {:8.0} MB", served.memory()?);
     finished(&last).await?;
-    println!("tiny transfers, submit to end  {:8.0} /s", rate(BACKLOG, begun));
+    println!(
+        "tiny transfers, submit to end  {:8.0} /s",
+        rate(BACKLOG, begun)
+    );
     Ok(())
 }
 
@@ -261,9 +315,15 @@ async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
 
     let served = Served::start(folder, url, 0)?;
     let http = reqwest::Client::new();
-    let listed = http.get(format!("{}/v1/transfers?limit=1", served.url)).send().await?;
+    let listed = http
+        .get(format!("{}/v1/transfers?limit=1", served.url))
+        .send()
+        .await?;
     let listed: Value = listed.error_for_status()?.json().await?;
-    let one = format!("/transfers/{}", listed["data"][0]["id"].as_str().ok_or("an id")?);
+    let one = format!(
+        "/transfers/{}",
+        listed["data"][0]["id"].as_str().ok_or("an id")?
+    );
     for page in [
         "/",
         "/transfers",
@@ -285,7 +345,11 @@ async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
         }
         times.sort_by(f64::total_cmp);
         let shown = page.split_at(page.len().min(28)).0;
-        println!("page {shown:28} {:5.1} ms, slowest {:.1}", times[LOOKS / 2], times[LOOKS - 1]);
+        println!(
+            "page {shown:28} {:5.1} ms, slowest {:.1}",
+            times[LOOKS / 2],
+            times[LOOKS - 1]
+        );
     }
 
     let before = served.memory()?;
@@ -296,7 +360,12 @@ async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
             // Each has a connection of its own.
             let (http, begun) = (reqwest::Client::new(), Instant::now());
             while begun.elapsed() < BROWSING {
-                http.get(&address).send().await?.error_for_status()?.bytes().await?;
+                http.get(&address)
+                    .send()
+                    .await?
+                    .error_for_status()?
+                    .bytes()
+                    .await?;
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
             Ok::<(), reqwest::Error>(())
@@ -323,7 +392,12 @@ async fn polls(http: &reqwest::Client, url: &str) -> Result<f64, Failure> {
         let (count, go_on) = (Arc::clone(&count), Arc::clone(&go_on));
         tasks.spawn(async move {
             while go_on.load(Ordering::Relaxed) {
-                http.get(&url).send().await?.error_for_status()?.bytes().await?;
+                http.get(&url)
+                    .send()
+                    .await?
+                    .error_for_status()?
+                    .bytes()
+                    .await?;
                 count.fetch_add(1, Ordering::Relaxed);
             }
             Ok::<(), reqwest::Error>(())
@@ -360,9 +434,14 @@ fn job(folder: &Path) -> Result<Value, Failure> {
         .collect();
         fs::create_dir_all(folder.join(name))?;
         fs::write(folder.join(name).join("config.json"), config.to_string())?;
-        fs::write(folder.join(name).join("model.safetensors"), tensors::to_bytes(&model))?;
+        fs::write(
+            folder.join(name).join("model.safetensors"),
+            tensors::to_bytes(&model),
+        )?;
     }
     let at = |name: &str| format!("file://{}/{name}/", folder.display());
-    Ok(json!({"source": {"base": at("old"), "trajectory": at("tuned")},
-        "target": {"base": at("new")}, "methods": ["weight_matching"], "output": at("out")}))
+    Ok(
+        json!({"source": {"base": at("old"), "trajectory": at("tuned")},
+        "target": {"base": at("new")}, "methods": ["weight_matching"], "output": at("out")}),
+    )
 }

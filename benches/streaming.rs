@@ -44,13 +44,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments.get(at + 1).cloned()
     };
     let methods = ["weight_matching", "auto", "fgmt", "functional"];
-    let method = methods.into_iter().find(|m| arguments.iter().any(|a| a == m));
+    let method = methods
+        .into_iter()
+        .find(|m| arguments.iter().any(|a| a == m));
     let method = method.unwrap_or("identity");
     let scale: f64 = value("--scale").map_or(Ok(1.0), |text| text.parse())?;
     if let Some(folder) = value("--make") {
         return make(method, scale, Path::new(&folder));
     }
-    let kill = value("--kill").map(|text| text.parse().map(Duration::from_secs)).transpose()?;
+    let kill = value("--kill")
+        .map(|text| text.parse().map(Duration::from_secs))
+        .transpose()?;
     let record = measure(method, scale, kill)?;
     println!("{record}");
     if let Some(file) = value("--json") {
@@ -61,7 +65,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Sequences, and tokens of one.
 fn lengths(method: &str) -> [usize; 2] {
-    if method == "functional" { [16, 128] } else { [8, 64] }
+    if method == "functional" {
+        [16, 128]
+    } else {
+        [8, 64]
+    }
 }
 
 fn llama(method: &str, scale: f64) -> (Llama, DType) {
@@ -76,18 +84,33 @@ fn llama(method: &str, scale: f64) -> (Llama, DType) {
         positions: 128,
         classes: 4,
     };
-    let medium =
-        Llama { hidden: 768, intermediate: 2048, layers: layers(16.0), heads: 12, ..large };
+    let medium = Llama {
+        hidden: 768,
+        intermediate: 2048,
+        layers: layers(16.0),
+        heads: 12,
+        ..large
+    };
     match method {
         "fgmt" => (medium, DType::F32),
-        "functional" => (Llama { classes: 0, ..large }, DType::BF16),
+        "functional" => (
+            Llama {
+                classes: 0,
+                ..large
+            },
+            DType::BF16,
+        ),
         _ => (large, DType::BF16),
     }
 }
 
 /// The word at a position. A language model's are few, so that what one says of them holds for the rest.
 fn word(llama: &Llama, position: usize) -> i64 {
-    let word = if llama.classes == 0 { position * position % 257 * 97 } else { position * 7919 };
+    let word = if llama.classes == 0 {
+        position * position % 257 * 97
+    } else {
+        position * 7919
+    };
     (word % llama.vocabulary) as i64
 }
 
@@ -101,7 +124,10 @@ fn write_sentences(file: &Path, llama: &Llama, [count, tokens]: [usize; 2]) -> s
         HostTensor::from_i64(vec![count], &labels)
     };
     let data = [
-        ("input_ids".to_owned(), HostTensor::from_i64(vec![count, tokens], &ids)),
+        (
+            "input_ids".to_owned(),
+            HostTensor::from_i64(vec![count, tokens], &ids),
+        ),
         ("labels".to_owned(), labels),
     ];
     write_tensors(file, &data.into_iter().collect())
@@ -111,14 +137,29 @@ fn write_sentences(file: &Path, llama: &Llama, [count, tokens]: [usize; 2]) -> s
 fn make(method: &str, scale: f64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let (llama, dtype) = llama(method, scale);
     let old = llama.model(dtype, 1, None);
-    let tuned = llama.model(dtype, 1, Some(Change { seed: 2, share: 0.02 }));
-    let (seed, share) = if method == "functional" { (4, 0.0) } else { (1, 0.05) };
+    let tuned = llama.model(
+        dtype,
+        1,
+        Some(Change {
+            seed: 2,
+            share: 0.02,
+        }),
+    );
+    let (seed, share) = if method == "functional" {
+        (4, 0.0)
+    } else {
+        (1, 0.05)
+    };
     let new = llama.model(dtype, seed, Some(Change { seed: 3, share }));
     for (name, model, shards) in [("old", &old, 3), ("tuned", &tuned, 3), ("new", &new, 1)] {
         write_model(&folder.join(name), &llama.config(), model, shards)?;
     }
     let path = |name: &str| folder.join(name).display().to_string();
-    let methods = if method == "auto" { json!("auto") } else { json!([method]) };
+    let methods = if method == "auto" {
+        json!("auto")
+    } else {
+        json!([method])
+    };
     let mut spec = json!({
         "source": {"base": path("old"), "trajectory": path("tuned")},
         "target": {"base": path("new")},
@@ -128,7 +169,11 @@ fn make(method: &str, scale: f64, folder: &Path) -> Result<(), Box<dyn Error>> {
     if ["fgmt", "functional"].contains(&method) {
         let file = folder.join("train.safetensors");
         let [sequences, tokens] = lengths(method);
-        let count = if method == "fgmt" { 4 * sequences } else { sequences };
+        let count = if method == "fgmt" {
+            4 * sequences
+        } else {
+            sequences
+        };
         write_sentences(&file, &llama, [count, tokens])?;
         // As its own validation: what is measured does not depend on what it shows.
         spec["data"] = json!({"train": file, "validation": file});

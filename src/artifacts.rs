@@ -76,13 +76,23 @@ impl Access<'_> {
     /// As `Storage::digest`.
     pub fn digest(&self, location: &Location) -> Result<InputFile, ArtifactError> {
         let found = self.storage.blocking().digest(location)?;
-        Ok(InputFile { uri: location.to_string(), size: found.size, sha256: found.sha256 })
+        Ok(InputFile {
+            uri: location.to_string(),
+            size: found.size,
+            sha256: found.sha256,
+        })
     }
 
     fn fetch(&self, location: &Location) -> Result<(FetchedFile, InputFile), ArtifactError> {
-        let file = self.storage.blocking().fetch(location, self.scratch, self.go_on)?;
-        let input =
-            InputFile { uri: location.to_string(), size: file.size, sha256: file.sha256.clone() };
+        let file = self
+            .storage
+            .blocking()
+            .fetch(location, self.scratch, self.go_on)?;
+        let input = InputFile {
+            uri: location.to_string(),
+            size: file.size,
+            sha256: file.sha256.clone(),
+        };
         Ok((file, input))
     }
 }

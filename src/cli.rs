@@ -143,8 +143,11 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = run(cli);
     traces::stop();
-    let done = done
-        .and_then(|code| output::finish().context("the answer cannot be written").map(|()| code));
+    let done = done.and_then(|code| {
+        output::finish()
+            .context("the answer cannot be written")
+            .map(|()| code)
+    });
     done.unwrap_or_else(|error| {
         // Where even this cannot be written, the exit code still says it.
         tellln!("retune: {error:#}");
@@ -185,7 +188,10 @@ fn allow_many_files() {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(cli.config.as_deref())?;
     if let Some(folder) = cli.data_dir {
-        folder.to_str().context("--data-dir is not UTF-8")?.clone_into(&mut settings.data_dir);
+        folder
+            .to_str()
+            .context("--data-dir is not UTF-8")?
+            .clone_into(&mut settings.data_dir);
     }
 
     telemetry::start(&settings.log).context("log.level")?;
@@ -304,11 +310,15 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
         s3: s3_config(&settings.storage.s3),
         hub: hub_config(&settings.storage.hub)?,
         data_objects: data_dir.join("objects"),
-        state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
+        state_dirs: std::iter::once(data_dir)
+            .chain(settings.cache_dir())
+            .collect(),
     };
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
     let storage = storage.with_credentials(own_credentials()?);
-    storage.with_tenants(tenant_storages(settings)?).context("storage.tenant_roots")
+    storage
+        .with_tenants(tenant_storages(settings)?)
+        .context("storage.tenant_roots")
 }
 
 /// The key that results are signed with, if the settings name one.
@@ -320,8 +330,12 @@ pub fn open_signer(signing: &Signing) -> anyhow::Result<Option<Signer>> {
         return Ok(None);
     }
     let text = std::fs::read_to_string(&signing.key_file);
-    let signer = text.map_err(anyhow::Error::from).and_then(|text| Ok(Signer::from_pem(&text)?));
-    signer.map(Some).with_context(|| format!("signing.key_file {}", signing.key_file))
+    let signer = text
+        .map_err(anyhow::Error::from)
+        .and_then(|text| Ok(Signer::from_pem(&text)?));
+    signer
+        .map(Some)
+        .with_context(|| format!("signing.key_file {}", signing.key_file))
 }
 
 /// What the settings say of S3; an empty text stands for "not set".
@@ -380,7 +394,10 @@ const CREDENTIALS: &str = "credentials";
 /// The keys that the settings refer to.
 fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>> {
     let named = settings.storage.credentials.iter().map(|(tenant, names)| {
-        let token = names.session_token.as_deref().map(|name| variable(CREDENTIALS, tenant, name));
+        let token = names
+            .session_token
+            .as_deref()
+            .map(|name| variable(CREDENTIALS, tenant, name));
         let credentials = Credentials {
             access_key_id: variable(CREDENTIALS, tenant, &names.access_key_id)?,
             secret_access_key: variable(CREDENTIALS, tenant, &names.secret_access_key)?,

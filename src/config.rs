@@ -49,7 +49,10 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("the settings file {path} cannot be read: {source}")]
-    File { path: PathBuf, source: std::io::Error },
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{origin} is not valid: {detail}; config/default.toml shows every key")]
     Invalid { origin: String, detail: String },
     #[error(transparent)]
@@ -58,7 +61,10 @@ pub enum ConfigError {
 
 impl ConfigError {
     fn invalid(origin: &str, detail: &str) -> Self {
-        Self::Invalid { origin: origin.into(), detail: detail.into() }
+        Self::Invalid {
+            origin: origin.into(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -70,11 +76,15 @@ impl Settings {
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let text = file
             .map(|path| {
-                fs::read_to_string(path)
-                    .map_err(|source| ConfigError::File { path: path.to_owned(), source })
+                fs::read_to_string(path).map_err(|source| ConfigError::File {
+                    path: path.to_owned(),
+                    source,
+                })
             })
             .transpose()?;
-        let file = file.zip(text.as_deref()).map(|(path, text)| SettingsFile { path, text });
+        let file = file
+            .zip(text.as_deref())
+            .map(|(path, text)| SettingsFile { path, text });
         Self::combine(file, &std::env::vars().collect())
     }
 
@@ -97,7 +107,10 @@ impl Settings {
         }
 
         if self.worker.max_attempts < 1 {
-            return Err(ConfigError::invalid("worker", "max_attempts must be at least 1"));
+            return Err(ConfigError::invalid(
+                "worker",
+                "max_attempts must be at least 1",
+            ));
         }
         if self.webhooks.open_posts < 1 || self.webhooks.open_posts_per_tenant < 1 {
             return Err(ConfigError::invalid(
@@ -107,7 +120,11 @@ impl Settings {
         }
 
         // Elsewhere an empty list is the default, which is no tenant's own.
-        if let Some((tenant, _)) = self.storage.tenant_roots.iter().find(|(_, own)| own.is_empty())
+        if let Some((tenant, _)) = self
+            .storage
+            .tenant_roots
+            .iter()
+            .find(|(_, own)| own.is_empty())
         {
             return Err(ConfigError::invalid(
                 &format!("storage.tenant_roots.{tenant}"),
@@ -137,7 +154,10 @@ impl Settings {
     /// The allowed roots; by default `<data dir>/objects/`.
     pub fn storage_roots(&self) -> Vec<String> {
         if self.storage.roots.is_empty() {
-            return vec![format!("file://{}/", self.data_dir().join("objects").display())];
+            return vec![format!(
+                "file://{}/",
+                self.data_dir().join("objects").display()
+            )];
         }
         self.storage.roots.clone()
     }
@@ -175,8 +195,10 @@ mod tests {
     use super::*;
 
     fn with(file: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        let environment =
-            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let environment = environment
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         let path = Path::new("retune.toml");
         Settings::combine(Some(SettingsFile { path, text: file }), &environment)
     }
@@ -220,7 +242,10 @@ mod tests {
         let mounted = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(mounted.path(), "postgres://db/mounted\n").unwrap();
         let by_file = [("DATABASE_URL_FILE", mounted.path().to_str().unwrap())];
-        assert_eq!(with("", &by_file).unwrap().database.url, "postgres://db/mounted");
+        assert_eq!(
+            with("", &by_file).unwrap().database.url,
+            "postgres://db/mounted"
+        );
         assert!(with("", &[("RETUNE_DATABASE_URL_FILE", "/nothing/here")]).is_err());
         let settings = with(file, &environment).unwrap();
         assert_eq!(settings.worker.lease, Duration::from_millis(2500));
@@ -237,7 +262,10 @@ mod tests {
         let settings = with(&format!("{table}{keys}"), &[]).unwrap();
         let (tenant, names) = settings.storage.credentials.first_key_value().unwrap();
         assert_eq!(tenant.to_string(), "01890000-0000-7000-8000-000000000000");
-        assert_eq!((&*names.secret_access_key, &names.session_token), ("B", &None));
+        assert_eq!(
+            (&*names.secret_access_key, &names.session_token),
+            ("B", &None)
+        );
         assert!(with(&format!("{table}{keys}role = 'C'"), &[]).is_err());
         assert!(with(&format!("[storage.credentials.vision]\n{keys}"), &[]).is_err());
     }
@@ -249,7 +277,12 @@ mod tests {
         let (tenant, roots) = settings.storage.tenant_roots.first_key_value().unwrap();
         assert_eq!(tenant.to_string(), "01890000-0000-7000-8000-000000000000");
         assert_eq!(roots, &["s3://a/", "file:///b/"]);
-        assert!(with(&format!("{table} []"), &[]).unwrap_err().to_string().contains("a root"));
+        assert!(
+            with(&format!("{table} []"), &[])
+                .unwrap_err()
+                .to_string()
+                .contains("a root")
+        );
         assert!(with(&format!("{table} 's3://a/'"), &[]).is_err());
         assert!(with("[storage.tenant_roots]\nvision = ['s3://a/']", &[]).is_err());
     }
@@ -268,7 +301,10 @@ mod tests {
         assert!(message(with("[worker]\nlease_seconds = 15", &[])).contains("twice"));
         assert!(message(with("[worker]\npoll_seconds = 0", &[])).contains("above zero"));
         assert!(message(with("[http]\nlisten = 'here'", &[])).contains("socket address"));
-        let network = with("", &[("RETUNE_WEBHOOKS_ALLOWED_NETWORKS", "10.0.0.0/8,home")]);
+        let network = with(
+            "",
+            &[("RETUNE_WEBHOOKS_ALLOWED_NETWORKS", "10.0.0.0/8,home")],
+        );
         assert!(message(network).contains("\"home\" is not a network"));
     }
 }

@@ -84,7 +84,13 @@ pub struct S3Config {
 
 impl Default for S3Config {
     fn default() -> Self {
-        Self { endpoint: None, region: None, allow_http: false, path_style: true, anonymous: false }
+        Self {
+            endpoint: None,
+            region: None,
+            allow_http: false,
+            path_style: true,
+            anonymous: false,
+        }
     }
 }
 
@@ -123,9 +129,15 @@ impl Inner {
             Some(own) => Arc::new(self.roots.replaced(own)?),
             None => Arc::clone(&self.roots),
         };
-        let clients =
-            self.clients.replaced(own).map_or_else(|| Arc::clone(&self.clients), Arc::new);
-        Ok(Self { roots, clients, handle: self.handle.clone() })
+        let clients = self
+            .clients
+            .replaced(own)
+            .map_or_else(|| Arc::clone(&self.clients), Arc::new);
+        Ok(Self {
+            roots,
+            clients,
+            handle: self.handle.clone(),
+        })
     }
 }
 
@@ -136,31 +148,58 @@ impl Storage {
     /// A root that is no location.
     pub fn new(config: StorageConfig, handle: Handle) -> Result<Self, LocationError> {
         let roots = Roots::bound(&config)?;
-        Ok(Self::build(roots, Clients::new(config.s3, config.hub), handle))
+        Ok(Self::build(
+            roots,
+            Clients::new(config.s3, config.hub),
+            handle,
+        ))
     }
 
     /// Storage that reads and writes whatever the user may, and takes plain paths too, for the
     /// commands that run locally.
     pub fn local(s3: S3Config, handle: Handle) -> Self {
         // The hub's address is in the user's own environment.
-        let hub = HubConfig { allow_http: true, ..HubConfig::default() };
+        let hub = HubConfig {
+            allow_http: true,
+            ..HubConfig::default()
+        };
         Self::build(Roots::Any, Clients::new(s3, hub), handle)
     }
 
     /// The same with keys for S3 in place of the usual variables'.
     #[must_use]
     pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
-        let own = TenantStorage { credentials, ..TenantStorage::default() };
-        let Some(clients) = self.inner.clients.replaced(&own) else { return self };
+        let own = TenantStorage {
+            credentials,
+            ..TenantStorage::default()
+        };
+        let Some(clients) = self.inner.clients.replaced(&own) else {
+            return self;
+        };
         let (roots, handle) = (Arc::clone(&self.inner.roots), self.inner.handle.clone());
-        let inner = Inner { roots, clients: Arc::new(clients), handle };
-        Self { inner: Arc::new(inner), ..self }
+        let inner = Inner {
+            roots,
+            clients: Arc::new(clients),
+            handle,
+        };
+        Self {
+            inner: Arc::new(inner),
+            ..self
+        }
     }
 
     fn build(roots: Roots, clients: Clients, handle: Handle) -> Self {
         let (roots, clients) = (Arc::new(roots), Arc::new(clients));
-        let inner = Inner { roots, clients, handle };
-        Self { inner: Arc::new(inner), of_tenants: Arc::default(), watched: None }
+        let inner = Inner {
+            roots,
+            clients,
+            handle,
+        };
+        Self {
+            inner: Arc::new(inner),
+            of_tenants: Arc::default(),
+            watched: None,
+        }
     }
 
     /// The same storage, in which these tenants have roots or credentials of their own.
@@ -175,14 +214,20 @@ impl Storage {
             .into_iter()
             .map(|(tenant, own)| Ok((tenant, Arc::new(self.inner.replaced(&own)?))))
             .collect::<Result<_, LocationError>>()?;
-        Ok(Self { of_tenants: Arc::new(of_tenants), ..self })
+        Ok(Self {
+            of_tenants: Arc::new(of_tenants),
+            ..self
+        })
     }
 
     /// Storage as this tenant reaches it: within its own roots and by its own credentials where it has
     /// some, otherwise by the service's. Whatever a tenant names is checked here and nowhere else.
     pub fn of(&self, tenant: Uuid) -> Self {
         let inner = self.of_tenants.get(&tenant).unwrap_or(&self.inner);
-        Self { inner: Arc::clone(inner), ..self.clone() }
+        Self {
+            inner: Arc::clone(inner),
+            ..self.clone()
+        }
     }
 
     /// Reads a URI and says whether this process may use it. Touches no remote store.
@@ -220,10 +265,14 @@ impl Storage {
     /// When the hub does not answer, or refuses.
     pub async fn pin(&self, location: &Location) -> Result<Location, StorageError> {
         self.admit(location)?;
-        let Some(moving) = location.moving_repository() else { return Ok(location.clone()) };
+        let Some(moving) = location.moving_repository() else {
+            return Ok(location.clone());
+        };
         let at = StorageError::store_at(location);
         let hub = self.inner.clients.hub(moving.repository).map_err(&at)?;
-        let commit = counted(Operation::Head, hub.commit(moving.name)).await.map_err(at)?;
+        let commit = counted(Operation::Head, hub.commit(moving.name))
+            .await
+            .map_err(at)?;
         Ok(location.at_commit(commit))
     }
 

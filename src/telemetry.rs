@@ -35,7 +35,10 @@ mod tests {
 
     #[test]
     fn a_level_that_is_none_is_refused() {
-        let log = |level: &str| Log { level: level.into(), format: LogFormat::Text };
+        let log = |level: &str| Log {
+            level: level.into(),
+            format: LogFormat::Text,
+        };
         assert!(start(&log("info=loud")).is_err());
         assert!(start(&log("warn,sqlx=error")).is_ok());
     }

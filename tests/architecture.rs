@@ -14,7 +14,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut files = vec![root.join(folder).with_extension("rs")];
     let mut folders = vec![root.join(folder)];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for path in entries.map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 folders.push(path);
@@ -25,14 +27,19 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     }
     let read = |path: PathBuf| Some((fs::read_to_string(&path).ok()?, path));
     let texts: Vec<(String, PathBuf)> = files.into_iter().filter_map(read).collect();
-    let tests: Vec<PathBuf> =
-        texts.iter().flat_map(|(text, path)| test_files(text, path)).collect();
+    let tests: Vec<PathBuf> = texts
+        .iter()
+        .flat_map(|(text, path)| test_files(text, path))
+        .collect();
 
     let sources: Vec<_> = texts
         .into_iter()
         .filter(|(_, path)| !tests.contains(path))
         .map(|(text, path)| {
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let code = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default();
             (path, code.to_owned())
         })
         .collect();
@@ -44,13 +51,18 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 fn test_files<'t>(text: &'t str, path: &'t Path) -> impl Iterator<Item = PathBuf> + 't {
     // A package's own file stands beside its modules, every other above them.
     let is_root = path.file_name().is_some_and(|name| name == "lib.rs");
-    let folder =
-        if is_root { path.parent().unwrap_or(path).into() } else { path.with_extension("") };
-    text.split("#[cfg(test)]\n").skip(1).filter_map(move |after| {
-        let declared = after.lines().next()?.strip_suffix(';')?;
-        let name = declared.rsplit_once("mod ")?.1;
-        Some(folder.join(name).with_extension("rs"))
-    })
+    let folder = if is_root {
+        path.parent().unwrap_or(path).into()
+    } else {
+        path.with_extension("")
+    };
+    text.split("#[cfg(test)]\n")
+        .skip(1)
+        .filter_map(move |after| {
+            let declared = after.lines().next()?.strip_suffix(';')?;
+            let name = declared.rsplit_once("mod ")?.1;
+            Some(folder.join(name).with_extension("rs"))
+        })
 }
 
 /// Every module of the crate by its path from the root, with its code.
@@ -58,8 +70,10 @@ fn all_sources() -> Vec<(Vec<String>, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let modules = sources("").into_iter().filter_map(|(path, code)| {
         let path = path.strip_prefix(&root).ok()?.with_extension("");
-        let names: Vec<String> =
-            path.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        let names: Vec<String> = path
+            .iter()
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
         match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["lib"] => Some((Vec::new(), code)),
             // A package of its own, which the crate knows by this name.
@@ -75,7 +89,10 @@ fn all_sources() -> Vec<(Vec<String>, String)> {
 fn naming(folder: &str, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, code) in sources(folder) {
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for line in code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
             if words.iter().any(|word| line.contains(word)) {
                 found.push(format!("{}: {}", path.display(), line.trim()));
             }
@@ -93,8 +110,14 @@ fn the_search_finds_what_is_there() {
 #[test]
 fn the_engine_knows_no_service() {
     // What its package does not depend on, the compiler refuses; these are everybody's.
-    let foreign =
-        ["Instant::now", "SystemTime", "rand::rng", "thread_rng", "std::fs", "std::env::"];
+    let foreign = [
+        "Instant::now",
+        "SystemTime",
+        "rand::rng",
+        "thread_rng",
+        "std::fs",
+        "std::env::",
+    ];
     assert_eq!(naming("engine", &foreign), Vec::<String>::new());
 }
 
@@ -104,7 +127,9 @@ fn the_engine_depends_on_arithmetic_alone() {
     let manifest = fs::read_to_string(manifest).unwrap();
     let (_, dependencies) = manifest.split_once("[dependencies]").unwrap();
     for foreign in ["tokio", "sqlx", "axum", "object_store", "utoipa", "retune"] {
-        let named = dependencies.lines().filter(|line| line.starts_with(foreign));
+        let named = dependencies
+            .lines()
+            .filter(|line| line.starts_with(foreign));
         assert_eq!(named.collect::<Vec<_>>(), Vec::<&str>::new());
     }
 }
@@ -132,27 +157,49 @@ fn files_know_no_phases() {
 
 #[test]
 fn the_service_knows_no_tensor() {
-    let foreign =
-        ["burn::", "crate::engine", "engine::", "retune_engine", "crate::artifacts", "artifacts::"];
+    let foreign = [
+        "burn::",
+        "crate::engine",
+        "engine::",
+        "retune_engine",
+        "crate::artifacts",
+        "artifacts::",
+    ];
     assert_eq!(naming("service", &foreign), Vec::<String>::new());
 }
 
 #[test]
 fn sql_and_object_stores_each_have_one_home() {
     let elsewhere = |home: &str, word: &str| -> Vec<String> {
-        let folders = ["engine", "service", "pipeline", "artifacts", "storage", "cli"];
+        let folders = [
+            "engine",
+            "service",
+            "pipeline",
+            "artifacts",
+            "storage",
+            "cli",
+        ];
         let all = folders.iter().flat_map(|folder| naming(folder, &[word]));
         all.filter(|line| !line.contains(home)).collect()
     };
-    assert_eq!(elsewhere("src/service/database", "sqlx::query"), Vec::<String>::new());
-    assert_eq!(elsewhere("src/storage", "object_store::"), Vec::<String>::new());
+    assert_eq!(
+        elsewhere("src/service/database", "sqlx::query"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        elsewhere("src/storage", "object_store::"),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn nobody_reads_from_the_entrances() {
     for folder in ["engine", "pipeline", "artifacts", "storage"] {
         assert_eq!(
-            naming(folder, &["service::api", "service::dashboard", "crate::cli"]),
+            naming(
+                folder,
+                &["service::api", "service::dashboard", "crate::cli"]
+            ),
             Vec::<String>::new()
         );
     }
@@ -163,7 +210,10 @@ fn nobody_reads_from_the_entrances() {
         "service/queue",
         "service/worker",
     ] {
-        assert_eq!(naming(folder, &["::api::", "::dashboard", "crate::cli"]), Vec::<String>::new());
+        assert_eq!(
+            naming(folder, &["::api::", "::dashboard", "crate::cli"]),
+            Vec::<String>::new()
+        );
     }
 }
 
@@ -184,7 +234,10 @@ fn secrets_are_compared_in_constant_time() {
     ] {
         assert!(compares_early(line), "{line}");
     }
-    let lines = naming("service", &["secret", "sha256()", "reveal()", "signature", "bearer("]);
+    let lines = naming(
+        "service",
+        &["secret", "sha256()", "reveal()", "signature", "bearer("],
+    );
     let early: Vec<_> = lines
         .into_iter()
         .filter(|line| {
@@ -200,7 +253,9 @@ fn secrets_are_compared_in_constant_time() {
     let constant = naming("service", &["ct_eq("]);
     // Keys of callers, and tokens of the dashboard's forms.
     let places = ["access.rs", "forms.rs"];
-    let all_there = places.iter().all(|file| constant.iter().any(|line| line.contains(file)));
+    let all_there = places
+        .iter()
+        .all(|file| constant.iter().any(|line| line.contains(file)));
     assert!(constant.len() == places.len() && all_there, "{constant:?}");
 }
 
@@ -208,10 +263,19 @@ fn secrets_are_compared_in_constant_time() {
 fn what_holds_a_secret_has_no_comparison_that_ends_early() {
     let mut held = 0;
     for (path, code) in sources("service") {
-        for (before, _) in code.match_indices("pub struct Secret(").map(|(i, _)| code.split_at(i)) {
+        for (before, _) in code
+            .match_indices("pub struct Secret(")
+            .map(|(i, _)| code.split_at(i))
+        {
             let attributes = before.rsplit("\n\n").next().unwrap_or_default();
-            let derived = attributes.lines().filter(|line| line.starts_with("#[derive("));
-            assert!(derived.clone().all(|line| !line.contains("PartialEq")), "{}", path.display());
+            let derived = attributes
+                .lines()
+                .filter(|line| line.starts_with("#[derive("));
+            assert!(
+                derived.clone().all(|line| !line.contains("PartialEq")),
+                "{}",
+                path.display()
+            );
             held += derived.count();
         }
     }

@@ -55,19 +55,39 @@ async fn nothing_is_lost_or_published_twice() {
         clients: 3,
     };
     let (folder, path) = reachable_folder();
-    let outcome = Box::pin(run::run(&plan, &path)).await.expect("the run itself goes well");
+    let outcome = Box::pin(run::run(&plan, &path))
+        .await
+        .expect("the run itself goes well");
     let text = table::markdown(&plan, &outcome);
     println!("{text}");
-    assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
+    assert!(
+        outcome.judgement.is_clean(),
+        "{text}\nlogs in {}",
+        folder.keep().display()
+    );
     let struck: BTreeSet<_> = outcome.injected.iter().map(|fault| fault.kind).collect();
-    let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck.contains(kind)).collect();
+    let missing: Vec<_> = faults::Kind::all()
+        .filter(|kind| !struck.contains(kind))
+        .collect();
     assert!(missing.is_empty(), "{missing:?} did not strike\n{text}");
-    for fault in outcome.injected.iter().filter(|fault| fault.kind.strikes_requests()) {
-        assert!(fault.requests > 0, "the storage has seen nothing of {}", fault.kind.name());
+    for fault in outcome
+        .injected
+        .iter()
+        .filter(|fault| fault.kind.strikes_requests())
+    {
+        assert!(
+            fault.requests > 0,
+            "the storage has seen nothing of {}",
+            fault.kind.name()
+        );
     }
     let p99 = table::recovery_p99(&outcome).expect("faults hit transfers");
     let limit = recovery_limit(plan.size.lease);
-    assert!(p99 <= limit, "{p99} s, not {limit}\n{text}\nlogs in {}", folder.keep().display());
+    assert!(
+        p99 <= limit,
+        "{p99} s, not {limit}\n{text}\nlogs in {}",
+        folder.keep().display()
+    );
 }
 
 /// What a busy machine may add to a recovery.
@@ -110,9 +130,18 @@ async fn a_rolling_restart_loses_nothing_and_costs_no_attempt() {
         clients: 6,
     };
     let (folder, path) = reachable_folder();
-    let outcome = Box::pin(run::roll(&plan, &path)).await.expect("every process ends well");
+    let outcome = Box::pin(run::roll(&plan, &path))
+        .await
+        .expect("every process ends well");
     let text = table::markdown(&plan, &outcome);
-    assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
+    assert!(
+        outcome.judgement.is_clean(),
+        "{text}\nlogs in {}",
+        folder.keep().display()
+    );
     assert_eq!(outcome.restarts, 0, "nobody ended by himself");
-    assert!(outcome.evidence.rows.iter().all(|row| row.attempt == 1), "{text}");
+    assert!(
+        outcome.evidence.rows.iter().all(|row| row.attempt == 1),
+        "{text}"
+    );
 }

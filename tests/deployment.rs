@@ -25,19 +25,29 @@ fn text_of(file: &str) -> String {
 /// Every name below `retune_`, without what Prometheus adds to a histogram's.
 fn figures(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("retune_")).map(family).collect()
+    words
+        .filter(|word| word.starts_with("retune_"))
+        .map(family)
+        .collect()
 }
 
 fn family(name: &str) -> String {
-    let family = ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
+    let family = ["_bucket", "_count", "_sum"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end));
     family.unwrap_or(name).to_owned()
 }
 
 /// The queries of a dashboard's panels.
 fn queries(dashboard: &Value) -> Vec<&str> {
     let panels = dashboard["panels"].as_array().expect("panels");
-    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
-    targets.map(|target| target["expr"].as_str().expect("a query")).collect()
+    let targets = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten();
+    targets
+        .map(|target| target["expr"].as_str().expect("a query"))
+        .collect()
 }
 
 #[test]
@@ -61,8 +71,11 @@ fn every_documented_figure_is_one_of_the_program() {
 fn every_alarm_is_in_the_runbook() {
     let runbook = text_of("docs/operate/runbook.md");
     let rules = text_of(RULES);
-    let alarms: Vec<_> =
-        rules.split("- alert: ").skip(1).filter_map(|rule| rule.lines().next()).collect();
+    let alarms: Vec<_> = rules
+        .split("- alert: ")
+        .skip(1)
+        .filter_map(|rule| rule.lines().next())
+        .collect();
     assert!(alarms.len() > 5, "{alarms:?}");
     for alarm in alarms {
         assert!(runbook.contains(&format!("| `{alarm}` |")), "{alarm}");
@@ -93,14 +106,20 @@ fn prometheus_reads_every_rule_and_query() {
         .collect();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("queries.yaml");
-    fs::write(&file, json!({"groups": [{"name": "queries", "rules": rules}]}).to_string())
-        .expect("a file");
+    fs::write(
+        &file,
+        json!({"groups": [{"name": "queries", "rules": rules}]}).to_string(),
+    )
+    .expect("a file");
     promtool("check", &file);
 }
 
 fn promtool(verb: &str, rules: &Path) {
-    let done =
-        Command::new("promtool").args([verb, "rules"]).arg(rules).output().expect("promtool");
+    let done = Command::new("promtool")
+        .args([verb, "rules"])
+        .arg(rules)
+        .output()
+        .expect("promtool");
     let said = [done.stdout, done.stderr].concat();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&said));
 }
@@ -110,11 +129,18 @@ fn promtool(verb: &str, rules: &Path) {
 fn the_image_knows_every_target() {
     let manifest = text_of("Cargo.toml");
     let dockerfile = text_of("docker/Dockerfile");
-    let targets = manifest.split("[[bench]]").skip(1).filter_map(|target| target.split('"').nth(1));
+    let targets = manifest
+        .split("[[bench]]")
+        .skip(1)
+        .filter_map(|target| target.split('"').nth(1));
     let mut count = 0;
     for name in targets {
         let file = format!("benches/{name}.rs");
-        let file = if path_of(&file).exists() { file } else { format!("benches/{name}/main.rs") };
+        let file = if path_of(&file).exists() {
+            file
+        } else {
+            format!("benches/{name}/main.rs")
+        };
         assert!(dockerfile.contains(&file), "{file}");
         count += 1;
     }
@@ -125,7 +151,10 @@ fn the_image_knows_every_target() {
 fn every_version_is_named_and_ours_is_the_same_everywhere() {
     let version = env!("CARGO_PKG_VERSION");
     let chart = text_of("docker/chart/Chart.yaml");
-    assert!(chart.contains(&format!("appVersion: \"{version}\"")), "{chart}");
+    assert!(
+        chart.contains(&format!("appVersion: \"{version}\"")),
+        "{chart}"
+    );
     assert!(text_of("docker/compose.yaml").contains(&format!("image: retune:{version}")));
     assert!(text_of("CHANGELOG.md").contains(&format!("## [{version}]")));
     for file in ["docker/Dockerfile", "docker/compose.yaml"] {
@@ -138,7 +167,9 @@ fn every_version_is_named_and_ours_is_the_same_everywhere() {
 /// The image that a line of a Dockerfile or of a compose file names.
 fn image(line: &str) -> Option<&str> {
     let line = line.trim();
-    let image = line.strip_prefix("FROM ").or_else(|| line.strip_prefix("image: "))?;
+    let image = line
+        .strip_prefix("FROM ")
+        .or_else(|| line.strip_prefix("image: "))?;
     image.split(' ').next()
 }
 
@@ -146,5 +177,8 @@ fn image(line: &str) -> Option<&str> {
 fn is_pinned(image: &str) -> bool {
     let tag = image.split_once(':').map_or("", |(_, tag)| tag);
     let is_version = tag.contains('.') && tag.starts_with(|c: char| c.is_ascii_digit());
-    is_version || tag.split('-').any(|part| part.len() == 8 && part.starts_with("20"))
+    is_version
+        || tag
+            .split('-')
+            .any(|part| part.len() == 8 && part.starts_with("20"))
 }

@@ -56,7 +56,9 @@ fn text_of(document: &Path) -> String {
 fn blocks(text: &str) -> Vec<&str> {
     let opening = format!("{FENCE}sh\n");
     let after = text.split(opening.as_str()).skip(1);
-    after.map(|rest| rest.split(FENCE).next().unwrap_or_default()).collect()
+    after
+        .map(|rest| rest.split(FENCE).next().unwrap_or_default())
+        .collect()
 }
 
 /// All in one folder, as somebody does who reads on; the quick start first.
@@ -69,7 +71,12 @@ async fn every_command_of_the_documents_runs() {
     for document in &documents {
         for block in blocks(&text_of(document)) {
             let said = run(block, &path).await;
-            assert!(said.is_ok(), "{}:\n{block}\n{}", document.display(), said.unwrap_err());
+            assert!(
+                said.is_ok(),
+                "{}:\n{block}\n{}",
+                document.display(),
+                said.unwrap_err()
+            );
             count += 1;
         }
     }
@@ -107,7 +114,10 @@ async fn run(block: &str, folder: &Path) -> Result<(), String> {
     let _ = group.map(|group| killpg(group, Signal::SIGKILL));
     match ended {
         Ok(Ok(status)) if status.success() => Ok(()),
-        other => Err(format!("{other:?}\n{}", fs::read_to_string(log).unwrap_or_default())),
+        other => Err(format!(
+            "{other:?}\n{}",
+            fs::read_to_string(log).unwrap_or_default()
+        )),
     }
 }
 
@@ -128,7 +138,11 @@ fn every_link_leads_somewhere() {
             if file.is_empty() || file.contains("://") {
                 continue;
             }
-            assert!(folder.join(file).exists(), "{}: {target}", document.display());
+            assert!(
+                folder.join(file).exists(),
+                "{}: {target}",
+                document.display()
+            );
             count += 1;
         }
     }
@@ -138,7 +152,15 @@ fn every_link_leads_somewhere() {
 /// A document that names a file of the repository names one that there is.
 #[test]
 fn every_named_file_is_there() {
-    let folders = ["src/", "tests/", "benches/", "config/", "docs/", "docker/", "migrations/"];
+    let folders = [
+        "src/",
+        "tests/",
+        "benches/",
+        "config/",
+        "docs/",
+        "docker/",
+        "migrations/",
+    ];
     let mut count = 0;
     for document in documents() {
         for named in text_of(&document).split('`').skip(1).step_by(2) {
@@ -146,7 +168,11 @@ fn every_named_file_is_there() {
             let is_file = folders.iter().any(|folder| named.starts_with(folder))
                 && !named.contains(['{', '*', '<', '…', ' ']);
             if is_file {
-                assert!(repository().join(named).exists(), "{}: {named}", document.display());
+                assert!(
+                    repository().join(named).exists(),
+                    "{}: {named}",
+                    document.display()
+                );
                 count += 1;
             }
         }
@@ -157,6 +183,14 @@ fn every_named_file_is_there() {
 #[test]
 fn the_first_page_is_short() {
     let text = text_of(Path::new("README.md"));
-    assert!(text.lines().count() <= 120, "{} lines", text.lines().count());
-    assert!(text.split_whitespace().count() <= 1000, "{} words", text.split_whitespace().count());
+    assert!(
+        text.lines().count() <= 120,
+        "{} lines",
+        text.lines().count()
+    );
+    assert!(
+        text.split_whitespace().count() <= 1000,
+        "{} words",
+        text.split_whitespace().count()
+    );
 }

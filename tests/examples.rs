@@ -22,15 +22,28 @@ struct Setting {
 
 impl Setting {
     async fn fresh() -> Self {
-        let case = tokio::task::spawn_blocking(Case::fresh).await.expect("no panic");
+        let case = tokio::task::spawn_blocking(Case::fresh)
+            .await
+            .expect("no panic");
         let test = TestDatabase::fresh().await;
         let mut command = retune();
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workers",
+                "1",
+                "--data-dir",
+            ])
             .arg(case.folder.path().join("data"))
             .env("DATABASE_URL", &test.url)
             .env("RETUNE_STORAGE_ROOTS", case.uri(""));
-        Self { served: Served::start(&mut command).await, case, _test: test }
+        Self {
+            served: Served::start(&mut command).await,
+            case,
+            _test: test,
+        }
     }
 
     /// Runs an example to its end.
@@ -45,7 +58,10 @@ impl Setting {
             .arg(examples.join(example))
             .args(arguments)
             .env("RETUNE_URL", &self.served.url)
-            .env("MLFLOW_TRACKING_URI", format!("sqlite:///{}", tracking.display()));
+            .env(
+                "MLFLOW_TRACKING_URI",
+                format!("sqlite:///{}", tracking.display()),
+            );
         let run = move || command.output().expect("python3 runs");
         tokio::task::spawn_blocking(run).await.expect("no panic")
     }
@@ -56,7 +72,10 @@ impl Setting {
         let file = self.case.path("spec.json").display().to_string();
         let output = self.run("submit_and_wait.py", &[&file, key]).await;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), serde_json::from_slice(&output.stdout).expect(&said))
+        (
+            output.status.code(),
+            serde_json::from_slice(&output.stdout).expect(&said),
+        )
     }
 }
 
@@ -65,19 +84,35 @@ async fn a_pipeline_step_submits_once_and_tells_the_ends_apart() {
     let setting = Setting::fresh().await;
     let spec = setting.case.spec();
     let (code, first) = setting.submitted(&spec, "run-1").await;
-    assert_eq!((code, &first["verdict"]), (Some(0), &json!("published")), "{first:#}");
+    assert_eq!(
+        (code, &first["verdict"]),
+        (Some(0), &json!("published")),
+        "{first:#}"
+    );
     let (code, again) = setting.submitted(&spec, "run-1").await;
-    assert_eq!((code, &again["id"]), (Some(0), &first["id"]), "a step that is tried again");
+    assert_eq!(
+        (code, &again["id"]),
+        (Some(0), &first["id"]),
+        "a step that is tried again"
+    );
 
     let mut strict = spec.clone();
     strict["gate"] = json!({"max_negative_flips": 0.0, "min": 1.0});
     let (code, rejected) = setting.submitted(&strict, "run-2").await;
-    assert_eq!((code, &rejected["verdict"]), (Some(3), &json!("rejected")), "{rejected:#}");
+    assert_eq!(
+        (code, &rejected["verdict"]),
+        (Some(3), &json!("rejected")),
+        "{rejected:#}"
+    );
 
     let mut broken = spec;
     broken["target"]["base"] = json!(setting.case.uri("nothing/"));
     let (code, failed) = setting.submitted(&broken, "run-3").await;
-    assert_eq!((code, &failed["status"]), (Some(1), &json!("failed")), "{failed:#}");
+    assert_eq!(
+        (code, &failed["status"]),
+        (Some(1), &json!("failed")),
+        "{failed:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,10 +27,18 @@ fn the_reference_pages_say_what_the_code_says() {
 
 /// A text on one line of Markdown, in a table or outside: nothing in it is read as a mark.
 fn line(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    let text = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|");
     let parts = text.split('`').enumerate().map(|(i, part)| {
         // Between two backticks everything stands as it is.
-        if i % 2 == 1 { part.to_owned() } else { part.replace('<', "\\<").replace('*', "\\*") }
+        if i % 2 == 1 {
+            part.to_owned()
+        } else {
+            part.replace('<', "\\<").replace('*', "\\*")
+        }
     });
     parts.collect::<Vec<_>>().join("`")
 }

@@ -20,7 +20,12 @@ use crate::pipeline::case::Case;
 
 /// The code and the pointer that a job is refused with; nothing is left under its output.
 fn refused(case: &Case, spec: &Value) -> (FailureCode, String) {
-    let Err(Failure::Input { code, pointer, detail }) = case.run(spec) else {
+    let Err(Failure::Input {
+        code,
+        pointer,
+        detail,
+    }) = case.run(spec)
+    else {
         panic!("the job is refused")
     };
     assert!(!detail.is_empty());
@@ -45,13 +50,19 @@ fn a_location_through_a_symlink_out_of_the_root() {
     symlink(outside.path(), case.path("linked")).expect("our own folder");
     let mut spec = case.spec();
     spec["target"]["base"] = json!(case.uri("linked/"));
-    assert_eq!(refused(&case, &spec), (FailureCode::LocationNotAllowed, "/target/base".into()));
+    assert_eq!(
+        refused(&case, &spec),
+        (FailureCode::LocationNotAllowed, "/target/base".into())
+    );
     // A single file of an honest folder, too.
     let path = case.path("new/model.safetensors");
     fs::remove_file(&path).expect("our own file");
     symlink(outside.path().join("model.safetensors"), path).expect("our own folder");
     let (code, pointer) = refused(&case, &case.spec());
-    assert!([FailureCode::LocationNotAllowed, FailureCode::NotFound].contains(&code), "{code}");
+    assert!(
+        [FailureCode::LocationNotAllowed, FailureCode::NotFound].contains(&code),
+        "{code}"
+    );
     assert_eq!(pointer, "/target/base");
     let mut spec = case.spec();
     spec["output"] = json!(case.uri("linked/out/"));
@@ -63,25 +74,44 @@ fn a_location_through_a_symlink_out_of_the_root() {
 fn a_weight_map_with_a_path_in_it() {
     let case = Case::fresh();
     fs::remove_file(case.path("new/model.safetensors")).expect("our own file");
-    for shard in ["../old/model.safetensors", "/etc/passwd", "a\\b.safetensors", "..", ""] {
+    for shard in [
+        "../old/model.safetensors",
+        "/etc/passwd",
+        "a\\b.safetensors",
+        "..",
+        "",
+    ] {
         let index = json!({"weight_map": {"fc0.weight": shard}});
         case.write("new/model.safetensors.index.json", index.to_string());
         let found = refused(&case, &case.spec());
-        assert_eq!(found, (FailureCode::MalformedIndex, "/target/base".into()), "{shard:?}");
+        assert_eq!(
+            found,
+            (FailureCode::MalformedIndex, "/target/base".into()),
+            "{shard:?}"
+        );
     }
 }
 
 #[test]
 fn a_pickle_as_input() {
     let case = Case::fresh();
-    fs::rename(case.path("new/model.safetensors"), case.path("new/pytorch_model.bin"))
-        .expect("our own file");
-    assert_eq!(refused(&case, &case.spec()), (FailureCode::PickleRefused, "/target/base".into()));
+    fs::rename(
+        case.path("new/model.safetensors"),
+        case.path("new/pytorch_model.bin"),
+    )
+    .expect("our own file");
+    assert_eq!(
+        refused(&case, &case.spec()),
+        (FailureCode::PickleRefused, "/target/base".into())
+    );
     let mut spec = case.spec();
     spec["target"]["base"] = json!(case.uri("old/"));
     case.write("tuned.pt", b"PK");
     spec["source"]["trajectory"] = json!(case.uri("tuned.pt"));
-    assert_eq!(refused(&case, &spec), (FailureCode::PickleRefused, "/source/trajectory".into()));
+    assert_eq!(
+        refused(&case, &spec),
+        (FailureCode::PickleRefused, "/source/trajectory".into())
+    );
 }
 
 /// Templates and code beside a model are bytes: they come along and nobody looks into them.
@@ -103,7 +133,11 @@ fn a_chat_template_is_copied_and_never_run() {
     }
     let (_, folder) = case.done(&case.spec());
     for (name, content) in &files {
-        assert_eq!(&fs::read_to_string(folder.join(name)).expect("copied"), content, "{name}");
+        assert_eq!(
+            &fs::read_to_string(folder.join(name)).expect("copied"),
+            content,
+            "{name}"
+        );
     }
     let card = fs::read_to_string(folder.join("README.md")).expect("a model card");
     assert!(!card.contains("cycler"));
@@ -125,9 +159,12 @@ fn a_header_with_more_than_100_000_entries() {
 #[test]
 fn shapes_that_overflow() {
     let case = Case::fresh();
-    for shape in
-        ["[4611686018427387904,8]", "[18446744073709551615]", "[4294967296,4294967296,4]", "[-1]"]
-    {
+    for shape in [
+        "[4611686018427387904,8]",
+        "[18446744073709551615]",
+        "[4294967296,4294967296,4]",
+        "[-1]",
+    ] {
         let header =
             format!(r#"{{"fc0.weight":{{"dtype":"F32","shape":{shape},"data_offsets":[0,8]}}}}"#);
         put(&case, &weights(&header, 8));

@@ -48,12 +48,19 @@ pub fn children_of(pid: i32) -> Vec<i32> {
         let (state, parent) = (after.next()?, after.next()?.parse::<i32>().ok()?);
         (parent == pid && state != "Z").then_some(child)
     };
-    std::fs::read_dir("/proc").expect("proc").flatten().filter_map(stat).collect()
+    std::fs::read_dir("/proc")
+        .expect("proc")
+        .flatten()
+        .filter_map(stat)
+        .collect()
 }
 
 /// A folder of the test's own that root's PostgreSQL can reach.
 pub fn reachable_folder() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::Builder::new().prefix("rt").tempdir().expect("a folder");
+    let folder = tempfile::Builder::new()
+        .prefix("rt")
+        .tempdir()
+        .expect("a folder");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("our own folder");
     let path = folder.path().to_owned();

@@ -37,7 +37,9 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
     if !matches!(output.status.code(), Some(0 | 3)) {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
-    let result = fs::read_dir(folder.path().join("out"))?.next().ok_or("there is a result")??;
+    let result = fs::read_dir(folder.path().join("out"))?
+        .next()
+        .ok_or("there is a result")??;
     let report: Value = serde_json::from_slice(&fs::read(result.path().join("report.json"))?)?;
     let published = result.path().join("model.safetensors").exists();
     let winner = report["winner"].clone();

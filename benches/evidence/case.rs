@@ -77,7 +77,13 @@ impl Budget {
             learning_rates: [0.1, 0.03, 0.01],
             optimizer: Optimizer::Sgd,
         };
-        let narrow = Self { base: 3000, tune: 512, validation: 256, test: 1000, ..wide };
+        let narrow = Self {
+            base: 3000,
+            tune: 512,
+            validation: 256,
+            test: 1000,
+            ..wide
+        };
         match network {
             "vit" => Self {
                 base_epochs: 10,
@@ -96,8 +102,19 @@ impl Budget {
                 ..narrow
             },
             // The images shipped with the program are few.
-            "mlp-32" => Self { base: 2000, tune: 512, validation: 256, test: 1000, ..wide },
-            "resnet18" => Self { tune_epochs: 6, base_epochs: 5, timesteps: 5, ..narrow },
+            "mlp-32" => Self {
+                base: 2000,
+                tune: 512,
+                validation: 256,
+                test: 1000,
+                ..wide
+            },
+            "resnet18" => Self {
+                tune_epochs: 6,
+                base_epochs: 5,
+                timesteps: 5,
+                ..narrow
+            },
             _ => wide,
         }
     }
@@ -133,13 +150,28 @@ impl Case {
         let budget = Budget::of(network);
         let network = Network::named(network)?;
         let learner = Learner::new(&network.graph, &network.signature, Device::flex())?;
-        let Budget { base, tune, validation, test, .. } = budget;
-        let few = if relation == Relation::Better { base / 10 } else { base };
+        let Budget {
+            base,
+            tune,
+            validation,
+            test,
+            ..
+        } = budget;
+        let few = if relation == Relation::Better {
+            base / 10
+        } else {
+            base
+        };
         // Passes over a tenth of the images are ten times as many, so that it is learned as well.
         let passes = |images: usize| budget.base_epochs * base / images;
         let draw = |which: u64| network.initial(100 * seed + which);
         let fit = |start: &Checkpoint, images: &Images, epochs: usize, which: u64| {
-            let plan = plan(epochs, budget.optimizer, budget.learning_rate, 100 * seed + which);
+            let plan = plan(
+                epochs,
+                budget.optimizer,
+                budget.learning_rate,
+                100 * seed + which,
+            );
             train(&learner, start, &images.dataset(), &plan).checkpoint
         };
         let old_base = fit(&draw(1), &learned.part(0, few), passes(few), 1);
@@ -161,7 +193,17 @@ impl Case {
         };
         drop(learner);
         let test = judged.part(0, test).turned();
-        Ok(Self { network, budget, seed, old_base, tuned, new_base, train, validation: held, test })
+        Ok(Self {
+            network,
+            budget,
+            seed,
+            old_base,
+            tuned,
+            new_base,
+            train,
+            validation: held,
+            test,
+        })
     }
 
     /// Writes what a job points to.
@@ -176,17 +218,27 @@ impl Case {
             }
             Ok(())
         };
-        for (name, model) in
-            [("old", &self.old_base), ("tuned", &self.tuned), ("new", &self.new_base)]
-        {
+        for (name, model) in [
+            ("old", &self.old_base),
+            ("tuned", &self.tuned),
+            ("new", &self.new_base),
+        ] {
             fs::create_dir_all(folder.join(name))?;
-            fs::write(folder.join(name).join("config.json"), self.network.config.to_string())?;
+            fs::write(
+                folder.join(name).join("config.json"),
+                self.network.config.to_string(),
+            )?;
             write(&folder.join(name).join("model.safetensors"), model)?;
         }
-        for (name, images) in
-            [("train", &self.train), ("validation", &self.validation), ("test", &self.test)]
-        {
-            write(&folder.join(format!("{name}.safetensors")), &images.tensors())?;
+        for (name, images) in [
+            ("train", &self.train),
+            ("validation", &self.validation),
+            ("test", &self.test),
+        ] {
+            write(
+                &folder.join(format!("{name}.safetensors")),
+                &images.tensors(),
+            )?;
         }
         Ok(())
     }

@@ -39,7 +39,9 @@ pub fn measure(cases: &Path, only: &str) -> Result<(), Box<dyn Error>> {
 
     let mut counts = [Counts::default(); SIZES.len()];
     for name in names.iter().filter(|name| name.contains(only)) {
-        let Some(network) = network(name) else { continue };
+        let Some(network) = network(name) else {
+            continue;
+        };
         let pair = Pair::read(&cases.join(name), network)?;
         for (truth, result) in results(&pair)?.into_iter().enumerate() {
             let lead = Paired::of(&result.own, &result.old).difference();
@@ -64,7 +66,9 @@ pub fn measure(cases: &Path, only: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn network(case: &str) -> Option<&'static str> {
-    ["mlp-512", "vit", "conv8", "resnet18"].into_iter().find(|name| case.contains(name))
+    ["mlp-512", "vit", "conv8", "resnet18"]
+        .into_iter()
+        .find(|name| case.contains(name))
 }
 
 /// A result beside the old tuned model, on all test samples.
@@ -87,10 +91,15 @@ fn results(pair: &Pair) -> Result<Vec<Judged>, Box<dyn Error>> {
     let of = |model: Checkpoint| {
         let model = learner.with_statistics(&model, &pair.inputs, STATISTICS_SAMPLES, 128);
         let own = Tally::of(&learner.evaluate(&model, &pair.test), &pair.test);
-        Judged { own, old: old.clone() }
+        Judged {
+            own,
+            old: old.clone(),
+        }
     };
     let points = ends.iter().flat_map(|end| ALPHAS.map(|alpha| (end, alpha)));
-    Ok(points.map(|(end, alpha)| of(pair.new.shifted(&pair.new, end, alpha))).collect())
+    Ok(points
+        .map(|(end, alpha)| of(pair.new.shifted(&pair.new, end, alpha)))
+        .collect())
 }
 
 /// Judgements of results of one kind.
@@ -112,12 +121,18 @@ struct Counts {
 impl Counts {
     fn judge(&mut self, result: &Judged, size: usize) {
         let is_behind = Paired::of(&result.own, &result.old).difference() < -MARGIN;
-        let said = if is_behind { &mut self.behind } else { &mut self.level };
+        let said = if is_behind {
+            &mut self.behind
+        } else {
+            &mut self.level
+        };
         let mut rng = ChaCha8Rng::seed_from_u64(size as u64);
         for _ in 0..DRAWS {
             let drawn = index::sample(&mut rng, result.own.len(), size.min(result.own.len()));
-            let (own, old): (Vec<_>, Vec<_>) =
-                drawn.iter().map(|at| (result.own[at], result.old[at])).unzip();
+            let (own, old): (Vec<_>, Vec<_>) = drawn
+                .iter()
+                .map(|at| (result.own[at], result.old[at]))
+                .unzip();
             let paired = Paired::of(&own, &old);
             let shown = paired.shown(MARGIN, CONFIDENCE);
             said.draws += 1;

@@ -32,7 +32,10 @@ const SEEDS: u64 = 3;
 /// When a file cannot be read or written.
 pub fn measure(data: &Path, cases: &Path, only: &str) -> Result<(), Box<dyn Error>> {
     let folder = data.join("fashion");
-    let (learned, judged) = (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?);
+    let (learned, judged) = (
+        Images::read(&folder, "train")?,
+        Images::read(&folder, "t10k")?,
+    );
 
     for seed in 0..SEEDS {
         for network in NETWORKS {
@@ -78,7 +81,14 @@ impl Pair {
         samples: usize,
         rule: Rule,
     ) -> Result<Checkpoint, Box<dyn Error>> {
-        let fitted = self.fit(learner, samples, Variant { start: &self.new, rule })?;
+        let fitted = self.fit(
+            learner,
+            samples,
+            Variant {
+                start: &self.new,
+                rule,
+            },
+        )?;
         Ok(fitted.model)
     }
 
@@ -117,8 +127,16 @@ impl Pair {
         let model = |name: &str| checkpoint(&at.join(name).join("model.safetensors"));
         let images = |name: &str| -> Result<Dataset, Box<dyn Error>> {
             let file = checkpoint(&at.join(format!("{name}.safetensors")))?;
-            let labels = file["labels"].f32().iter().map(|&label| label as i64).collect();
-            Ok(Dataset::from_bytes(file["inputs"].bytes(), vec![1, 28, 28], labels))
+            let labels = file["labels"]
+                .f32()
+                .iter()
+                .map(|&label| label as i64)
+                .collect();
+            Ok(Dataset::from_bytes(
+                file["inputs"].bytes(),
+                vec![1, 28, 28],
+                labels,
+            ))
         };
         Ok(Self {
             network: Network::named(network)?,
@@ -131,7 +149,9 @@ impl Pair {
     }
 
     fn measure(&self, name: &str) -> Result<(), Box<dyn Error>> {
-        let Network { graph, signature, .. } = &self.network;
+        let Network {
+            graph, signature, ..
+        } = &self.network;
         let learner = Learner::new(graph, signature, Device::flex())?;
         let accuracy = |model: &Checkpoint| {
             let model = learner.with_statistics(model, &self.inputs, STATISTICS_SAMPLES, 128);

@@ -33,7 +33,10 @@ impl Images {
             }
         };
         let pixels = body("images-idx3", 0x803, 16)?;
-        let labels: Vec<i64> = body("labels-idx1", 0x801, 8)?.into_iter().map(i64::from).collect();
+        let labels: Vec<i64> = body("labels-idx1", 0x801, 8)?
+            .into_iter()
+            .map(i64::from)
+            .collect();
         if pixels.len() != labels.len() * SIDE * SIDE {
             return Err(format!("{}: images and labels differ in number", folder.display()).into());
         }
@@ -51,14 +54,26 @@ impl Images {
         let part = |name: &str| -> Result<Self, Box<dyn Error>> {
             let inputs = file.tensor(&format!("{name}.inputs"))?;
             let labels = file.tensor(&format!("{name}.labels"))?;
-            let labels = labels.data().as_chunks().0.iter().map(|&l| i64::from_le_bytes(l));
+            let labels = labels
+                .data()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&l| i64::from_le_bytes(l));
             let half = SIDE / 2;
             let doubled = |image: &[u8]| {
                 let at = |i: usize| image[i / SIDE / 2 * half + i % SIDE / 2];
                 (0..SIDE * SIDE).map(at).collect::<Vec<_>>()
             };
-            let pixels = inputs.data().chunks_exact(half * half).flat_map(doubled).collect();
-            Ok(Self { pixels, labels: labels.collect() })
+            let pixels = inputs
+                .data()
+                .chunks_exact(half * half)
+                .flat_map(doubled)
+                .collect();
+            Ok(Self {
+                pixels,
+                labels: labels.collect(),
+            })
         };
         Ok((part("train")?, part("test")?))
     }
@@ -80,7 +95,10 @@ impl Images {
             let at = |i: usize| image[(i % SIDE) * SIDE + SIDE - 1 - i / SIDE];
             pixels.extend((0..SIDE * SIDE).map(at));
         }
-        Self { pixels, labels: self.labels.clone() }
+        Self {
+            pixels,
+            labels: self.labels.clone(),
+        }
     }
 
     pub fn dataset(&self) -> Dataset {
@@ -94,6 +112,8 @@ impl Images {
         let pixels = HostTensor::from_bytes(DType::U8, shape, Bytes::from(self.pixels.clone()))
             .expect("the pixels fill the images");
         let labels = HostTensor::from_i64(vec![self.labels.len()], &self.labels);
-        [("inputs".to_owned(), pixels), ("labels".to_owned(), labels)].into_iter().collect()
+        [("inputs".to_owned(), pixels), ("labels".to_owned(), labels)]
+            .into_iter()
+            .collect()
     }
 }

@@ -17,7 +17,11 @@ pub fn write(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Error>> {
             let best = best_candidate(row);
             let auto = row["auto"]["transferred"].as_f64().unwrap_or_default();
             if best.1 - auto > 0.01 {
-                behind.push(format!("{name}: {} by {:.1}", best.0, 100.0 * (best.1 - auto)));
+                behind.push(format!(
+                    "{name}: {} by {:.1}",
+                    best.0,
+                    100.0 * (best.1 - auto)
+                ));
             }
             let kept = row["keep_old"].as_f64().unwrap_or_default();
             let result = row["auto"]["accuracy"].as_f64().unwrap_or_default();
@@ -25,10 +29,15 @@ pub fn write(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Error>> {
                 worse.push(format!("{name}: {:.1} below", 100.0 * (kept - result)));
             }
             let ahead = training_alone(row).unwrap_or_default() - result;
-            let advice = row["auto"]["recommendation"]["action"].as_str().unwrap_or("–");
+            let advice = row["auto"]["recommendation"]["action"]
+                .as_str()
+                .unwrap_or("–");
             let alone_advised = ["retrain", "keep_old"].contains(&advice);
             if ahead.abs() > 0.01 && alone_advised != (ahead > 0.0) {
-                misled.push(format!("{name}: {advice}, training alone {:+.1}", 100.0 * ahead));
+                misled.push(format!(
+                    "{name}: {advice}, training alone {:+.1}",
+                    100.0 * ahead
+                ));
             }
         }
     }
@@ -77,5 +86,7 @@ fn best_candidate(row: &Value) -> (String, f64) {
     let accuracies = METHODS
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), contender(row, name)?["accuracy"].as_f64()?)));
-    accuracies.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
+    accuracies
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap_or_default()
 }

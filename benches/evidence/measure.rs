@@ -58,7 +58,13 @@ pub enum Field {
     Widths,
 }
 
-const WIDTHS: [&str; 5] = ["identity", "weight matching", "FGMT as published", "FGMT", "random π"];
+const WIDTHS: [&str; 5] = [
+    "identity",
+    "weight matching",
+    "FGMT as published",
+    "FGMT",
+    "random π",
+];
 
 const CONTENDERS: [(&str, Way); 16] = [
     ("identity", Way::Method(Method::Identity)),
@@ -69,7 +75,10 @@ const CONTENDERS: [(&str, Way); 16] = [
     ("FGMT as published", Way::Published(Method::Fgmt)),
     ("FGMT", Way::Method(Method::Fgmt)),
     ("gradfix", Way::Gradfix(Method::Identity)),
-    ("gradfix on weight matching", Way::Gradfix(Method::WeightMatching)),
+    (
+        "gradfix on weight matching",
+        Way::Gradfix(Method::WeightMatching),
+    ),
     ("gradfix on FGMT", Way::Gradfix(Method::Fgmt)),
     ("bico", Way::Method(Method::Bico)),
     ("theseus", Way::Method(Method::Theseus)),
@@ -151,7 +160,12 @@ pub fn measure(case: &Case, field: Field) -> Result<Value, Box<dyn Error>> {
         );
         contenders.push(contender);
     }
-    let Bench { kept, untouched, full, .. } = &bench;
+    let Bench {
+        kept,
+        untouched,
+        full,
+        ..
+    } = &bench;
     Ok(json!({
         "budget": case.budget,
         "samples_per_gradient": SAMPLES,
@@ -183,11 +197,17 @@ impl<'a> Bench<'a> {
             ledger: Profiler::new(cpu_seconds),
             kept,
             untouched,
-            full: Full { learning_rate: 0.0, accuracy: 0.0 },
+            full: Full {
+                learning_rate: 0.0,
+                accuracy: 0.0,
+            },
             learner,
         };
         let (learning_rate, accuracy) = bench.best_rate(&case.new_base, case.budget.tune_epochs);
-        bench.full = Full { learning_rate, accuracy };
+        bench.full = Full {
+            learning_rate,
+            accuracy,
+        };
         Ok(bench)
     }
 
@@ -200,7 +220,11 @@ impl<'a> Bench<'a> {
         let one = |rate: f64| {
             let plan = plan(epochs, self.case.budget.optimizer, rate, self.case.seed);
             let model = train(&self.learner, start, &self.train, &plan).checkpoint;
-            (self.learner.evaluate(&model, &self.validation).accuracy, rate, model)
+            (
+                self.learner.evaluate(&model, &self.validation).accuracy,
+                rate,
+                model,
+            )
         };
         let best = self
             .case
@@ -216,13 +240,21 @@ impl<'a> Bench<'a> {
     fn contender(&self, name: &str, way: Way) -> Result<Value, Box<dyn Error>> {
         let (before, start) = (self.learner.cost(), cpu_seconds());
         let (model, chosen) = self.model(way)?;
-        let spent = Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - start };
+        let spent = Spent {
+            cost: self.learner.cost() - before,
+            seconds: cpu_seconds() - start,
+        };
         let result = self.learner.evaluate(&model, &self.test);
         let gain = self.kept.accuracy - self.untouched.accuracy;
         let recovery =
             (gain.abs() > 1e-9).then(|| (result.accuracy - self.untouched.accuracy) / gain);
         let labels = self.test.labels().iter();
-        let flips = self.kept.predictions.iter().zip(&result.predictions).zip(labels);
+        let flips = self
+            .kept
+            .predictions
+            .iter()
+            .zip(&result.predictions)
+            .zip(labels);
         let flips = flips
             .filter(|((old, new), label)| {
                 i64::from(**old) == **label && i64::from(**new) != **label
@@ -251,8 +283,18 @@ impl<'a> Bench<'a> {
                 let samples = case.budget.timesteps * SAMPLES;
                 let few: Vec<usize> = (0..samples.min(self.train.len())).collect();
                 let epochs = 2 * samples / few.len();
-                let plan = plan(epochs, case.budget.optimizer, self.full.learning_rate, case.seed);
-                let tuned = train(&self.learner, &case.new_base, &self.train.subset(&few), &plan);
+                let plan = plan(
+                    epochs,
+                    case.budget.optimizer,
+                    self.full.learning_rate,
+                    case.seed,
+                );
+                let tuned = train(
+                    &self.learner,
+                    &case.new_base,
+                    &self.train.subset(&few),
+                    &plan,
+                );
                 return Ok((tuned.checkpoint, Value::Null));
             }
             Way::RandomPermutation | Way::OrthogonalShift => Method::Identity,
@@ -285,7 +327,10 @@ impl<'a> Bench<'a> {
         let alignment = if matches!(way, Way::RandomPermutation) {
             let mut rng = ChaCha8Rng::seed_from_u64(case.seed);
             let random = Transport::from(Permutation::random(&self.symmetry, &mut rng));
-            Alignment { transports: vec![random; case.budget.timesteps], ..Alignment::default() }
+            Alignment {
+                transports: vec![random; case.budget.timesteps],
+                ..Alignment::default()
+            }
         } else {
             let budget = self.full_plan();
             let on = match builds_on(method, gradfix_on, false) {
@@ -294,7 +339,9 @@ impl<'a> Bench<'a> {
             };
             align(method, &problem, on.as_ref(), Some(&budget))?
         };
-        let Found { model, step, alpha, .. } = self.best(&problem, &alignment.transports);
+        let Found {
+            model, step, alpha, ..
+        } = self.best(&problem, &alignment.transports);
         Ok((model, json!({"step": step, "alpha": alpha})))
     }
 
@@ -304,23 +351,51 @@ impl<'a> Bench<'a> {
         let look = |step: usize, alpha: f64| {
             let model = problem.finished(&transports[step - 1], step, alpha);
             let accuracy = self.learner.evaluate(&model, &self.validation).accuracy;
-            Found { model, step, alpha, accuracy }
+            Found {
+                model,
+                step,
+                alpha,
+                accuracy,
+            }
         };
-        let later =
-            |best: Found, one: Found| if one.accuracy >= best.accuracy { one } else { best };
-        let best = (2..=transports.len()).map(|step| look(step, 1.0)).fold(look(1, 1.0), later);
+        let later = |best: Found, one: Found| {
+            if one.accuracy >= best.accuracy {
+                one
+            } else {
+                best
+            }
+        };
+        let best = (2..=transports.len())
+            .map(|step| look(step, 1.0))
+            .fold(look(1, 1.0), later);
 
         let step = best.step;
-        let others = ALPHAS.into_iter().filter(|alpha| alpha.to_bits() != 1f64.to_bits());
-        let better =
-            |best: Found, one: Found| if one.accuracy > best.accuracy { one } else { best };
+        let others = ALPHAS
+            .into_iter()
+            .filter(|alpha| alpha.to_bits() != 1f64.to_bits());
+        let better = |best: Found, one: Found| {
+            if one.accuracy > best.accuracy {
+                one
+            } else {
+                best
+            }
+        };
         others.map(|alpha| look(step, alpha)).fold(best, better)
     }
 
     /// The plan of full fine-tuning, at the learning rate that was the best.
     fn full_plan(&self) -> FineTunePlan<'static> {
-        let Budget { tune_epochs, optimizer, .. } = self.case.budget;
-        plan(tune_epochs, optimizer, self.full.learning_rate, self.case.seed)
+        let Budget {
+            tune_epochs,
+            optimizer,
+            ..
+        } = self.case.budget;
+        plan(
+            tune_epochs,
+            optimizer,
+            self.full.learning_rate,
+            self.case.seed,
+        )
     }
 
     /// What it takes, on top of `spent`, to reach each share of full fine-tuning, to the epoch; null
@@ -331,7 +406,9 @@ impl<'a> Bench<'a> {
             stop_at: Some(self.full.accuracy),
             ..self.full_plan()
         };
-        let settled = self.learner.with_statistics(start, &self.train, STATISTICS_SAMPLES, BATCH);
+        let settled = self
+            .learner
+            .with_statistics(start, &self.train, STATISTICS_SAMPLES, BATCH);
         let mut curve = vec![self.accuracy(&settled)];
         // Gradients and seconds of an epoch.
         let mut epoch = (0.0, 0.0);
@@ -340,13 +417,17 @@ impl<'a> Bench<'a> {
             let tuned = train(&self.learner, start, &self.train, &plan);
             curve.extend(tuned.epochs.iter().filter_map(|e| e.validation_accuracy));
             let epochs = tuned.epochs.len() as f64;
-            let (all, looks) =
-                (gradients(self.learner.cost() - before), self.test.len() as f64 / 3.0);
+            let (all, looks) = (
+                gradients(self.learner.cost() - before),
+                self.test.len() as f64 / 3.0,
+            );
             let own = all / epochs - looks;
             epoch = (own, (cpu_seconds() - begun) * own / all);
         }
         let reached = |level: &f64| {
-            let epochs = curve.iter().position(|is| *is >= level * self.full.accuracy);
+            let epochs = curve
+                .iter()
+                .position(|is| *is >= level * self.full.accuracy);
             let point = epochs.map(|epochs| {
                 json!({
                     "gradients": gradients(spent.cost) + epochs as f64 * epoch.0,
@@ -355,6 +436,10 @@ impl<'a> Bench<'a> {
             });
             (format!("{:.0}", 100.0 * level), point.unwrap_or_default())
         };
-        SHARES.iter().map(reached).collect::<serde_json::Map<_, _>>().into()
+        SHARES
+            .iter()
+            .map(reached)
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
 }

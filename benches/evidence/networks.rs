@@ -49,10 +49,16 @@ impl Network {
     /// `±√(6/fan_in)` (He et al., "Delving Deep into Rectifiers", 2015).
     pub fn initial(&self, seed: u64) -> Checkpoint {
         let mut params = self.graph.initial(&self.signature, seed);
-        let weights = self.signature.iter().filter(|(_, info)| info.shape.len() > 1);
+        let weights = self
+            .signature
+            .iter()
+            .filter(|(_, info)| info.shape.len() > 1);
         for (name, info) in weights.filter(|_| self.without_norms) {
             let larger = params[name].f32().iter().map(|w| w * 6f32.sqrt()).collect();
-            params.insert(name.clone(), HostTensor::from_f32(info.shape.clone(), larger));
+            params.insert(
+                name.clone(),
+                HostTensor::from_f32(info.shape.clone(), larger),
+            );
         }
         params
     }
@@ -66,7 +72,10 @@ struct Builder {
 
 impl Builder {
     fn tensor(&mut self, name: &str, shape: &[usize]) {
-        let info = TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        let info = TensorInfo {
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+        };
         self.signature.insert(name.to_owned(), info);
     }
 
@@ -96,7 +105,8 @@ impl Builder {
         let mut from = 1;
         for (i, to) in channels.into_iter().enumerate() {
             let param = format!("conv{}", i + 1);
-            self.nodes.push(json!({"op": "conv2d", "param": param, "padding": 1}));
+            self.nodes
+                .push(json!({"op": "conv2d", "param": param, "padding": 1}));
             self.tensor(&format!("{param}.weight"), &[to, from, 3, 3]);
             self.tensor(&format!("{param}.bias"), &[to]);
             self.op("relu");
@@ -153,10 +163,15 @@ impl Builder {
                 self.convolution(&format!("{at}.conv2"), None, [to, to, 3, 1]);
                 let mut shortcut = x;
                 if from != to {
-                    self.convolution(&format!("{at}.down"), Some(&shortcut), [to, from, 1, stride]);
+                    self.convolution(
+                        &format!("{at}.down"),
+                        Some(&shortcut),
+                        [to, from, 1, stride],
+                    );
                     shortcut = format!("{at}.down_bn");
                 }
-                self.nodes.push(json!({"op": "add", "id": format!("{at}.sum"),
+                self.nodes
+                    .push(json!({"op": "add", "id": format!("{at}.sum"),
                     "inputs": [format!("{at}.conv2_bn"), shortcut]}));
                 x = format!("{at}.out");
                 self.nodes.push(json!({"op": "relu", "id": x}));
@@ -169,15 +184,19 @@ impl Builder {
 
     /// Patches of 7 × 7, hidden layers of twice the width, norms before the sums.
     fn vit(&mut self, depth: usize, width: usize, heads: usize) {
-        self.nodes.push(json!({"op": "patch_embed", "param": "patch"}));
+        self.nodes
+            .push(json!({"op": "patch_embed", "param": "patch"}));
         self.tensor("patch.weight", &[width, 1, 7, 7]);
         self.tensor("patch.bias", &[width]);
-        self.nodes.push(json!({"op": "class_token", "param": "cls"}));
+        self.nodes
+            .push(json!({"op": "class_token", "param": "cls"}));
         self.tensor("cls", &[1, 1, width]);
-        self.nodes.push(json!({"op": "position_embedding", "param": "pos", "bare": true}));
+        self.nodes
+            .push(json!({"op": "position_embedding", "param": "pos", "bare": true}));
         self.tensor("pos", &[1, (SIDE / 7) * (SIDE / 7) + 1, width]);
         let mut x = "x".to_owned();
-        self.nodes.push(json!({"op": "add", "id": x, "inputs": ["pos", "cls"]}));
+        self.nodes
+            .push(json!({"op": "add", "id": x, "inputs": ["pos", "cls"]}));
         for block in 0..depth {
             let at = |part: &str| format!("blocks.{block}.{part}");
             self.layer_norm(&at("norm1"), &x, width);
@@ -185,13 +204,15 @@ impl Builder {
             self.nodes.push(json!({"op": "attention", "heads": heads}));
             self.linear(&at("proj"), [width, width]);
             let middle = at("middle");
-            self.nodes.push(json!({"op": "add", "id": middle, "inputs": [at("proj"), x]}));
+            self.nodes
+                .push(json!({"op": "add", "id": middle, "inputs": [at("proj"), x]}));
             self.layer_norm(&at("norm2"), &middle, width);
             self.linear(&at("fc1"), [2 * width, width]);
             self.op("gelu");
             self.linear(&at("fc2"), [width, 2 * width]);
             x = at("out");
-            self.nodes.push(json!({"op": "add", "id": x, "inputs": [at("fc2"), middle]}));
+            self.nodes
+                .push(json!({"op": "add", "id": x, "inputs": [at("fc2"), middle]}));
         }
         self.layer_norm("norm", &x, width);
         self.nodes.push(json!({"op": "select_token"}));
@@ -199,7 +220,8 @@ impl Builder {
     }
 
     fn layer_norm(&mut self, param: &str, read: &str, width: usize) {
-        self.nodes.push(json!({"op": "layer_norm", "param": param, "inputs": [read]}));
+        self.nodes
+            .push(json!({"op": "layer_norm", "param": param, "inputs": [read]}));
         self.tensor(&format!("{param}.weight"), &[width]);
         self.tensor(&format!("{param}.bias"), &[width]);
     }

@@ -40,8 +40,16 @@ pub fn of_groups(groups: &Groups) -> Result<String, Box<dyn Error>> {
     legend(&mut svg, &COLOURS, 16)?;
     for (i, ((network, data, relation), rows)) in groups.iter().enumerate() {
         let y = 48 + 18 * i;
-        writeln!(svg, "<text x='8' y='{}'>{network}, {data}, {relation}</text>", y + 4)?;
-        writeln!(svg, "<line x1='{left}' x2='{}' y1='{y}' y2='{y}' stroke='#ddd'/>", left + span)?;
+        writeln!(
+            svg,
+            "<text x='8' y='{}'>{network}, {data}, {relation}</text>",
+            y + 4
+        )?;
+        writeln!(
+            svg,
+            "<line x1='{left}' x2='{}' y1='{y}' y2='{y}' stroke='#ddd'/>",
+            left + span
+        )?;
         let kept = mean_of(rows, "/keep_old").unwrap_or_default();
         let x = left + span * kept;
         writeln!(
@@ -51,7 +59,9 @@ pub fn of_groups(groups: &Groups) -> Result<String, Box<dyn Error>> {
             y + 6
         )?;
         for (name, colour) in COLOURS {
-            let Some(value) = accuracy(rows, name) else { continue };
+            let Some(value) = accuracy(rows, name) else {
+                continue;
+            };
             writeln!(
                 svg,
                 "<circle cx='{:.1}' cy='{y}' r='4' fill='{colour}'/>",
@@ -65,7 +75,10 @@ pub fn of_groups(groups: &Groups) -> Result<String, Box<dyn Error>> {
 /// Accuracy before training over the width, on a logarithmic axis.
 pub fn of_widths(widths: &Widths) -> Result<String, Box<dyn Error>> {
     let mut svg = open(560, 330);
-    let names: Vec<_> = COLOURS.into_iter().filter(|(name, _)| *name != "oracle").collect();
+    let names: Vec<_> = COLOURS
+        .into_iter()
+        .filter(|(name, _)| *name != "oracle")
+        .collect();
     legend(&mut svg, &names, 16)?;
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
         writeln!(
@@ -90,10 +103,20 @@ pub fn of_widths(widths: &Widths) -> Result<String, Box<dyn Error>> {
                 Some((place_of_width(*width), height_of(accuracy(rows, name)?)))
             })
             .collect();
-        let line: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        writeln!(svg, "<polyline points='{}' fill='none' stroke='{colour}'/>", line.join(" "))?;
+        let line: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        writeln!(
+            svg,
+            "<polyline points='{}' fill='none' stroke='{colour}'/>",
+            line.join(" ")
+        )?;
         for (x, y) in points {
-            writeln!(svg, "<circle cx='{x:.1}' cy='{y:.1}' r='3' fill='{colour}'/>")?;
+            writeln!(
+                svg,
+                "<circle cx='{x:.1}' cy='{y:.1}' r='3' fill='{colour}'/>"
+            )?;
         }
     }
     Ok(svg + "</svg>\n")

@@ -36,16 +36,31 @@ pub fn rows() -> impl Iterator<Item = Row> {
             Field::All => &Relation::ALL,
             Field::Widths => &[Relation::Independent],
         };
-        let data: &[&str] = if field == Field::All { &DATA } else { &DATA[1..] };
-        let pairs = relations.iter().flat_map(|r| data.iter().map(move |d| (*r, *d)));
+        let data: &[&str] = if field == Field::All {
+            &DATA
+        } else {
+            &DATA[1..]
+        };
+        let pairs = relations
+            .iter()
+            .flat_map(|r| data.iter().map(move |d| (*r, *d)));
         pairs
-            .map(|(relation, data)| Row { data, network: network.clone(), relation, seed, field })
+            .map(|(relation, data)| Row {
+                data,
+                network: network.clone(),
+                relation,
+                seed,
+                field,
+            })
             .collect::<Vec<_>>()
     };
     let rows = (0..SEEDS).flat_map(move |seed| {
         let all = NETWORKS.map(|network| (seed, network.to_owned(), Field::All));
         let widths = WIDTHS.map(|width| (seed, format!("mlp1-{width}"), Field::Widths));
-        all.into_iter().chain(widths).flat_map(one).collect::<Vec<_>>()
+        all.into_iter()
+            .chain(widths)
+            .flat_map(one)
+            .collect::<Vec<_>>()
     });
     std::iter::once(Row::shipped()).chain(rows)
 }
@@ -54,11 +69,23 @@ impl Row {
     /// The one that needs no other files, small enough for a test.
     pub fn shipped() -> Self {
         let (network, relation) = ("mlp-32".to_owned(), Relation::Independent);
-        Self { data: SHIPPED, network, relation, seed: 0, field: Field::All }
+        Self {
+            data: SHIPPED,
+            network,
+            relation,
+            seed: 0,
+            field: Field::All,
+        }
     }
 
     pub fn name(&self) -> String {
-        format!("{}-{}-{}-{}", self.data, self.network, self.relation.name(), self.seed)
+        format!(
+            "{}-{}-{}-{}",
+            self.data,
+            self.network,
+            self.relation.name(),
+            self.seed
+        )
     }
 
     /// Trains the models and runs every contender; `data` holds the folders of the data sets.
@@ -95,7 +122,10 @@ impl Row {
         let folder = data.join(self.data);
         let (learned, judged) = match self.data {
             SHIPPED => Images::shipped()?,
-            _ => (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?),
+            _ => (
+                Images::read(&folder, "train")?,
+                Images::read(&folder, "t10k")?,
+            ),
         };
         Case::make(&learned, &judged, &self.network, self.relation, self.seed)
     }
@@ -105,16 +135,28 @@ impl Row {
 pub fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output();
-        output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+        output
+            .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
+            .unwrap_or_default()
     };
     let commit = git(&["describe", "--always"]);
     let changes = git(&["status", "--porcelain", "--", ".", ":!benches/results"]);
-    if changes.is_empty() { commit } else { format!("{commit}-dirty") }
+    if changes.is_empty() {
+        commit
+    } else {
+        format!("{commit}-dirty")
+    }
 }
 
 fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{} × {}", cores, model.map_or("unknown processor", |(_, name)| name))
+    format!(
+        "{} × {}",
+        cores,
+        model.map_or("unknown processor", |(_, name)| name)
+    )
 }

@@ -19,9 +19,33 @@ pub type Widths = BTreeMap<u64, Vec<Value>>;
 
 /// Published accuracies (Chijiwa, ICLR 2024, tables 1 and 2), for comparison: full-size networks.
 const PUBLISHED: [[&str; 7]; 3] = [
-    ["MNIST, 2-MLP of width 4096, random init", "97.7", "–", "97.9", "–", "–", "–"],
-    ["CIFAR-10, Conv8, random init", "61.9", "76.7", "78.2", "78.3", "91.1", "–"],
-    ["ImageNet → CUB, ResNet-18", "0.8", "–", "20.4", "30.1", "69.5", "49.1 (17.3, 8.4)"],
+    [
+        "MNIST, 2-MLP of width 4096, random init",
+        "97.7",
+        "–",
+        "97.9",
+        "–",
+        "–",
+        "–",
+    ],
+    [
+        "CIFAR-10, Conv8, random init",
+        "61.9",
+        "76.7",
+        "78.2",
+        "78.3",
+        "91.1",
+        "–",
+    ],
+    [
+        "ImageNet → CUB, ResNet-18",
+        "0.8",
+        "–",
+        "20.4",
+        "30.1",
+        "69.5",
+        "49.1 (17.3, 8.4)",
+    ],
 ];
 
 /// Writes `evidence.md`, `evidence.svg` and `width.svg` beside the folder of rows.
@@ -40,8 +64,9 @@ pub fn write(rows: &Path) -> Result<(), Box<dyn Error>> {
 /// The rows of the table, and by width those of the figure.
 fn read(rows: &Path) -> Result<(Groups, Widths), Box<dyn Error>> {
     let (mut groups, mut widths) = (Groups::new(), Widths::new());
-    let mut files: Vec<_> =
-        fs::read_dir(rows)?.map(|f| f.map(|f| f.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> = fs::read_dir(rows)?
+        .map(|f| f.map(|f| f.path()))
+        .collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|e| e == "json"));
     files.sort();
     for file in files {
@@ -51,7 +76,10 @@ fn read(rows: &Path) -> Result<(Groups, Widths), Box<dyn Error>> {
         if let Some(width) = network.strip_prefix("mlp1-") {
             widths.entry(width.parse()?).or_default().push(row);
         } else {
-            groups.entry((network, data, relation)).or_default().push(row);
+            groups
+                .entry((network, data, relation))
+                .or_default()
+                .push(row);
         }
     }
     Ok((groups, widths))
@@ -78,13 +106,19 @@ fn percent(value: Option<f64>) -> String {
 }
 
 pub fn contender<'a>(row: &'a Value, name: &str) -> Option<&'a Value> {
-    row["contenders"].as_array()?.iter().find(|c| c["name"] == name)
+    row["contenders"]
+        .as_array()?
+        .iter()
+        .find(|c| c["name"] == name)
 }
 
 /// Names in the order of the first row.
 fn names(rows: &[Value]) -> Vec<String> {
     let first = rows.first().and_then(|row| row["contenders"].as_array());
-    let names = first.into_iter().flatten().filter_map(|contender| contender["name"].as_str());
+    let names = first
+        .into_iter()
+        .flatten()
+        .filter_map(|contender| contender["name"].as_str());
     names.map(str::to_owned).collect()
 }
 
@@ -130,8 +164,17 @@ fn markdown(groups: &Groups, widths: &Widths) -> Result<String, Box<dyn Error>> 
     for row in PUBLISHED {
         writeln!(text, "| {} |", row.join(" | "))?;
     }
-    let all: Vec<&Value> = groups.values().flatten().chain(widths.values().flatten()).collect();
-    writeln!(text, "\nMachine: {}; {}.", listed(&all, "machine"), listed(&all, "date"))?;
+    let all: Vec<&Value> = groups
+        .values()
+        .flatten()
+        .chain(widths.values().flatten())
+        .collect();
+    writeln!(
+        text,
+        "\nMachine: {}; {}.",
+        listed(&all, "machine"),
+        listed(&all, "date")
+    )?;
     Ok(text)
 }
 
@@ -153,10 +196,15 @@ const PUBLISHED_HEAD: &str = "\n## Published\n\nChijiwa (ICLR 2024), full-size n
 
 /// Gradients and CPU seconds, where every seed reaches the share.
 fn reached(rows: &[Value], name: &str, share: &str) -> String {
-    let reaches: Option<Vec<&Value>> =
-        rows.iter().map(|row| Some(&contender(row, name)?["reach"][share])).collect();
+    let reaches: Option<Vec<&Value>> = rows
+        .iter()
+        .map(|row| Some(&contender(row, name)?["reach"][share]))
+        .collect();
     let reaches = reaches.unwrap_or_default();
-    match (mean_of_all(&reaches, "gradients"), mean_of_all(&reaches, "seconds")) {
+    match (
+        mean_of_all(&reaches, "gradients"),
+        mean_of_all(&reaches, "seconds"),
+    ) {
         (Some(gradients), Some(seconds)) => format!("{gradients:.0}, {seconds:.1} s"),
         _ => "–".into(),
     }
@@ -175,7 +223,11 @@ fn decisions(rows: &[Value]) -> String {
         let auto = &row["auto"];
         let method = auto["method"].as_str().unwrap_or("–");
         let action = auto["recommendation"]["action"].as_str().unwrap_or("–");
-        let verdict = if auto["published"] == true { "" } else { " (rejected)" };
+        let verdict = if auto["published"] == true {
+            ""
+        } else {
+            " (rejected)"
+        };
         format!("{method} → {action}{verdict}")
     });
     decisions.collect::<Vec<_>>().join("; ")
@@ -187,7 +239,10 @@ fn write_summary(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Error
     for ((network, data, relation), rows) in groups {
         // The row that a test repeats is no part of the evidence.
         if data != "shipped" {
-            merged.entry((network, relation)).or_default().extend(rows.iter().cloned());
+            merged
+                .entry((network, relation))
+                .or_default()
+                .extend(rows.iter().cloned());
         }
     }
     writeln!(
@@ -198,19 +253,39 @@ fn write_summary(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Error
         .iter()
         .map(|((network, relation), rows)| format!("{network} {relation} ({} rows)", rows.len()))
         .collect();
-    writeln!(text, "| | {} |\n|---{}|", heads.join(" | "), "|---".repeat(heads.len()))?;
+    writeln!(
+        text,
+        "| | {} |\n|---{}|",
+        heads.join(" | "),
+        "|---".repeat(heads.len())
+    )?;
 
     let references = merged.values().map(|rows| {
         let kept = percent(mean_of(rows, "/keep_old"));
-        format!("{kept} / {}", percent(mean_of(rows, "/full_fine_tuning/accuracy")))
+        format!(
+            "{kept} / {}",
+            percent(mean_of(rows, "/full_fine_tuning/accuracy"))
+        )
     });
     let references: Vec<String> = references.collect();
-    writeln!(text, "| keep old / full fine-tuning | {} |", references.join(" | "))?;
+    writeln!(
+        text,
+        "| keep old / full fine-tuning | {} |",
+        references.join(" | ")
+    )?;
 
-    for name in merged.values().next().map(|rows| names(rows)).unwrap_or_default() {
+    for name in merged
+        .values()
+        .next()
+        .map(|rows| names(rows))
+        .unwrap_or_default()
+    {
         let cells = merged.values().map(|rows| {
             let before = percent(mean_of_contender(rows, &name, "accuracy"));
-            format!("{before}, {}", percent(mean_of_contender(rows, &name, "after_epoch")))
+            format!(
+                "{before}, {}",
+                percent(mean_of_contender(rows, &name, "after_epoch"))
+            )
         });
         let cells: Vec<String> = cells.collect();
         writeln!(text, "| {name} | {} |", cells.join(" | "))?;
@@ -223,13 +298,25 @@ fn write_widths(text: &mut String, widths: &Widths) -> Result<(), Box<dyn Error>
         text,
         "\n## Over widths\n\nOne hidden layer, independent bases, Fashion-MNIST; before training (`width.svg`).\n"
     )?;
-    let names = widths.values().next().map(|rows| names(rows)).unwrap_or_default();
+    let names = widths
+        .values()
+        .next()
+        .map(|rows| names(rows))
+        .unwrap_or_default();
     writeln!(text, "| width | seeds | keep old | {} |", names.join(" | "))?;
     writeln!(text, "|---|---|---|{}", "---|".repeat(names.len()))?;
     for (width, rows) in widths {
         let kept = percent(mean_of(rows, "/keep_old"));
-        let values: Vec<String> = names.iter().map(|name| percent(accuracy(rows, name))).collect();
-        writeln!(text, "| {width} | {} | {kept} | {} |", rows.len(), values.join(" | "))?;
+        let values: Vec<String> = names
+            .iter()
+            .map(|name| percent(accuracy(rows, name)))
+            .collect();
+        writeln!(
+            text,
+            "| {width} | {} | {kept} | {} |",
+            rows.len(),
+            values.join(" | ")
+        )?;
     }
     Ok(())
 }

@@ -49,18 +49,47 @@ struct Recipe {
     is_refresh: bool,
 }
 
-const PLAIN: Recipe =
-    Recipe { name: "plain", warmup: 0.0, clip: None, pull: 0.0, is_refresh: false };
-const CLIP: Recipe = Recipe { name: "clip", clip: Some(1.0), ..PLAIN };
-const BOTH: Recipe = Recipe { name: "both", warmup: 0.05, ..CLIP };
+const PLAIN: Recipe = Recipe {
+    name: "plain",
+    warmup: 0.0,
+    clip: None,
+    pull: 0.0,
+    is_refresh: false,
+};
+const CLIP: Recipe = Recipe {
+    name: "clip",
+    clip: Some(1.0),
+    ..PLAIN
+};
+const BOTH: Recipe = Recipe {
+    name: "both",
+    warmup: 0.05,
+    ..CLIP
+};
 const RECIPES: [Recipe; 7] = [
     PLAIN,
-    Recipe { name: "warm-up", warmup: 0.05, ..PLAIN },
+    Recipe {
+        name: "warm-up",
+        warmup: 0.05,
+        ..PLAIN
+    },
     CLIP,
     BOTH,
-    Recipe { name: "pull 1", pull: 1.0, ..BOTH },
-    Recipe { name: "pull 10", pull: 10.0, ..BOTH },
-    Recipe { name: "refresh", is_refresh: true, ..BOTH },
+    Recipe {
+        name: "pull 1",
+        pull: 1.0,
+        ..BOTH
+    },
+    Recipe {
+        name: "pull 10",
+        pull: 10.0,
+        ..BOTH
+    },
+    Recipe {
+        name: "refresh",
+        is_refresh: true,
+        ..BOTH
+    },
 ];
 
 /// The λ that halves a distance in some hundred steps at the optimiser's usual rate.
@@ -91,7 +120,13 @@ pub fn measure(data: &Path, cases: &Path, only: &str) -> Result<(), Box<dyn Erro
                 let images = learned.part(from, samples).turned().dataset();
                 println!("{name}");
                 let pair = Pair::read(&at, network)?;
-                Row { pair: &pair, optimizer: budget.optimizer, images, seed }.measure()?;
+                Row {
+                    pair: &pair,
+                    optimizer: budget.optimizer,
+                    images,
+                    seed,
+                }
+                .measure()?;
             }
         }
     }
@@ -109,7 +144,10 @@ impl Row<'_> {
     fn measure(&self) -> Result<(), Box<dyn Error>> {
         let network = &self.pair.network;
         let learner = Learner::new(&network.graph, &network.signature, Device::flex())?;
-        println!("  old tuned {:.1}", self.accuracy(&learner, &self.pair.tuned));
+        println!(
+            "  old tuned {:.1}",
+            self.accuracy(&learner, &self.pair.tuned)
+        );
         for samples in SAMPLES {
             let (held, rest): (Vec<usize>, Vec<usize>) =
                 (0..samples).partition(|i| i % HELD_OUT == 0);
@@ -159,9 +197,16 @@ impl Row<'_> {
         let alignment = align(method, &problem, None, None)?;
         let rules = Rules::default();
         let blocks = Blocks::draw(validation, rules.samples, self.seed);
-        let race = Some(Race { blocks: &blocks, rules });
-        let selection =
-            Selection { step: Step::Best, alpha: Alpha::Search, race, completes: false };
+        let race = Some(Race {
+            blocks: &blocks,
+            rules,
+        });
+        let selection = Selection {
+            step: Step::Best,
+            alpha: Alpha::Search,
+            race,
+            completes: false,
+        };
         let rivals = Rivals::default();
         Ok(select(method, &problem, alignment, selection, rivals)?.model)
     }
@@ -175,8 +220,16 @@ impl Row<'_> {
         start: &Checkpoint,
         [train, validation]: [&Dataset; 2],
     ) -> String {
-        let epochs = if train.len() > 512 { EPOCHS / 2 } else { EPOCHS };
-        let teacher = Teacher { learner, model: &self.pair.tuned, known: &[] };
+        let epochs = if train.len() > 512 {
+            EPOCHS / 2
+        } else {
+            EPOCHS
+        };
+        let teacher = Teacher {
+            learner,
+            model: &self.pair.tuned,
+            known: &[],
+        };
         let plan = FineTunePlan {
             batch_size: BATCH,
             warmup: recipe.warmup,
@@ -193,7 +246,10 @@ impl Row<'_> {
         };
         let plan = FineTunePlan {
             learning_rate: trials.learning_rate(),
-            looks: Some(Looks { per_epoch: LOOKS, patience: None }),
+            looks: Some(Looks {
+                per_epoch: LOOKS,
+                patience: None,
+            }),
             // One at every look, the last at the end.
             snapshots: LOOKS * epochs,
             ..plan

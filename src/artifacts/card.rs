@@ -51,7 +51,9 @@ pub fn licence_of(
 /// The licence that a card names in its front matter.
 pub fn licence_in(readme: &str) -> Option<String> {
     let front_matter = readme.strip_prefix("---\n")?.split("\n---").next()?;
-    let value = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
+    let value = front_matter
+        .lines()
+        .find_map(|line| line.strip_prefix("license:"))?;
     let value = value.trim().trim_matches(['"', '\'']);
     is_plain(value).then(|| value.to_owned())
 }
@@ -76,7 +78,8 @@ impl Card {
     /// The card as Markdown, in the form that model hubs read.
     pub(super) fn render(&self, outputs: &[OutputFile]) -> String {
         let mut text = String::new();
-        self.write(&mut text, outputs).expect("writing to memory does not fail");
+        self.write(&mut text, outputs)
+            .expect("writing to memory does not fail");
         text
     }
 
@@ -89,7 +92,10 @@ impl Card {
         if let Some(base) = hub_name(&self.target_base).filter(|_| self.method.is_some()) {
             writeln!(text, "base_model: {base}\nbase_model_relation: finetune")?;
         }
-        writeln!(text, "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n")?;
+        writeln!(
+            text,
+            "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n"
+        )?;
         match &self.method {
             Some(method) => writeln!(
                 text,
@@ -114,8 +120,10 @@ impl Card {
             writeln!(text, "| {name} | {} |", cell(value))?;
         }
 
-        let licence =
-            self.licence.as_deref().unwrap_or("as the base's; it states none in its card");
+        let licence = self
+            .licence
+            .as_deref()
+            .unwrap_or("as the base's; it states none in its card");
         writeln!(text, "| Licence | {licence} |")?;
         writeln!(text, "| Software | retune {} |", env!("CARGO_PKG_VERSION"))?;
         self.write_metrics(text)?;
@@ -126,12 +134,18 @@ impl Card {
             }
         }
 
-        writeln!(text, "\n## Files\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
+        writeln!(
+            text,
+            "\n## Files\n\n| File | Bytes | SHA-256 |\n|---|---|---|"
+        )?;
         for OutputFile { name, size, sha256 } in outputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(name))?;
         }
 
-        writeln!(text, "\n## Inputs\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
+        writeln!(
+            text,
+            "\n## Inputs\n\n| File | Bytes | SHA-256 |\n|---|---|---|"
+        )?;
         for InputFile { uri, size, sha256 } in &self.inputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(uri))?;
         }
@@ -178,7 +192,10 @@ mod tests {
 
     #[test]
     fn a_licence_is_read_from_front_matter_only() {
-        assert_eq!(licence_in("---\nlicense: apache-2.0\n---\n# M"), Some("apache-2.0".into()));
+        assert_eq!(
+            licence_in("---\nlicense: apache-2.0\n---\n# M"),
+            Some("apache-2.0".into())
+        );
         assert_eq!(licence_in("# M\nlicense: mit"), None);
         assert_eq!(licence_in("---\nlicense: a b|c\n---\n"), None);
     }
@@ -187,16 +204,31 @@ mod tests {
     fn only_a_model_of_a_hub_is_named_in_the_front_matter() {
         let of = |target_base: &str, method: Option<&str>| {
             let (target_base, method) = (target_base.to_owned(), method.map(str::to_owned));
-            Card { target_base, method, ..Card::default() }.render(&[])
+            Card {
+                target_base,
+                method,
+                ..Card::default()
+            }
+            .render(&[])
         };
         let text = of("hf://org/new-base@v2/", Some("identity"));
         let expected = "---\nbase_model: org/new-base\nbase_model_relation: finetune\nlibrary_name";
         assert!(text.starts_with(expected), "{text}");
         assert!(of("hf://org/new-base", Some("identity")).contains("base_model: org/new-base\n"));
-        for other in ["s3://org/new-base/", "hf://datasets/org/data/", "hf://org/a: b/"] {
-            assert!(!of(other, Some("identity")).contains("base_model"), "{other}");
+        for other in [
+            "s3://org/new-base/",
+            "hf://datasets/org/data/",
+            "hf://org/a: b/",
+        ] {
+            assert!(
+                !of(other, Some("identity")).contains("base_model"),
+                "{other}"
+            );
         }
-        assert!(!of("hf://org/new-base/", None).contains("base_model"), "nothing is published");
+        assert!(
+            !of("hf://org/new-base/", None).contains("base_model"),
+            "nothing is published"
+        );
     }
 
     #[test]
@@ -216,12 +248,18 @@ mod tests {
             target_base: "s3://b/new".into(),
             method: Some("fgmt".into()),
             licence: Some("mit".into()),
-            metrics: Metrics { measured: Some(measured), ..Metrics::default() },
+            metrics: Metrics {
+                measured: Some(measured),
+                ..Metrics::default()
+            },
             warnings: vec!["a | b\nc".into()],
             ..Card::default()
         };
-        let output =
-            OutputFile { name: "model.safetensors".into(), size: 3, sha256: "ab".repeat(32) };
+        let output = OutputFile {
+            name: "model.safetensors".into(),
+            size: 3,
+            sha256: "ab".repeat(32),
+        };
         let text = card.render(&[output]);
         for part in [
             "---\nlicense: mit\n",

@@ -95,7 +95,10 @@ pub fn look(
 /// Bytes in memory of a dataset with this header.
 fn held(signature: &Signature, is_decoded: bool) -> u64 {
     let of_tensors = signature.iter().map(|(name, info)| {
-        let values = info.shape.iter().fold(1, |values: u64, &n| values.saturating_mul(n as u64));
+        let values = info
+            .shape
+            .iter()
+            .fold(1, |values: u64, &n| values.saturating_mul(n as u64));
         let bytes = match name.as_str() {
             LABELS => size_of::<i64>(),
             // Packed.
@@ -119,7 +122,9 @@ pub fn read(
     reading: Reading<'_>,
 ) -> Result<(Dataset, Vec<InputFile>), ArtifactError> {
     // As a specification that names every field has it.
-    let preprocess = reading.preprocess.filter(|p| !(p.mean.is_empty() && p.std.is_empty()));
+    let preprocess = reading
+        .preprocess
+        .filter(|p| !(p.mean.is_empty() && p.std.is_empty()));
     refuse_pickle(location)?;
 
     let (mut inputs_read, mut parts, mut held) = (Vec::new(), Vec::new(), 0);
@@ -127,7 +132,10 @@ pub fn read(
         let (file, input) = access.fetch(&place)?;
         parts.push(if is_parquet(&place) {
             let part = parquet::open(&file.path, &place, reading.channels)?;
-            held += part.iter().map(|(_, tensor)| tensor.bytes().len()).sum::<usize>();
+            held += part
+                .iter()
+                .map(|(_, tensor)| tensor.bytes().len())
+                .sum::<usize>();
             parquet::check_room(held, location)?;
             part
         } else {
@@ -141,7 +149,10 @@ pub fn read(
     };
 
     let info = check_signature(&checkpoint.signature(), location)?;
-    let labels = checkpoint.get(LABELS).map(|labels| Labels::read(labels, location)).transpose()?;
+    let labels = checkpoint
+        .get(LABELS)
+        .map(|labels| Labels::read(labels, location))
+        .transpose()?;
 
     if let Some(ids) = checkpoint.get(IDS) {
         if preprocess.is_some() {
@@ -153,11 +164,18 @@ pub fn read(
                 detail,
             ));
         }
-        let beside = Beside { mask: checkpoint.get(MASK), types: checkpoint.get(TYPES) };
+        let beside = Beside {
+            mask: checkpoint.get(MASK),
+            types: checkpoint.get(TYPES),
+        };
         let dataset = Dataset::unlabelled(packed_tokens(ids, beside, location)?);
         let dataset = Labels::set(labels, dataset, reading.own_labels);
         let has_types = beside.types.is_some();
-        let dataset = if has_types { dataset.with_token_types() } else { dataset };
+        let dataset = if has_types {
+            dataset.with_token_types()
+        } else {
+            dataset
+        };
         return Ok((dataset, inputs_read));
     }
 
@@ -184,9 +202,16 @@ impl Labels {
     fn read(tensor: &HostTensor, location: &Location) -> Result<Self, ArtifactError> {
         let labels = integers(tensor);
         let of_tokens = tensor.shape().len() == 2;
-        let given = labels.iter().copied().filter(|&label| !of_tokens || label != IGNORED);
+        let given = labels
+            .iter()
+            .copied()
+            .filter(|&label| !of_tokens || label != IGNORED);
         check_labels(&given.collect::<Vec<_>>(), i64::MAX as usize, location)?;
-        Ok(if of_tokens { Self::OfTokens(labels) } else { Self::OfSamples(labels) })
+        Ok(if of_tokens {
+            Self::OfTokens(labels)
+        } else {
+            Self::OfSamples(labels)
+        })
     }
 
     fn set(labels: Option<Self>, dataset: Dataset, are_own: bool) -> Dataset {
@@ -211,16 +236,25 @@ pub fn check_labels(
     classes: usize,
     location: &Location,
 ) -> Result<(), ArtifactError> {
-    let outside =
-        labels.iter().position(|label| !usize::try_from(*label).is_ok_and(|l| l < classes));
+    let outside = labels
+        .iter()
+        .position(|label| !usize::try_from(*label).is_ok_and(|l| l < classes));
     let Some(at) = outside else { return Ok(()) };
     let bound = if classes == i64::MAX as usize {
         "must not be negative".to_owned()
     } else {
-        format!("must lie between 0 and {}, for the model has {classes} classes", classes - 1)
+        format!(
+            "must lie between 0 and {}, for the model has {classes} classes",
+            classes - 1
+        )
     };
     let detail = format!("sample {at} has the label {}; labels {bound}", labels[at]);
-    Err(ArtifactError::tensor(FailureCode::LabelOutOfRange, location, LABELS, detail))
+    Err(ArtifactError::tensor(
+        FailureCode::LabelOutOfRange,
+        location,
+        LABELS,
+        detail,
+    ))
 }
 
 fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
@@ -229,7 +263,11 @@ fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
     }
     let detail =
         "is a pickle, which is never opened; turn it into safetensors with `retune convert`";
-    Err(ArtifactError::fault(FailureCode::PickleRefused, location, detail))
+    Err(ArtifactError::fault(
+        FailureCode::PickleRefused,
+        location,
+        detail,
+    ))
 }
 
 fn is_parquet(location: &Location) -> bool {
@@ -237,7 +275,13 @@ fn is_parquet(location: &Location) -> bool {
 }
 
 fn integers(tensor: &HostTensor) -> Vec<i64> {
-    tensor.bytes().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
+    tensor
+        .bytes()
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| i64::from_le_bytes(bytes))
+        .collect()
 }
 
 fn only_inputs(checkpoint: &Checkpoint) -> Checkpoint {
@@ -250,14 +294,18 @@ fn normalised(
     preprocess: Option<&Preprocess>,
     location: &Location,
 ) -> Result<Dataset, ArtifactError> {
-    let Some(preprocess) = preprocess else { return Ok(dataset) };
+    let Some(preprocess) = preprocess else {
+        return Ok(dataset);
+    };
     let shape = dataset.sample_shape().to_vec();
-    dataset.normalised(&preprocess.mean, &preprocess.std).ok_or_else(|| {
-        let detail = format!(
-            "samples of shape {shape:?} need one mean and std, or {} of each, not {}",
-            shape[0],
-            preprocess.mean.len()
-        );
-        ArtifactError::tensor(FailureCode::InvalidPreprocess, location, INPUTS, detail)
-    })
+    dataset
+        .normalised(&preprocess.mean, &preprocess.std)
+        .ok_or_else(|| {
+            let detail = format!(
+                "samples of shape {shape:?} need one mean and std, or {} of each, not {}",
+                shape[0],
+                preprocess.mean.len()
+            );
+            ArtifactError::tensor(FailureCode::InvalidPreprocess, location, INPUTS, detail)
+        })
 }

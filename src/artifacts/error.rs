@@ -13,14 +13,24 @@ pub(super) fn is_lfs_pointer(bytes: &[u8]) -> bool {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ArtifactError {
     #[error("{location}: {}{detail}", tensor.as_ref().map(|t| format!("tensor {t:?}: ")).unwrap_or_default())]
-    Fault { code: FailureCode, location: String, tensor: Option<String>, detail: String },
+    Fault {
+        code: FailureCode,
+        location: String,
+        tensor: Option<String>,
+        detail: String,
+    },
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl ArtifactError {
     pub(super) fn fault(code: FailureCode, location: &Location, detail: impl Into<String>) -> Self {
-        Self::Fault { code, location: location.to_string(), tensor: None, detail: detail.into() }
+        Self::Fault {
+            code,
+            location: location.to_string(),
+            tensor: None,
+            detail: detail.into(),
+        }
     }
 
     pub(crate) fn tensor(

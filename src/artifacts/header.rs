@@ -49,7 +49,11 @@ pub struct HeaderFault {
 
 impl HeaderFault {
     fn of_file(code: FailureCode, detail: impl Into<String>) -> Self {
-        Self { code, tensor: None, detail: detail.into() }
+        Self {
+            code,
+            tensor: None,
+            detail: detail.into(),
+        }
     }
 
     fn of_tensor(tensor: &str, detail: impl Into<String>) -> Self {
@@ -81,7 +85,10 @@ pub fn data_start(prefix: &[u8], file_size: u64) -> Result<u64, HeaderFault> {
         return Err(HeaderFault::of_file(FailureCode::HeaderTooLarge, detail));
     }
     if PREFIX + length > file_size {
-        let detail = format!("ends inside its header: {file_size} of {} bytes", PREFIX + length);
+        let detail = format!(
+            "ends inside its header: {file_size} of {} bytes",
+            PREFIX + length
+        );
         return Err(HeaderFault::of_file(FailureCode::Truncated, detail));
     }
 
@@ -96,7 +103,10 @@ impl Header {
     pub fn parse(json: &[u8], file_size: u64) -> Result<Self, HeaderFault> {
         let start = PREFIX + json.len() as u64;
         let raw: RawHeader = serde_json::from_slice(json).map_err(|error| {
-            HeaderFault::of_file(FailureCode::MalformedSafetensors, format!("header: {error}"))
+            HeaderFault::of_file(
+                FailureCode::MalformedSafetensors,
+                format!("header: {error}"),
+            )
         })?;
         let data_size = file_size.checked_sub(start).ok_or_else(|| {
             HeaderFault::of_file(FailureCode::Truncated, "ends inside its header")
@@ -112,7 +122,10 @@ impl Header {
     }
 
     pub fn signature(&self) -> Signature {
-        self.tensors.iter().map(|(name, entry)| (name.clone(), entry.info.clone())).collect()
+        self.tensors
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.info.clone()))
+            .collect()
     }
 }
 
@@ -142,7 +155,9 @@ fn check_entry(name: &str, raw: RawEntry, start: u64) -> Result<Entry, HeaderFau
     let mut bytes = dtype.size() as u64;
     for &axis in &raw.shape {
         shape.push(usize::try_from(axis).map_err(|_| too_large(name, &raw.shape))?);
-        bytes = bytes.checked_mul(axis).ok_or_else(|| too_large(name, &raw.shape))?;
+        bytes = bytes
+            .checked_mul(axis)
+            .ok_or_else(|| too_large(name, &raw.shape))?;
     }
 
     if bytes == 0 && raw.shape.iter().any(|&axis| axis > EMPTY_AXIS_LIMIT) {
@@ -161,11 +176,17 @@ fn check_entry(name: &str, raw: RawEntry, start: u64) -> Result<Entry, HeaderFau
 
     let range = from.checked_add(start).zip(to.checked_add(start));
     let range = range.ok_or_else(|| too_large(name, &raw.shape))?;
-    Ok(Entry { info: TensorInfo { dtype, shape }, range: range.0..range.1 })
+    Ok(Entry {
+        info: TensorInfo { dtype, shape },
+        range: range.0..range.1,
+    })
 }
 
 fn too_large(name: &str, shape: &[u64]) -> HeaderFault {
-    HeaderFault::of_tensor(name, format!("the shape {shape:?} is too large for this machine"))
+    HeaderFault::of_tensor(
+        name,
+        format!("the shape {shape:?} is too large for this machine"),
+    )
 }
 
 /// Tensors follow each other from `start` to `end`.
@@ -179,8 +200,15 @@ fn check_layout(
     let mut position = start;
     for (name, entry) in in_order {
         if entry.range.start != position {
-            let what = if entry.range.start < position { "overlaps" } else { "leaves a gap to" };
-            return Err(HeaderFault::of_tensor(name, format!("{what} the tensor before it")));
+            let what = if entry.range.start < position {
+                "overlaps"
+            } else {
+                "leaves a gap to"
+            };
+            return Err(HeaderFault::of_tensor(
+                name,
+                format!("{what} the tensor before it"),
+            ));
         }
         position = entry.range.end;
     }
@@ -191,7 +219,10 @@ fn check_layout(
     }
     if position < end {
         let detail = format!("has {} bytes after its last tensor", end - position);
-        return Err(HeaderFault::of_file(FailureCode::MalformedSafetensors, detail));
+        return Err(HeaderFault::of_file(
+            FailureCode::MalformedSafetensors,
+            detail,
+        ));
     }
 
     Ok(())
@@ -199,7 +230,9 @@ fn check_layout(
 
 fn dtype_named(name: &str) -> Option<DType> {
     use DType::{BF16, Bool, F16, F32, I32, I64, U8};
-    [F32, F16, BF16, I64, I32, U8, Bool].into_iter().find(|dtype| dtype.name() == name)
+    [F32, F16, BF16, I64, I32, U8, Bool]
+        .into_iter()
+        .find(|dtype| dtype.name() == name)
 }
 
 #[cfg(test)]
@@ -241,8 +274,14 @@ mod tests {
         let code = |prefix: &[u8], size| data_start(prefix, size).unwrap_err().code;
         assert_eq!(code(&[1, 2, 3], 3), FailureCode::Truncated);
         assert_eq!(code(&17u64.to_le_bytes(), 24), FailureCode::Truncated);
-        assert_eq!(code(&(HEADER_LIMIT + 1).to_le_bytes(), u64::MAX), FailureCode::HeaderTooLarge);
-        assert_eq!(code(&u64::MAX.to_le_bytes(), 24), FailureCode::HeaderTooLarge);
+        assert_eq!(
+            code(&(HEADER_LIMIT + 1).to_le_bytes(), u64::MAX),
+            FailureCode::HeaderTooLarge
+        );
+        assert_eq!(
+            code(&u64::MAX.to_le_bytes(), 24),
+            FailureCode::HeaderTooLarge
+        );
     }
 
     #[test]
@@ -253,22 +292,62 @@ mod tests {
         let a = Some("a".to_owned());
         let b = Some("b".to_owned());
         for (json, data, expected) in [
-            (one(entry("F32", "[2]", 0, 8)), 7, (FailureCode::Truncated, None)),
+            (
+                one(entry("F32", "[2]", 0, 8)),
+                7,
+                (FailureCode::Truncated, None),
+            ),
             (one(entry("F32", "[2]", 0, 8)), 9, (malformed, None)),
             (one(entry("F32", "[2]", 0, 7)), 7, (malformed, a.clone())),
             (one(entry("F32", "[2]", 8, 0)), 8, (malformed, a.clone())),
             (one(entry("F32", "[2]", 4, 12)), 12, (malformed, a.clone())),
-            (one(entry("F99", "[2]", 0, 8)), 8, (FailureCode::UnknownDtype, a.clone())),
-            (one(entry("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4)), 4, (malformed, a.clone())),
-            (one(entry("F32", "[18446744073709551615,2]", 0, 8)), 8, (malformed, a.clone())),
-            (one(entry("U8", "[1]", u64::MAX - 1, u64::MAX)), 1, (malformed, a.clone())),
-            (one(entry("F32", "[1099511627776,0]", 0, 0)), 0, (malformed, a.clone())),
-            (one(entry("F32", "[0,4611686018427387904]", 0, 0)), 0, (malformed, a)),
+            (
+                one(entry("F99", "[2]", 0, 8)),
+                8,
+                (FailureCode::UnknownDtype, a.clone()),
+            ),
+            (
+                one(entry("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4)),
+                4,
+                (malformed, a.clone()),
+            ),
+            (
+                one(entry("F32", "[18446744073709551615,2]", 0, 8)),
+                8,
+                (malformed, a.clone()),
+            ),
+            (
+                one(entry("U8", "[1]", u64::MAX - 1, u64::MAX)),
+                1,
+                (malformed, a.clone()),
+            ),
+            (
+                one(entry("F32", "[1099511627776,0]", 0, 0)),
+                0,
+                (malformed, a.clone()),
+            ),
+            (
+                one(entry("F32", "[0,4611686018427387904]", 0, 0)),
+                0,
+                (malformed, a),
+            ),
             (one(entry("F32", "[-1]", 0, 4)), 4, (malformed, None)),
             (one(entry("F32", "[1.5]", 0, 4)), 4, (malformed, None)),
-            (two(entry("U8", "[4]", 0, 4), entry("U8", "[4]", 2, 6)), 6, (malformed, b.clone())),
-            (two(entry("U8", "[4]", 0, 4), entry("U8", "[4]", 0, 4)), 4, (malformed, b.clone())),
-            (two(entry("U8", "[4]", 0, 4), entry("U8", "[2]", 6, 8)), 8, (malformed, b)),
+            (
+                two(entry("U8", "[4]", 0, 4), entry("U8", "[4]", 2, 6)),
+                6,
+                (malformed, b.clone()),
+            ),
+            (
+                two(entry("U8", "[4]", 0, 4), entry("U8", "[4]", 0, 4)),
+                4,
+                (malformed, b.clone()),
+            ),
+            (
+                two(entry("U8", "[4]", 0, 4), entry("U8", "[2]", 6, 8)),
+                8,
+                (malformed, b),
+            ),
         ] {
             assert_eq!(fault(&json, data), expected, "{json}");
         }
@@ -291,8 +370,14 @@ mod tests {
     #[test]
     fn too_many_tensors_are_refused_before_they_are_kept() {
         let e = entry("U8", "[0]", 0, 0);
-        let many: Vec<String> = (0..=TENSOR_LIMIT).map(|i| format!(r#""{i}":{e}"#)).collect();
+        let many: Vec<String> = (0..=TENSOR_LIMIT)
+            .map(|i| format!(r#""{i}":{e}"#))
+            .collect();
         let error = parse(&format!("{{{}}}", many.join(",")), 0).unwrap_err();
-        assert!(error.detail.contains("more than 100000"), "{}", error.detail);
+        assert!(
+            error.detail.contains("more than 100000"),
+            "{}",
+            error.detail
+        );
     }
 }

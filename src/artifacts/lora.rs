@@ -72,7 +72,9 @@ impl Adapter {
     /// `malformed_config`; `not_implemented` for settings that are not built; `pickle_refused`.
     pub fn look(storage: Blocking<'_>, location: &Location) -> Result<Option<Self>, ArtifactError> {
         let listing = storage.list(location)?;
-        let Some(file) = model::file_named(&listing, CONFIG) else { return Ok(None) };
+        let Some(file) = model::file_named(&listing, CONFIG) else {
+            return Ok(None);
+        };
         if model::has_weights(&listing) {
             return Ok(None); // a merged model that kept the configuration
         }
@@ -83,14 +85,22 @@ impl Adapter {
                 "{PICKLE:?} is a pickle, which is never opened; turn it into safetensors with \
                  `retune convert {PICKLE} DIR`"
             );
-            return Err(ArtifactError::fault(FailureCode::PickleRefused, location, detail));
+            return Err(ArtifactError::fault(
+                FailureCode::PickleRefused,
+                location,
+                detail,
+            ));
         }
 
         let bytes = storage.read_small(&file.location, CONFIG_LIMIT)?;
         let settings = Settings::read(&bytes)
             .map_err(|(code, detail)| ArtifactError::fault(code, &file.location, detail))?;
         let other_files = model::files_beside(&listing);
-        Ok(Some(Self { location: location.clone(), settings, other_files }))
+        Ok(Some(Self {
+            location: location.clone(),
+            settings,
+            other_files,
+        }))
     }
 
     /// Configuration and headers of the tuned model, from the adapter's headers and its base's.
@@ -105,7 +115,8 @@ impl Adapter {
     ) -> Result<(Value, Signature), ArtifactError> {
         let place = self.weights()?;
         let signature = tensors::read_header(storage, &place)?.signature();
-        self.tuned(&place, &signature, config, base).map(|tuned| (tuned.config, tuned.signature))
+        self.tuned(&place, &signature, config, base)
+            .map(|tuned| (tuned.config, tuned.signature))
     }
 
     /// The tuned model and its configuration: the base with the adapter merged into it. What products
@@ -127,7 +138,9 @@ impl Adapter {
         tensors::check_finite(&own, &place)?;
 
         let tuned = self.tuned(&place, &own.signature(), config, &base.signature())?;
-        let kept = base.iter().filter(|(name, _)| tuned.signature.contains_key(*name));
+        let kept = base
+            .iter()
+            .filter(|(name, _)| tuned.signature.contains_key(*name));
         let mut merged: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let tied = tied_embedding(config);
         for (name, change) in tuned.changes {
@@ -152,8 +165,17 @@ impl Adapter {
         base: &Signature,
     ) -> Result<Tuned, ArtifactError> {
         let settings = &self.settings;
-        let reading = Reading { place, settings, own, config, base };
-        let Changes { by_tensor: mut changes, untied } = reading.changes()?;
+        let reading = Reading {
+            place,
+            settings,
+            own,
+            config,
+            base,
+        };
+        let Changes {
+            by_tensor: mut changes,
+            untied,
+        } = reading.changes()?;
         let (mut config, mut signature) = (config.clone(), base.clone());
         if untied && let Some(info) = tied_embedding(&config).and_then(|name| base.get(&name)) {
             signature.insert(OUTPUT.to_owned(), info.clone());
@@ -163,7 +185,9 @@ impl Adapter {
         let mut has_new_head = false;
         for (name, change) in &changes {
             let Some(whole) = &change.whole else { continue };
-            let same = signature.get(name).is_some_and(|found| found.shape == own[whole].shape);
+            let same = signature
+                .get(name)
+                .is_some_and(|found| found.shape == own[whole].shape);
             if same {
                 continue;
             }
@@ -177,12 +201,20 @@ impl Adapter {
 
         if has_new_head {
             let of_tokens = settings.task_type.as_deref() == Some(TOKENS);
-            let of = if of_tokens { ClassOf::EveryToken } else { ClassOf::Sample };
+            let of = if of_tokens {
+                ClassOf::EveryToken
+            } else {
+                ClassOf::Sample
+            };
             with_head(place, &mut config, &mut signature, of)?;
             changes.retain(|name, _| signature.contains_key(name));
         }
 
-        Ok(Tuned { config, signature, changes })
+        Ok(Tuned {
+            config,
+            signature,
+            changes,
+        })
     }
 }
 
@@ -199,7 +231,11 @@ fn with_head(
              the base's model_type, {}",
             config["model_type"]
         );
-        return Err(ArtifactError::fault(FailureCode::NotImplemented, place, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::NotImplemented,
+            place,
+            detail,
+        ));
     };
     *config = classifier;
     let graph =
@@ -208,7 +244,9 @@ fn with_head(
     // What the base has of other tasks is no part of it.
     let read: BTreeSet<String> = graph.learned().into_iter().collect();
     signature.retain(|name, _| read.contains(name) || !is_of_a_task(config, None, name));
-    graph.resolve(signature).map_err(|error| no_classifier(place, &error))?;
+    graph
+        .resolve(signature)
+        .map_err(|error| no_classifier(place, &error))?;
     Ok(())
 }
 
@@ -224,13 +262,19 @@ mod tests {
 
     #[test]
     fn tensors_that_do_not_fit_are_named() {
-        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        let info = |shape: &[usize]| TensorInfo {
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+        };
         let base = Signature::from([("fc.weight".into(), info(&[2, 3]))]);
         let place = Location::from_uri("file:///adapter/x").unwrap();
         let settings =
             Settings::read(br#"{"peft_type": "LORA", "r": 1, "lora_alpha": 2}"#).unwrap();
         let code = |own: &[(&str, &[usize])]| {
-            let own = own.iter().map(|(n, s)| ((*n).to_owned(), info(s))).collect();
+            let own = own
+                .iter()
+                .map(|(n, s)| ((*n).to_owned(), info(s)))
+                .collect();
             let config = Value::Null;
             let reading = Reading {
                 place: &place,
@@ -241,23 +285,44 @@ mod tests {
             };
             reading.changes().err().map(|error| error.code())
         };
-        let (a, b) = ("base_model.model.fc.lora_A.weight", "base_model.model.fc.lora_B.weight");
+        let (a, b) = (
+            "base_model.model.fc.lora_A.weight",
+            "base_model.model.fc.lora_B.weight",
+        );
         assert_eq!(code(&[(a, &[1, 3]), (b, &[2, 1])]), None);
         assert_eq!(code(&[(a, &[1, 3])]), Some(FailureCode::MissingTensor));
-        assert_eq!(code(&[(a, &[1, 4]), (b, &[2, 1])]), Some(FailureCode::WrongShape));
-        assert_eq!(code(&[(a, &[2, 3]), (b, &[2, 2])]), Some(FailureCode::WrongShape));
+        assert_eq!(
+            code(&[(a, &[1, 4]), (b, &[2, 1])]),
+            Some(FailureCode::WrongShape)
+        );
+        assert_eq!(
+            code(&[(a, &[2, 3]), (b, &[2, 2])]),
+            Some(FailureCode::WrongShape)
+        );
         assert_eq!(code(&[(b, &[2, 1])]), Some(FailureCode::UnexpectedTensor));
-        assert_eq!(code(&[("fc.weight", &[2, 3])]), Some(FailureCode::UnexpectedTensor));
+        assert_eq!(
+            code(&[("fc.weight", &[2, 3])]),
+            Some(FailureCode::UnexpectedTensor)
+        );
         assert_eq!(code(&[("base_model.model.fc.weight", &[2, 3])]), None);
-        assert_eq!(code(&[("base_model.model.fc.base_layer.weight", &[2, 3])]), None);
+        assert_eq!(
+            code(&[("base_model.model.fc.base_layer.weight", &[2, 3])]),
+            None
+        );
         let magnitude = "base_model.model.fc.lora_magnitude_vector";
-        assert_eq!(code(&[(magnitude, &[2])]), Some(FailureCode::UnexpectedTensor));
+        assert_eq!(
+            code(&[(magnitude, &[2])]),
+            Some(FailureCode::UnexpectedTensor)
+        );
         assert_eq!(
             code(&[(a, &[1, 3]), (b, &[2, 1]), (magnitude, &[3])]),
             Some(FailureCode::WrongShape)
         );
         let tokens = "base_model.model.fc.token_adapter.trainable_tokens_delta";
-        assert_eq!(code(&[(tokens, &[1, 3])]), Some(FailureCode::UnexpectedTensor));
+        assert_eq!(
+            code(&[(tokens, &[1, 3])]),
+            Some(FailureCode::UnexpectedTensor)
+        );
         assert_eq!(code(&[]), Some(FailureCode::EmptyTrajectory));
     }
 }

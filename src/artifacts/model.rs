@@ -77,7 +77,11 @@ impl ModelFolder {
         let weights = weights::find(storage, location, &listing)?;
         let Some(config) = file_named(&listing, CONFIG) else {
             let detail = "has weights but no config.json; add one that names the architecture";
-            return Err(ArtifactError::fault(FailureCode::MissingConfig, location, detail));
+            return Err(ArtifactError::fault(
+                FailureCode::MissingConfig,
+                location,
+                detail,
+            ));
         };
         let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
         let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
@@ -104,18 +108,34 @@ impl ModelFolder {
         }
 
         let known: BTreeSet<&str> = modules(&listing).map(Location::name).collect();
-        let other = listing.folders.iter().map(Location::name).filter(|name| !known.contains(name));
+        let other = listing
+            .folders
+            .iter()
+            .map(Location::name)
+            .filter(|name| !known.contains(name));
         beside.left_out.extend(other.map(|name| format!("{name}/")));
         let read: BTreeSet<&str> = match &weights {
             Weights::Single(file) => BTreeSet::from([file.name()]),
-            Weights::Sharded { shards, index } => {
-                shards.keys().map(String::as_str).chain([index.name()]).collect()
-            }
+            Weights::Sharded { shards, index } => shards
+                .keys()
+                .map(String::as_str)
+                .chain([index.name()])
+                .collect(),
         };
         beside.left_out.retain(|name| !read.contains(name.as_str()));
-        let Beside { other_files, left_out } = beside;
+        let Beside {
+            other_files,
+            left_out,
+        } = beside;
         let location = location.clone();
-        Ok(Self { location, config: config_value, config_bytes, other_files, left_out, weights })
+        Ok(Self {
+            location,
+            config: config_value,
+            config_bytes,
+            other_files,
+            left_out,
+            weights,
+        })
     }
 
     /// Puts another configuration in the place of the folder's own.
@@ -160,7 +180,11 @@ impl ModelFolder {
             inputs.push(input);
         }
 
-        Ok(Model { folder: self, checkpoint, inputs })
+        Ok(Model {
+            folder: self,
+            checkpoint,
+            inputs,
+        })
     }
 
     /// What its library calls the files of its weights.
@@ -168,7 +192,9 @@ impl ModelFolder {
         let (Weights::Single(file) | Weights::Sharded { index: file, .. }) = &self.weights;
         let name = file.name();
         let mut known = WeightFiles::ALL.into_iter();
-        known.find(|files| [files.single(), files.index()].contains(&name)).unwrap_or_default()
+        known
+            .find(|files| [files.single(), files.index()].contains(&name))
+            .unwrap_or_default()
     }
 
     fn tensor_files(&self) -> Vec<(Location, Option<&BTreeSet<String>>)> {
@@ -193,7 +219,10 @@ impl Location {
 /// `1_Pooling/` and the like.
 fn modules(listing: &Listing) -> impl Iterator<Item = &Location> {
     let are_named = file_named(listing, MODULES).is_some();
-    listing.folders.iter().filter(move |folder| are_named && is_numbered(folder.name()))
+    listing
+        .folders
+        .iter()
+        .filter(move |folder| are_named && is_numbered(folder.name()))
 }
 
 fn is_numbered(name: &str) -> bool {
@@ -202,7 +231,10 @@ fn is_numbered(name: &str) -> bool {
 }
 
 pub(super) fn file_named<'a>(listing: &'a Listing, name: &str) -> Option<&'a ObjectInfo> {
-    listing.files.iter().find(|file| file.location.name() == name)
+    listing
+        .files
+        .iter()
+        .find(|file| file.location.name() == name)
 }
 
 /// Whether the folder holds a PEFT adapter.

@@ -49,12 +49,16 @@ pub fn labels(config: &Value) -> Option<Names> {
     }
 
     let count = named.len();
-    let rows: Names = named.into_iter().map(|(row, name)| (name.to_owned(), row)).collect();
+    let rows: Names = named
+        .into_iter()
+        .map(|(row, name)| (name.to_owned(), row))
+        .collect();
     (!rows.is_empty() && rows.len() == count).then_some(rows)
 }
 
 fn is_placeholder(name: &str) -> bool {
-    name.strip_prefix("LABEL_").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+    name.strip_prefix("LABEL_")
+        .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Files of a tokenizer, under the names that libraries give them.
@@ -74,7 +78,9 @@ const TOKENIZER: [&str; 11] = [
 
 /// The files of a tokenizer among those of a folder.
 pub fn of_tokenizer(files: &[OtherFile]) -> impl Iterator<Item = &OtherFile> {
-    files.iter().filter(|file| TOKENIZER.contains(&file.key.to_string().as_str()))
+    files
+        .iter()
+        .filter(|file| TOKENIZER.contains(&file.key.to_string().as_str()))
 }
 
 /// Whether a folder lists its tokens.
@@ -91,18 +97,31 @@ pub fn vocabulary(
     storage: Blocking<'_>,
     files: &[OtherFile],
 ) -> Result<Option<(Names, InputFile)>, ArtifactError> {
-    let Some((file, name)) = list_of_tokens(files) else { return Ok(None) };
+    let Some((file, name)) = list_of_tokens(files) else {
+        return Ok(None);
+    };
     let bytes = storage.read_small(&file.location, LIMIT)?;
     if is_lfs_pointer(&bytes) {
         let detail = "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
-        return Err(ArtifactError::fault(FailureCode::GitLfsPointer, &file.location, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::GitLfsPointer,
+            &file.location,
+            detail,
+        ));
     }
     let Some(tokens) = tokens(name, &bytes) else {
         tracing::warn!(file = %file.location, "lists tokens in a form that is not known");
         return Ok(None);
     };
     let (uri, size) = (file.location.to_string(), bytes.len() as u64);
-    Ok(Some((tokens, InputFile { uri, size, sha256: sha256_of(&bytes) })))
+    Ok(Some((
+        tokens,
+        InputFile {
+            uri,
+            size,
+            sha256: sha256_of(&bytes),
+        },
+    )))
 }
 
 /// Whether two folders list their tokens in the same bytes; told by sizes and digests, nothing of the
@@ -125,7 +144,10 @@ pub fn same_vocabulary(
         return Ok(true);
     }
 
-    let sizes = [storage.head(&one.location)?.size, storage.head(&other.location)?.size];
+    let sizes = [
+        storage.head(&one.location)?.size,
+        storage.head(&other.location)?.size,
+    ];
     if sizes[0] != sizes[1] || sizes[0] > LIMIT {
         return Ok(false);
     }
@@ -200,7 +222,10 @@ fn tokens(name: &str, bytes: &[u8]) -> Option<Names> {
     let found: Names = match name {
         "vocab.txt" => {
             let text = std::str::from_utf8(bytes).ok()?;
-            (0..).zip(text.lines()).map(|(row, token)| (token.to_owned(), row)).collect()
+            (0..)
+                .zip(text.lines())
+                .map(|(row, token)| (token.to_owned(), row))
+                .collect()
         }
         "vocab.json" => serde_json::from_slice::<Vocabulary>(bytes).ok()?.0,
         _ => {
@@ -221,7 +246,9 @@ mod tests {
     use super::*;
 
     fn rows(of: &[(&str, usize)]) -> Names {
-        of.iter().map(|(name, row)| ((*name).to_owned(), *row)).collect()
+        of.iter()
+            .map(|(name, row)| ((*name).to_owned(), *row))
+            .collect()
     }
 
     #[test]
@@ -230,7 +257,10 @@ mod tests {
             labels(&json!({"id2label": {"1": "b", "0": "a"}})),
             Some(rows(&[("a", 0), ("b", 1)]))
         );
-        assert_eq!(labels(&json!({"label_names": ["a", "b"]})), Some(rows(&[("a", 0), ("b", 1)])));
+        assert_eq!(
+            labels(&json!({"label_names": ["a", "b"]})),
+            Some(rows(&[("a", 0), ("b", 1)]))
+        );
         for none in [
             json!({}),
             json!({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}),
@@ -252,7 +282,12 @@ mod tests {
         let added =
             br#"{"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 1, "content": "b"}]}"#;
         assert_eq!(tokens("tokenizer.json", added), two);
-        for broken in [&b"{"[..], b"{}", br#"{"model": {"vocab": {"a": -1}}}"#, b"\xff"] {
+        for broken in [
+            &b"{"[..],
+            b"{}",
+            br#"{"model": {"vocab": {"a": -1}}}"#,
+            b"\xff",
+        ] {
             assert_eq!(tokens("tokenizer.json", broken), None);
         }
     }

@@ -37,25 +37,38 @@ impl Predictions {
     pub(super) fn to_parquet(&self) -> Result<Bytes, ParquetError> {
         let fields = self.columns.iter().map(|column| {
             let field = Type::primitive_type_builder(column.name, Physical::INT64);
-            field.with_repetition(Repetition::OPTIONAL).build().map(Arc::new)
+            field
+                .with_repetition(Repetition::OPTIONAL)
+                .build()
+                .map(Arc::new)
         });
         let fields = fields.collect::<Result<Vec<_>, _>>()?;
-        let schema = Type::group_type_builder("predictions").with_fields(fields).build()?;
+        let schema = Type::group_type_builder("predictions")
+            .with_fields(fields)
+            .build()?;
 
         let compression = Compression::ZSTD(ZstdLevel::default());
-        let properties = WriterProperties::builder().set_compression(compression).build();
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .build();
         let mut writer =
             SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties))?;
         let rows = self.columns.first().map_or(0, |column| column.values.len());
         for start in (0..rows).step_by(ROWS_OF_A_GROUP) {
             let mut group = writer.next_row_group()?;
             for column in &self.columns {
-                let Some(mut to) = group.next_column()? else { break };
+                let Some(mut to) = group.next_column()? else {
+                    break;
+                };
                 let end = (start + ROWS_OF_A_GROUP).min(column.values.len());
                 let rows = &column.values[start.min(end)..end];
                 let values: Vec<i64> = rows.iter().copied().flatten().collect();
-                let there: Vec<i16> = rows.iter().map(|value| i16::from(value.is_some())).collect();
-                to.typed::<Int64Type>().write_batch(&values, Some(&there), None)?;
+                let there: Vec<i16> = rows
+                    .iter()
+                    .map(|value| i16::from(value.is_some()))
+                    .collect();
+                to.typed::<Int64Type>()
+                    .write_batch(&values, Some(&there), None)?;
                 to.close()?;
             }
             group.close()?;
@@ -77,17 +90,29 @@ mod tests {
     fn what_is_written_is_read_again() {
         let table = Predictions {
             columns: vec![
-                Column { name: "sample", values: vec![Some(0), Some(1)] },
-                Column { name: "label", values: vec![Some(-3), None] },
+                Column {
+                    name: "sample",
+                    values: vec![Some(0), Some(1)],
+                },
+                Column {
+                    name: "label",
+                    values: vec![Some(-3), None],
+                },
             ],
         };
         let bytes = table.to_parquet().unwrap();
         assert_eq!(bytes, table.to_parquet().unwrap());
         let reader = SerializedFileReader::new(bytes).unwrap();
         let rows = reader.get_row_iter(None).unwrap().map(|row| {
-            row.unwrap().get_column_iter().map(|(n, f)| (n.clone(), f.clone())).collect::<Vec<_>>()
+            row.unwrap()
+                .get_column_iter()
+                .map(|(n, f)| (n.clone(), f.clone()))
+                .collect::<Vec<_>>()
         });
-        let expected = [[Field::Long(0), Field::Long(-3)], [Field::Long(1), Field::Null]];
+        let expected = [
+            [Field::Long(0), Field::Long(-3)],
+            [Field::Long(1), Field::Null],
+        ];
         for (row, expected) in rows.zip(&expected) {
             let (names, values): (Vec<_>, Vec<_>) = row.into_iter().unzip();
             assert_eq!(

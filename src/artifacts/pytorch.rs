@@ -24,7 +24,11 @@ pub enum PytorchFault {
 }
 
 fn hint(keys: &[String]) -> String {
-    if keys.is_empty() { String::new() } else { format!("; it has {}", keys.join(", ")) }
+    if keys.is_empty() {
+        String::new()
+    } else {
+        format!("; it has {}", keys.join(", "))
+    }
 }
 
 /// What checkpoints call the model's own tensors, beside those of an optimizer.
@@ -50,7 +54,9 @@ pub fn read(path: &Path, key: Option<&str>) -> Result<Checkpoint, PytorchFault> 
     }
 
     if tensors.is_empty() {
-        return Err(PytorchFault::Empty { keys: reader.keys() });
+        return Err(PytorchFault::Empty {
+            keys: reader.keys(),
+        });
     }
 
     Ok(tensors)
@@ -74,7 +80,9 @@ fn nesting(root: &PickleValue) -> String {
 
 /// Whether a value is a dictionary with tensors in it, at whatever depth.
 fn holds_tensors(value: &PickleValue) -> bool {
-    let PickleValue::Dict(entries) = value else { return false };
+    let PickleValue::Dict(entries) = value else {
+        return false;
+    };
     entries.values().any(|value| match value {
         PickleValue::Unsupported(kind) => kind.ends_with("Tensor"),
         nested => holds_tensors(nested),
@@ -93,8 +101,12 @@ fn host(name: &str, tensor: &pytorch_reader::Tensor) -> Result<HostTensor, Pytor
         Stored::Bool => DType::Bool,
         Stored::F64 => {
             let bytes = tensor.read()?;
-            let values =
-                bytes.as_chunks().0.iter().map(|&v| f64::from_ne_bytes(v) as f32).collect();
+            let values = bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&v| f64::from_ne_bytes(v) as f32)
+                .collect();
             return Ok(HostTensor::from_f32(shape, values));
         }
         other => {

@@ -98,7 +98,13 @@ impl<'a> ResultWriter<'a> {
         let storage = access.storage.unwatched();
 
         // A process that was stopped right here may wake up long after its lease, and end there.
-        let go_on = || if (access.go_on)() { Ok(()) } else { Err(StorageError::Stopped) };
+        let go_on = || {
+            if (access.go_on)() {
+                Ok(())
+            } else {
+                Err(StorageError::Stopped)
+            }
+        };
         if let Some(standing) = standing::find(&storage, &folder)? {
             election::tidy(&storage, &folder, &standing.names());
             return Ok(Begun::Standing(standing));
@@ -164,9 +170,14 @@ impl<'a> ResultWriter<'a> {
             let (local, input) = self.access.fetch(&file.location)?;
             self.carried.push(input);
             let name = key.to_string();
-            let copy = NewFile { attempt: &self.attempt, name: &name };
+            let copy = NewFile {
+                attempt: &self.attempt,
+                name: &name,
+            };
             let written =
-                self.storage.blocking().stage_file(copy, &local.path, self.access.go_on)?;
+                self.storage
+                    .blocking()
+                    .stage_file(copy, &local.path, self.access.go_on)?;
             self.note(written);
         }
 
@@ -181,11 +192,20 @@ impl<'a> ResultWriter<'a> {
         let place = folder.join(&file.name)?;
         let (local, found) = self.access.fetch(&place)?;
         if found.sha256 != file.sha256 {
-            return Err(StorageError::Changed { location: place.to_string() }.into());
+            return Err(StorageError::Changed {
+                location: place.to_string(),
+            }
+            .into());
         }
 
-        let copy = NewFile { attempt: &self.attempt, name: &file.name };
-        let written = self.storage.blocking().stage_file(copy, &local.path, self.access.go_on)?;
+        let copy = NewFile {
+            attempt: &self.attempt,
+            name: &file.name,
+        };
+        let written = self
+            .storage
+            .blocking()
+            .stage_file(copy, &local.path, self.access.go_on)?;
         self.note(written);
         Ok(())
     }
@@ -203,7 +223,11 @@ impl<'a> ResultWriter<'a> {
         let mut weight_map = serde_json::Map::new();
         let mut total_size = 0;
         for (i, shard) in shards.iter().enumerate() {
-            let key = ResultKey::ModelShard { files, number: i + 1, of: shards.len() };
+            let key = ResultKey::ModelShard {
+                files,
+                number: i + 1,
+                of: shards.len(),
+            };
             for (name, tensor) in shard.iter() {
                 weight_map.insert(name.into(), json!(key.to_string()));
                 total_size += tensor.len() * tensor.dtype().size();
@@ -226,7 +250,10 @@ impl<'a> ResultWriter<'a> {
     ) -> Result<(), ArtifactError> {
         let vectors = groups.into_iter().map(|(name, p)| {
             let values: Vec<i64> = p.iter().map(|&j| j as i64).collect();
-            (name.to_owned(), HostTensor::from_i64(vec![p.len()], &values))
+            (
+                name.to_owned(),
+                HostTensor::from_i64(vec![p.len()], &values),
+            )
         });
         self.tensors(&ResultKey::Permutation, &vectors.collect())
     }
@@ -303,15 +330,22 @@ impl<'a> ResultWriter<'a> {
             return Ok(Finished::Other(standing));
         }
 
-        let own =
-            Elected { attempt: self.attempt.id, files: self.staged, manifest: json!(manifest) };
+        let own = Elected {
+            attempt: self.attempt.id,
+            files: self.staged,
+            manifest: json!(manifest),
+        };
         election::hold(own, &self.storage, &self.folder)
     }
 
     /// Writes the signature aside and lists it.
     fn sign(&mut self, manifest: &mut Manifest, signer: &Signer) -> Result<(), ArtifactError> {
         let signature = signature::sign(manifest, signer).map_err(|error| {
-            ArtifactError::fault(FailureCode::UnwritableManifest, &self.folder, error.to_string())
+            ArtifactError::fault(
+                FailureCode::UnwritableManifest,
+                &self.folder,
+                error.to_string(),
+            )
         })?;
         self.put(&ResultKey::Signature, signature.into())?;
         self.outputs.sort_by(|a, b| a.name.cmp(&b.name));
@@ -329,10 +363,19 @@ impl<'a> ResultWriter<'a> {
 
     fn put(&mut self, key: &ResultKey, bytes: Bytes) -> Result<(), ArtifactError> {
         let name = key.to_string();
-        let file = NewFile { attempt: &self.attempt, name: &name };
+        let file = NewFile {
+            attempt: &self.attempt,
+            name: &name,
+        };
         let (size, mut piece) = (bytes.len() as u64, std::iter::once(Ok(bytes)));
-        let content = Content { size, pieces: &mut piece };
-        let written = self.storage.blocking().stage(file, content, self.access.go_on)?;
+        let content = Content {
+            size,
+            pieces: &mut piece,
+        };
+        let written = self
+            .storage
+            .blocking()
+            .stage(file, content, self.access.go_on)?;
         self.note(written);
         Ok(())
     }
@@ -350,9 +393,18 @@ impl<'a> ResultWriter<'a> {
         });
 
         let name = key.to_string();
-        let place = NewFile { attempt: &self.attempt, name: &name };
-        let content = Content { size: file.size, pieces: &mut pieces };
-        let written = self.storage.blocking().stage(place, content, self.access.go_on);
+        let place = NewFile {
+            attempt: &self.attempt,
+            name: &name,
+        };
+        let content = Content {
+            size: file.size,
+            pieces: &mut pieces,
+        };
+        let written = self
+            .storage
+            .blocking()
+            .stage(place, content, self.access.go_on);
         drop(pieces);
 
         if let Some(NotFinite { tensor, element }) = overflow {

@@ -111,11 +111,22 @@ fn lazily(path: &Path, name: &Arc<str>) -> Result<Checkpoint, OpenFault> {
     let header = Header::parse(&read(&file, PREFIX..start)?, size)?;
 
     let file = Arc::new(file);
-    let tensors = header.tensors.into_iter().map(|(tensor, Entry { info, range })| {
-        let (file, name) = (Arc::clone(&file), Arc::clone(name));
-        let stored = Stored { file, name, start: range.start, dtype: info.dtype };
-        (tensor, HostTensor::lazy(info.dtype, info.shape, Arc::new(stored)))
-    });
+    let tensors = header
+        .tensors
+        .into_iter()
+        .map(|(tensor, Entry { info, range })| {
+            let (file, name) = (Arc::clone(&file), Arc::clone(name));
+            let stored = Stored {
+                file,
+                name,
+                start: range.start,
+                dtype: info.dtype,
+            };
+            (
+                tensor,
+                HostTensor::lazy(info.dtype, info.shape, Arc::new(stored)),
+            )
+        });
     Ok(tensors.collect())
 }
 
@@ -176,11 +187,17 @@ fn views(bytes: &Bytes) -> Result<Checkpoint, HeaderFault> {
     let start = data_start(bytes, size)?;
     let header = Header::parse(&bytes[PREFIX as usize..start as usize], size)?;
 
-    let tensors = header.tensors.into_iter().map(|(name, Entry { info, range })| {
-        let slice = bytes.slice(range.start as usize..range.end as usize);
-        let tensor = HostTensor::from_bytes(info.dtype, info.shape, slice);
-        (name, tensor.expect("the header is checked against the file"))
-    });
+    let tensors = header
+        .tensors
+        .into_iter()
+        .map(|(name, Entry { info, range })| {
+            let slice = bytes.slice(range.start as usize..range.end as usize);
+            let tensor = HostTensor::from_bytes(info.dtype, info.shape, slice);
+            (
+                name,
+                tensor.expect("the header is checked against the file"),
+            )
+        });
     Ok(tensors.collect())
 }
 

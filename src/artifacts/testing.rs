@@ -18,7 +18,9 @@ use crate::engine::tensors::{Checkpoint, DType};
 /// From the file system.
 pub fn write_tensors(path: &Path, model: &Checkpoint) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
-    tensors::to_pieces(model).pieces.try_for_each(|piece| file.write_all(&piece))?;
+    tensors::to_pieces(model)
+        .pieces
+        .try_for_each(|piece| file.write_all(&piece))?;
     file.flush()
 }
 
@@ -33,7 +35,10 @@ pub fn write_model(
     shards: usize,
 ) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let is_bf16 = model.iter().next().is_some_and(|(_, first)| first.dtype() == DType::BF16);
+    let is_bf16 = model
+        .iter()
+        .next()
+        .is_some_and(|(_, first)| first.dtype() == DType::BF16);
     let mut config = config.clone();
     config["torch_dtype"] = json!(if is_bf16 { "bfloat16" } else { "float32" });
     fs::write(folder.join("config.json"), format!("{config:#}\n"))?;
@@ -53,7 +58,10 @@ pub fn write_model(
     }
 
     let index = json!({"weight_map": weight_map});
-    fs::write(folder.join("model.safetensors.index.json"), index.to_string())
+    fs::write(
+        folder.join("model.safetensors.index.json"),
+        index.to_string(),
+    )
 }
 
 fn file_name(part: usize, of: usize) -> String {

@@ -79,21 +79,37 @@ impl Trajectory {
             if listing.files.is_empty() && !is_file(storage, location)? {
                 let detail = "the trajectory is empty or does not exist: give a folder with \
                               trajectory.json, checkpoint-N/ folders or a tuned model";
-                return Err(ArtifactError::fault(FailureCode::EmptyTrajectory, location, detail));
+                return Err(ArtifactError::fault(
+                    FailureCode::EmptyTrajectory,
+                    location,
+                    detail,
+                ));
             }
             if Adapter::look(storage, location)?.is_none() {
                 // Says what is missing where this is no model either.
                 ModelFolder::look(storage, location)?;
             }
             let step = last.map_or(1, |last| last.saturating_add(1));
-            checkpoints.push(TunedStep { step, model: location.clone() });
+            checkpoints.push(TunedStep {
+                step,
+                model: location.clone(),
+            });
         }
 
         if checkpoints[0].step > 0 {
-            checkpoints.insert(0, TunedStep { step: 0, model: base.clone() });
+            checkpoints.insert(
+                0,
+                TunedStep {
+                    step: 0,
+                    model: base.clone(),
+                },
+            );
         }
 
-        Ok(Self { ends_beside, ..checked(location, checkpoints, None)? })
+        Ok(Self {
+            ends_beside,
+            ..checked(location, checkpoints, None)?
+        })
     }
 
     /// The tuned model at the end.
@@ -116,15 +132,23 @@ fn read_list(
     let bytes = storage.read_small(place, LIST_LIMIT)?;
     let list: List = serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?;
     if list.format != FORMAT {
-        return Err(fault(format!("the format {:?} is not known; {FORMAT:?} is", list.format)));
+        return Err(fault(format!(
+            "the format {:?} is not known; {FORMAT:?} is",
+            list.format
+        )));
     }
 
     let mut checkpoints = Vec::new();
     for (i, entry) in list.checkpoints.iter().enumerate() {
         let model = folder.join(&entry.model).map_err(|error| {
-            fault(format!("/checkpoints/{i}/model must be a relative path inside: {error}"))
+            fault(format!(
+                "/checkpoints/{i}/model must be a relative path inside: {error}"
+            ))
         })?;
-        checkpoints.push(TunedStep { step: entry.step, model });
+        checkpoints.push(TunedStep {
+            step: entry.step,
+            model,
+        });
     }
 
     checked(folder, checkpoints, Some(place.clone()))
@@ -135,7 +159,10 @@ fn trainer_checkpoints(listing: &Listing) -> Vec<TunedStep> {
     let found = listing.folders.iter().filter_map(|folder| {
         let digits = folder.name().strip_prefix("checkpoint-")?;
         let plain = digits.bytes().all(|b| b.is_ascii_digit());
-        digits.parse().ok().filter(|_| plain).map(|step| TunedStep { step, model: folder.clone() })
+        digits.parse().ok().filter(|_| plain).map(|step| TunedStep {
+            step,
+            model: folder.clone(),
+        })
     });
     let mut checkpoints: Vec<_> = found.collect();
     checkpoints.sort_by_key(|checkpoint| checkpoint.step);
@@ -152,14 +179,29 @@ fn checked(
             "the trajectory has {} checkpoints; it needs the old base and a tuned one after it",
             checkpoints.len()
         );
-        return Err(ArtifactError::fault(FailureCode::EmptyTrajectory, location, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::EmptyTrajectory,
+            location,
+            detail,
+        ));
     }
 
-    let rising = checkpoints.windows(2).all(|pair| pair[0].step < pair[1].step);
+    let rising = checkpoints
+        .windows(2)
+        .all(|pair| pair[0].step < pair[1].step);
     if !rising || checkpoints.len() > STEP_LIMIT {
         let detail = format!("steps must rise, and be at most {STEP_LIMIT}");
-        return Err(ArtifactError::fault(FailureCode::MalformedTrajectory, location, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::MalformedTrajectory,
+            location,
+            detail,
+        ));
     }
 
-    Ok(Trajectory { location: location.clone(), checkpoints, list, ends_beside: false })
+    Ok(Trajectory {
+        location: location.clone(),
+        checkpoints,
+        list,
+        ends_beside: false,
+    })
 }

@@ -20,7 +20,9 @@ impl Bar {
         if !std::io::stderr().is_terminal() {
             return None;
         }
-        let bar = Self { bar: ProgressBar::new(0) };
+        let bar = Self {
+            bar: ProgressBar::new(0),
+        };
         bar.uncounted();
         bar.bar.enable_steady_tick(Duration::from_millis(120));
         Some(bar)

@@ -102,21 +102,41 @@ fn time_of(text: &str) -> Result<OffsetDateTime, time::error::Parse> {
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { window, remote } => {
-            let page = remote.client()?.read(&["base_models"], &window.query(&[])).await?;
-            let columns =
-                [("NAME", "/name"), ("VERSIONS", "/versions"), ("CREATED", "/created_at")];
+            let page = remote
+                .client()?
+                .read(&["base_models"], &window.query(&[]))
+                .await?;
+            let columns = [
+                ("NAME", "/name"),
+                ("VERSIONS", "/versions"),
+                ("CREATED", "/created_at"),
+            ];
             remote.show_page(&page, &columns)
         }
-        Command::Put { name, description, remote } => {
+        Command::Put {
+            name,
+            description,
+            remote,
+        } => {
             let body = description.map_or_else(|| Ok(json!({})), |file| submit::read(&file))?;
             let client = remote.client()?;
-            remote.show(&client.write(Method::PUT, &["base_models", &name], Some(&body)).await?)
+            remote.show(
+                &client
+                    .write(Method::PUT, &["base_models", &name], Some(&body))
+                    .await?,
+            )
         }
         Command::AddVersion(new) => add_version(new).await,
-        Command::Delete { name, version, remote } => {
-            delete(&name, version.as_deref(), &remote).await
-        }
-        Command::Versions { name, window, remote } => {
+        Command::Delete {
+            name,
+            version,
+            remote,
+        } => delete(&name, version.as_deref(), &remote).await,
+        Command::Versions {
+            name,
+            window,
+            remote,
+        } => {
             let path = ["base_models", &name, "versions"];
             let page = remote.client()?.read(&path, &window.query(&[])).await?;
             let columns = [
@@ -128,13 +148,26 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             ];
             remote.show_page(&page, &columns)
         }
-        Command::Alias { name, alias, version, remote } => {
+        Command::Alias {
+            name,
+            alias,
+            version,
+            remote,
+        } => {
             let path = ["base_models", &name, "aliases", &alias];
             remote.show(&put_alias(&remote.client()?, &path, version).await?)
         }
-        Command::Arrivals { name, status, window, remote } => {
+        Command::Arrivals {
+            name,
+            status,
+            window,
+            remote,
+        } => {
             let query = window.query(&[("status", status)]);
-            let page = remote.client()?.read(&["base_models", &name, "arrivals"], &query).await?;
+            let page = remote
+                .client()?
+                .read(&["base_models", &name, "arrivals"], &query)
+                .await?;
             let columns = [
                 ("VERSION", "/version"),
                 ("STATUS", "/status"),
@@ -162,7 +195,11 @@ async fn put_alias(
 ) -> anyhow::Result<serde_json::Value> {
     match version {
         None => client.read(path, &[]).await,
-        Some(version) => client.write(Method::PUT, path, Some(&json!({"version": version}))).await,
+        Some(version) => {
+            client
+                .write(Method::PUT, path, Some(&json!({"version": version})))
+                .await
+        }
     }
 }
 
@@ -172,7 +209,12 @@ async fn add_version(new: NewVersion) -> anyhow::Result<ExitCode> {
         "retires_at": new.retires_at.map(|end| end.format(&Rfc3339)).transpose()?,
     });
     let client = new.remote.client()?.patient();
-    let added =
-        client.write(Method::POST, &["base_models", &new.name, "versions"], Some(&body)).await?;
+    let added = client
+        .write(
+            Method::POST,
+            &["base_models", &new.name, "versions"],
+            Some(&body),
+        )
+        .await?;
     new.remote.show(&added)
 }

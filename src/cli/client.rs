@@ -23,10 +23,20 @@ const DOWNLOAD_TIMEOUT: Duration = Duration::from_hours(24);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Connection {
     /// Address of the service.
-    #[arg(long, env = "RETUNE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(
+        long,
+        env = "RETUNE_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
     pub url: Url,
     /// Key to authenticate with; not needed where the service runs open. `RETUNE_API_KEY_FILE` names a file that has it.
-    #[arg(long, env = "RETUNE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "RETUNE_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     pub api_key: Option<String>,
 }
 
@@ -107,7 +117,10 @@ impl Client {
             connection.api_key = secrets::variable("RETUNE_API_KEY")?;
         }
         if !matches!(connection.url.scheme(), "http" | "https") {
-            bail!("{} is no http or https address (RETUNE_URL)", connection.url);
+            bail!(
+                "{} is no http or https address (RETUNE_URL)",
+                connection.url
+            );
         }
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -115,13 +128,20 @@ impl Client {
             .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("no HTTP client")?;
-        Ok(Self { http, connection, timeout: TIMEOUT })
+        Ok(Self {
+            http,
+            connection,
+            timeout: TIMEOUT,
+        })
     }
 
     /// For changes that the service answers only when it has read a model through.
     #[must_use]
     pub fn patient(self) -> Self {
-        Self { timeout: Duration::from_hours(24), ..self }
+        Self {
+            timeout: Duration::from_hours(24),
+            ..self
+        }
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> anyhow::Result<RequestBuilder> {
@@ -142,21 +162,32 @@ impl Client {
             Ok(mut path) => {
                 path.pop_if_empty().extend(["v1"]).extend(segments);
             }
-            Err(()) => bail!("{} cannot be a base address (RETUNE_URL)", self.connection.url),
+            Err(()) => bail!(
+                "{} cannot be a base address (RETUNE_URL)",
+                self.connection.url
+            ),
         }
         Ok(url)
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let response = request.send().await.with_context(|| {
-            format!("no answer from {}; is `retune serve` running?", self.connection.url)
+            format!(
+                "no answer from {}; is `retune serve` running?",
+                self.connection.url
+            )
         })?;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             let retry_after = retry_after(&response);
             let body = response.bytes().await.unwrap_or_default();
             let problem = serde_json::from_slice(&body).unwrap_or_default();
-            return Err(Refused { status, problem, retry_after }.into());
+            return Err(Refused {
+                status,
+                problem,
+                retry_after,
+            }
+            .into());
         }
         Ok(response)
     }
@@ -248,7 +279,12 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.send(self.authenticated(Method::DELETE, url).timeout(self.timeout)).await.map(drop)
+        self.send(
+            self.authenticated(Method::DELETE, url)
+                .timeout(self.timeout),
+        )
+        .await
+        .map(drop)
     }
 
     /// A file of a result, from a byte on, to be read as it comes.
@@ -256,8 +292,10 @@ impl Client {
     /// # Errors
     /// [`Refused`], or no service.
     pub async fn file(&self, id: &str, name: &str, from: u64) -> anyhow::Result<Response> {
-        let path: Vec<&str> =
-            ["transfers", id, "files"].into_iter().chain(name.split('/')).collect();
+        let path: Vec<&str> = ["transfers", id, "files"]
+            .into_iter()
+            .chain(name.split('/'))
+            .collect();
         let mut request = self.request(Method::GET, &path)?.timeout(DOWNLOAD_TIMEOUT);
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
@@ -270,7 +308,9 @@ impl Client {
     /// # Errors
     /// [`Refused`], or no service.
     pub async fn begin_retune(&self, body: &Value, key: &str) -> anyhow::Result<Value> {
-        let request = self.request(Method::POST, &["retunes"])?.header("idempotency-key", key);
+        let request = self
+            .request(Method::POST, &["retunes"])?
+            .header("idempotency-key", key);
         document(self.send(request.timeout(self.timeout).json(body)).await?).await
     }
 
@@ -279,7 +319,9 @@ impl Client {
     /// # Errors
     /// [`Refused`], or no service.
     pub async fn report(&self, id: TransferId) -> anyhow::Result<Report> {
-        let report = self.read(&["transfers", &id.to_string(), "report"], &[]).await?;
+        let report = self
+            .read(&["transfers", &id.to_string(), "report"], &[])
+            .await?;
         Ok(serde_json::from_value(report)?)
     }
 
@@ -300,15 +342,24 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 async fn document(response: Response) -> anyhow::Result<Value> {
-    response.json().await.context("the answer is not JSON; is this a retune service?")
+    response
+        .json()
+        .await
+        .context("the answer is not JSON; is this a retune service?")
 }
 
 async fn seen(response: Response) -> anyhow::Result<Seen> {
     let etag = response.headers().get(header::ETAG);
-    let etag = etag.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let etag = etag
+        .and_then(|value| value.to_str().ok())
+        .map(ToOwned::to_owned);
     let document = document(response).await?;
     let transfer = serde_json::from_value(document.clone()).context("the answer is no transfer")?;
-    Ok(Seen { transfer, document, etag })
+    Ok(Seen {
+        transfer,
+        document,
+        etag,
+    })
 }
 
 #[cfg(test)]
@@ -336,7 +387,14 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = Url::parse("http://example.org/tune/").unwrap();
         let client = Client::open(Connection { url, api_key: None }).unwrap();
-        let request = client.request(Method::GET, &["transfers"]).unwrap().build().unwrap();
-        assert_eq!(request.url().as_str(), "http://example.org/tune/v1/transfers");
+        let request = client
+            .request(Method::GET, &["transfers"])
+            .unwrap()
+            .build()
+            .unwrap();
+        assert_eq!(
+            request.url().as_str(),
+            "http://example.org/tune/v1/transfers"
+        );
     }
 }

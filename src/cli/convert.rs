@@ -27,8 +27,14 @@ struct Form {
     weights: &'static str,
 }
 
-const MODEL: Form = Form { config: files::CONFIG, weights: files::WEIGHTS };
-const ADAPTER: Form = Form { config: files::ADAPTER_CONFIG, weights: files::ADAPTER_WEIGHTS };
+const MODEL: Form = Form {
+    config: files::CONFIG,
+    weights: files::WEIGHTS,
+};
+const ADAPTER: Form = Form {
+    config: files::ADAPTER_CONFIG,
+    weights: files::ADAPTER_WEIGHTS,
+};
 const INDEX_END: &str = ".bin.index.json";
 
 /// Turn what `torch.save` has written (.pt, .bin) into a model folder; nothing in it is executed.
@@ -51,8 +57,16 @@ pub struct Args {
 /// # Errors
 /// When FILE cannot be read, or DIR holds a model already.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let name = args.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let form = if name.starts_with("adapter_model") { &ADAPTER } else { &MODEL };
+    let name = args
+        .file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let form = if name.starts_with("adapter_model") {
+        &ADAPTER
+    } else {
+        &MODEL
+    };
     let model = args.folder.join(form.weights);
     if model.exists() {
         bail!("{} is there already; nothing was changed", model.display());
@@ -75,7 +89,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             json!({"model": path, "tensors": tensors, "values": values, "config": configuration})
         );
     } else {
-        outln!("{}: {} tensors, {values} values", model.display(), checkpoint.len());
+        outln!(
+            "{}: {} tensors, {values} values",
+            model.display(),
+            checkpoint.len()
+        );
     }
     if !is_configured {
         tellln!(
@@ -98,7 +116,11 @@ fn read(file: &Path, key: Option<&str>) -> anyhow::Result<Checkpoint> {
         let place = index.with_file_name(&shard);
         let part = pytorch::read(&place, key).with_context(|| place.display().to_string())?;
         if let Some(name) = promised.iter().find(|name| part.get(name).is_none()) {
-            bail!("{}: {name:?} is missing, which {} promises", place.display(), index.display());
+            bail!(
+                "{}: {name:?} is missing, which {} promises",
+                place.display(),
+                index.display()
+            );
         }
         for (name, tensor) in part.iter() {
             checkpoint.insert(name, tensor.clone());
@@ -110,12 +132,17 @@ fn read(file: &Path, key: Option<&str>) -> anyhow::Result<Checkpoint> {
 
 /// The index of a model in several files: the file itself, or the one beside a part of them.
 fn index_of(file: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     if name.ends_with(INDEX_END) {
         return Ok(Some(file.to_owned()));
     }
 
-    let numbered = name.strip_suffix(".bin").and_then(|stem| stem.split_once("-of-"));
+    let numbered = name
+        .strip_suffix(".bin")
+        .and_then(|stem| stem.split_once("-of-"));
     let stem = numbered.and_then(|(first, _)| first.rsplit_once('-'));
     let Some((stem, _)) = stem.filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit()))
     else {
@@ -145,9 +172,14 @@ fn shards_of(index: &Path) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>>
         serde_json::from_slice(&bytes).with_context(|| index.display().to_string())?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (tensor, shard) in weight_map {
-        let is_plain = Path::new(&shard).file_name().is_some_and(|name| name == shard.as_str());
+        let is_plain = Path::new(&shard)
+            .file_name()
+            .is_some_and(|name| name == shard.as_str());
         if !is_plain {
-            bail!("{}: {shard:?} must be the plain name of a file beside it", index.display());
+            bail!(
+                "{}: {shard:?} must be the plain name of a file beside it",
+                index.display()
+            );
         }
         shards.entry(shard).or_default().insert(tensor);
     }
@@ -174,6 +206,8 @@ fn configured(file: &Path, folder: &Path, form: &Form) -> anyhow::Result<bool> {
 
 fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
     let mut file = File::create(path)?;
-    tensors::to_pieces(checkpoint).pieces.try_for_each(|piece| file.write_all(&piece))?;
+    tensors::to_pieces(checkpoint)
+        .pieces
+        .try_for_each(|piece| file.write_all(&piece))?;
     file.sync_all()
 }

@@ -25,6 +25,11 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.remote.client()?;
     let id = args.id.resolve(&client, "transfers").await?.to_string();
-    client.delete(&["transfers", &id], &[("files", args.files.to_string())]).await?;
-    args.remote.show_line(&json!({"id": id, "state": "deleted"}), &format!("{id} deleted"))
+    client
+        .delete(&["transfers", &id], &[("files", args.files.to_string())])
+        .await?;
+    args.remote.show_line(
+        &json!({"id": id, "state": "deleted"}),
+        &format!("{id} deleted"),
+    )
 }

@@ -69,17 +69,30 @@ pub struct Interrupted;
 /// # Errors
 /// No PostgreSQL, a folder that cannot be written, a transfer that failed.
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let dir = args.dir.clone().unwrap_or_else(|| settings.data_dir().join("demo"));
+    let dir = args
+        .dir
+        .clone()
+        .unwrap_or_else(|| settings.data_dir().join("demo"));
     let dir = std::path::absolute(&dir).with_context(|| dir.display().to_string())?;
     private_cluster::create_folder(&dir)?;
 
     // One thread more than ours, which computes: it hears Ctrl-C.
-    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let done = runtime.block_on(async {
         let stop = super::on_signal()?;
         let starting = Service::start(&dir, &settings.database.pg_bin);
-        let mut service = stop.run_until_cancelled(starting).await.ok_or(Interrupted)??;
-        let demo = Demo { args, dir: &dir, stop: &stop };
+        let mut service = stop
+            .run_until_cancelled(starting)
+            .await
+            .ok_or(Interrupted)??;
+        let demo = Demo {
+            args,
+            dir: &dir,
+            stop: &stop,
+        };
         let done = Box::pin(demo.tell(&mut service)).await;
         service.stop().await?;
         done
@@ -106,7 +119,10 @@ impl Demo<'_> {
         let case = Case::make(&network, &trainer, seed)?;
         let folder = fresh_folder(&self.dir.join("objects"), seed)?;
         case.store(&network, &folder)?;
-        let connection = Connection { url: service.url.clone(), api_key: None };
+        let connection = Connection {
+            url: service.url.clone(),
+            api_key: None,
+        };
         let client = Client::open(connection)?;
         tellln!("  submitting to {}", service.url);
         let methods = ["identity", "weight_matching", "fgmt"];
@@ -123,13 +139,25 @@ impl Demo<'_> {
         let budget = rows.last().map_or(0, |row| row.sample_gradients);
         let (plain, rate) = comparison::plain(&case, &trainer, seed, budget)?;
         rows.extend(plain);
-        let (_, unlabelled) = self.transfer(&client, &without_labels(&folder, seed)).await?;
+        let (_, unlabelled) = self
+            .transfer(&client, &without_labels(&folder, seed))
+            .await?;
         let unlabelled = comparison::without_labels(&case, &trainer, seed, &unlabelled)?;
-        self.show(&Tables { rows: &rows, unlabelled: &unlabelled, rate }, &report);
+        self.show(
+            &Tables {
+                rows: &rows,
+                unlabelled: &unlabelled,
+                rate,
+            },
+            &report,
+        );
         self.places(&done, &folder, service);
         if self.args.keep_serving {
             tellln!("serving until Ctrl-C");
-            self.stop.run_until_cancelled(service.ended()).await.unwrap_or(Ok(()))?;
+            self.stop
+                .run_until_cancelled(service.ended())
+                .await
+                .unwrap_or(Ok(()))?;
         }
 
         Ok(())
@@ -146,14 +174,24 @@ impl Demo<'_> {
             let report = client.report(seen.transfer.id).await?;
             Ok((seen, report))
         };
-        self.stop.run_until_cancelled(work).await.ok_or(Interrupted)?
+        self.stop
+            .run_until_cancelled(work)
+            .await
+            .ok_or(Interrupted)?
     }
 
     fn show(&self, tables: &Tables, report: &Report) {
-        let Tables { rows, unlabelled, rate } = tables;
+        let Tables {
+            rows,
+            unlabelled,
+            rate,
+        } = tables;
         if self.args.json {
             let seed = self.args.seed;
-            outln!("{:#}", json!({"seed": seed, "rows": rows, "without_labels": unlabelled}));
+            outln!(
+                "{:#}",
+                json!({"seed": seed, "rows": rows, "without_labels": unlabelled})
+            );
             return;
         }
 
@@ -172,8 +210,15 @@ impl Demo<'_> {
     }
 
     fn places(&self, seen: &Seen, folder: &Path, service: &Service) {
-        let uri = seen.transfer.result.as_ref().map_or("", |result| result.uri.as_str());
-        let result = uri.strip_prefix("file://").unwrap_or(uri).trim_end_matches('/');
+        let uri = seen
+            .transfer
+            .result
+            .as_ref()
+            .map_or("", |result| result.uri.as_str());
+        let result = uri
+            .strip_prefix("file://")
+            .unwrap_or(uri)
+            .trim_end_matches('/');
         let text = format!(
             "\nmodel      {result}/model.safetensors\nreport     {result}/report.json\n\
              inputs     {}\n",
@@ -237,10 +282,19 @@ mod tests {
     fn the_job_is_one_that_the_service_accepts() {
         let value = specification(Path::new("/demo/objects/seed-0"), &["identity", "fgmt"], 0);
         let spec = Spec::from_json(&value).unwrap();
-        assert_eq!(spec.source.trajectory, "file:///demo/objects/seed-0/trajectory/");
+        assert_eq!(
+            spec.source.trajectory,
+            "file:///demo/objects/seed-0/trajectory/"
+        );
         // As many gradients as one epoch has samples: see `case::TRAIN`.
-        assert_eq!(2 * spec.options.batch_size * spec.options.timesteps, case::TRAIN);
+        assert_eq!(
+            2 * spec.options.batch_size * spec.options.timesteps,
+            case::TRAIN
+        );
         let spec = Spec::from_json(&without_labels(Path::new("/demo/objects/seed-0"), 0)).unwrap();
-        assert_eq!((spec.data.unwrap().validation, spec.fine_tune), (None, None));
+        assert_eq!(
+            (spec.data.unwrap().validation, spec.fine_tune),
+            (None, None)
+        );
     }
 }

@@ -32,7 +32,9 @@ pub struct Args {
 /// When the system refuses a thread.
 pub fn run(args: &Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let findings = look(settings)?;
-    let is_well = findings.iter().all(|finding| finding.state != State::Trouble);
+    let is_well = findings
+        .iter()
+        .all(|finding| finding.state != State::Trouble);
     if args.json {
         outln!("{}", json!({"ok": is_well, "findings": findings}));
     } else {
@@ -41,7 +43,11 @@ pub fn run(args: &Args, settings: Settings) -> anyhow::Result<ExitCode> {
         }
     }
 
-    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn look(mut settings: Settings) -> anyhow::Result<Vec<Finding>> {

@@ -63,15 +63,22 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 
     let place = dir.display().to_string();
-    args.remote.show_line(&json!({"id": id, "folder": place, "files": wanted}), &place)
+    args.remote
+        .show_line(&json!({"id": id, "folder": place, "files": wanted}), &place)
 }
 
 /// All files, or those of these names.
 fn choose(files: Vec<OutputFile>, names: &[String]) -> anyhow::Result<Vec<OutputFile>> {
     for name in names {
-        ensure!(files.iter().any(|file| file.name == *name), "the result has no file {name}");
+        ensure!(
+            files.iter().any(|file| file.name == *name),
+            "the result has no file {name}"
+        );
     }
-    Ok(files.into_iter().filter(|file| names.is_empty() || names.contains(&file.name)).collect())
+    Ok(files
+        .into_iter()
+        .filter(|file| names.is_empty() || names.contains(&file.name))
+        .collect())
 }
 
 /// The place of a file below the folder. A manifest is read from elsewhere: a name that leaves the folder is refused.
@@ -111,7 +118,9 @@ async fn fetch(
         let mut target = open_part(&part, there)?;
         let mut response = client.file(id, &file.name, there).await?;
         while let Some(bytes) = response.chunk().await.context("the download broke off")? {
-            target.write_all(&bytes).with_context(|| part.display().to_string())?;
+            target
+                .write_all(&bytes)
+                .with_context(|| part.display().to_string())?;
             there += bytes.len() as u64;
             if let Some(bar) = bar {
                 bar.count(there, file.size);
@@ -121,7 +130,10 @@ async fn fetch(
 
     if !is_whole(&part, file) {
         fs::remove_file(&part).with_context(|| part.display().to_string())?;
-        bail!("{} is not what the manifest says; it was removed: try again", file.name);
+        bail!(
+            "{} is not what the manifest says; it was removed: try again",
+            file.name
+        );
     }
     fs::rename(&part, &place).with_context(|| place.display().to_string())
 }
@@ -133,7 +145,10 @@ fn open_part(part: &Path, there: u64) -> anyhow::Result<File> {
     } else {
         options.append(true)
     };
-    options.create(true).open(part).with_context(|| part.display().to_string())
+    options
+        .create(true)
+        .open(part)
+        .with_context(|| part.display().to_string())
 }
 
 /// Whether a file is there and is what the manifest says.
@@ -149,7 +164,10 @@ mod tests {
     #[test]
     fn no_name_of_a_manifest_leaves_the_folder() {
         let dir = Path::new("/d");
-        assert_eq!(place_of(dir, "adapter/a.json").unwrap(), Path::new("/d/adapter/a.json"));
+        assert_eq!(
+            place_of(dir, "adapter/a.json").unwrap(),
+            Path::new("/d/adapter/a.json")
+        );
         for bad in ["../a", "/a", "a/../../b", "", "a//b", "..\\a"] {
             assert!(place_of(dir, bad).is_err(), "{bad}");
         }
@@ -157,7 +175,11 @@ mod tests {
 
     #[test]
     fn files_are_chosen_by_name_and_an_unknown_one_is_refused() {
-        let file = |name: &str| OutputFile { name: name.into(), size: 0, sha256: String::new() };
+        let file = |name: &str| OutputFile {
+            name: name.into(),
+            size: 0,
+            sha256: String::new(),
+        };
         let all = vec![file("a"), file("b")];
         assert_eq!(choose(all.clone(), &[]).unwrap().len(), 2);
         assert_eq!(choose(all.clone(), &["b".into()]).unwrap(), [file("b")]);

@@ -31,11 +31,19 @@ pub struct Args {
 /// When no scratch folder can be made.
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let local = Local::open(settings)?;
-    let preprocess = (!args.mean.is_empty())
-        .then(|| Preprocess { mean: args.mean.clone(), std: args.std.clone() });
+    let preprocess = (!args.mean.is_empty()).then(|| Preprocess {
+        mean: args.mean.clone(),
+        std: args.std.clone(),
+    });
     let found = local.with_access(|access| {
         let statistics = args.statistics.as_deref();
-        pipeline::evaluate(access, &args.model, &args.data, preprocess.as_ref(), statistics)
+        pipeline::evaluate(
+            access,
+            &args.model,
+            &args.data,
+            preprocess.as_ref(),
+            statistics,
+        )
     })?;
     match found {
         Ok(found) if args.json => outln!("{found}"),

@@ -47,7 +47,9 @@ impl Feed {
 
     /// Whether nothing comes any more.
     async fn is_over(&self, client: &Client) -> anyhow::Result<bool> {
-        let Self::OfTransfer(id) = self else { return Ok(false) };
+        let Self::OfTransfer(id) = self else {
+            return Ok(false);
+        };
         let transfer = client.read(&["transfers", id], &[]).await?;
         let status = serde_json::from_value::<Status>(transfer["status"].clone());
         Ok(status.is_ok_and(Status::is_final))
@@ -76,7 +78,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (mut after, mut patience) = (args.after, Patience::default());
     loop {
         match look(&feed, &client, after, args.remote.json()).await {
-            Ok(Looked { last, whole, is_over }) => {
+            Ok(Looked {
+                last,
+                whole,
+                is_over,
+            }) => {
                 patience.renew();
                 after = last;
                 if whole && (is_over || !args.follow) {
@@ -116,7 +122,11 @@ async fn look(feed: &Feed, client: &Client, after: i64, json: bool) -> anyhow::R
         }
     }
 
-    Ok(Looked { last, whole: page["next"].is_null(), is_over })
+    Ok(Looked {
+        last,
+        whole: page["next"].is_null(),
+        is_over,
+    })
 }
 
 /// Time, level where it is not plain, subject in the feed of the tenant, and the message.

@@ -76,7 +76,11 @@ pub struct Move {
 /// A refusal, no service, an unreadable file.
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::List { base_model, window, remote } => {
+        Command::List {
+            base_model,
+            window,
+            remote,
+        } => {
             let query = window.query(&[("base_model", base_model)]);
             let page = remote.client()?.read(&["fine_tunes"], &query).await?;
             let columns = [
@@ -95,9 +99,17 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Put { name, spec, remote } => {
             let body = submit::read(&spec)?;
             let client = remote.client()?;
-            remote.show(&client.write(Method::PUT, &["fine_tunes", &name], Some(&body)).await?)
+            remote.show(
+                &client
+                    .write(Method::PUT, &["fine_tunes", &name], Some(&body))
+                    .await?,
+            )
         }
-        Command::Versions { name, window, remote } => {
+        Command::Versions {
+            name,
+            window,
+            remote,
+        } => {
             let path = ["fine_tunes", &name, "versions"];
             let page = remote.client()?.read(&path, &window.query(&[])).await?;
             let columns = [
@@ -111,7 +123,10 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Delete { name, remote } => {
             remote.client()?.delete(&["fine_tunes", &name], &[]).await?;
-            remote.show_line(&json!({"name": name, "state": "deleted"}), &format!("{name} deleted"))
+            remote.show_line(
+                &json!({"name": name, "state": "deleted"}),
+                &format!("{name} deleted"),
+            )
         }
         Command::Promote(it) => relocate(it, "promote").await,
         Command::Rollback(it) => relocate(it, "rollback").await,
@@ -122,5 +137,10 @@ async fn relocate(it: Move, how: &str) -> anyhow::Result<ExitCode> {
     let number = it.version.to_string();
     let path = ["fine_tunes", &it.name, "versions", &number, how];
     let body = json!({"alias": it.alias});
-    it.remote.show(&it.remote.client()?.write(Method::POST, &path, Some(&body)).await?)
+    it.remote.show(
+        &it.remote
+            .client()?
+            .write(Method::POST, &path, Some(&body))
+            .await?,
+    )
 }

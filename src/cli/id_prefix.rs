@@ -30,7 +30,9 @@ impl FromStr for IdPrefix {
             return Err("is no id: 32 hexadecimal digits, or the first of them".into());
         }
         if digits.len() < FEWEST_DIGITS {
-            return Err(format!("give at least the first {FEWEST_DIGITS} digits of the id"));
+            return Err(format!(
+                "give at least the first {FEWEST_DIGITS} digits of the id"
+            ));
         }
         Ok(Self { digits })
     }
@@ -45,7 +47,11 @@ impl fmt::Display for IdPrefix {
 impl IdPrefix {
     /// The id, where all of it is given.
     pub fn whole(&self) -> Option<Uuid> {
-        if self.digits.len() == DIGITS { self.digits.parse().ok() } else { None }
+        if self.digits.len() == DIGITS {
+            self.digits.parse().ok()
+        } else {
+            None
+        }
     }
 
     /// Of a list that goes from newer ids to older ones, the cursor after which what begins so comes first.
@@ -113,17 +119,33 @@ mod tests {
             "0190f000-0000-7000-8000-000000000000".parse().unwrap(),
             "0190f000-0001-7000-8000-000000000000".parse().unwrap(),
         ];
-        assert_eq!(prefix("0190F000-0001").only_one_of(ids, "transfer").unwrap(), ids[1]);
-        let many = prefix("0190f000").only_one_of(ids, "transfer").unwrap_err().to_string();
+        assert_eq!(
+            prefix("0190F000-0001")
+                .only_one_of(ids, "transfer")
+                .unwrap(),
+            ids[1]
+        );
+        let many = prefix("0190f000")
+            .only_one_of(ids, "transfer")
+            .unwrap_err()
+            .to_string();
         assert!(many.contains("more than one transfer") && many.contains("give more of it"));
-        let none = prefix("0190f001").only_one_of(ids, "transfer").unwrap_err().to_string();
+        let none = prefix("0190f001")
+            .only_one_of(ids, "transfer")
+            .unwrap_err()
+            .to_string();
         assert_eq!(none, "no transfer has an id that begins with 0190f001");
         assert_eq!(prefix(&ids[0].to_string()).whole(), Some(ids[0]));
     }
 
     #[test]
     fn what_is_too_short_or_no_id_is_refused() {
-        assert!("0190f00".parse::<IdPrefix>().unwrap_err().contains("first 8"));
+        assert!(
+            "0190f00"
+                .parse::<IdPrefix>()
+                .unwrap_err()
+                .contains("first 8")
+        );
         for bad in ["", "mail-model", &"0".repeat(33), "0190f000é"] {
             assert!(bad.parse::<IdPrefix>().is_err(), "{bad}");
         }
@@ -131,6 +153,9 @@ mod tests {
 
     #[test]
     fn the_cursor_is_behind_everything_that_begins_so() {
-        assert_eq!(prefix("0190f000").cursor(), "0190f000ffffffffffffffffffffffff");
+        assert_eq!(
+            prefix("0190f000").cursor(),
+            "0190f000ffffffffffffffffffffffff"
+        );
     }
 }

@@ -66,7 +66,13 @@ pub enum Command {
 pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
     super::on_database(settings, |database| async move {
         match command {
-            Command::Create { name, role, expires_in, tenant, json } => {
+            Command::Create {
+                name,
+                role,
+                expires_in,
+                tenant,
+                json,
+            } => {
                 let days = expires_in.map(|days| Duration::days(days.into()));
                 let expires_at = days.map(|days| OffsetDateTime::now_utc() + days);
                 ensure!(!tenant.trim().is_empty(), "a tenant's name is not empty");
@@ -86,7 +92,10 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
                     let keys = api_keys::list(&database, tenant, None, i64::MAX).await?;
                     KeyId(id.only_one_of(keys.into_iter().map(|key| key.id.0), "key")?)
                 };
-                ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
+                ensure!(
+                    api_keys::revoke(&database, tenant, id).await?,
+                    "no key has the id {id}"
+                );
                 if json {
                     outln!("{}", json!({"id": id, "state": "withdrawn"}));
                 } else {
@@ -118,11 +127,24 @@ async fn list(database: &Database, tenant: TenantId, json: bool) -> anyhow::Resu
         outln!("{}", json!({"data": keys, "next": null}));
         return Ok(());
     }
-    outln!("{:36}  {:15}  {:6}  {:20}  {:9}  NAME", "ID", "PREFIX", "ROLE", "CREATED", "STATE");
+    outln!(
+        "{:36}  {:15}  {:6}  {:20}  {:9}  NAME",
+        "ID",
+        "PREFIX",
+        "ROLE",
+        "CREATED",
+        "STATE"
+    );
     for key in keys {
         let created = key.created_at.replace_nanosecond(0)?.format(&Rfc3339)?;
         let role = format!("{:?}", key.role).to_lowercase();
-        outln!("{}  {}  {role:6}  {created}  {:9}  {}", key.id, key.prefix, state(&key), key.name);
+        outln!(
+            "{}  {}  {role:6}  {created}  {:9}  {}",
+            key.id,
+            key.prefix,
+            state(&key),
+            key.name
+        );
     }
     Ok(())
 }

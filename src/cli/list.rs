@@ -71,8 +71,18 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 const COLUMNS: [&str; 6] = ["ID", "STATUS", "VERDICT", "CREATED", "NAME", "TARGET"];
 
 fn row(transfer: &Value) -> Vec<String> {
-    let pointers = ["/id", "/status", "/verdict", "/created_at", "/name", "/spec/target/base"];
-    pointers.iter().map(|pointer| cell(transfer, pointer)).collect()
+    let pointers = [
+        "/id",
+        "/status",
+        "/verdict",
+        "/created_at",
+        "/name",
+        "/spec/target/base",
+    ];
+    pointers
+        .iter()
+        .map(|pointer| cell(transfer, pointer))
+        .collect()
 }
 
 #[cfg(test)]
@@ -85,6 +95,16 @@ mod tests {
             "id": "x", "status": "queued", "verdict": null, "name": "mail",
             "created_at": "2026-01-01T00:00:00.123Z", "spec": {"target": {"base": "file:///b/"}}
         }));
-        assert_eq!(row, ["x", "queued", "-", "2026-01-01T00:00:00Z", "mail", "file:///b/"]);
+        assert_eq!(
+            row,
+            [
+                "x",
+                "queued",
+                "-",
+                "2026-01-01T00:00:00Z",
+                "mail",
+                "file:///b/"
+            ]
+        );
     }
 }

@@ -36,8 +36,10 @@ impl Local {
     /// # Errors
     /// When the system refuses a thread.
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let runtime =
-            runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let config = super::s3_config(&settings.storage.s3);
         let storage = Storage::local(config, runtime.handle().clone())
             .with_credentials(super::own_credentials()?);
@@ -45,7 +47,12 @@ impl Local {
             unset if unset.is_empty() => std::env::temp_dir().join("retune"),
             set => PathBuf::from(set),
         };
-        Ok(Self { storage, scratch, cache: settings.cache_dir(), runtime })
+        Ok(Self {
+            storage,
+            scratch,
+            cache: settings.cache_dir(),
+            runtime,
+        })
     }
 
     /// Calls `stop` on the first Ctrl-C.
@@ -66,7 +73,11 @@ impl Local {
         read: impl FnOnce(Access) -> Result<T, Failure>,
     ) -> anyhow::Result<Result<T, Failure>> {
         fs::create_dir_all(&self.scratch).with_context(|| self.scratch.display().to_string())?;
-        Ok(read(Access { storage: &self.storage, scratch: &self.scratch, go_on: &|| true }))
+        Ok(read(Access {
+            storage: &self.storage,
+            scratch: &self.scratch,
+            go_on: &|| true,
+        }))
     }
 }
 
@@ -77,7 +88,9 @@ impl Local {
 pub fn read_spec(path: &Path) -> anyhow::Result<Spec> {
     let mut text = String::new();
     if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).context("stdin")?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("stdin")?;
     } else {
         text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     }
@@ -119,7 +132,10 @@ pub fn failed(failure: &Failure, json: bool) -> ExitCode {
             serde_json::json!({"error": {"code": code.name(), "pointer": pointer, "detail": detail}})
         );
     } else {
-        let place = pointer.filter(|p| !p.is_empty()).map(|p| format!("{p}: ")).unwrap_or_default();
+        let place = pointer
+            .filter(|p| !p.is_empty())
+            .map(|p| format!("{p}: "))
+            .unwrap_or_default();
         tellln!("retune: {place}{failure} [{code}]");
     }
     ExitCode::from(exit)
@@ -133,7 +149,10 @@ pub struct Watcher {
 
 impl Watcher {
     pub fn new() -> Self {
-        Self { bar: Bar::open(), stopped: AtomicBool::new(false) }
+        Self {
+            bar: Bar::open(),
+            stopped: AtomicBool::new(false),
+        }
     }
 
     /// Ends the transfer at its next step.
@@ -169,6 +188,10 @@ impl Progress for Watcher {
     }
 
     fn go_on(&self) -> Result<(), Stop> {
-        if self.stopped.load(Ordering::Relaxed) { Err(Stop::Cancelled) } else { Ok(()) }
+        if self.stopped.load(Ordering::Relaxed) {
+            Err(Stop::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -55,9 +55,24 @@ fn document() -> Value {
 }
 
 fn text() -> String {
-    let head = ["names", "library", "classes", "identity", "symmetry", "gradients", "functional"];
+    let head = [
+        "names",
+        "library",
+        "classes",
+        "identity",
+        "symmetry",
+        "gradients",
+        "functional",
+    ];
     let mut rows = vec![head.map(String::from).to_vec()];
-    for Entry { names, library, classes, has_bodies, has_experts } in entries() {
+    for Entry {
+        names,
+        library,
+        classes,
+        has_bodies,
+        has_experts,
+    } in entries()
+    {
         let body = has_bodies.then_some("…Model (a)".to_owned());
         let classes = classes.iter().map(|class| format!("…{class}")).chain(body);
         let classes: Vec<String> = classes.collect();
@@ -68,7 +83,11 @@ fn text() -> String {
     }
     let other = ["any other", "", "", "yes", "no", "no", "no"];
     rows.push(other.map(String::from).to_vec());
-    rows.push(vec!["\"model_type\": \"graph\"".into(), String::new(), "any".into()]);
+    rows.push(vec![
+        "\"model_type\": \"graph\"".into(),
+        String::new(),
+        "any".into(),
+    ]);
     if let Some(last) = rows.last_mut() {
         last.extend(["yes"; 4].map(String::from));
     }

@@ -11,6 +11,9 @@ pub struct Args {}
 /// # Errors
 /// A document that cannot be written as JSON.
 pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    outln!("{}", serde_json::to_string_pretty(crate::service::api::openapi())?);
+    outln!(
+        "{}",
+        serde_json::to_string_pretty(crate::service::api::openapi())?
+    );
     Ok(ExitCode::SUCCESS)
 }

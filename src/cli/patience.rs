@@ -59,28 +59,51 @@ mod tests {
     fn refused(status: u16, seconds: Option<u64>) -> Refused {
         let status = StatusCode::from_u16(status).unwrap();
         let retry_after = seconds.map(Duration::from_secs);
-        Refused { status, problem: Problem::default(), retry_after }
+        Refused {
+            status,
+            problem: Problem::default(),
+            retry_after,
+        }
     }
 
     #[test]
     fn what_passes_is_waited_out_and_nothing_else() {
         let (mut patience, now) = (Patience::default(), Instant::now());
         for status in [429, 502, 503, 504] {
-            assert_eq!(patience.pause(Some(&refused(status, None)), now), Some(PACE), "{status}");
+            assert_eq!(
+                patience.pause(Some(&refused(status, None)), now),
+                Some(PACE),
+                "{status}"
+            );
             let asked = refused(status, Some(7));
-            assert_eq!(patience.pause(Some(&asked), now), Some(Duration::from_secs(7)));
+            assert_eq!(
+                patience.pause(Some(&asked), now),
+                Some(Duration::from_secs(7))
+            );
         }
         assert_eq!(patience.pause(None, now), Some(PACE));
         for status in [400, 401, 404, 409, 422, 500] {
-            assert_eq!(patience.pause(Some(&refused(status, Some(1))), now), None, "{status}");
+            assert_eq!(
+                patience.pause(Some(&refused(status, Some(1))), now),
+                None,
+                "{status}"
+            );
         }
-        assert_eq!(patience.pause(Some(&refused(503, Some(0))), now), Some(PACE), "no storm");
+        assert_eq!(
+            patience.pause(Some(&refused(503, Some(0))), now),
+            Some(PACE),
+            "no storm"
+        );
     }
 
     #[test]
     fn patience_ends_and_begins_again_with_an_answer() {
         let (mut patience, now) = (Patience::default(), Instant::now());
-        assert_eq!(patience.pause(Some(&refused(429, Some(60))), now), None, "longer than we wait");
+        assert_eq!(
+            patience.pause(Some(&refused(429, Some(60))), now),
+            None,
+            "longer than we wait"
+        );
         let later = now + LIMIT - PACE;
         assert_eq!(patience.pause(None, later), Some(PACE));
         assert_eq!(patience.pause(None, now + LIMIT), None);

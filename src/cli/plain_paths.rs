@@ -30,8 +30,12 @@ pub struct PlainPath {
 pub fn resolve(spec: &mut Value) -> Vec<PlainPath> {
     let mut found = Vec::new();
     for pointer in LOCATIONS {
-        let Some(slot) = spec.pointer_mut(pointer) else { continue };
-        let Some(given) = slot.as_str().filter(|text| is_path(text)) else { continue };
+        let Some(slot) = spec.pointer_mut(pointer) else {
+            continue;
+        };
+        let Some(given) = slot.as_str().filter(|text| is_path(text)) else {
+            continue;
+        };
         let given = given.to_owned();
         if let Some(location) = location_of(&given) {
             *slot = location.into();
@@ -49,8 +53,15 @@ fn location_of(path: &str) -> Option<String> {
     let absolute = std::path::absolute(path).ok()?;
     // Links are followed, as the service would; what is not there yet stays as it is written.
     let absolute = absolute.canonicalize().unwrap_or(absolute);
-    let slash = if path.ends_with('/') || absolute.is_dir() { "/" } else { "" };
-    Some(format!("file://{}{slash}", absolute.to_str()?.trim_end_matches('/')))
+    let slash = if path.ends_with('/') || absolute.is_dir() {
+        "/"
+    } else {
+        ""
+    };
+    Some(format!(
+        "file://{}{slash}",
+        absolute.to_str()?.trim_end_matches('/')
+    ))
 }
 
 /// The refusal of a submission with plain paths, with the command that brings each refused one to the service.
@@ -59,14 +70,19 @@ pub async fn explain(client: &Client, error: anyhow::Error, paths: &[PlainPath])
         Some(refused) if refused.problem.code == "location_not_allowed" => &refused.problem.errors,
         _ => return error,
     };
-    let refused: Vec<_> =
-        paths.iter().filter(|path| faults.iter().any(|fault| path.is_at(fault))).collect();
+    let refused: Vec<_> = paths
+        .iter()
+        .filter(|path| faults.iter().any(|fault| path.is_at(fault)))
+        .collect();
     if refused.is_empty() {
         return error;
     }
 
     let root = root_of(client).await;
-    let ways: Vec<_> = refused.iter().map(|path| path.way_out(root.as_deref())).collect();
+    let ways: Vec<_> = refused
+        .iter()
+        .map(|path| path.way_out(root.as_deref()))
+        .collect();
     anyhow::anyhow!(
         "{error}\nbring what lies elsewhere to where the service reads:\n{}",
         ways.join("\n")
@@ -76,9 +92,15 @@ pub async fn explain(client: &Client, error: anyhow::Error, paths: &[PlainPath])
 /// A place of the service that can be written from here, if it tells one: a bucket before a folder of its machine.
 async fn root_of(client: &Client) -> Option<String> {
     let me = client.read(&["me"], &[]).await.ok()?;
-    let roots: Vec<&str> = me["roots"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let roots: Vec<&str> = me["roots"]
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let remote = roots.iter().find(|root| !root.starts_with("file://"));
-    remote.or(roots.first()).map(|root| format!("{}/", root.trim_end_matches('/')))
+    remote
+        .or(roots.first())
+        .map(|root| format!("{}/", root.trim_end_matches('/')))
 }
 
 impl PlainPath {
@@ -94,7 +116,10 @@ impl PlainPath {
         }
 
         let path = Path::new(given);
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("model");
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("model");
         let slash = if path.is_file() { "" } else { "/" };
         format!(
             "  retune push {} {root}{name}{slash}   then {pointer} is {root}{name}{slash}",
@@ -134,8 +159,14 @@ mod tests {
             found.iter().map(|path| path.pointer).collect::<Vec<_>>(),
             ["/source/base", "/target/base"]
         );
-        assert_eq!(spec["source"]["base"], json!(format!("file://{}/", real.display())));
-        assert_eq!(spec["target"]["base"], json!(format!("file://{}/missing", real.display())));
+        assert_eq!(
+            spec["source"]["base"],
+            json!(format!("file://{}/", real.display()))
+        );
+        assert_eq!(
+            spec["target"]["base"],
+            json!(format!("file://{}/missing", real.display()))
+        );
         assert_eq!(
             (&spec["source"]["trajectory"], &spec["output"]),
             (&json!("s3://b/t/"), &json!("file:///out/"))
@@ -144,10 +175,19 @@ mod tests {
 
     #[test]
     fn the_way_out_is_a_command_that_a_shell_takes() {
-        let path = PlainPath { pointer: "/target/base", given: "my models/new".into() };
+        let path = PlainPath {
+            pointer: "/target/base",
+            given: "my models/new".into(),
+        };
         let said = path.way_out(Some("s3://models/"));
-        assert!(said.contains("retune push 'my models/new' s3://models/new/"), "{said}");
-        let output = PlainPath { pointer: "/output", given: "out".into() };
+        assert!(
+            said.contains("retune push 'my models/new' s3://models/new/"),
+            "{said}"
+        );
+        let output = PlainPath {
+            pointer: "/output",
+            given: "out".into(),
+        };
         assert!(output.way_out(None).contains("s3://BUCKET/results/"));
     }
 }

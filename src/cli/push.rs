@@ -66,11 +66,19 @@ struct Pushed {
 /// # Errors
 /// Nothing to push, a location that cannot be written, or another file in the place of one of these.
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
-    ensure!(args.to.contains("://"), "{} is no location: write s3://bucket/folder/", args.to);
+    ensure!(
+        args.to.contains("://"),
+        "{} is no location: write s3://bucket/folder/",
+        args.to
+    );
     let local = Local::open(settings)?;
     let (to, files) = plan(&args.from, &args.to)?;
     let folder = local.storage.check_location(&to)?;
-    let push = Push { storage: local.storage.blocking(), folder, verify: args.verify };
+    let push = Push {
+        storage: local.storage.blocking(),
+        folder,
+        verify: args.verify,
+    };
 
     let bar = Bar::open();
     let pushed = push.all(&files, bar.as_ref());
@@ -85,7 +93,10 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
 
     let present = pushed.iter().filter(|file| file.present).count();
     let bytes: u64 = pushed.iter().map(|file| file.size).sum();
-    tellln!("{} files, {bytes} bytes; {present} were there already", pushed.len());
+    tellln!(
+        "{} files, {bytes} bytes; {present} were there already",
+        pushed.len()
+    );
     outln!("{to}");
 
     Ok(ExitCode::SUCCESS)
@@ -105,7 +116,10 @@ fn plan(from: &Path, to: &str) -> anyhow::Result<(String, Vec<Wanted>)> {
 
     let (folder, name) = if to.ends_with('/') {
         let name = from.file_name().and_then(|name| name.to_str());
-        (to.to_owned(), name.context("the file's name is not UTF-8")?.to_owned())
+        (
+            to.to_owned(),
+            name.context("the file's name is not UTF-8")?.to_owned(),
+        )
     } else {
         let (folder, name) = to.rsplit_once('/').context("the location has no name")?;
         (format!("{folder}/"), name.to_owned())
@@ -114,16 +128,29 @@ fn plan(from: &Path, to: &str) -> anyhow::Result<(String, Vec<Wanted>)> {
         !name.is_empty() && !folder.ends_with("//"),
         "{to} names no object in a bucket's folder"
     );
-    Ok((folder, vec![Wanted { name, path: from.to_owned(), size: found.len() }]))
+    Ok((
+        folder,
+        vec![Wanted {
+            name,
+            path: from.to_owned(),
+            size: found.len(),
+        }],
+    ))
 }
 
 /// Every file of a folder, however deep, but for hidden ones; links are followed.
 fn walk(folder: &Path, within: &str, files: &mut Vec<Wanted>, depth: usize) -> anyhow::Result<()> {
-    ensure!(depth < DEPTH_LIMIT, "{} has more than {DEPTH_LIMIT} levels", folder.display());
+    ensure!(
+        depth < DEPTH_LIMIT,
+        "{} has more than {DEPTH_LIMIT} levels",
+        folder.display()
+    );
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry.with_context(|| folder.display().to_string())?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        let Some(name) = name else { bail!("{}: the name is not UTF-8", path.display()) };
+        let Some(name) = name else {
+            bail!("{}: the name is not UTF-8", path.display())
+        };
         if name.starts_with('.') {
             continue;
         }
@@ -131,14 +158,20 @@ fn walk(folder: &Path, within: &str, files: &mut Vec<Wanted>, depth: usize) -> a
         if found.is_dir() {
             walk(&path, &format!("{within}{name}/"), files, depth + 1)?;
         } else {
-            files.push(Wanted { name: format!("{within}{name}"), size: found.len(), path });
+            files.push(Wanted {
+                name: format!("{within}{name}"),
+                size: found.len(),
+                path,
+            });
         }
     }
     Ok(())
 }
 
 fn is_document(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "json")
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "json")
 }
 
 struct Push<'a> {
@@ -181,32 +214,58 @@ impl Push<'_> {
             return Ok(file.pushed(there, true));
         }
 
-        let new = NewFile { attempt, name: &file.name };
+        let new = NewFile {
+            attempt,
+            name: &file.name,
+        };
         let staged = self.storage.stage_file(new, &file.path, &|| true)?;
-        let written = Published { size: staged.size, sha256: staged.sha256.clone() };
-        ensure!(written.size == file.size, "{} changed while it was read", file.path.display());
+        let written = Published {
+            size: staged.size,
+            sha256: staged.sha256.clone(),
+        };
+        ensure!(
+            written.size == file.size,
+            "{} changed while it was read",
+            file.path.display()
+        );
         ensure!(
             self.storage.put_in_place(attempt, &staged)?,
             "{place} vanished before it had its name; push again"
         );
 
         let there = self.storage.head(&place)?.size;
-        ensure!(there == written.size, "{place} has {there} bytes of {}", written.size);
+        ensure!(
+            there == written.size,
+            "{place} has {there} bytes of {}",
+            written.size
+        );
         if self.verify {
-            ensure!(self.storage.digest(&place)? == written, "{place} reads back as another file");
+            ensure!(
+                self.storage.digest(&place)? == written,
+                "{place} reads back as another file"
+            );
         }
         Ok(file.pushed(written, false))
     }
 
     /// What is in the place of a file.
     fn present(&self, place: &Location) -> Result<Option<Published>, StorageError> {
-        if self.storage.exists(place)? { self.storage.digest(place).map(Some) } else { Ok(None) }
+        if self.storage.exists(place)? {
+            self.storage.digest(place).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 }
 
 impl Wanted {
     fn pushed(&self, there: Published, present: bool) -> Pushed {
-        Pushed { name: self.name.clone(), size: there.size, sha256: there.sha256, present }
+        Pushed {
+            name: self.name.clone(),
+            size: there.size,
+            sha256: there.sha256,
+            present,
+        }
     }
 }
 
@@ -218,8 +277,13 @@ mod tests {
     fn a_folder_is_pushed_weights_first_and_without_what_is_hidden() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("step-0/.cache")).unwrap();
-        for name in ["config.json", "model.safetensors", ".lock", "step-0/a.txt", "step-0/.cache/b"]
-        {
+        for name in [
+            "config.json",
+            "model.safetensors",
+            ".lock",
+            "step-0/a.txt",
+            "step-0/.cache/b",
+        ] {
             fs::write(folder.path().join(name), name).unwrap();
         }
         let (to, files) = plan(folder.path(), "s3://b/models/x").unwrap();
@@ -238,7 +302,10 @@ mod tests {
             format!("{folder}{}", files[0].name)
         };
         assert_eq!(place("s3://b/data/"), "s3://b/data/train.parquet");
-        assert_eq!(place("s3://b/data/other.parquet"), "s3://b/data/other.parquet");
+        assert_eq!(
+            place("s3://b/data/other.parquet"),
+            "s3://b/data/other.parquet"
+        );
         assert!(plan(&path, "s3://b").is_err());
         assert!(plan(&folder.path().join("nothing"), "s3://b/x/").is_err());
     }

@@ -36,7 +36,9 @@ impl Window {
         self,
         conditions: &[(&'static str, Option<String>)],
     ) -> Vec<(&'static str, String)> {
-        let given = conditions.iter().filter_map(|(name, value)| Some((*name, value.clone()?)));
+        let given = conditions
+            .iter()
+            .filter_map(|(name, value)| Some((*name, value.clone()?)));
         let mut query: Vec<_> = given.collect();
         query.push(("limit", self.limit.to_string()));
         query.extend(self.after.map(|after| ("after", after)));
@@ -98,8 +100,9 @@ impl Remote {
             return print(thing);
         }
         let fields = thing.as_object().into_iter().flatten();
-        let rows: Vec<_> =
-            fields.map(|(name, _)| vec![name.clone(), cell(thing, &format!("/{name}"))]).collect();
+        let rows: Vec<_> = fields
+            .map(|(name, _)| vec![name.clone(), cell(thing, &format!("/{name}"))])
+            .collect();
         out!("{}", left(&rows));
         Ok(ExitCode::SUCCESS)
     }
@@ -135,7 +138,10 @@ mod tests {
             "counts": {"failed": 2}});
         assert_eq!(cell(&row, "/name"), "llama");
         assert_eq!(cell(&row, "/created_at"), "2026-01-01T00:00:00Z");
-        assert_eq!((cell(&row, "/none"), cell(&row, "/gone")), ("-".into(), "-".into()));
+        assert_eq!(
+            (cell(&row, "/none"), cell(&row, "/gone")),
+            ("-".into(), "-".into())
+        );
         assert_eq!(
             (cell(&row, "/counts/failed"), cell(&row, "/counts")),
             ("2".into(), r#"{"failed":2}"#.into())
@@ -144,7 +150,10 @@ mod tests {
 
     #[test]
     fn a_window_names_what_is_given() {
-        let window = Window { limit: 2, after: Some("x".into()) };
+        let window = Window {
+            limit: 2,
+            after: Some("x".into()),
+        };
         let query = window.query(&[("status", Some("failed".into())), ("base_model", None)]);
         let wanted = [("status", "failed"), ("limit", "2"), ("after", "x")];
         assert_eq!(query, wanted.map(|(name, value)| (name, value.to_owned())));

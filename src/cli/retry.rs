@@ -22,6 +22,8 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.remote.client()?;
     let id = args.id.resolve(&client, "transfers").await?.to_string();
-    let transfer = client.write(Method::POST, &["transfers", &id, "retry"], None).await?;
+    let transfer = client
+        .write(Method::POST, &["transfers", &id, "retry"], None)
+        .await?;
     args.remote.show_line(&transfer, &format!("{id} queued"))
 }

@@ -63,7 +63,12 @@ pub struct Start {
     )]
     targets: Vec<String>,
     /// Carry onto a version of this base model.
-    #[arg(long, value_name = "NAME", requires = "version", required_unless_present = "targets")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "version",
+        required_unless_present = "targets"
+    )]
     base_model: Option<String>,
     /// See `--base-model`.
     #[arg(long, requires = "base_model")]
@@ -113,7 +118,12 @@ impl Start {
 /// A refusal, no service.
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::List { status, base_model, window, remote } => {
+        Command::List {
+            status,
+            base_model,
+            window,
+            remote,
+        } => {
             let query = window.query(&[("status", status), ("base_model", base_model)]);
             let page = remote.client()?.read(&["retunes"], &query).await?;
             let columns = [
@@ -149,5 +159,9 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn steer(One { id, remote }: One, how: &str) -> anyhow::Result<ExitCode> {
     let client = remote.client()?;
     let id = id.resolve(&client, "retunes").await?.to_string();
-    remote.show(&client.write(Method::POST, &["retunes", &id, how], None).await?)
+    remote.show(
+        &client
+            .write(Method::POST, &["retunes", &id, how], None)
+            .await?,
+    )
 }

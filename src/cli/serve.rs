@@ -59,14 +59,20 @@ pub fn run(
     settings.http.listen = args.listen.unwrap_or(settings.http.listen);
     settings.worker.processes = args.workers.unwrap_or(settings.worker.processes);
     let cluster = super::name_database(&mut settings)?.map(Arc::new);
-    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let served = runtime.block_on(async {
         let shutdown = super::on_signal()?;
         let keeper = super::keep(cluster.clone(), shutdown.clone());
         let served = serve(Arc::new(settings), config, &shutdown).await;
         shutdown.cancel();
         // What ended the database ended the service.
-        keeper.await?.context("the service has ended with its database").and(served)
+        keeper
+            .await?
+            .context("the service has ended with its database")
+            .and(served)
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     super::close(cluster.and_then(Arc::into_inner));
@@ -92,18 +98,35 @@ async fn serve(
     let address = listener.local_addr()?;
 
     let mut background = start_workers(&settings, config, &database, shutdown)?;
-    background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
-    background.spawn(prune(settings.retention, database.clone(), shutdown.clone()));
+    background.spawn(sweep(
+        Arc::clone(&settings),
+        database.clone(),
+        shutdown.clone(),
+    ));
+    background.spawn(prune(
+        settings.retention,
+        database.clone(),
+        shutdown.clone(),
+    ));
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
     background.spawn(queue::drive(sender, shutdown.clone()));
     let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
     background.spawn(queue::drive(looker, shutdown.clone()));
-    let state =
-        AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
+    let state = AppState::open(
+        database.clone(),
+        storage,
+        Arc::clone(&settings),
+        open,
+        shutdown.clone(),
+    );
     let router = api::router(state.clone(), |api| dashboard::router(state, api));
     background.spawn(figures(shutdown.clone()));
 
-    background.spawn(keep_time(settings.worker.lease, database.clone(), shutdown.clone()));
+    background.spawn(keep_time(
+        settings.worker.lease,
+        database.clone(),
+        shutdown.clone(),
+    ));
 
     announce(address)?;
     let serving = listener::serve(listener, router, &settings.http, shutdown.clone());

@@ -65,14 +65,21 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn rows(transfer: &Value) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = ROWS
         .iter()
-        .filter(|(_, pointer)| transfer.pointer(pointer).is_some_and(|value| !value.is_null()))
+        .filter(|(_, pointer)| {
+            transfer
+                .pointer(pointer)
+                .is_some_and(|value| !value.is_null())
+        })
         .map(|(name, pointer)| vec![(*name).to_owned(), cell(transfer, pointer)])
         .collect();
 
     let progress = &transfer["progress"];
     if let (Some(done), Some(total)) = (progress["done"].as_i64(), progress["total"].as_i64()) {
         let unit = progress["unit"].as_str().unwrap_or_default();
-        rows.push(vec!["progress".to_owned(), format!("{done} of {total} {unit}")]);
+        rows.push(vec![
+            "progress".to_owned(),
+            format!("{done} of {total} {unit}"),
+        ]);
     }
     for (name, value) in transfer["metrics"].as_object().into_iter().flatten() {
         if !value.is_null() {

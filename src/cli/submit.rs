@@ -39,7 +39,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut spec = read(&args.spec)?;
     let paths = plain_paths::resolve(&mut spec);
     let client = Client::open(args.connection)?;
-    let key = args.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let key = args
+        .idempotency_key
+        .unwrap_or_else(|| Uuid::new_v4().to_string());
     let mut patience = Patience::default();
     let seen = loop {
         match client.submit(&spec, &key).await {
@@ -72,7 +74,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub fn read(path: &std::path::Path) -> anyhow::Result<Value> {
     let mut text = Vec::new();
     if path.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
+        std::io::stdin()
+            .read_to_end(&mut text)
+            .context("cannot read standard input")?;
     } else {
         text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     }

@@ -38,27 +38,53 @@ const NONE: &str =
 
 fn member(m: &Value) -> String {
     let (tensor, repeat) = (m["tensor"].as_str().unwrap_or("?"), m["repeat"].as_u64());
-    let times = repeat.filter(|r| *r != 1).map(|r| format!(" ×{r}")).unwrap_or_default();
+    let times = repeat
+        .filter(|r| *r != 1)
+        .map(|r| format!(" ×{r}"))
+        .unwrap_or_default();
     format!("{tensor} ({}{times})", m["axis"])
 }
 
 fn text(groups: &Value) -> String {
     let mut rows = Vec::new();
     for group in groups.as_array().into_iter().flatten() {
-        let members = group["members"].as_array().into_iter().flatten().map(member);
+        let members = group["members"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(member);
         // Of experts that change places with the group's units.
-        let whole = group["experts"].as_array().into_iter().flatten().filter_map(Value::as_array);
+        let whole = group["experts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_array);
         let whole = whole.flatten().filter_map(Value::as_str);
         let members = members.chain(whole.map(|tensor| format!("{tensor} (whole)")));
         // A stream has a hundred members: one a line, beside the group's name only once.
         let name = group["name"].as_str().unwrap_or("?");
         for (i, member) in members.enumerate() {
-            let name = if i == 0 { name.to_owned() } else { String::new() };
-            let units = if i == 0 { group["units"].to_string() } else { String::new() };
+            let name = if i == 0 {
+                name.to_owned()
+            } else {
+                String::new()
+            };
+            let units = if i == 0 {
+                group["units"].to_string()
+            } else {
+                String::new()
+            };
             rows.push(vec![member, units, name]);
         }
     }
 
-    rows.insert(0, vec!["tensor (axis ×repeat)".into(), "units".into(), "group".into()]);
+    rows.insert(
+        0,
+        vec![
+            "tensor (axis ×repeat)".into(),
+            "units".into(),
+            "group".into(),
+        ],
+    );
     columns(&rows)
 }

@@ -55,9 +55,17 @@ pub fn percent(share: Option<f64>) -> String {
 pub fn candidates(report: &Report) -> String {
     let (validation, test) = (heading(report, "validation"), heading(report, "test"));
     let mut rows = vec![
-        ["", &validation, &test, "step", "alpha", "gradients", "seconds"]
-            .map(String::from)
-            .to_vec(),
+        [
+            "",
+            &validation,
+            &test,
+            "step",
+            "alpha",
+            "gradients",
+            "seconds",
+        ]
+        .map(String::from)
+        .to_vec(),
     ];
     let baselines = &report.baselines;
     for (scores, label) in [
@@ -66,7 +74,11 @@ pub fn candidates(report: &Report) -> String {
     ] {
         let validation = scores.as_ref().and_then(|scores| scores.validation);
         let test = scores.as_ref().and_then(Standing::share);
-        rows.push(vec![label.to_owned(), accuracy(validation.as_ref()), percent(test)]);
+        rows.push(vec![
+            label.to_owned(),
+            accuracy(validation.as_ref()),
+            percent(test),
+        ]);
     }
 
     for one in &report.candidates {
@@ -99,7 +111,11 @@ pub fn candidates(report: &Report) -> String {
 
 /// A split, and what is measured there if that is no accuracy.
 fn heading(report: &Report, split: &str) -> String {
-    if report.splits.lacks_labels(split) { format!("{split} agreement") } else { split.to_owned() }
+    if report.splits.lacks_labels(split) {
+        format!("{split} agreement")
+    } else {
+        split.to_owned()
+    }
 }
 
 fn accuracy(scores: Option<&Scores>) -> String {
@@ -122,15 +138,35 @@ pub fn verdict(report: &Report) -> Vec<String> {
         Some(Verdict::Rejected) => "rejected, no model was published; best candidate",
         _ => "published; winner",
     };
-    let winner = if report.winner.is_empty() { "-" } else { &report.winner };
-    let action = report.recommendation.action.map_or("-", Recommendation::name);
+    let winner = if report.winner.is_empty() {
+        "-"
+    } else {
+        &report.winner
+    };
+    let action = report
+        .recommendation
+        .action
+        .map_or("-", Recommendation::name);
     let mut lines = vec![format!("{end} {winner}; recommendation: {action}")];
+    lines.extend((!report.decision.sentence.is_empty()).then(|| {
+        format!(
+            "  {} {}",
+            report.decision.sentence, report.decision.next_step
+        )
+    }));
     lines.extend(
-        (!report.decision.sentence.is_empty())
-            .then(|| format!("  {} {}", report.decision.sentence, report.decision.next_step)),
+        report
+            .recommendation
+            .reasons
+            .iter()
+            .map(|reason| format!("  {reason}")),
     );
-    lines.extend(report.recommendation.reasons.iter().map(|reason| format!("  {reason}")));
-    lines.extend(report.warnings.iter().map(|warning| format!("  warning: {warning}")));
+    lines.extend(
+        report
+            .warnings
+            .iter()
+            .map(|warning| format!("  warning: {warning}")),
+    );
     lines
 }
 
@@ -142,7 +178,10 @@ mod tests {
 
     #[test]
     fn columns_are_padded_to_the_widest_cell() {
-        let rows = [vec![String::new(), "test".into()], vec!["fgmt".into(), "9".into()]];
+        let rows = [
+            vec![String::new(), "test".into()],
+            vec!["fgmt".into(), "9".into()],
+        ];
         assert_eq!(columns(&rows), "      test\nfgmt     9\n");
         assert_eq!(left(&rows), "      test\nfgmt  9\n");
     }

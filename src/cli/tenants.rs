@@ -54,7 +54,9 @@ impl<N: FromStr + Default + PartialOrd> FromStr for Bound<N> {
             return Ok(Self(None));
         }
         let number = text.parse().ok().filter(|number| *number >= N::default());
-        number.map(|number| Self(Some(number))).ok_or("a whole number from 0 on, or default")
+        number
+            .map(|number| Self(Some(number)))
+            .ok_or("a whole number from 0 on, or default")
     }
 }
 
@@ -66,7 +68,10 @@ pub fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { json } => {
             let json = *json;
-            super::on_database(settings, |database| async move { list(&database, json).await })
+            super::on_database(
+                settings,
+                |database| async move { list(&database, json).await },
+            )
         }
         Command::Quotas {
             name,
@@ -83,7 +88,10 @@ pub fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCode> {
             };
             super::on_database(settings, |database| async move {
                 let tenant = tenants::set_quotas(&database, &name, quotas).await?;
-                show(&tenant.with_context(|| format!("there is no tenant {name}"))?, json);
+                show(
+                    &tenant.with_context(|| format!("there is no tenant {name}"))?,
+                    json,
+                );
                 Ok(ExitCode::SUCCESS)
             })
         }
@@ -115,7 +123,10 @@ fn show(tenant: &Tenant, json: bool) {
         ("result_bytes_per_day", tenant.result_bytes_per_day),
     ];
     for (name, bound) in rows {
-        outln!("{name:24}  {}", bound.map_or_else(|| "default".to_owned(), |n| n.to_string()));
+        outln!(
+            "{name:24}  {}",
+            bound.map_or_else(|| "default".to_owned(), |n| n.to_string())
+        );
     }
 }
 

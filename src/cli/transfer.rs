@@ -50,7 +50,16 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let memory = pipeline::memory_limit(settings.worker.memory_bytes);
     let signer = super::open_signer(&settings.signing)?;
     let signer = signer.as_ref();
-    let job = Job { id, spec: &spec, storage, scratch, cache, memory, signer, progress };
+    let job = Job {
+        id,
+        spec: &spec,
+        storage,
+        scratch,
+        cache,
+        memory,
+        signer,
+        progress,
+    };
     let done = pipeline::run(job);
     watcher.clear();
     let outcome = match done {
@@ -63,8 +72,17 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         show(&local, &outcome);
     }
 
-    let Outcome { verdict, recommendation, .. } = outcome;
-    Ok(Judged { verdict, recommendation, has_gate: spec.gate.is_some() }.exit_code())
+    let Outcome {
+        verdict,
+        recommendation,
+        ..
+    } = outcome;
+    Ok(Judged {
+        verdict,
+        recommendation,
+        has_gate: spec.gate.is_some(),
+    }
+    .exit_code())
 }
 
 fn show(local: &Local, outcome: &Outcome) {

@@ -48,12 +48,22 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         );
     } else if verified {
         let name = name.unwrap_or_default();
-        outln!("verified: {name}, {} by the key {}", count(files), key.hint());
+        outln!(
+            "verified: {name}, {} by the key {}",
+            count(files),
+            key.hint()
+        );
     } else {
-        refusals.iter().for_each(|refusal| tellln!("retune: not verified: {refusal}"));
+        refusals
+            .iter()
+            .for_each(|refusal| tellln!("retune: not verified: {refusal}"));
     }
 
-    Ok(if verified { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if verified {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn read_key(args: &Args) -> anyhow::Result<PublicKey> {
@@ -63,9 +73,16 @@ fn read_key(args: &Args) -> anyhow::Result<PublicKey> {
 }
 
 fn said(faults: &[FileFault]) -> Vec<String> {
-    faults.iter().map(|fault| format!("{} {}", fault.file, fault.kind)).collect()
+    faults
+        .iter()
+        .map(|fault| format!("{} {}", fault.file, fault.kind))
+        .collect()
 }
 
 fn count(files: usize) -> String {
-    if files == 1 { "1 file is signed".into() } else { format!("{files} files are signed") }
+    if files == 1 {
+        "1 file is signed".into()
+    } else {
+        format!("{files} files are signed")
+    }
 }

@@ -58,7 +58,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn first_look(client: &Client, id: &IdPrefix) -> anyhow::Result<Seen> {
     let id = id.resolve(client, "transfers").await?;
     // Without a tag a look always brings the transfer.
-    client.get(id.into(), None, 0).await?.context("the service sent no transfer")
+    client
+        .get(id.into(), None, 0)
+        .await?
+        .context("the service sent no transfer")
 }
 
 /// Shows a transfer until it ends, then what became of it; the value is the exit code.
@@ -72,11 +75,22 @@ pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<E
     } else {
         outln!("{}", ending(&seen.transfer));
     }
-    let Transfer { status, verdict, recommendation, spec, .. } = seen.transfer;
+    let Transfer {
+        status,
+        verdict,
+        recommendation,
+        spec,
+        ..
+    } = seen.transfer;
     Ok(match (status, verdict) {
         (Status::Succeeded, Some(verdict)) => {
             let has_gate = spec.get("gate").is_some_and(|gate| !gate.is_null());
-            Judged { verdict, recommendation, has_gate }.exit_code()
+            Judged {
+                verdict,
+                recommendation,
+                has_gate,
+            }
+            .exit_code()
         }
         (Status::Succeeded, None) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -94,7 +108,10 @@ pub async fn to_the_end(client: &Client, mut seen: Seen, silent: bool) -> anyhow
     while !seen.transfer.status.is_final() {
         tokio::time::sleep(PACE).await;
         let wait = display.wait(&seen.transfer);
-        match client.get(seen.transfer.id, seen.etag.as_deref(), wait).await {
+        match client
+            .get(seen.transfer.id, seen.etag.as_deref(), wait)
+            .await
+        {
             Ok(news) => {
                 patience.renew();
                 if let Some(news) = news {
@@ -193,10 +210,18 @@ pub fn ending(transfer: &Transfer) -> String {
             };
             let advice = transfer.recommendation.as_ref();
             let advice = advice.map(|advice| format!("; recommendation: {}", word(advice)));
-            format!("{id} done: {verdict}{}\n{}", advice.unwrap_or_default(), result.uri)
+            format!(
+                "{id} done: {verdict}{}\n{}",
+                advice.unwrap_or_default(),
+                result.uri
+            )
         }
         (Status::Failed, Some(error), _) => {
-            let place = error.pointer.as_ref().map(|p| format!(" at {p}")).unwrap_or_default();
+            let place = error
+                .pointer
+                .as_ref()
+                .map(|p| format!(" at {p}"))
+                .unwrap_or_default();
             format!("{id} failed{place}: {} ({})", error.detail, error.code)
         }
         (status, ..) => format!("{id} {}", word(&status)),
@@ -248,15 +273,24 @@ mod tests {
             let handle = async |State(stub): State<Self>, request: Request| {
                 let line = format!("{} {}", request.method(), request.uri());
                 stub.asked.lock().unwrap().push(line);
-                stub.answers.lock().unwrap().pop_front().expect("an answer is left")
+                stub.answers
+                    .lock()
+                    .unwrap()
+                    .pop_front()
+                    .expect("an answer is left")
             };
             let router = Router::new().fallback(handle).with_state(stub.clone());
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap())
+                .parse()
+                .unwrap();
             tokio::spawn(axum::serve(listener, router).into_future());
             // As `main` does; another test may have been first.
             let _ = rustls::crypto::ring::default_provider().install_default();
-            (stub, Client::open(Connection { url, api_key: None }).unwrap())
+            (
+                stub,
+                Client::open(Connection { url, api_key: None }).unwrap(),
+            )
         }
     }
 
@@ -272,23 +306,43 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_that_is_away_or_busy_is_waited_out() {
-        let answers =
-            [is("queued"), away(429), away(502), is("running"), away(504), is("succeeded")];
+        let answers = [
+            is("queued"),
+            away(429),
+            away(502),
+            is("running"),
+            away(504),
+            is("succeeded"),
+        ];
         let (stub, client) = Stub::serve(answers).await;
         let begun = Instant::now();
-        let seen = client.get(TransferId::ANY, None, 0).await.unwrap().expect("a transfer");
+        let seen = client
+            .get(TransferId::ANY, None, 0)
+            .await
+            .unwrap()
+            .expect("a transfer");
         let seen = to_the_end(&client, seen, true).await.unwrap();
         assert_eq!(seen.transfer.status, Status::Succeeded);
-        assert!(begun.elapsed() >= Duration::from_secs(3), "as long as it asked for");
+        assert!(
+            begun.elapsed() >= Duration::from_secs(3),
+            "as long as it asked for"
+        );
         let asked = stub.asked.lock().unwrap().clone();
         assert_eq!(asked.len(), 6);
-        assert!(asked[1..].iter().all(|line| line.ends_with("?wait=30")), "{asked:?}");
+        assert!(
+            asked[1..].iter().all(|line| line.ends_with("?wait=30")),
+            "{asked:?}"
+        );
     }
 
     #[tokio::test]
     async fn a_refusal_for_good_ends_the_watch() {
         let (stub, client) = Stub::serve([is("queued"), away(404)]).await;
-        let seen = client.get(TransferId::ANY, None, 0).await.unwrap().expect("a transfer");
+        let seen = client
+            .get(TransferId::ANY, None, 0)
+            .await
+            .unwrap()
+            .expect("a transfer");
         let error = to_the_end(&client, seen, true).await.unwrap_err();
         assert_eq!(error.downcast::<Refused>().unwrap().status.as_u16(), 404);
         assert_eq!(stub.asked.lock().unwrap().len(), 2);
@@ -297,7 +351,10 @@ mod tests {
     #[test]
     fn a_running_transfer_is_named_by_its_phase() {
         assert_eq!(stage(&transfer(serde_json::json!({}))), "fine tuning");
-        assert_eq!(stage(&transfer(serde_json::json!({"status": "cancelling"}))), "cancelling");
+        assert_eq!(
+            stage(&transfer(serde_json::json!({"status": "cancelling"}))),
+            "cancelling"
+        );
     }
 
     #[test]
@@ -314,7 +371,10 @@ mod tests {
             "result": {"uri": "file:///out/x/", "manifest_sha256": "00"}
         }));
         assert!(ending(&succeeded).contains("done: published; recommendation: transfer+fine tune"));
-        let rejected = Transfer { verdict: Some(Verdict::Rejected), ..succeeded };
+        let rejected = Transfer {
+            verdict: Some(Verdict::Rejected),
+            ..succeeded
+        };
         assert!(ending(&rejected).contains("done: rejected, no model was published"));
     }
 }

@@ -55,7 +55,10 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
         let worked = Box::pin(work(args, settings, &shutdown)).await;
         shutdown.cancel();
         // What ended the database ended the work.
-        keeper.await?.context("the worker has ended with its database").and(worked)
+        keeper
+            .await?
+            .context("the worker has ended with its database")
+            .and(worked)
     });
     super::close(cluster.and_then(Arc::into_inner));
     worked.map(|()| ExitCode::SUCCESS)
@@ -109,11 +112,14 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
 fn relay_figures() -> anyhow::Result<Relay> {
     let relay = Relay::install().context("another recorder of figures is installed")?;
     let written = relay.clone();
-    thread::Builder::new().name("figures".into()).stack_size(256 << 10).spawn(move || {
-        while written.write(&mut std::io::stdout().lock()).is_ok() {
-            thread::sleep(RELAY_EVERY);
-        }
-    })?;
+    thread::Builder::new()
+        .name("figures".into())
+        .stack_size(256 << 10)
+        .spawn(move || {
+            while written.write(&mut std::io::stdout().lock()).is_ok() {
+                thread::sleep(RELAY_EVERY);
+            }
+        })?;
 
     Ok(relay)
 }
@@ -125,8 +131,9 @@ async fn serve_figures(
     settings: &config::Http,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "figures are served");
 
     let router = api::worker_router(database.clone());
@@ -149,10 +156,16 @@ async fn tidy_figures() {
 
 /// Ends the work when the pipe from the parent closes.
 fn end_with_stdin(shutdown: CancellationToken) -> std::io::Result<()> {
-    thread::Builder::new().name("lifeline".into()).stack_size(64 << 10).spawn(move || {
-        let mut ignored = [0_u8; 64];
-        while std::io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
-        shutdown.cancel();
-    })?;
+    thread::Builder::new()
+        .name("lifeline".into())
+        .stack_size(64 << 10)
+        .spawn(move || {
+            let mut ignored = [0_u8; 64];
+            while std::io::stdin()
+                .read(&mut ignored)
+                .is_ok_and(|read| read > 0)
+            {}
+            shutdown.cancel();
+        })?;
     Ok(())
 }

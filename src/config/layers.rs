@@ -33,19 +33,29 @@ pub(super) fn combine<T: DeserializeOwned>(
         overlay(&mut table, given, "").map_err(|detail| ConfigError::Invalid { origin, detail })?;
     }
     apply_environment(&mut table, environment)?;
-    Value::Table(table).try_into().map_err(|error| invalid("the configuration", &error))
+    Value::Table(table)
+        .try_into()
+        .map_err(|error| invalid("the configuration", &error))
 }
 
 fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
-    text.parse().map_err(|error: toml::de::Error| invalid(origin, &error))
+    text.parse()
+        .map_err(|error: toml::de::Error| invalid(origin, &error))
 }
 
 fn invalid(origin: &str, error: &toml::de::Error) -> ConfigError {
-    ConfigError::Invalid { origin: origin.into(), detail: error.message().into() }
+    ConfigError::Invalid {
+        origin: origin.into(),
+        detail: error.message().into(),
+    }
 }
 
 /// Tables whose keys are names of the user's own.
-const FREE: [&str; 3] = ["storage.credentials.", "storage.hub_tokens.", "storage.tenant_roots."];
+const FREE: [&str; 3] = [
+    "storage.credentials.",
+    "storage.hub_tokens.",
+    "storage.tenant_roots.",
+];
 
 /// Puts `given` over `table`; every key must be there already, but in [`FREE`].
 fn overlay(table: &mut Table, given: Table, path: &str) -> Result<(), String> {
@@ -72,11 +82,16 @@ fn apply_environment(
     environment: &BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
     for (path, name) in leaves(table, "") {
-        let alias = ALIASES.iter().find(|(_, key)| *key == path).map(|(alias, _)| *alias);
+        let alias = ALIASES
+            .iter()
+            .find(|(_, key)| *key == path)
+            .map(|(alias, _)| *alias);
         for name in [Some(name.as_str()), alias].into_iter().flatten() {
             let said = secrets::look_up(name, |name| environment.get(name).cloned())?;
             let Some(text) = said else { continue };
-            let Some(slot) = slot(table, &path) else { continue };
+            let Some(slot) = slot(table, &path) else {
+                continue;
+            };
             *slot = read(slot, &text).ok_or_else(|| ConfigError::Invalid {
                 origin: name.to_owned(),
                 detail: format!("{text:?} is not a {}", slot.type_str()),

@@ -8,7 +8,11 @@ pub enum SecretError {
     #[error("{0} and {0}_FILE are both set; set one of them")]
     Twice(String),
     #[error("{name}_FILE names {path}, which cannot be read: {source}")]
-    File { name: String, path: String, source: std::io::Error },
+    File {
+        name: String,
+        path: String,
+        source: std::io::Error,
+    },
 }
 
 /// What a variable of this process says, or the file that its `_FILE` names.
@@ -33,7 +37,11 @@ pub fn look_up(
         (value, None) => Ok(value),
         (None, Some(path)) => match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned())),
-            Err(source) => Err(SecretError::File { name: name.to_owned(), path, source }),
+            Err(source) => Err(SecretError::File {
+                name: name.to_owned(),
+                path,
+                source,
+            }),
         },
     }
 }
@@ -56,12 +64,23 @@ mod tests {
         };
         assert_eq!(of(&[]).unwrap(), None);
         assert_eq!(of(&[("KEY", "a")]).unwrap().as_deref(), Some("a"));
-        assert_eq!(of(&[("KEY_FILE", &path)]).unwrap().as_deref(), Some("rt_x y"));
-        assert_eq!(of(&[("KEY", "a"), ("KEY_FILE", "")]).unwrap().as_deref(), Some("a"));
-        let twice = of(&[("KEY", "a"), ("KEY_FILE", &path)]).unwrap_err().to_string();
+        assert_eq!(
+            of(&[("KEY_FILE", &path)]).unwrap().as_deref(),
+            Some("rt_x y")
+        );
+        assert_eq!(
+            of(&[("KEY", "a"), ("KEY_FILE", "")]).unwrap().as_deref(),
+            Some("a")
+        );
+        let twice = of(&[("KEY", "a"), ("KEY_FILE", &path)])
+            .unwrap_err()
+            .to_string();
         assert_eq!(twice, "KEY and KEY_FILE are both set; set one of them");
         assert!(
-            of(&[("KEY_FILE", "/nothing/here")]).unwrap_err().to_string().contains("/nothing/here")
+            of(&[("KEY_FILE", "/nothing/here")])
+                .unwrap_err()
+                .to_string()
+                .contains("/nothing/here")
         );
     }
 }

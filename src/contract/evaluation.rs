@@ -40,13 +40,20 @@ impl Evaluation {
         let mut faults = Vec::new();
         check_gate_name("/name", &self.name, &mut faults);
         if serde_json::to_vec(&self.metrics).map_or(0, |text| text.len()) > METRICS_LIMIT {
-            faults.push(Fault::new("/metrics", format!("more than {METRICS_LIMIT} bytes")));
+            faults.push(Fault::new(
+                "/metrics",
+                format!("more than {METRICS_LIMIT} bytes"),
+            ));
         }
         if self.url.as_deref().is_some_and(|url| !is_address(url)) {
             let detail = format!("is no http or https address of at most {URL_LIMIT} bytes");
             faults.push(Fault::new("/url", detail));
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
     }
 }
 
@@ -76,26 +83,50 @@ impl EvaluationRecord {
     /// Nobody answered in time.
     pub fn unanswered(name: &str) -> Self {
         let name = name.to_owned();
-        Self { answered: false, name, passed: false, metrics: Map::new(), url: None }
+        Self {
+            answered: false,
+            name,
+            passed: false,
+            metrics: Map::new(),
+            url: None,
+        }
     }
 
     /// Why the result is rejected, as a sentence; `None` where it is not.
     pub fn objection(&self) -> Option<String> {
-        let Self { name, answered, passed, .. } = self;
+        let Self {
+            name,
+            answered,
+            passed,
+            ..
+        } = self;
         match (answered, passed) {
             (_, true) => None,
             (true, false) => Some(format!("the external gate fails: {name} did not pass it")),
-            (false, false) => {
-                Some(format!("the external gate fails: {name} did not answer by the deadline"))
-            }
+            (false, false) => Some(format!(
+                "the external gate fails: {name} did not answer by the deadline"
+            )),
         }
     }
 }
 
 /// Somebody did answer.
 impl From<Evaluation> for EvaluationRecord {
-    fn from(Evaluation { name, passed, metrics, url }: Evaluation) -> Self {
-        Self { answered: true, name, passed, metrics, url }
+    fn from(
+        Evaluation {
+            name,
+            passed,
+            metrics,
+            url,
+        }: Evaluation,
+    ) -> Self {
+        Self {
+            answered: true,
+            name,
+            passed,
+            metrics,
+            url,
+        }
     }
 }
 
@@ -125,10 +156,28 @@ mod tests {
     #[test]
     fn silence_rejects_and_says_so() {
         let silent = EvaluationRecord::unanswered("lm-eval");
-        assert!(silent.objection().unwrap().contains("did not answer by the deadline"));
+        assert!(
+            silent
+                .objection()
+                .unwrap()
+                .contains("did not answer by the deadline")
+        );
         let text = serde_json::to_value(&silent).unwrap();
-        assert_eq!(text, json!({"answered": false, "name": "lm-eval", "passed": false}));
-        assert_eq!(serde_json::from_value::<EvaluationRecord>(text).unwrap(), silent);
-        assert_eq!(EvaluationRecord { passed: true, ..silent }.objection(), None);
+        assert_eq!(
+            text,
+            json!({"answered": false, "name": "lm-eval", "passed": false})
+        );
+        assert_eq!(
+            serde_json::from_value::<EvaluationRecord>(text).unwrap(),
+            silent
+        );
+        assert_eq!(
+            EvaluationRecord {
+                passed: true,
+                ..silent
+            }
+            .objection(),
+            None
+        );
     }
 }

@@ -79,7 +79,11 @@ impl EventKind {
 
     /// The texts of all kinds, separated by commas.
     pub fn list() -> String {
-        Self::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
+        Self::ALL
+            .iter()
+            .map(|kind| kind.name())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -124,17 +128,34 @@ mod tests {
 
     #[test]
     fn a_pattern_that_can_match_nothing_is_told_apart() {
-        for good in ["*", "transfer.succeeded", "transfer.*", "fine_tune.version.*"] {
+        for good in [
+            "*",
+            "transfer.succeeded",
+            "transfer.*",
+            "fine_tune.version.*",
+        ] {
             assert!(EventKind::any_matches(good), "{good}");
         }
-        for bad in ["", "**", "transfer", "transfer*", "trans*", "transfer.done", "model.*", ".*"] {
+        for bad in [
+            "",
+            "**",
+            "transfer",
+            "transfer*",
+            "trans*",
+            "transfer.done",
+            "model.*",
+            ".*",
+        ] {
             assert!(!EventKind::any_matches(bad), "{bad}");
         }
     }
 
     #[test]
     fn a_kind_and_an_action_are_written_as_their_texts() {
-        assert_eq!(serde_json::to_value(EventKind::GatePassed).unwrap(), "gate.passed");
+        assert_eq!(
+            serde_json::to_value(EventKind::GatePassed).unwrap(),
+            "gate.passed"
+        );
         assert_eq!(AuditAction::TenantQuotas.to_string(), "tenant.quotas");
         assert_eq!(EventKind::ALL.len(), 19);
     }

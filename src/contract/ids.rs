@@ -112,9 +112,18 @@ mod tests {
     fn an_id_reads_and_writes_as_the_uuid_itself() {
         let uuid = Uuid::from_u128(7);
         let id: TransferId = uuid.to_string().parse().unwrap();
-        assert_eq!((id.to_string(), format!("{id:?}")), (uuid.to_string(), format!("{uuid:?}")));
-        assert_eq!(serde_json::to_value(id).unwrap(), serde_json::to_value(uuid).unwrap());
-        assert_eq!(serde_json::from_value::<TransferId>(uuid.to_string().into()).unwrap(), id);
+        assert_eq!(
+            (id.to_string(), format!("{id:?}")),
+            (uuid.to_string(), format!("{uuid:?}"))
+        );
+        assert_eq!(
+            serde_json::to_value(id).unwrap(),
+            serde_json::to_value(uuid).unwrap()
+        );
+        assert_eq!(
+            serde_json::from_value::<TransferId>(uuid.to_string().into()).unwrap(),
+            id
+        );
         assert!("x".parse::<TransferId>().is_err());
     }
 }

@@ -56,7 +56,9 @@ pub struct Listing {
 impl Listing {
     /// Of all files but the manifest.
     pub fn bytes(&self) -> u64 {
-        self.outputs.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+        self.outputs
+            .iter()
+            .fold(0, |sum, file| sum.saturating_add(file.size))
     }
 }
 

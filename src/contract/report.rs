@@ -56,7 +56,10 @@ pub struct Report {
     #[serde(deserialize_with = "lenient::part")]
     pub format: String,
     /// Of the job. Absent where it has none.
-    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient::part",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub name: Option<String>,
     /// Of every report that this version writes there is one.
     #[serde(deserialize_with = "lenient::part")]
@@ -82,7 +85,10 @@ pub struct Report {
     #[serde(deserialize_with = "lenient::items")]
     pub gate: Vec<GateCheck>,
     /// What the external gate says. Absent where there is none, or it was not asked.
-    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient::part",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub evaluation: Option<EvaluationRecord>,
     /// The head that a base lacks and that is the tuned model's.
     #[serde(deserialize_with = "lenient::part")]
@@ -117,7 +123,10 @@ pub struct Report {
     #[serde(deserialize_with = "lenient::part")]
     pub environment: Environment,
     /// The adapter beside the model. Absent where none was asked for or nothing is published.
-    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient::part",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub update: Option<UpdateSummary>,
 }
 
@@ -161,8 +170,13 @@ impl Report {
         if !document["candidates"].is_array() {
             return Err(ReportError::OtherDocument("it has no list of candidates"));
         }
-        if document.get("format").is_some_and(|format| !is_of_reports(format)) {
-            return Err(ReportError::OtherDocument("its format is not that of reports"));
+        if document
+            .get("format")
+            .is_some_and(|format| !is_of_reports(format))
+        {
+            return Err(ReportError::OtherDocument(
+                "its format is not that of reports",
+            ));
         }
         Ok(serde_json::from_value(document)?)
     }
@@ -171,7 +185,10 @@ impl Report {
 /// Whether a format is that of reports, in whichever version.
 fn is_of_reports(format: &Value) -> bool {
     let (name, _) = FORMAT.split_once('/').unwrap_or((FORMAT, ""));
-    format.as_str().and_then(|format| format.split_once('/')).is_some_and(|(own, _)| own == name)
+    format
+        .as_str()
+        .and_then(|format| format.split_once('/'))
+        .is_some_and(|(own, _)| own == name)
 }
 
 /// What the evidence says the owner should do.
@@ -274,7 +291,10 @@ pub struct SplitSizes {
     pub test_is_validation: bool,
     /// Splits without labels, on which a model is measured by its agreement with the old tuned model. Absent
     /// where there are none.
-    #[serde(deserialize_with = "lenient::items", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "lenient::items",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub unlabelled: Vec<String>,
 }
 
@@ -366,7 +386,10 @@ pub struct Software {
 impl Software {
     /// This program.
     pub fn own() -> Self {
-        Self { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }
+        Self {
+            name: env!("CARGO_PKG_NAME").into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
     }
 }
 
@@ -384,7 +407,10 @@ mod tests {
         assert_eq!(refused("[]"), "is no report: it is no JSON object");
         assert_eq!(refused("{}"), "is no report: it has no list of candidates");
         let manifest = r#"{"format": "retune-result/1", "candidates": []}"#;
-        assert_eq!(refused(manifest), "is no report: its format is not that of reports");
+        assert_eq!(
+            refused(manifest),
+            "is no report: its format is not that of reports"
+        );
     }
 
     #[test]
@@ -393,14 +419,23 @@ mod tests {
             "winner": [], "metrics": 1}"#;
         let report = Report::from_json(text.as_bytes()).unwrap();
         assert_eq!(report.candidates.len(), 1);
-        assert_eq!((report.winner.as_str(), report.metrics), ("", Metrics::default()));
+        assert_eq!(
+            (report.winner.as_str(), report.metrics),
+            ("", Metrics::default())
+        );
     }
 
     #[test]
     fn a_layers_cosine_is_a_list_of_two() {
         let layers = r#"["fc",0.5]"#;
         let read: LayerCosine = serde_json::from_str(layers).unwrap();
-        assert_eq!(read, LayerCosine { layer: "fc".into(), cosine: Some(0.5) });
+        assert_eq!(
+            read,
+            LayerCosine {
+                layer: "fc".into(),
+                cosine: Some(0.5)
+            }
+        );
         assert_eq!(serde_json::to_string(&read).unwrap(), layers);
     }
 }

@@ -171,7 +171,9 @@ mod auto {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "auto" => Ok(()),
-            other => Err(D::Error::custom(format!("\"auto\" or a list of methods, not {other:?}"))),
+            other => Err(D::Error::custom(format!(
+                "\"auto\" or a list of methods, not {other:?}"
+            ))),
         }
     }
 }
@@ -236,7 +238,11 @@ impl Selection {
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { samples: 512, confidence: 0.95, margin: 0.01 }
+        Self {
+            samples: 512,
+            confidence: 0.95,
+            margin: 0.01,
+        }
     }
 }
 
@@ -350,7 +356,9 @@ mod search {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "search" => Ok(()),
-            other => Err(D::Error::custom(format!("\"search\" or a number, not {other:?}"))),
+            other => Err(D::Error::custom(format!(
+                "\"search\" or a number, not {other:?}"
+            ))),
         }
     }
 }

@@ -50,7 +50,10 @@ pub struct Profiler {
 impl Profiler {
     /// `now` gives seconds since any fixed moment.
     pub fn new(now: fn() -> f64) -> Self {
-        Self { now, seconds: Mutex::default() }
+        Self {
+            now,
+            seconds: Mutex::default(),
+        }
     }
 
     /// Runs `task` and adds its time.

@@ -109,12 +109,19 @@ impl<'a> Learner<'a> {
     /// for [`Learner::new`], which refuses it.
     pub fn idle(graph: &'a Graph, device: Device) -> Self {
         let (input, task) = (graph.input.clone(), graph.task);
-        let program = Program { input, task, instructions: Vec::new() };
+        let program = Program {
+            input,
+            task,
+            instructions: Vec::new(),
+        };
         Self::of(graph, program, 0, device)
     }
 
     fn of(graph: &'a Graph, program: Program, classes: usize, device: Device) -> Self {
-        let layers = program.instructions.iter().map(|instruction| &instruction.layer);
+        let layers = program
+            .instructions
+            .iter()
+            .map(|instruction| &instruction.layer);
         let vocabulary = layers.clone().filter_map(|layer| match layer {
             Layer::Embedding { table } => Some(table.shape[0]),
             _ => None,
@@ -175,12 +182,14 @@ impl<'a> Learner<'a> {
 
     /// Counts gradients, also those that an earlier run has left.
     pub fn spent_gradients(&self, samples: usize) {
-        self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
+        self.sample_gradients
+            .fetch_add(samples as u64, Ordering::Relaxed);
     }
 
     /// Counts forward passes.
     pub fn spent_forwards(&self, samples: usize) {
-        self.sample_forwards.fetch_add(samples as u64, Ordering::Relaxed);
+        self.sample_forwards
+            .fetch_add(samples as u64, Ordering::Relaxed);
     }
 
     /// Row-major logits `[B, classes]` or `[B, S, vocabulary]`, and what the batch-norm nodes saw in

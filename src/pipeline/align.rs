@@ -33,12 +33,18 @@ pub struct Aligned {
 
 impl<'b, 'a> Alignments<'b, 'a> {
     pub fn new(context: &'b Context<'a>) -> Self {
-        Self { context, found: Vec::new() }
+        Self {
+            context,
+            found: Vec::new(),
+        }
     }
 
     /// A method's alignment, where it was found.
     pub fn found(&self, method: Method) -> Option<&Aligned> {
-        self.found.iter().find(|(m, _)| *m == method).map(|(_, aligned)| aligned)
+        self.found
+            .iter()
+            .find(|(m, _)| *m == method)
+            .map(|(_, aligned)| aligned)
     }
 
     /// A method's alignment, found now or before, on that which it builds upon.
@@ -72,8 +78,11 @@ impl<'b, 'a> Alignments<'b, 'a> {
             methods::align(method, &problem, on, Some(&context.oracle_plan()))?
         };
 
-        let mut aligned =
-            Aligned { alignment, cost: context.cost() - before, seconds: start.passed() };
+        let mut aligned = Aligned {
+            alignment,
+            cost: context.cost() - before,
+            seconds: start.passed(),
+        };
         if let Some(on) = on {
             aligned.cost = aligned.cost + on.cost;
             aligned.seconds = aligned.seconds + on.seconds;
@@ -102,7 +111,11 @@ enum Work {
 
 impl Work {
     fn of(method: Method) -> Self {
-        if method == Method::Gmt { Self::Growing } else { Self::Even }
+        if method == Method::Gmt {
+            Self::Growing
+        } else {
+            Self::Even
+        }
     }
 
     /// What the first so many timesteps take, in [`Work::unit`]s.
@@ -129,9 +142,15 @@ mod tests {
     #[test]
     fn progress_of_gmt_grows_with_its_pairs_of_gradients() {
         let gmt = Work::of(Method::Gmt);
-        assert_eq!((gmt.within(0), gmt.within(6), gmt.within(400)), (0, 21, 80_200));
+        assert_eq!(
+            (gmt.within(0), gmt.within(6), gmt.within(400)),
+            (0, 21, 80_200)
+        );
         assert_eq!(gmt.unit(), "gradient pairs");
         let others = Work::of(Method::Fgmt);
-        assert_eq!((others.within(6), others.within(400), others.unit()), (6, 400, "timesteps"));
+        assert_eq!(
+            (others.within(6), others.within(400), others.unit()),
+            (6, 400, "timesteps")
+        );
     }
 }

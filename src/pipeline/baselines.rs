@@ -22,7 +22,11 @@ pub fn measure(context: &Context, choice: &Choice) -> Result<Baselines, Failure>
     let splits = &context.inputs.splits;
     let restated = splits.train.is_some() && context.inputs.graph.has_batch_norm();
     let Some(test) = &splits.test else {
-        return Ok(Baselines { source_tuned: None, target_before: None, restated });
+        return Ok(Baselines {
+            source_tuned: None,
+            target_before: None,
+            restated,
+        });
     };
 
     let source = context.source.as_ref().unwrap_or(&context.learner);
@@ -33,13 +37,23 @@ pub fn measure(context: &Context, choice: &Choice) -> Result<Baselines, Failure>
     };
 
     let target_before = if let Some(Measured { model, record }) = &choice.seen.target_before {
-        Scores { test: context.evaluate(model, test), validation: Some(record.clone()) }
+        Scores {
+            test: context.evaluate(model, test),
+            validation: Some(record.clone()),
+        }
     } else {
         let model = target_before(context);
-        Scores { test: context.evaluate(&model, test), validation: context.validate(&model) }
+        Scores {
+            test: context.evaluate(&model, test),
+            validation: context.validate(&model),
+        }
     };
     let (source_tuned, target_before) = (Some(source_tuned), Some(target_before));
-    Ok(Baselines { source_tuned, target_before, restated })
+    Ok(Baselines {
+        source_tuned,
+        target_before,
+        restated,
+    })
 }
 
 /// The new base with running statistics of the training samples.
@@ -55,7 +69,9 @@ pub fn completed(
     model: &Checkpoint,
     record: Option<Record>,
 ) -> Result<Option<Record>, Failure> {
-    let (Some(race), Some(record)) = (context.race(), record) else { return Ok(None) };
+    let (Some(race), Some(record)) = (context.race(), record) else {
+        return Ok(None);
+    };
     let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| context.go_on();
     let track = context.track(learner, race.blocks, go_on);
     let mut arm = Arm::new(track, move || model.clone()).after(record);

@@ -143,7 +143,10 @@ impl Comparison {
 
     /// The winner after its training, where that is the result.
     fn chosen_training(&self) -> Option<&Training> {
-        self.fine_tuning.as_ref().filter(|tuned| tuned.chosen).map(|tuned| &tuned.training)
+        self.fine_tuning
+            .as_ref()
+            .filter(|tuned| tuned.chosen)
+            .map(|tuned| &tuned.training)
     }
 
     /// Whether the result is the winner after its training.
@@ -153,7 +156,8 @@ impl Comparison {
 
     /// The model that would be published.
     pub fn model(&self) -> &Checkpoint {
-        self.chosen_training().map_or(&self.winner().model, |tuned| &tuned.model)
+        self.chosen_training()
+            .map_or(&self.winner().model, |tuned| &tuned.model)
     }
 
     /// That model on the validation samples that choose.

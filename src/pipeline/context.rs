@@ -80,7 +80,9 @@ impl<'a> Context<'a> {
 
     /// What was computed so far, on either network.
     pub fn cost(&self) -> Cost {
-        self.source.as_ref().map_or_else(Cost::default, Learner::cost)
+        self.source
+            .as_ref()
+            .map_or_else(Cost::default, Learner::cost)
             + self.learner.cost()
             + self.inputs.labelling
     }
@@ -125,7 +127,10 @@ impl<'a> Context<'a> {
             teacher: (wanted.labels == spec::Labels::OldModel).then(|| self.old_model()),
             ..self.plain_plan(wanted)
         };
-        Some(Stage { plan, tries_rates: touch_up.tries_rates })
+        Some(Stage {
+            plan,
+            tries_rates: touch_up.tries_rates,
+        })
     }
 
     /// With what the oracle fine-tunes the target first: plain training on the labels, of the same budget
@@ -135,10 +140,22 @@ impl<'a> Context<'a> {
     }
 
     fn touch_up(&self, wanted: &spec::FineTune) -> TouchUp {
-        let Splits { train, validation, test, .. } = &self.inputs.splits;
+        let Splits {
+            train,
+            validation,
+            test,
+            ..
+        } = &self.inputs.splits;
         let [train, validation, test] =
             [train, validation, test].map(|data| data.as_ref().map_or(0, Dataset::len));
-        TouchUp::of(wanted, SampleCounts { train, validation, test })
+        TouchUp::of(
+            wanted,
+            SampleCounts {
+                train,
+                validation,
+                test,
+            },
+        )
     }
 
     /// The old tuned model as a teacher.
@@ -168,7 +185,8 @@ impl<'a> Context<'a> {
 
     /// The same on a network of the caller's.
     pub fn evaluate_by(&self, learner: &Learner, model: &Checkpoint, data: &Dataset) -> Evaluation {
-        self.ledger.book(Work::Evaluation, || learner.evaluate(model, data))
+        self.ledger
+            .book(Work::Evaluation, || learner.evaluate(model, data))
     }
 
     /// The race by which this job chooses; none without validation.
@@ -184,7 +202,12 @@ impl<'a> Context<'a> {
         blocks: &'t Blocks,
         go_on: &'t dyn Fn(usize) -> ControlFlow<()>,
     ) -> Track<'t> {
-        Track { learner, profiler: &self.ledger, blocks, go_on }
+        Track {
+            learner,
+            profiler: &self.ledger,
+            blocks,
+            go_on,
+        }
     }
 
     /// A model that the target's network runs, on all samples that choose.
@@ -220,5 +243,7 @@ pub struct Stage<'a> {
 fn known_classes(inputs: &Inputs) -> Vec<bool> {
     let head = inputs.graph.head().map(|head| format!("{head}.weight"));
     let rows = head.and_then(|weight| inputs.trajectory.rows_of(&weight));
-    rows.map_or_else(Vec::new, |rows| rows.rows.iter().map(Option::is_some).collect())
+    rows.map_or_else(Vec::new, |rows| {
+        rows.rows.iter().map(Option::is_some).collect()
+    })
 }

@@ -43,7 +43,10 @@ pub fn checked_device() -> Result<Device, Failure> {
                 "the device {device:?} is not used: {why}; use another driver, or the program built \
                  without its feature"
             );
-            Err(Failure::Internal { code: FailureCode::DeviceRefused, detail })
+            Err(Failure::Internal {
+                code: FailureCode::DeviceRefused,
+                detail,
+            })
         }
     }
 }
@@ -66,5 +69,8 @@ fn asked_apart() -> Result<(), String> {
         return crate::engine::training::known_answers::check(&device())
             .map_err(|wrong| wrong.to_string());
     }
-    apart::ends_well(std::process::Command::new(program).arg("device-check"), PATIENCE)
+    apart::ends_well(
+        std::process::Command::new(program).arg("device-check"),
+        PATIENCE,
+    )
 }

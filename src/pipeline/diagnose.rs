@@ -65,7 +65,9 @@ impl Diagnosed {
     /// are compared where a method rests on gradients, the barrier is taken where the job asks for it.
     #[must_use]
     pub fn with_relation(mut self, context: &Context, candidates: &Candidates) -> Self {
-        let Some(alignment) = &candidates.weight_matching else { return self };
+        let Some(alignment) = &candidates.weight_matching else {
+            return self;
+        };
         let (cost, start) = (context.cost(), context.ledger.now());
         let wanted = Wanted {
             barrier: context.job.spec.options.barrier,
@@ -100,7 +102,10 @@ pub fn run(context: &Context) -> Diagnosed {
     let head = context.inputs.trajectory.head();
     let mut names: Vec<String> = context.inputs.graph.learned();
     names.retain(|name| !head.contains(name));
-    let (source, target) = (context.inputs.trajectory.base(), &context.inputs.target.checkpoint);
+    let (source, target) = (
+        context.inputs.trajectory.base(),
+        &context.inputs.target.checkpoint,
+    );
     let tuned = context.inputs.trajectory.tuned();
     let (mut squares, mut moved, mut identical) = (0.0, 0.0, !across_widths);
     for name in names.iter().filter(|n| source.get(n).is_some()) {
@@ -119,5 +124,9 @@ pub fn run(context: &Context) -> Diagnosed {
         relation: None,
     };
     let (cost, seconds) = (context.cost() - cost, context.ledger.now() - start);
-    Diagnosed { diagnosis, cost, seconds }
+    Diagnosed {
+        diagnosis,
+        cost,
+        seconds,
+    }
 }

@@ -60,8 +60,12 @@ pub fn run_to_staging(job: Job) -> Result<Staged, Failure> {
 pub fn conclude(job: Job, evaluation: Option<&EvaluationRecord>) -> Result<Outcome, Failure> {
     job.progress.phase(Phase::Publishing);
     let output = inputs::read::location(job.storage, "/output", &job.spec.output)?;
-    let staging = output.child(STAGING).map_err(|error| publish::unreadable(&error))?;
-    let folder = staging.child(&job.id.to_string()).map_err(|error| publish::unreadable(&error))?;
+    let staging = output
+        .child(STAGING)
+        .map_err(|error| publish::unreadable(&error))?;
+    let folder = staging
+        .child(&job.id.to_string())
+        .map_err(|error| publish::unreadable(&error))?;
 
     let scratch = Scratch::create(job.scratch, job.id)?;
     let access = Access {
@@ -77,7 +81,16 @@ pub fn conclude(job: Job, evaluation: Option<&EvaluationRecord>) -> Result<Outco
             let staged = staged.ok_or_else(|| {
                 publish::unreadable(&format!("{folder} has no whole result any more"))
             })?;
-            write(&job, &output, writer, &Verdicts { folder: &folder, staged, evaluation })?
+            write(
+                &job,
+                &output,
+                writer,
+                &Verdicts {
+                    folder: &folder,
+                    staged,
+                    evaluation,
+                },
+            )?
         }
     };
 
@@ -99,12 +112,17 @@ struct Verdicts<'a> {
 impl Verdicts<'_> {
     /// A staged file, which has to be what was staged, for that is what was judged.
     fn read(&self, job: &Job, manifest: &Manifest, name: &str) -> Result<Bytes, Failure> {
-        let place = self.folder.child(name).map_err(|error| publish::unreadable(&error))?;
+        let place = self
+            .folder
+            .child(name)
+            .map_err(|error| publish::unreadable(&error))?;
         let read = job.storage.blocking().read_small(&place, TEXT_LIMIT);
         let bytes = read.map_err(|error| publish::unreadable(&error))?;
         let staged = manifest.outputs.iter().find(|file| file.name == name);
         if staged.is_none_or(|file| file.sha256 != sha256_of(&bytes)) {
-            let changed = StorageError::Changed { location: place.to_string() };
+            let changed = StorageError::Changed {
+                location: place.to_string(),
+            };
             return Err(failure::at("/output")(changed.into()));
         }
         Ok(bytes)
@@ -125,7 +143,15 @@ fn write(
     let report = judged(staged, known.evaluation);
     let verdict = report.verdict.unwrap_or(Verdict::Rejected);
 
-    let done = files_of(job, &mut writer, &Files { known, manifest: &manifest, report: &report });
+    let done = files_of(
+        job,
+        &mut writer,
+        &Files {
+            known,
+            manifest: &manifest,
+            report: &report,
+        },
+    );
     if let Err(failure) = done {
         if let Err(error) = writer.discard() {
             tracing::warn!(%error, "could not remove what was half-written");
@@ -168,7 +194,11 @@ struct Files<'a> {
 
 /// Everything but the manifest.
 fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Failure> {
-    let Files { known, manifest, report } = of;
+    let Files {
+        known,
+        manifest,
+        report,
+    } = of;
     let published = report.verdict == Some(Verdict::Published);
     let rewritten = [files::REPORT, files::MODEL_CARD, files::SIGNATURE];
     let kept = manifest.outputs.iter().filter(|file| {
@@ -177,10 +207,14 @@ fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Fail
     });
     for file in kept {
         job.progress.go_on().map_err(Failure::Stopped)?;
-        writer.copy(known.folder, file).map_err(failure::written(job.spec))?;
+        writer
+            .copy(known.folder, file)
+            .map_err(failure::written(job.spec))?;
     }
 
-    writer.report(&json!(report)).map_err(failure::written(job.spec))?;
+    writer
+        .report(&json!(report))
+        .map_err(failure::written(job.spec))?;
     let staged_card = known.read(job, manifest, files::MODEL_CARD)?;
     let card = Card {
         name: job.spec.name.clone(),

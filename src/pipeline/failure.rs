@@ -36,7 +36,11 @@ pub(super) fn at(pointer: &str) -> impl Fn(ArtifactError) -> Failure + use<> {
     move |error| {
         let (code, detail) = (error.code(), error.to_string());
         if error.is_input() {
-            Failure::Input { code, pointer: Some(pointer.clone()), detail }
+            Failure::Input {
+                code,
+                pointer: Some(pointer.clone()),
+                detail,
+            }
         } else {
             Failure::Internal { code, detail }
         }
@@ -52,9 +56,14 @@ pub(super) fn written(spec: &Spec) -> impl Fn(ArtifactError) -> Failure + use<'_
             detail: error.to_string(),
         },
         // No single field made it too large.
-        ArtifactError::Fault { code: FailureCode::Overflow, .. } => {
-            Failure::Input { code: FailureCode::Overflow, pointer: None, detail: error.to_string() }
-        }
+        ArtifactError::Fault {
+            code: FailureCode::Overflow,
+            ..
+        } => Failure::Input {
+            code: FailureCode::Overflow,
+            pointer: None,
+            detail: error.to_string(),
+        },
         _ => at("/output")(error),
     }
 }
@@ -66,7 +75,11 @@ pub(super) fn check_loss(loss: f64) -> Result<(), Failure> {
     }
     let detail = "the loss is NaN or infinite: values of the data or of the model overflow within the \
                   network; check them, and data.preprocess";
-    Err(Failure::Input { code: FailureCode::Overflow, pointer: None, detail: detail.into() })
+    Err(Failure::Input {
+        code: FailureCode::Overflow,
+        pointer: None,
+        detail: detail.into(),
+    })
 }
 
 /// A field that names files: its pointer, and what it says.
@@ -83,10 +96,16 @@ pub(super) fn fields(spec: &Spec) -> Vec<Field<'_>> {
         ("/source/trajectory", Some(&spec.source.trajectory)),
         ("/target/base", Some(&spec.target.base)),
         ("/data/train", data.and_then(|data| data.train.as_ref())),
-        ("/data/validation", data.and_then(|data| data.validation.as_ref())),
+        (
+            "/data/validation",
+            data.and_then(|data| data.validation.as_ref()),
+        ),
         ("/data/test", data.and_then(|data| data.test.as_ref())),
     ];
-    named.into_iter().filter_map(|(pointer, uri)| Some(Field { pointer, uri: uri? })).collect()
+    named
+        .into_iter()
+        .filter_map(|(pointer, uri)| Some(Field { pointer, uri: uri? }))
+        .collect()
 }
 
 /// An input that could be read no further.
@@ -101,18 +120,28 @@ pub(super) fn lost(fields: &[Field<'_>], changed: InputChanged) -> Failure {
     }
     let pointer = pointer_to(fields, &location);
     let error = StorageError::Changed { location };
-    Failure::Input { code: error.code(), pointer, detail: format!("{error} ({detail})") }
+    Failure::Input {
+        code: error.code(),
+        pointer,
+        detail: format!("{error} ({detail})"),
+    }
 }
 
 /// The first field that a file belongs to.
 fn pointer_to(fields: &[Field<'_>], location: &str) -> Option<String> {
-    let found = fields.iter().find(|field| location.starts_with(field.uri.trim_end_matches('/')));
+    let found = fields
+        .iter()
+        .find(|field| location.starts_with(field.uri.trim_end_matches('/')));
     found.map(|field| field.pointer.to_owned())
 }
 
 /// A location that may not be used, at a pointer of the specification.
 pub(super) fn location(pointer: &str, error: &LocationError) -> Failure {
-    Failure::Input { code: error.code, pointer: Some(pointer.into()), detail: error.to_string() }
+    Failure::Input {
+        code: error.code,
+        pointer: Some(pointer.into()),
+        detail: error.to_string(),
+    }
 }
 
 /// A model that does not fit its configuration, at a pointer of the specification.

@@ -102,15 +102,25 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         own_labels: of_its_own_size.task == Task::TokenClassification,
     };
     let splits = splits::read(job, access, reading, &mut files)?;
-    let graph =
-        read::graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
+    let graph = read::graph(
+        "/target/base",
+        &target.folder,
+        &signature,
+        splits.sample().as_deref(),
+    )?;
 
     adopted_head::check(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
     let source = source_graph.map(|source| {
         // It reads what the target reads.
-        (Graph { input: graph.input.clone(), ..source }, trajectory.base().signature())
+        (
+            Graph {
+                input: graph.input.clone(),
+                ..source
+            },
+            trajectory.base().signature(),
+        )
     });
 
     splits.unlabelled.check(spec)?;
@@ -155,11 +165,16 @@ impl Inputs {
         let fault = failure::graph(TRAJECTORY, &job.spec.source.trajectory);
         let learner = Learner::new(graph, signature, device()).map_err(fault)?;
 
-        let old_tuned = Runnable { learner: &learner, params: self.trajectory.tuned() };
-        let labelled = self.splits.label_by(old_tuned, &|| match job.progress.go_on() {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        });
+        let old_tuned = Runnable {
+            learner: &learner,
+            params: self.trajectory.tuned(),
+        };
+        let labelled = self
+            .splits
+            .label_by(old_tuned, &|| match job.progress.go_on() {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
         if labelled.is_none() {
             // Why is known to those who asked.
             return Err(Failure::Stopped(Stop::Cancelled));
@@ -176,9 +191,21 @@ impl Inputs {
         let learner = Learner::new(&self.graph, &self.signature, device()).map_err(target)?;
         let splits = &self.splits;
         for (pointer, dataset, given) in [
-            ("/data/train", &splits.train, data.and_then(|d| d.train.as_ref())),
-            ("/data/validation", &splits.validation, data.and_then(|d| d.validation.as_ref())),
-            ("/data/test", &splits.test, data.and_then(|d| d.test.as_ref())),
+            (
+                "/data/train",
+                &splits.train,
+                data.and_then(|d| d.train.as_ref()),
+            ),
+            (
+                "/data/validation",
+                &splits.validation,
+                data.and_then(|d| d.validation.as_ref()),
+            ),
+            (
+                "/data/test",
+                &splits.test,
+                data.and_then(|d| d.test.as_ref()),
+            ),
         ] {
             let Some(dataset) = dataset else { continue };
             learner.check(dataset).map_err(|fault| Failure::Input {

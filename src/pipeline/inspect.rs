@@ -47,7 +47,15 @@ fn group(group: &Group) -> Value {
 }
 
 fn member(member: &Member) -> Value {
-    let Member { tensor, axis, start, repeat, share, runs, .. } = member;
+    let Member {
+        tensor,
+        axis,
+        start,
+        repeat,
+        share,
+        runs,
+        ..
+    } = member;
     let mut value = json!({"tensor": tensor, "axis": axis, "start": start, "repeat": repeat});
     if *share > 1 {
         value["share"] = json!(share);
@@ -71,17 +79,27 @@ pub fn evaluate(
     train_uri: Option<&str>,
 ) -> Result<Value, Failure> {
     let storage = access.storage.watching();
-    let access = Access { storage: &storage, ..access };
+    let access = Access {
+        storage: &storage,
+        ..access
+    };
     let measured =
         InputChanged::catch(|| measured(access, model_uri, data_uri, preprocess, train_uri));
     let found = measured.unwrap_or_else(|changed| {
         let data = [Some(data_uri), train_uri].into_iter().flatten();
-        let fields: Vec<Field> = data.map(|uri| Field { pointer: "/data", uri }).collect();
+        let fields: Vec<Field> = data
+            .map(|uri| Field {
+                pointer: "/data",
+                uri,
+            })
+            .collect();
         Err(failure::lost(&fields, changed))
     })?;
 
     // Figures of a mixture of two models are none.
-    storage.check_unchanged().map_err(|error| failure::at("")(error.into()))?;
+    storage
+        .check_unchanged()
+        .map_err(|error| failure::at("")(error.into()))?;
     Ok(found)
 }
 
@@ -95,7 +113,9 @@ fn measured(
     let (model, _) = read::model(access, "", model_uri, &mut Vec::new())?;
     let signature = model.checkpoint.signature();
     let of_its_own_size = read::graph("", &model.folder, &signature, None)?;
-    of_its_own_size.check_wired().map_err(failure::graph("", model_uri))?;
+    of_its_own_size
+        .check_wired()
+        .map_err(failure::graph("", model_uri))?;
     let stated = match preprocess {
         Some(_) => None,
         None => Stated::of(access.storage, "", &model.folder)?,
@@ -114,7 +134,10 @@ fn measured(
     learner.check(&data).map_err(refused)?;
 
     let mut checkpoint = model.checkpoint;
-    if let Some(train) = train_uri.map(|uri| samples(access, uri, reading)).transpose()? {
+    if let Some(train) = train_uri
+        .map(|uri| samples(access, uri, reading))
+        .transpose()?
+    {
         learner.check(&train).map_err(refused)?;
         checkpoint = learner.with_statistics(&checkpoint, &train, STATISTICS_SAMPLES, 128);
     }
@@ -123,8 +146,10 @@ fn measured(
     let start = profiler.now();
     let found = learner.evaluate(&checkpoint, &data);
     failure::check_loss(found.loss)?;
-    Ok(json!({"accuracy": found.accuracy, "loss": found.loss, "samples": data.len(),
-              "seconds": profiler.now() - start}))
+    Ok(
+        json!({"accuracy": found.accuracy, "loss": found.loss, "samples": data.len(),
+              "seconds": profiler.now() - start}),
+    )
 }
 
 fn samples(access: Access, uri: &str, reading: Reading) -> Result<Dataset, Failure> {

@@ -22,7 +22,9 @@ pub fn limit(setting: u64) -> Option<u64> {
 
 fn of_the_machine() -> Option<u64> {
     let told = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -33,7 +35,9 @@ fn of_the_machine() -> Option<u64> {
 /// # Errors
 /// `needs_memory`; as [`plan::memory`].
 pub(super) fn check(job: &Job) -> Result<(), Failure> {
-    let Some(limit) = job.memory else { return Ok(()) };
+    let Some(limit) = job.memory else {
+        return Ok(());
+    };
     check_planned(plan::memory(job.spec, job.storage)?, limit)
 }
 
@@ -49,7 +53,11 @@ fn check_planned(planned: f64, limit: u64) -> Result<(), Failure> {
          is more, raise worker.memory_bytes, or leave out the methods that solve for permutations of its \
          widest layers"
     );
-    Err(Failure::Input { code: FailureCode::NeedsMemory, pointer: None, detail })
+    Err(Failure::Input {
+        code: FailureCode::NeedsMemory,
+        pointer: None,
+        detail,
+    })
 }
 
 #[cfg(test)]
@@ -67,7 +75,13 @@ mod tests {
         for planned in [1.3, f64::INFINITY, f64::NAN] {
             let refused = check_planned(planned, 1).unwrap_err();
             assert!(
-                matches!(refused, Failure::Input { code: FailureCode::NeedsMemory, .. }),
+                matches!(
+                    refused,
+                    Failure::Input {
+                        code: FailureCode::NeedsMemory,
+                        ..
+                    }
+                ),
                 "{planned}"
             );
         }

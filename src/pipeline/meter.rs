@@ -36,13 +36,19 @@ pub struct Seconds {
 impl Seconds {
     /// A reading, of which only differences mean something.
     pub fn read() -> Self {
-        Self { wall: now(), cpu: cpu_seconds() }
+        Self {
+            wall: now(),
+            cpu: cpu_seconds(),
+        }
     }
 
     /// From this reading on.
     pub fn passed(self) -> Self {
         let now = Self::read();
-        Self { wall: now.wall - self.wall, cpu: now.cpu - self.cpu }
+        Self {
+            wall: now.wall - self.wall,
+            cpu: now.cpu - self.cpu,
+        }
     }
 
     /// By [`WATTS_PER_CORE`].
@@ -55,7 +61,10 @@ impl std::ops::Add for Seconds {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { wall: self.wall + other.wall, cpu: self.cpu + other.cpu }
+        Self {
+            wall: self.wall + other.wall,
+            cpu: self.cpu + other.cpu,
+        }
     }
 }
 
@@ -92,7 +101,12 @@ impl Phases {
 impl<'a> Meter<'a> {
     pub fn start(progress: &'a dyn Progress) -> Self {
         let (start, phases) = (Seconds::read(), Mutex::default());
-        Self { progress, start, of_this_job: forget_most_memory(), phases }
+        Self {
+            progress,
+            start,
+            of_this_job: forget_most_memory(),
+            phases,
+        }
     }
 
     pub fn passed(&self) -> Seconds {
@@ -119,7 +133,10 @@ impl<'a> Meter<'a> {
 
 impl Progress for Meter<'_> {
     fn phase(&self, phase: Phase) {
-        self.phases.lock().unwrap_or_else(PoisonError::into_inner).enter(Some(phase));
+        self.phases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .enter(Some(phase));
         self.progress.phase(phase);
     }
 
@@ -150,7 +167,9 @@ fn forget_most_memory() -> bool {
 /// The mark, in bytes.
 fn most_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -158,7 +177,9 @@ fn most_memory() -> Option<u64> {
 /// The most memory this process has held at any time, in bytes.
 fn most_of_the_process() -> Option<u64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    u64::try_from(usage.max_rss()).ok().map(|kibibytes| kibibytes * 1024)
+    u64::try_from(usage.max_rss())
+        .ok()
+        .map(|kibibytes| kibibytes * 1024)
 }
 
 /// A folder of one transfer's own, removed when dropped.
@@ -216,8 +237,13 @@ mod tests {
         let phases = meter.phases();
         let names: Vec<Phase> = phases.iter().map(|(phase, _)| *phase).collect();
         assert_eq!(names, [Phase::Aligning, Phase::Transferring]);
-        assert!(phases[0].1.wall > 0.009 && phases[1].1.wall > 0.004, "{phases:?}");
-        let all = phases.iter().fold(Seconds::default(), |sum, (_, seconds)| sum + *seconds);
+        assert!(
+            phases[0].1.wall > 0.009 && phases[1].1.wall > 0.004,
+            "{phases:?}"
+        );
+        let all = phases
+            .iter()
+            .fold(Seconds::default(), |sum, (_, seconds)| sum + *seconds);
         assert!(all.wall <= meter.passed().wall);
     }
 
@@ -233,6 +259,9 @@ mod tests {
         drop(before);
         let meter = Meter::start(&Nobody);
         let (most, of_this_job) = meter.most_memory();
-        assert!(of_this_job && most.unwrap() < held - BYTES as u64 / 2, "{most:?} after {held}");
+        assert!(
+            of_this_job && most.unwrap() < held - BYTES as u64 / 2,
+            "{most:?} after {held}"
+        );
     }
 }

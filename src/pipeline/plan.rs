@@ -41,9 +41,16 @@ use sizes::Bytes;
 pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan, Failure> {
     let forecast = Forecast::look(spec, storage)?;
     let job = forecast.job(spec);
-    let Forecast { network, samples, methods, timesteps, .. } = &forecast;
-    let methods =
-        methods.iter().map(|method| forecast.method(*method, spec, job.memory_of(*method)));
+    let Forecast {
+        network,
+        samples,
+        methods,
+        timesteps,
+        ..
+    } = &forecast;
+    let methods = methods
+        .iter()
+        .map(|method| forecast.method(*method, spec, job.memory_of(*method)));
     let speeds = Speeds::of_this_machine(cache);
     let groups = &network.symmetry.groups;
 
@@ -107,7 +114,13 @@ impl Forecast {
                 ladder::methods(samples.train > 0, has_labels, models.across_widths)
             }
         };
-        Ok(Self { models, samples, network, methods, timesteps })
+        Ok(Self {
+            models,
+            samples,
+            network,
+            methods,
+            timesteps,
+        })
     }
 
     /// What a method's candidate takes.
@@ -131,14 +144,25 @@ impl Forecast {
     }
 
     fn job<'a>(&'a self, spec: &'a Spec) -> sizes::Job<'a> {
-        let Self { models, samples, network, methods, timesteps } = self;
+        let Self {
+            models,
+            samples,
+            network,
+            methods,
+            timesteps,
+        } = self;
         let target = bytes_of(&models.target);
         sizes::Job {
             spec,
             methods,
             timesteps: *timesteps,
             parameters: network.parameters,
-            largest_tensor: models.target.values().map(elements).max().unwrap_or_default(),
+            largest_tensor: models
+                .target
+                .values()
+                .map(elements)
+                .max()
+                .unwrap_or_default(),
             load: network.load,
             has_batch_norm: network.graph.has_batch_norm(),
             samples: samples.counts(),
@@ -176,7 +200,13 @@ impl Network {
         let load = Load::of(&program);
         let floats = target.values().filter(|tensor| tensor.dtype.is_float());
         let parameters = floats.map(elements).sum();
-        Ok(Self { graph, symmetry, load, flops, parameters })
+        Ok(Self {
+            graph,
+            symmetry,
+            load,
+            flops,
+            parameters,
+        })
     }
 }
 
@@ -186,5 +216,8 @@ fn elements(tensor: &TensorInfo) -> usize {
 
 /// Bytes of all tensors.
 fn bytes_of(signature: &Signature) -> u64 {
-    signature.values().map(|tensor| (tensor.dtype.size() * elements(tensor)) as u64).sum()
+    signature
+        .values()
+        .map(|tensor| (tensor.dtype.size() * elements(tensor)) as u64)
+        .sum()
 }

@@ -68,7 +68,9 @@ pub fn files(
     if published {
         model(writer, context, comparison).map_err(failure::written(spec))?;
     }
-    writer.report(&json!(report)).map_err(failure::written(spec))?;
+    writer
+        .report(&json!(report))
+        .map_err(failure::written(spec))?;
     if let Some(table) = predictions::of(context, comparison) {
         writer.predictions(&table).map_err(failure::written(spec))?;
     }
@@ -89,7 +91,10 @@ fn model(
     comparison: &Comparison,
 ) -> Result<(), ArtifactError> {
     let inputs = context.inputs;
-    writer.model(&inputs.naming.written(comparison.model()), &inputs.target.folder)?;
+    writer.model(
+        &inputs.naming.written(comparison.model()),
+        &inputs.target.folder,
+    )?;
     // A network by names has no group to tell of.
     let permutation = comparison.winner().transport.permutation();
     if let Some(permutation) = permutation.filter(|_| inputs.graph.by_names().is_none()) {
@@ -112,24 +117,45 @@ pub fn manifest(
         code: FailureCode::UnwritableSpec,
         detail: error.to_string(),
     })?;
-    let Facts { inputs, verdict, recommendation, metrics } = facts;
+    let Facts {
+        inputs,
+        verdict,
+        recommendation,
+        metrics,
+    } = facts;
     let finished = writer
         .signed_by(job.signer)
-        .finish(ManifestFacts { id: job.id, spec: &spec, verdict, inputs: &inputs })
+        .finish(ManifestFacts {
+            id: job.id,
+            spec: &spec,
+            verdict,
+            inputs: &inputs,
+        })
         .map_err(failure::written(job.spec))?;
     let standing = match finished {
         Finished::Own(standing) => standing,
         Finished::Other(other) => return self::standing(job, output, other),
     };
     let (bytes, manifest_sha256) = (standing.bytes(), standing.manifest_sha256.clone());
-    Ok(Outcome { uri: standing.uri, manifest_sha256, bytes, verdict, recommendation, metrics })
+    Ok(Outcome {
+        uri: standing.uri,
+        manifest_sha256,
+        bytes,
+        verdict,
+        recommendation,
+        metrics,
+    })
 }
 
 /// The outcome of a result that an earlier attempt wrote whole.
 pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outcome, Failure> {
-    let folder = output.child(&job.id.to_string()).map_err(|error| unreadable(&error))?;
+    let folder = output
+        .child(&job.id.to_string())
+        .map_err(|error| unreadable(&error))?;
     let report = report_of(job, &folder)?;
-    let verdict = report.verdict.ok_or_else(|| unreadable(&"it has no verdict"))?;
+    let verdict = report
+        .verdict
+        .ok_or_else(|| unreadable(&"it has no verdict"))?;
     Ok(Outcome {
         bytes: standing.bytes(),
         uri: standing.uri,
@@ -142,7 +168,9 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
 
 /// The report of a result that stands.
 fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
-    let place = folder.child(files::REPORT).map_err(|error| unreadable(&error))?;
+    let place = folder
+        .child(files::REPORT)
+        .map_err(|error| unreadable(&error))?;
     let bytes = job
         .storage
         .blocking()
@@ -153,5 +181,8 @@ fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
 
 /// A result that stands and is none.
 pub fn unreadable(detail: &impl ToString) -> Failure {
-    Failure::Internal { code: FailureCode::UnreadableResult, detail: detail.to_string() }
+    Failure::Internal {
+        code: FailureCode::UnreadableResult,
+        detail: detail.to_string(),
+    }
 }

@@ -43,9 +43,11 @@ pub fn few_shot(
     let winner = choice.winner();
     let source = baselines.source_tuned.as_ref();
     let source = source.and_then(|scores| accuracy(scores.validation.as_ref()));
-    let (Some(data), Some(source), Some(reached)) =
-        (&context.inputs.splits.train, source, accuracy(winner.validation.as_ref()))
-    else {
+    let (Some(data), Some(source), Some(reached)) = (
+        &context.inputs.splits.train,
+        source,
+        accuracy(winner.validation.as_ref()),
+    ) else {
         return Ok(None);
     };
     let refresh = context.inputs.splits.unlabelled.train;
@@ -61,14 +63,22 @@ pub fn few_shot(
     let mut best: Option<(usize, FewShot)> = None;
     for rate in 0..RATES.len() {
         let trial = spend(context, data, (budget as f64 * TRIAL) as usize, rate)?;
-        if best.as_ref().is_none_or(|(_, best)| better(&trial.tuned, &best.tuned)) {
+        if best
+            .as_ref()
+            .is_none_or(|(_, best)| better(&trial.tuned, &best.tuned))
+        {
             best = Some((rate, trial));
         }
     }
 
-    let Some((rate, _)) = best else { return Ok(None) };
+    let Some((rate, _)) = best else {
+        return Ok(None);
+    };
     let few = spend(context, data, budget, rate)?;
-    Ok(Some(FewShot { seconds: began.passed(), ..few }))
+    Ok(Some(FewShot {
+        seconds: began.passed(),
+        ..few
+    }))
 }
 
 /// Sample gradients that cost as much as the choice. A forward pass is a third of one, and a gradient towards
@@ -98,15 +108,34 @@ fn spend(
     rate: usize,
 ) -> Result<FewShot, Failure> {
     let mut order: Vec<usize> = (0..data.len()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(context.job.spec.options.seed));
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(
+        context.job.spec.options.seed,
+    ));
     order.truncate(budget.max(1));
     let samples = order.len();
-    let plan = FineTunePlan { epochs: (budget / samples).max(1), ..plan(context, rate) };
-    let stage = Stage { plan, tries_rates: false };
-    let tuned = train(context, &stage, &data.subset(&order), &context.inputs.target.checkpoint)?;
+    let plan = FineTunePlan {
+        epochs: (budget / samples).max(1),
+        ..plan(context, rate)
+    };
+    let stage = Stage {
+        plan,
+        tries_rates: false,
+    };
+    let tuned = train(
+        context,
+        &stage,
+        &data.subset(&order),
+        &context.inputs.target.checkpoint,
+    )?;
     let seconds = tuned.seconds;
     let by_old_model = context.inputs.splits.unlabelled.train;
-    Ok(FewShot { learning_rate: tuned.learning_rate, samples, by_old_model, tuned, seconds })
+    Ok(FewShot {
+        learning_rate: tuned.learning_rate,
+        samples,
+        by_old_model,
+        tuned,
+        seconds,
+    })
 }
 
 /// The job's own training at a multiple of its learning rate, or `AdamW`.
@@ -161,7 +190,8 @@ fn start<'a>(
     let untouched = untouched.and_then(|scores| scores.validation.as_ref());
     let few = few_shot.filter(|few| {
         let few = few.tuned.validation.as_ref();
-        few.zip(untouched).is_none_or(|(few, untouched)| few.accuracy() >= untouched.accuracy())
+        few.zip(untouched)
+            .is_none_or(|(few, untouched)| few.accuracy() >= untouched.accuracy())
     });
     few.map_or(&context.inputs.target.checkpoint, |few| &few.tuned.model)
 }
@@ -172,7 +202,11 @@ mod tests {
 
     #[test]
     fn a_teacher_is_paid_from_the_same_budget() {
-        let choice = Cost { sample_gradients: 30, sample_forwards: 90, flops: 0.0 };
+        let choice = Cost {
+            sample_gradients: 30,
+            sample_forwards: 90,
+            flops: 0.0,
+        };
         assert_eq!(budget(&choice, false), 60, "30 and a third of 90");
         assert_eq!(budget(&choice, true), 45, "each gradient costs 4/3");
     }

@@ -53,11 +53,19 @@ pub enum Place {
 pub fn run_into(job: Job, place: Place) -> Result<Outcome, Failure> {
     let meter = Meter::start(job.progress);
     let storage = job.storage.watching();
-    let job = Job { progress: &meter, storage: &storage, ..job };
+    let job = Job {
+        progress: &meter,
+        storage: &storage,
+        ..job
+    };
 
     let scratch = meter::Scratch::create(job.scratch, job.id)?;
     let go_on = || job.progress.go_on().is_ok();
-    let access = Access { storage: job.storage, scratch: scratch.path(), go_on: &go_on };
+    let access = Access {
+        storage: job.storage,
+        scratch: scratch.path(),
+        go_on: &go_on,
+    };
     let done = begin(&job, access, &meter, place);
 
     // Whatever a stopped read or write says, the reason is the stop.
@@ -71,7 +79,9 @@ fn begin(job: &Job, access: Access, meter: &Meter, place: Place) -> Result<Outco
     job.progress.phase(Phase::Fetching);
     let mut output = inputs::read::output(job.storage, &job.spec.output)?;
     if place == Place::Staging {
-        output = output.child(STAGING).map_err(|error| failure::location("/output", &error))?;
+        output = output
+            .child(STAGING)
+            .map_err(|error| failure::location("/output", &error))?;
     }
     let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
     match begun {
@@ -143,18 +153,32 @@ fn compute(
     let fine_tuning = train::run(context, &choice)?;
     let few_shot = retraining::few_shot(context, &choice, &baselines)?;
     let fine_tune_only = retraining::fine_tune_only(context, &baselines, few_shot.as_ref())?;
-    let comparison = Comparison { choice, baselines, fine_tuning, few_shot, fine_tune_only };
-    comparison.test().map_or(Ok(()), |test| failure::check_loss(test.loss))?;
+    let comparison = Comparison {
+        choice,
+        baselines,
+        fine_tuning,
+        few_shot,
+        fine_tune_only,
+    };
+    comparison
+        .test()
+        .map_or(Ok(()), |test| failure::check_loss(test.loss))?;
 
     let judgement = verdict::judge(context, &comparison, &diagnosed.diagnosis);
     let mut report = publish::report::of(context, &comparison, &judgement, &diagnosed, meter);
     job.progress.phase(Phase::Publishing);
     if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
         let adapter = publish::adapter::of(context, &comparison, wanted);
-        writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::written(job.spec))?;
+        writer
+            .adapter(&adapter.config, &adapter.tensors)
+            .map_err(failure::written(job.spec))?;
         report.update = Some(adapter.report);
     }
     let facts = publish::files(writer, context, &comparison, judgement, &report)?;
-    context.gradients.borrow().iter().for_each(|gradients| gradients.done());
+    context
+        .gradients
+        .borrow()
+        .iter()
+        .for_each(|gradients| gradients.done());
     Ok(facts)
 }

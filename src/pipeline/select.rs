@@ -44,7 +44,10 @@ pub fn run(context: &Context, diagnosed: &Diagnosed) -> Result<Candidates, Failu
         selector.refine_best()?;
     }
 
-    let matching = selector.alignments.found(Method::WeightMatching).filter(|_| ladder.is_some());
+    let matching = selector
+        .alignments
+        .found(Method::WeightMatching)
+        .filter(|_| ladder.is_some());
     Ok(Candidates {
         weight_matching: matching.map(|aligned| aligned.alignment.clone()),
         cost: context.cost() - before,
@@ -52,14 +55,25 @@ pub fn run(context: &Context, diagnosed: &Diagnosed) -> Result<Candidates, Failu
         tried: selector.tried,
         cpu_seconds: selector.cpu_seconds,
         ladder,
-        seen: Seen { source_tuned: selector.old, target_before: selector.target },
+        seen: Seen {
+            source_tuned: selector.old,
+            target_before: selector.target,
+        },
     })
 }
 
 /// Chooses by validation, finishes the chosen candidate, and measures on the test split: every candidate
 /// where methods were named, and under `auto` the chosen one.
 pub fn best(context: &Context, candidates: Candidates) -> Result<Choice, Failure> {
-    let Candidates { mut tried, cpu_seconds, cost, choosing, ladder, seen, .. } = candidates;
+    let Candidates {
+        mut tried,
+        cpu_seconds,
+        cost,
+        choosing,
+        ladder,
+        seen,
+        ..
+    } = candidates;
     let chosen = ladder::best(&tried).ok_or_else(|| Failure::Internal {
         code: FailureCode::NoCandidate,
         detail: "no method gave a candidate".into(),
@@ -75,12 +89,23 @@ pub fn best(context: &Context, candidates: Candidates) -> Result<Choice, Failure
             data.map(|data| context.evaluate(&candidate.model, data))
         })
         .collect();
-    Ok(Choice { candidates: tried, cpu_seconds, cost, choosing, ladder, chosen, tests, seen })
+    Ok(Choice {
+        candidates: tried,
+        cpu_seconds,
+        cost,
+        choosing,
+        ladder,
+        chosen,
+        tests,
+        seen,
+    })
 }
 
 /// Gives the chosen candidate the running statistics of a result, and its figures on all samples that choose.
 fn finish(context: &Context, winner: &mut Candidate) -> Result<(), Failure> {
-    let Some(record) = winner.validation.take() else { return Ok(()) };
+    let Some(record) = winner.validation.take() else {
+        return Ok(());
+    };
     let problem = context.problem(&|_, _| ControlFlow::Continue(()));
     if problem.races_on_fewer() {
         winner.model = problem.with_statistics(&winner.model);

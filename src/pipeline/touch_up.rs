@@ -57,14 +57,27 @@ impl TouchUp {
 fn looks(stage: &FineTune, samples: SampleCounts, is_warm: bool) -> Option<Looks> {
     let affordable = affordable_looks(samples);
     // Whoever gives the patience alone counts epochs.
-    let otherwise = if is_warm { Some(affordable) } else { stage.patience.map(|_| 1) };
+    let otherwise = if is_warm {
+        Some(affordable)
+    } else {
+        stage.patience.map(|_| 1)
+    };
     let per_epoch = stage.looks_per_epoch.or(otherwise)?;
-    let patience = stage.patience.or(is_warm.then_some(PATIENCE_EPOCHS * per_epoch));
-    Some(Looks { per_epoch, patience })
+    let patience = stage
+        .patience
+        .or(is_warm.then_some(PATIENCE_EPOCHS * per_epoch));
+    Some(Looks {
+        per_epoch,
+        patience,
+    })
 }
 
 /// As many looks within an epoch as keep their price low.
-fn affordable_looks(SampleCounts { train, validation, .. }: SampleCounts) -> usize {
+fn affordable_looks(
+    SampleCounts {
+        train, validation, ..
+    }: SampleCounts,
+) -> usize {
     let each = validation.clamp(1, LOOK_SAMPLES) as f64 / 3.0;
     ((LOOKS_SHARE * train as f64 / each) as usize).clamp(1, LOOKS)
 }
@@ -74,16 +87,26 @@ mod tests {
     use super::*;
 
     fn samples(train: usize, validation: usize) -> SampleCounts {
-        SampleCounts { train, validation, test: 0 }
+        SampleCounts {
+            train,
+            validation,
+            test: 0,
+        }
     }
 
     fn looks_of(train: usize, validation: usize) -> usize {
-        TouchUp::of(&FineTune::default(), samples(train, validation)).looks.unwrap().per_epoch
+        TouchUp::of(&FineTune::default(), samples(train, validation))
+            .looks
+            .unwrap()
+            .per_epoch
     }
 
     #[test]
     fn a_given_rate_is_plain_training() {
-        let stage = FineTune { learning_rate: LearningRate::Fixed(0.02), ..FineTune::default() };
+        let stage = FineTune {
+            learning_rate: LearningRate::Fixed(0.02),
+            ..FineTune::default()
+        };
         let found = TouchUp::of(&stage, samples(1000, 100));
         let plain = TouchUp {
             learning_rate: 0.02,
@@ -94,9 +117,18 @@ mod tests {
             looks: None,
         };
         assert_eq!(found, plain);
-        let patient = FineTune { patience: Some(3), ..stage };
+        let patient = FineTune {
+            patience: Some(3),
+            ..stage
+        };
         let looks = TouchUp::of(&patient, samples(1000, 100)).looks;
-        assert_eq!(looks, Some(Looks { per_epoch: 1, patience: Some(3) }));
+        assert_eq!(
+            looks,
+            Some(Looks {
+                per_epoch: 1,
+                patience: Some(3)
+            })
+        );
     }
 
     #[test]
@@ -106,7 +138,10 @@ mod tests {
         assert_eq!(looks_of(90, 512), 1);
         // At most 512 are looked at.
         assert_eq!(looks_of(100_000, 50_000), 8);
-        let given = FineTune { looks_per_epoch: Some(20), ..FineTune::default() };
+        let given = FineTune {
+            looks_per_epoch: Some(20),
+            ..FineTune::default()
+        };
         let looks = TouchUp::of(&given, samples(90, 10)).looks.unwrap();
         assert_eq!((looks.per_epoch, looks.patience), (20, Some(40)));
     }

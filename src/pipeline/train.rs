@@ -25,10 +25,14 @@ const BARRIER_SAMPLES: usize = 512;
 /// Fine-tunes the winner, where the specification grants training; the result is taken where validation
 /// does not speak against it.
 pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Failure> {
-    let Some(stage) = context.stage() else { return Ok(None) };
+    let Some(stage) = context.stage() else {
+        return Ok(None);
+    };
     context.job.progress.phase(Phase::FineTuning);
     let splits = &context.inputs.splits;
-    let Some(data) = &splits.train else { return Ok(None) };
+    let Some(data) = &splits.train else {
+        return Ok(None);
+    };
 
     let winner = choice.winner();
     let training = train(context, &stage, data, &winner.model)?;
@@ -42,7 +46,12 @@ pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Fai
         .as_ref()
         .filter(|_| context.job.spec.options.barrier)
         .map(|validation| barrier(context, data, validation, &winner.model, &training.model));
-    Ok(Some(FineTuning { training, chosen, barrier, without_pull }))
+    Ok(Some(FineTuning {
+        training,
+        chosen,
+        barrier,
+        without_pull,
+    }))
 }
 
 /// The same steps from the same start without the pull, at the learning rate that was chosen; where there
@@ -53,13 +62,28 @@ fn without_pull(
     training: &Training,
     start: &Checkpoint,
 ) -> Result<Option<Training>, Failure> {
-    let Some(data) = &context.inputs.splits.train else { return Ok(None) };
+    let Some(data) = &context.inputs.splits.train else {
+        return Ok(None);
+    };
     if context.job.spec.methods != Methods::Auto || stage.plan.pull <= 0.0 {
         return Ok(None);
     }
     let learning_rate = training.learning_rate;
-    let plan = FineTunePlan { pull: 0.0, learning_rate, ..stage.plan.clone() };
-    train(context, &Stage { plan, tries_rates: false }, data, start).map(Some)
+    let plan = FineTunePlan {
+        pull: 0.0,
+        learning_rate,
+        ..stage.plan.clone()
+    };
+    train(
+        context,
+        &Stage {
+            plan,
+            tries_rates: false,
+        },
+        data,
+        start,
+    )
+    .map(Some)
 }
 
 /// Trains from `start` and measures what comes of it; the trials of learning rates are part of the price.
@@ -79,18 +103,23 @@ pub fn train(
     let trials = stage.tries_rates.then(|| {
         context
             .ledger
-            .book(Work::FineTuning, || context.learner.try_rates(start, data, &plan, &mut observe))
+            .book(Work::FineTuning, || {
+                context.learner.try_rates(start, data, &plan, &mut observe)
+            })
             .ok_or(Failure::Stopped(Stop::Cancelled))
     });
     let trials = trials.transpose()?;
     if let Some(trials) = &trials {
         plan.learning_rate = trials.learning_rate();
-        tracing::info!(learning_rate = plan.learning_rate, "the learning rate of least loss");
+        tracing::info!(
+            learning_rate = plan.learning_rate,
+            "the learning rate of least loss"
+        );
     }
 
-    let tuned = context
-        .ledger
-        .book(Work::FineTuning, || context.learner.fine_tune(start, data, &plan, &mut observe));
+    let tuned = context.ledger.book(Work::FineTuning, || {
+        context.learner.fine_tune(start, data, &plan, &mut observe)
+    });
     if tuned.end == End::Interrupted {
         return Err(Failure::Stopped(Stop::Cancelled));
     }
@@ -98,7 +127,10 @@ pub fn train(
 
     let (model, splits) = (tuned.checkpoint, &context.inputs.splits);
     let validation = context.validate(&model);
-    let test = splits.test.as_ref().map(|data| context.evaluate(&model, data));
+    let test = splits
+        .test
+        .as_ref()
+        .map(|data| context.evaluate(&model, data));
     Ok(Training {
         model,
         epochs: tuned.epochs,
@@ -129,5 +161,7 @@ fn barrier(
         statistics_samples: STATISTICS_SAMPLES.min(BARRIER_SAMPLES),
         batch_size: context.job.spec.options.batch_size,
     };
-    context.ledger.book(Work::Evaluation, || context.learner.barrier(from, to, &plan))
+    context.ledger.book(Work::Evaluation, || {
+        context.learner.barrier(from, to, &plan)
+    })
 }

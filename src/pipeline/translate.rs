@@ -13,8 +13,17 @@ use crate::{
 
 impl From<spec::Selection> for Rules {
     fn from(of: spec::Selection) -> Self {
-        let spec::Selection { samples, confidence, margin } = of;
-        Self { samples, confidence, margin, races: 1 }
+        let spec::Selection {
+            samples,
+            confidence,
+            margin,
+        } = of;
+        Self {
+            samples,
+            confidence,
+            margin,
+            races: 1,
+        }
     }
 }
 

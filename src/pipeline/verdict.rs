@@ -44,7 +44,15 @@ pub fn judge(context: &Context, comparison: &Comparison, diagnosis: &Diagnosis) 
         };
         let negative_flips = evidence.negative_flips.map(|flips| flips.share);
         let changed = changed_by(context, comparison);
-        gate::checks(gate, &Measured { metric, source, negative_flips, changed })
+        gate::checks(
+            gate,
+            &Measured {
+                metric,
+                source,
+                negative_flips,
+                changed,
+            },
+        )
     });
 
     let facts = Facts {
@@ -64,7 +72,11 @@ pub fn judge(context: &Context, comparison: &Comparison, diagnosis: &Diagnosis) 
         gate.iter().any(|check| !check.passed)
     };
 
-    let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
+    let verdict = if failed {
+        Verdict::Rejected
+    } else {
+        Verdict::Published
+    };
     let mut reasons = advice.reasons.clone();
     reasons.extend(gate.iter().filter(|check| !check.passed).map(gate::reason));
     Judgement {
@@ -103,7 +115,12 @@ fn untransferred(context: &Context, comparison: &Comparison) -> Option<Untransfe
         return None;
     }
     let rival = comparison.few_shot.as_ref().map(|few| &few.tuned);
-    let only = comparison.fine_tune_only.as_ref().or(rival)?.validation.as_ref()?;
+    let only = comparison
+        .fine_tune_only
+        .as_ref()
+        .or(rival)?
+        .validation
+        .as_ref()?;
     Some(Untransferred {
         only: only.accuracy(),
         ours: comparison.validation()?.accuracy(),
@@ -116,6 +133,9 @@ fn changed_by(context: &Context, comparison: &Comparison) -> usize {
     let (head, model) = (context.inputs.trajectory.head(), comparison.model());
     let names = context.inputs.graph.learned();
     let (new, own): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| head.contains(name));
-    let added = new.iter().filter_map(|name| model.get(name)).map(HostTensor::len);
+    let added = new
+        .iter()
+        .filter_map(|name| model.get(name))
+        .map(HostTensor::len);
     added.sum::<usize>() + gate::changed(&own, &context.inputs.target.checkpoint, model)
 }

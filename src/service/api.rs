@@ -65,8 +65,14 @@ fn bounded() -> OpenApiRouter<AppState> {
             base_models::put::handle,
             base_models::delete::handle
         ))
-        .routes(routes!(base_models::versions::read::get, base_models::versions::delete::handle))
-        .routes(routes!(base_models::aliases::read::get, base_models::aliases::put::handle))
+        .routes(routes!(
+            base_models::versions::read::get,
+            base_models::versions::delete::handle
+        ))
+        .routes(routes!(
+            base_models::aliases::read::get,
+            base_models::aliases::put::handle
+        ))
         .routes(routes!(base_models::aliases::read::moves))
         .routes(routes!(base_models::arrivals::list::handle))
         .routes(routes!(
@@ -75,7 +81,11 @@ fn bounded() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(base_models::inbound_tokens::delete::handle))
         .routes(routes!(fine_tunes::read::list))
-        .routes(routes!(fine_tunes::read::get, fine_tunes::put::handle, fine_tunes::delete::handle))
+        .routes(routes!(
+            fine_tunes::read::get,
+            fine_tunes::put::handle,
+            fine_tunes::delete::handle
+        ))
         .routes(routes!(fine_tunes::versions::read::list))
         .routes(routes!(fine_tunes::versions::read::get))
         .routes(routes!(fine_tunes::versions::control::promote))
@@ -120,8 +130,14 @@ fn unbounded() -> OpenApiRouter<AppState> {
         .routes(routes!(events::handle))
         .routes(routes!(transfers::files::handle))
         // A name with a folder in it, its slash not encoded.
-        .route("/v1/transfers/{id}/files/{folder}/{file}", get(transfers::files::handle))
-        .routes(routes!(base_models::versions::read::list, base_models::versions::create::handle))
+        .route(
+            "/v1/transfers/{id}/files/{folder}/{file}",
+            get(transfers::files::handle),
+        )
+        .routes(routes!(
+            base_models::versions::read::list,
+            base_models::versions::create::handle
+        ))
 }
 
 static OPENAPI: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {

@@ -89,21 +89,47 @@ impl Queue for Looker {
     }
 
     async fn claim(&self, limit: usize) -> Result<Vec<Lease<Errand>>, sqlx::Error> {
-        self.claim_errands(i64::try_from(limit).unwrap_or(i64::MAX)).await
+        self.claim_errands(i64::try_from(limit).unwrap_or(i64::MAX))
+            .await
     }
 
     async fn work(self, lease: Lease<Errand>, shutdown: CancellationToken) {
-        let Lease { entry, token, until } = lease;
+        let Lease {
+            entry,
+            token,
+            until,
+        } = lease;
         match entry {
-            Errand::Look(entry) => self.look(Lease { entry, token, until }, &shutdown).await,
-            Errand::List(entry) => self.list(Lease { entry, token, until }).await,
+            Errand::Look(entry) => {
+                self.look(
+                    Lease {
+                        entry,
+                        token,
+                        until,
+                    },
+                    &shutdown,
+                )
+                .await;
+            }
+            Errand::List(entry) => {
+                self.list(Lease {
+                    entry,
+                    token,
+                    until,
+                })
+                .await;
+            }
         }
     }
 }
 
 impl Looker {
     pub fn new(database: Database, storage: Storage, settings: Arc<Settings>) -> Self {
-        Self { database, storage, settings }
+        Self {
+            database,
+            storage,
+            settings,
+        }
     }
 
     /// Listings come first: they are short.
@@ -111,7 +137,10 @@ impl Looker {
         let policy = self.settings.arrivals.retry_policy();
         let lists = inbound_tokens::listings::claim(&self.database, most, policy).await?;
         let rest = most - i64::try_from(lists.len()).unwrap_or(most);
-        let mut errands: Vec<_> = lists.into_iter().map(|lease| lease.map(Errand::List)).collect();
+        let mut errands: Vec<_> = lists
+            .into_iter()
+            .map(|lease| lease.map(Errand::List))
+            .collect();
         if rest > 0 {
             // What is claimed already is not dropped for an error here; it will show again.
             let looks = arrivals::claim(&self.database, rest, policy).await;

@@ -121,14 +121,24 @@ pub async fn look(
     tenant: TenantId,
     id: RetuneId,
 ) -> Result<Option<Campaign>, sqlx::Error> {
-    let Some(retune) = retunes::get(database, tenant, id).await? else { return Ok(None) };
+    let Some(retune) = retunes::get(database, tenant, id).await? else {
+        return Ok(None);
+    };
 
     let members = retunes::campaign::members(database, tenant, id).await?;
-    let done = members.iter().filter(|member| member.status == Status::Succeeded);
-    let done: Vec<TransferId> = done.map(|member| member.transfer).take(MAX_REPORTS).collect();
+    let done = members
+        .iter()
+        .filter(|member| member.status == Status::Succeeded);
+    let done: Vec<TransferId> = done
+        .map(|member| member.transfer)
+        .take(MAX_REPORTS)
+        .collect();
     let reports = stream::iter(done).map(|id| report(database, storage, tenant, id));
-    let reports: Vec<Report> =
-        reports.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    let reports: Vec<Report> = reports
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
 
     Ok(Some(Campaign::of(retune, members, &reports)))
 }
@@ -152,15 +162,23 @@ impl Campaign {
         let urgency = ["judge", "retry", "collect", "promote"];
         decisions.sort_by_key(|decision| urgency.iter().position(|kind| *kind == decision.kind));
 
-        Self { counts: counts(&members), cost: cost(&retune, reports), decisions, members, retune }
+        Self {
+            counts: counts(&members),
+            cost: cost(&retune, reports),
+            decisions,
+            members,
+            retune,
+        }
     }
 }
 
 impl From<Member> for CampaignMember {
     fn from(member: Member) -> Self {
         let metrics = member.metrics.unwrap_or_default();
-        let progress =
-            member.progress_done.zip(member.progress_total).filter(|(_, total)| *total > 0);
+        let progress = member
+            .progress_done
+            .zip(member.progress_total)
+            .filter(|(_, total)| *total > 0);
         #[expect(clippy::cast_precision_loss, reason = "a share to look at")]
         let progress = progress.map(|(done, total)| done as f64 / total as f64);
         Self {
@@ -182,7 +200,9 @@ impl From<Member> for CampaignMember {
             version: member.version,
             state: member.state,
             in_production: member.in_production,
-            error: member.error_detail.filter(|_| member.status == Status::Failed),
+            error: member
+                .error_detail
+                .filter(|_| member.status == Status::Failed),
         }
     }
 }
@@ -218,7 +238,10 @@ fn cost(retune: &Retune, reports: &[Report]) -> CampaignCost {
         let epoch = u64::try_from(report.cost.one_epoch_sample_gradients?).ok()?;
         Some((report.cost.total?.sample_gradients, epoch))
     });
-    let start = CampaignCost { compute_seconds: retune.compute_seconds, ..CampaignCost::default() };
+    let start = CampaignCost {
+        compute_seconds: retune.compute_seconds,
+        ..CampaignCost::default()
+    };
 
     compared.fold(start, |sum, (taken, epoch)| CampaignCost {
         reports: sum.reports + 1,
@@ -232,10 +255,15 @@ fn cost(retune: &Retune, reports: &[Report]) -> CampaignCost {
 fn decision(member: &CampaignMember) -> Option<OpenDecision> {
     let name = &member.fine_tune;
     let version = member.version.unwrap_or_default();
-    let (kind, sentence) = match (member.status, member.state, member.recommendation.as_deref()) {
-        (Status::Failed, ..) => {
-            ("retry", format!("{name} failed: mend the cause and retry, or let it be."))
-        }
+    let (kind, sentence) = match (
+        member.status,
+        member.state,
+        member.recommendation.as_deref(),
+    ) {
+        (Status::Failed, ..) => (
+            "retry",
+            format!("{name} failed: mend the cause and retry, or let it be."),
+        ),
         (_, Some(VersionState::Rejected), Some("collect")) => (
             "collect",
             format!(
@@ -248,9 +276,10 @@ fn decision(member: &CampaignMember) -> Option<OpenDecision> {
                 "{name} fell short of its gate: train it anew, keep the old model, or move the gate."
             ),
         ),
-        (_, Some(VersionState::Proposed), _) => {
-            ("promote", format!("{name} version {version} waits to be promoted."))
-        }
+        (_, Some(VersionState::Proposed), _) => (
+            "promote",
+            format!("{name} version {version} waits to be promoted."),
+        ),
         _ => return None,
     };
 
@@ -287,8 +316,13 @@ mod tests {
     }
 
     fn member(name: &str, status: Status, state: Option<VersionState>) -> Member {
-        let verdict = state
-            .map(|state| if state == VersionState::Rejected { "rejected" } else { "published" });
+        let verdict = state.map(|state| {
+            if state == VersionState::Rejected {
+                "rejected"
+            } else {
+                "published"
+            }
+        });
         Member {
             transfer: TransferId::generate(),
             fine_tune: name.into(),
@@ -338,9 +372,15 @@ mod tests {
             .collect();
         assert_eq!(kinds, [("judge", "b"), ("retry", "c"), ("promote", "a")]);
         assert_eq!(campaign.members[3].progress, Some(0.25));
-        assert_eq!((campaign.members[0].progress, campaign.members[0].score), (None, Some(0.9)));
         assert_eq!(
-            (campaign.members[2].error.as_deref(), campaign.members[3].error.as_deref()),
+            (campaign.members[0].progress, campaign.members[0].score),
+            (None, Some(0.9))
+        );
+        assert_eq!(
+            (
+                campaign.members[2].error.as_deref(),
+                campaign.members[3].error.as_deref()
+            ),
             (Some("no file"), None)
         );
     }
@@ -356,7 +396,11 @@ mod tests {
         let reports = [report(10, Some(100)), report(5, Some(50)), report(7, None)];
         let cost = Campaign::of(retune(), Vec::new(), &reports).cost;
         assert_eq!(
-            (cost.reports, cost.sample_gradients, cost.one_epoch_sample_gradients),
+            (
+                cost.reports,
+                cost.sample_gradients,
+                cost.one_epoch_sample_gradients
+            ),
             (2, 15, 150)
         );
         assert!((cost.compute_seconds - 12.5).abs() < 1e-9);

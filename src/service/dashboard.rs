@@ -67,9 +67,14 @@ impl FromRef<Pages> for AppState {
 pub fn router(state: AppState, api: Router) -> Router {
     // Without randomness there is no form that could be trusted, nor any key.
     let forms = FormSecret::draw().map_or_else(|_| Arc::default(), Arc::new);
-    let pages = Pages { state: state.clone(), api: Api::new(api), forms };
-    let sign_in =
-        Router::new().route("/login", get(session::form).post(session::login)).with_state(state);
+    let pages = Pages {
+        state: state.clone(),
+        api: Api::new(api),
+        forms,
+    };
+    let sign_in = Router::new()
+        .route("/login", get(session::form).post(session::login))
+        .with_state(state);
 
     Router::new()
         .route("/", get(overview::handle))
@@ -82,14 +87,26 @@ pub fn router(state: AppState, api: Router) -> Router {
         .with_state(pages)
         .merge(sign_in)
         .layer(from_fn(forms::begin_session))
-        .route("/assets/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
-        .route("/assets/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
-        .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
+        .route(
+            "/assets/style.css",
+            get(|| async { asset("text/css; charset=utf-8", STYLE) }),
+        )
+        .route(
+            "/assets/live.js",
+            get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }),
+        )
+        .route(
+            "/assets/icon.svg",
+            get(|| async { asset("image/svg+xml", ICON) }),
+        )
         .layer(from_fn(protect))
 }
 
 fn asset(kind: &'static str, content: &'static str) -> Response {
-    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=86400")];
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "public, max-age=86400"),
+    ];
     (headers, content).into_response()
 }
 
@@ -101,12 +118,17 @@ async fn protect(request: Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // To ourselves, so that browsers say in `Origin` which page posts a form; to others nothing.
         (header::REFERRER_POLICY, "same-origin"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
 
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

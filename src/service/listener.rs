@@ -46,11 +46,14 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(most_connections(settings)));
     let addresses = Shares::new(settings.connections_per_address);
     let mut open = JoinSet::new();
-    while let Some(Ok(place)) =
-        shutdown.run_until_cancelled(Arc::clone(&places).acquire_owned()).await
+    while let Some(Ok(place)) = shutdown
+        .run_until_cancelled(Arc::clone(&places).acquire_owned())
+        .await
     {
         while open.try_join_next().is_some() {}
-        let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else { break };
+        let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else {
+            break;
+        };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -60,7 +63,10 @@ pub async fn serve(
             }
         };
         // Proxies connect for many.
-        let is_proxy = settings.trusted_proxies.iter().any(|proxy| proxy.contains(&peer.ip()));
+        let is_proxy = settings
+            .trusted_proxies
+            .iter()
+            .any(|proxy| proxy.contains(&peer.ip()));
         let share = addresses.take(site(peer.ip()));
         if share.is_none() && !is_proxy {
             tracing::debug!(%peer, "an address has as many connections as it may");
@@ -92,7 +98,11 @@ fn most_connections(settings: &config::Http) -> usize {
         .ok()
         .and_then(|(soft, _)| usize::try_from(soft).ok())
         .map_or(Semaphore::MAX_PERMITS, |soft| soft / 4 * 3);
-    let wanted = if settings.max_connections == 0 { usize::MAX } else { settings.max_connections };
+    let wanted = if settings.max_connections == 0 {
+        usize::MAX
+    } else {
+        settings.max_connections
+    };
     wanted.min(descriptors).clamp(1, Semaphore::MAX_PERMITS)
 }
 

@@ -15,16 +15,21 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub use relay::{Relay, replay};
 
 /// Upper bounds of the histograms of requests, in seconds.
-const REQUEST_BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+const REQUEST_BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
 
 /// Upper bounds of the histograms of work and of waiting for it, in seconds: up to a day.
-const WORK_BUCKETS: [f64; 13] =
-    [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
+const WORK_BUCKETS: [f64; 13] = [
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0,
+];
 
 /// Histograms that have [`WORK_BUCKETS`].
-const OF_WORK: [&str; 3] =
-    ["retune_claim_latency_seconds", "retune_phase_seconds", "retune_transfer_seconds"];
+const OF_WORK: [&str; 3] = [
+    "retune_claim_latency_seconds",
+    "retune_phase_seconds",
+    "retune_transfer_seconds",
+];
 
 /// The process-wide recorder, installed at the first call.
 pub fn recorder() -> &'static PrometheusHandle {
@@ -71,11 +76,20 @@ mod tests {
             r#"retune_storage_seconds_count{operation="get"} 0"#,
             r#"retune_storage_requests_total{operation="put_part",outcome="failed"} 0"#,
         ] {
-            assert!(figures.lines().any(|line| line == series), "{series}\n{figures}");
+            assert!(
+                figures.lines().any(|line| line == series),
+                "{series}\n{figures}"
+            );
         }
-        for family in figures.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        for family in figures
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+        {
             let name = family.split(' ').next().unwrap();
-            assert!(figures.contains(&format!("# HELP {name} ")), "{name} has no help");
+            assert!(
+                figures.contains(&format!("# HELP {name} ")),
+                "{name} has no help"
+            );
         }
     }
 }

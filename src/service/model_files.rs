@@ -42,8 +42,11 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
     let at = storage.pin(folder).await?;
     let pinned = (at != *folder).then(|| at.to_string());
     let listing = storage.list(&at).await?;
-    let mut files: Vec<&ObjectInfo> =
-        listing.files.iter().filter(|file| is_model_file(file.location.name())).collect();
+    let mut files: Vec<&ObjectInfo> = listing
+        .files
+        .iter()
+        .filter(|file| is_model_file(file.location.name()))
+        .collect();
     files.sort_by(|a, b| a.location.name().cmp(b.location.name()));
     check(&files).map_err(|fault| ModelFilesError::NoModel(folder.to_string(), fault))?;
     if let Some(index) = files.iter().find(|file| is_index(file.location.name())) {
@@ -55,7 +58,11 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
     }
 
     let Digested { digest, size } = digest(storage, &at, &files).await?;
-    Ok(ModelFiles { digest, size, pinned })
+    Ok(ModelFiles {
+        digest,
+        size,
+        pinned,
+    })
 }
 
 /// All files of a model.
@@ -73,14 +80,24 @@ async fn digest(
     let (mut digest, mut size) = (Sha256::new(), 0);
     for file in files {
         let read = storage.digest(&file.location).await?;
-        digest.update(format!("{}  {}  {}\n", read.sha256, read.size, file.location.name()));
+        digest.update(format!(
+            "{}  {}  {}\n",
+            read.sha256,
+            read.size,
+            file.location.name()
+        ));
         size += read.size;
     }
 
     let now = storage.list(folder).await?.files;
     match files.iter().find(|file| !now.contains(file)) {
-        Some(changed) => Err(StorageError::Changed { location: changed.location.to_string() }),
-        None => Ok(Digested { digest: hex::encode(digest.finalize()), size }),
+        Some(changed) => Err(StorageError::Changed {
+            location: changed.location.to_string(),
+        }),
+        None => Ok(Digested {
+            digest: hex::encode(digest.finalize()),
+            size,
+        }),
     }
 }
 
@@ -100,7 +117,9 @@ fn has(files: &[&ObjectInfo], name: &str) -> bool {
 }
 
 fn is_index(name: &str) -> bool {
-    WeightFiles::ALL.into_iter().any(|files| files.index() == name)
+    WeightFiles::ALL
+        .into_iter()
+        .any(|files| files.index() == name)
 }
 
 fn is_model_file(name: &str) -> bool {
@@ -108,7 +127,9 @@ fn is_model_file(name: &str) -> bool {
 }
 
 fn check(files: &[&ObjectInfo]) -> Result<(), &'static str> {
-    let shards = files.iter().any(|file| file.location.name().ends_with(".safetensors"));
+    let shards = files
+        .iter()
+        .any(|file| file.location.name().ends_with(".safetensors"));
     if !has(files, CONFIG) {
         return Err("config.json is missing");
     }
@@ -133,7 +154,9 @@ mod tests {
             fs::write(folder.path().join(name), content).unwrap();
         }
         let storage = Storage::local(S3Config::default(), tokio::runtime::Handle::current());
-        let place = storage.check_location(folder.path().to_str().unwrap()).unwrap();
+        let place = storage
+            .check_location(folder.path().to_str().unwrap())
+            .unwrap();
         look(&storage, &place).await
     }
 
@@ -147,15 +170,29 @@ mod tests {
         };
         let lines = line("{}", "config.json") + &line("abc", "model.safetensors");
         let expected = hex::encode(Sha256::digest(lines));
-        assert_eq!(found, ModelFiles { digest: expected, size: 5, pinned: None });
+        assert_eq!(
+            found,
+            ModelFiles {
+                digest: expected,
+                size: 5,
+                pinned: None
+            }
+        );
 
-        let documented = look_at(&[model[0], model[1], ("README.md", "x")]).await.unwrap();
+        let documented = look_at(&[model[0], model[1], ("README.md", "x")])
+            .await
+            .unwrap();
         assert_eq!(documented, found);
-        let changed = look_at(&[model[0], ("model.safetensors", "abd")]).await.unwrap();
+        let changed = look_at(&[model[0], ("model.safetensors", "abd")])
+            .await
+            .unwrap();
         assert_ne!(changed.digest, found.digest);
         // What moves from one file to another is another model too.
-        let renamed =
-            look_at(&[("config.json", "{}"), ("model.safetensors", "ab"), ("x.safetensors", "c")]);
+        let renamed = look_at(&[
+            ("config.json", "{}"),
+            ("model.safetensors", "ab"),
+            ("x.safetensors", "c"),
+        ]);
         assert_ne!(renamed.await.unwrap().digest, found.digest);
     }
 
@@ -165,7 +202,9 @@ mod tests {
         let weights = folder.path().join("model.safetensors");
         fs::write(&weights, "old").unwrap();
         let storage = Storage::local(S3Config::default(), tokio::runtime::Handle::current());
-        let place = storage.check_location(folder.path().to_str().unwrap()).unwrap();
+        let place = storage
+            .check_location(folder.path().to_str().unwrap())
+            .unwrap();
         let listed = storage.list(&place).await.unwrap().files;
         let files: Vec<&ObjectInfo> = listed.iter().collect();
         assert_eq!(digest(&storage, &place, &files).await.unwrap().size, 3);
@@ -174,7 +213,10 @@ mod tests {
         fs::write(&weights, "new").unwrap();
         let refused = digest(&storage, &place, &files).await.err().unwrap();
         assert_eq!(refused.code(), FailureCode::InputChanged);
-        assert!(refused.to_string().contains("model.safetensors"), "{refused}");
+        assert!(
+            refused.to_string().contains("model.safetensors"),
+            "{refused}"
+        );
     }
 
     #[tokio::test]
@@ -183,11 +225,17 @@ mod tests {
             &[][..],
             &[("config.json", "{}")],
             &[("model.safetensors", "abc")],
-            &[("config.json", "{}"), ("model.safetensors.index.json", "{}")],
+            &[
+                ("config.json", "{}"),
+                ("model.safetensors.index.json", "{}"),
+            ],
             &[("config.json", "{}"), ("adapter_model.safetensors", "abc")],
         ] {
             let refused = look_at(files).await;
-            assert!(matches!(refused, Err(ModelFilesError::NoModel(..))), "{files:?}");
+            assert!(
+                matches!(refused, Err(ModelFilesError::NoModel(..))),
+                "{files:?}"
+            );
         }
     }
 }

@@ -71,7 +71,14 @@ impl PrivateCluster {
         let sockets = socket_folder(&home, &account)?;
         let child = server::start_or_join(&home, &sockets, &programs, &account)?;
 
-        Ok(Self { home, sockets, users, child: Mutex::new(child), programs, account })
+        Ok(Self {
+            home,
+            sockets,
+            users,
+            child: Mutex::new(child),
+            programs,
+            account,
+        })
     }
 
     /// Whether the server's process lives.
@@ -119,7 +126,10 @@ impl PrivateCluster {
             return Ok(());
         }
 
-        let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut child = self
+            .child
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         server::stop(&self.home, child.as_mut())
     }
 }
@@ -163,12 +173,24 @@ fn initialise(home: &Path, programs: &Programs, account: &Account) -> Result<(),
     tracing::info!(folder = %data.display(), "making a private database; this takes some seconds, once");
     let mut command = Command::new(programs.initdb());
     command
-        .args(["-U", "app", "-A", "trust", "-E", "UTF8", "--no-locale", "--data-checksums", "-D"])
+        .args([
+            "-U",
+            "app",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--data-checksums",
+            "-D",
+        ])
         .arg(&aside)
         .current_dir(home);
 
     account.apply(&mut command);
-    let output = command.output().map_err(|error| at(&programs.initdb(), error))?;
+    let output = command
+        .output()
+        .map_err(|error| at(&programs.initdb(), error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(ClusterError::InitDb(said.trim().to_owned()));

@@ -64,7 +64,9 @@ pub async fn drive<Q: Queue>(queue: Q, shutdown: CancellationToken) {
 
         let claimed = claim(&queue, queue.limit().saturating_sub(open.len())).await;
         if claimed.is_empty() {
-            listener.wait(queue.poll(), end_of_one(&mut open, &shutdown)).await;
+            listener
+                .wait(queue.poll(), end_of_one(&mut open, &shutdown))
+                .await;
         }
         for one in claimed {
             open.spawn(queue.clone().work(one, shutdown.clone()));

@@ -30,8 +30,15 @@ pub enum ResultError {
 
 /// Where the result lies, or waits to be evaluated.
 fn place(transfer: &Transfer) -> Result<&str, ResultError> {
-    let staged = transfer.evaluation.as_ref().and_then(|known| known.staged_uri.as_deref());
-    let place = transfer.result.as_ref().map(|result| result.uri.as_str()).or(staged);
+    let staged = transfer
+        .evaluation
+        .as_ref()
+        .and_then(|known| known.staged_uri.as_deref());
+    let place = transfer
+        .result
+        .as_ref()
+        .map(|result| result.uri.as_str())
+        .or(staged);
     place.ok_or(ResultError::None(transfer.status.name()))
 }
 
@@ -82,9 +89,14 @@ pub async fn file(
     name: &str,
 ) -> Result<(ResultFile, Location), ResultError> {
     let files = files(storage, transfer).await?;
-    let file = files.into_iter().find(|file| file.name == name).ok_or(ResultError::NoSuchFile)?;
+    let file = files
+        .into_iter()
+        .find(|file| file.name == name)
+        .ok_or(ResultError::NoSuchFile)?;
     // Refuses everything but one plain file name, should a manifest list something else.
-    let place = folder(storage, transfer)?.join(name).map_err(|_| ResultError::NoSuchFile)?;
+    let place = folder(storage, transfer)?
+        .join(name)
+        .map_err(|_| ResultError::NoSuchFile)?;
     Ok((file, place))
 }
 
@@ -94,7 +106,9 @@ pub async fn file(
 /// Storage that does not answer, or a place outside the roots.
 pub async fn delete(storage: &Storage, uri: &str) -> Result<(), ResultError> {
     let folder = storage.check_location(uri).map_err(StorageError::from)?;
-    storage.delete_object(&folder.at(&ResultKey::Manifest)).await?;
+    storage
+        .delete_object(&folder.at(&ResultKey::Manifest))
+        .await?;
     Ok(storage.delete_prefix(&folder).await?)
 }
 

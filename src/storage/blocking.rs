@@ -145,7 +145,14 @@ impl Blocking<'_> {
         let name = path.display();
         let opened = File::open(path).map_err(StorageError::io_at(&name))?;
         let size = opened.metadata().map_err(StorageError::io_at(&name))?.len();
-        self.stage(file, Content { size, pieces: &mut pieces_of(opened) }, go_on)
+        self.stage(
+            file,
+            Content {
+                size,
+                pieces: &mut pieces_of(opened),
+            },
+            go_on,
+        )
     }
 
     /// Gives a file its last name. False where it is gone.

@@ -43,7 +43,10 @@ struct Client {
 impl Client {
     fn new(store: impl ObjectStore + MultipartStore) -> Self {
         let store = Arc::new(store);
-        Self { objects: Arc::clone(&store) as Arc<dyn ObjectStore>, parts: store }
+        Self {
+            objects: Arc::clone(&store) as Arc<dyn ObjectStore>,
+            parts: store,
+        }
     }
 }
 
@@ -56,7 +59,13 @@ impl std::fmt::Debug for Client {
 impl Clients {
     pub(super) fn new(s3: S3Config, hub: HubConfig) -> Self {
         let (hub_server, open) = (Mutex::default(), Mutex::default());
-        Self { s3, credentials: None, hub, hub_server, open }
+        Self {
+            s3,
+            credentials: None,
+            hub,
+            hub_server,
+            open,
+        }
     }
 
     /// The same servers with a tenant's own keys for them; `None` where it has none.
@@ -65,9 +74,15 @@ impl Clients {
             return None;
         }
         let token = own.hub_token.clone().or_else(|| self.hub.token.clone());
-        let hub = HubConfig { token, ..self.hub.clone() };
+        let hub = HubConfig {
+            token,
+            ..self.hub.clone()
+        };
         let credentials = own.credentials.clone().or_else(|| self.credentials.clone());
-        Some(Self { credentials, ..Self::new(self.s3.clone(), hub) })
+        Some(Self {
+            credentials,
+            ..Self::new(self.s3.clone(), hub)
+        })
     }
 
     /// The repositories of a location that a hub has.
@@ -75,13 +90,19 @@ impl Clients {
     /// # Errors
     /// When the hub's address cannot be used.
     pub(super) fn hub(&self, repository: &HubRepository) -> object_store::Result<Hub> {
-        let mut kept = self.hub_server.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self
+            .hub_server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let server = if let Some(server) = &*kept {
             Arc::clone(server)
         } else {
             Arc::clone(kept.insert(Arc::new(HubServer::new(&self.hub)?)))
         };
-        Ok(Hub { server, repository: repository.clone() })
+        Ok(Hub {
+            server,
+            repository: repository.clone(),
+        })
     }
 
     /// Refuses servers over plain http unless configured.
@@ -92,7 +113,9 @@ impl Clients {
                 .map(drop)
                 .map_err(|detail| LocationError::not_allowed(&location.to_string(), detail));
         }
-        let Store::S3 { bucket } = &location.store else { return Ok(()) };
+        let Store::S3 { bucket } = &location.store else {
+            return Ok(());
+        };
         let builder = self.s3_builder(bucket);
         let endpoint = builder
             .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
@@ -168,7 +191,9 @@ impl Clients {
     /// What the usual variables say. With credentials of a tenant's, no key, token or role of the
     /// service's own is taken from them.
     fn environment(&self) -> AmazonS3Builder {
-        let Some(own) = &self.credentials else { return AmazonS3Builder::from_env() };
+        let Some(own) = &self.credentials else {
+            return AmazonS3Builder::from_env();
+        };
         let mut builder = AmazonS3Builder::new()
             .with_access_key_id(&own.access_key_id)
             .with_secret_access_key(&own.secret_access_key);
@@ -236,7 +261,9 @@ fn is_of_the_server(key: AmazonS3ConfigKey) -> bool {
 
 /// No bucket can stand in front of an IP address.
 fn names_an_address(endpoint: &str) -> bool {
-    let host = url::Url::parse(endpoint).ok().and_then(|url| url.host().map(|h| h.to_owned()));
+    let host = url::Url::parse(endpoint)
+        .ok()
+        .and_then(|url| url.host().map(|h| h.to_owned()));
     matches!(host, Some(url::Host::Ipv4(_) | url::Host::Ipv6(_)))
 }
 
@@ -269,7 +296,12 @@ mod tests {
     #[test]
     fn of_the_variables_a_tenant_takes_the_server_and_not_the_keys() {
         let taken = |name: &str| is_of_the_server(name.parse().unwrap());
-        for name in ["aws_endpoint_url", "aws_region", "aws_default_region", "aws_allow_http"] {
+        for name in [
+            "aws_endpoint_url",
+            "aws_region",
+            "aws_default_region",
+            "aws_allow_http",
+        ] {
             assert!(taken(name), "{name}");
         }
         for name in [

@@ -19,13 +19,24 @@ pub enum StorageError {
     #[error("{location}: access denied; check the credentials and permissions ({detail})")]
     Denied { location: String, detail: String },
     #[error("{location} has {size} bytes, more than the {limit} allowed here")]
-    TooLarge { location: String, size: u64, limit: u64 },
+    TooLarge {
+        location: String,
+        size: u64,
+        limit: u64,
+    },
     #[error("{location}: the store sent {received} of {size} bytes, repeatedly")]
-    Truncated { location: String, received: u64, size: u64 },
+    Truncated {
+        location: String,
+        received: u64,
+        size: u64,
+    },
     #[error("{location} changed while it was read; keep inputs unchanged during a transfer")]
     Changed { location: String },
     #[error("{location} is {kind}, no regular file")]
-    NotAFile { location: String, kind: &'static str },
+    NotAFile {
+        location: String,
+        kind: &'static str,
+    },
     #[error("{location} {detail}; name a folder, or a new one")]
     NotAFolder { location: String, detail: String },
     #[error("stopped")]
@@ -54,11 +65,17 @@ impl StorageError {
 
     /// Whether the user's input is at fault, so that another attempt gives the same.
     pub fn is_input(&self) -> bool {
-        !matches!(self, Self::Truncated { .. } | Self::Stopped | Self::Unavailable { .. })
+        !matches!(
+            self,
+            Self::Truncated { .. } | Self::Stopped | Self::Unavailable { .. }
+        )
     }
 
     pub(super) fn unavailable(location: &impl ToString, detail: &impl ToString) -> Self {
-        Self::Unavailable { location: location.to_string(), detail: detail.to_string() }
+        Self::Unavailable {
+            location: location.to_string(),
+            detail: detail.to_string(),
+        }
     }
 
     pub(super) fn from_store(location: &impl ToString, error: &object_store::Error) -> Self {
@@ -82,10 +99,14 @@ impl StorageError {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 Self::Denied { location, detail }
             }
-            ErrorKind::IsADirectory => Self::NotAFile { location, kind: "a folder" },
-            _ if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
-                Self::NotAFile { location, kind: "a symlink that leads to itself" }
-            }
+            ErrorKind::IsADirectory => Self::NotAFile {
+                location,
+                kind: "a folder",
+            },
+            _ if error.raw_os_error() == Some(Errno::ELOOP as i32) => Self::NotAFile {
+                location,
+                kind: "a symlink that leads to itself",
+            },
             _ => Self::Unavailable { location, detail },
         }
     }

@@ -58,7 +58,12 @@ impl Storage {
         }
 
         let (size, sha256) = result?;
-        Ok(FetchedFile { path, size, sha256, _opened: None })
+        Ok(FetchedFile {
+            path,
+            size,
+            sha256,
+            _opened: None,
+        })
     }
 
     fn fetch_file(
@@ -72,10 +77,17 @@ impl Storage {
         let (size, sha256) = read.ok_or(StorageError::Stopped)?;
         let found = file.metadata().map_err(StorageError::io_at(location))?;
         if local::mark_of(&found) != mark {
-            return Err(StorageError::Changed { location: location.to_string() });
+            return Err(StorageError::Changed {
+                location: location.to_string(),
+            });
         }
         let path = local::path_of(&file);
-        Ok(FetchedFile { path, size, sha256, _opened: Some(Arc::new(file)) })
+        Ok(FetchedFile {
+            path,
+            size,
+            sha256,
+            _opened: Some(Arc::new(file)),
+        })
     }
 
     async fn download(
@@ -100,7 +112,11 @@ impl Storage {
                     continue;
                 }
             };
-            failures = if running.size() > before { 1 } else { failures + 1 };
+            failures = if running.size() > before {
+                1
+            } else {
+                failures + 1
+            };
             if failures > RETRIES {
                 return Err(error);
             }
@@ -126,7 +142,9 @@ impl Storage {
         cut(file, running.size()).map_err(scratch_fault)?;
         let mut download = self.get(&object.location, options).await?;
         if download.size != object.size {
-            return Err(StorageError::Changed { location: object.location.to_string() });
+            return Err(StorageError::Changed {
+                location: object.location.to_string(),
+            });
         }
 
         while let Some(chunk) = download.stream.try_next().await? {

@@ -84,7 +84,10 @@ impl ResultKey {
         let nested = name.contains('/');
         let weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
         let weights = weights && !nested;
-        let taken = weights || own.iter().any(|key| key.to_string().eq_ignore_ascii_case(name));
+        let taken = weights
+            || own
+                .iter()
+                .any(|key| key.to_string().eq_ignore_ascii_case(name));
         (!taken).then(|| Self::Carried(name.to_owned()))
     }
 }
@@ -117,9 +120,16 @@ mod tests {
 
     #[test]
     fn a_base_cannot_smuggle_in_a_file_of_the_result() {
-        assert_eq!(ResultKey::carried("vocab.txt"), Some(ResultKey::Carried("vocab.txt".into())));
-        for name in ["manifest.json", "model.sig", "readme.md", "model-00001-of-00002.safetensors"]
-        {
+        assert_eq!(
+            ResultKey::carried("vocab.txt"),
+            Some(ResultKey::Carried("vocab.txt".into()))
+        );
+        for name in [
+            "manifest.json",
+            "model.sig",
+            "readme.md",
+            "model-00001-of-00002.safetensors",
+        ] {
             assert_eq!(ResultKey::carried(name), None, "{name}");
         }
         assert!(ResultKey::carried("2_Dense/model.safetensors").is_some());
@@ -127,8 +137,18 @@ mod tests {
 
     #[test]
     fn shards_are_named_as_hugging_face_does() {
-        let name = |files| ResultKey::ModelShard { files, number: 1, of: 12 }.to_string();
-        assert_eq!(name(WeightFiles::Transformers), "model-00001-of-00012.safetensors");
+        let name = |files| {
+            ResultKey::ModelShard {
+                files,
+                number: 1,
+                of: 12,
+            }
+            .to_string()
+        };
+        assert_eq!(
+            name(WeightFiles::Transformers),
+            "model-00001-of-00012.safetensors"
+        );
         let of_diffusers = "diffusion_pytorch_model-00001-of-00012.safetensors";
         assert_eq!(name(WeightFiles::Diffusers), of_diffusers);
     }

@@ -66,10 +66,19 @@ impl Roots {
     /// Opens whatever is at a location, and judges where it really lies.
     pub(super) fn hold(&self, location: &Location) -> Result<Held, StorageError> {
         let path = self.check(location)?;
-        let handle = OpenOptions::new().read(true).custom_flags(LOOK.bits()).open(&path);
+        let handle = OpenOptions::new()
+            .read(true)
+            .custom_flags(LOOK.bits())
+            .open(&path);
         let handle = handle.map_err(StorageError::io_at(location))?;
-        self.judge(location, &real(&handle, &path).map_err(StorageError::io_at(location))?)?;
-        Ok(Held { handle, location: location.clone() })
+        self.judge(
+            location,
+            &real(&handle, &path).map_err(StorageError::io_at(location))?,
+        )?;
+        Ok(Held {
+            handle,
+            location: location.clone(),
+        })
     }
 
     /// A regular file, open for reading.
@@ -96,12 +105,19 @@ impl Roots {
     fn hold_existing(&self, location: Location, folder: &Path) -> Result<Existing, StorageError> {
         let mut missing = Vec::new();
         for existing in folder.ancestors() {
-            match OpenOptions::new().read(true).custom_flags(LOOK.bits()).open(existing) {
+            match OpenOptions::new()
+                .read(true)
+                .custom_flags(LOOK.bits())
+                .open(existing)
+            {
                 Ok(handle) => {
                     let lies = real(&handle, existing).map_err(StorageError::io_at(&location))?;
                     missing.reverse();
                     self.judge(&location, &lies.join(missing.iter().collect::<PathBuf>()))?;
-                    return Ok(Existing { held: Held { handle, location }, missing });
+                    return Ok(Existing {
+                        held: Held { handle, location },
+                        missing,
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     missing.extend(existing.file_name().map(ToOwned::to_owned));
@@ -109,7 +125,9 @@ impl Roots {
                 Err(error) => return Err(StorageError::from_folder(&location, &error)),
             }
         }
-        Err(StorageError::NotFound { location: location.to_string() })
+        Err(StorageError::NotFound {
+            location: location.to_string(),
+        })
     }
 }
 
@@ -136,13 +154,21 @@ impl Held {
         }
 
         let flags = LOOK | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
-        let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path);
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits())
+            .open(&path);
         let handle = opened.map_err(|error| StorageError::from_folder(&self.location, &error))?;
-        Ok(Self { handle, location: self.location })
+        Ok(Self {
+            handle,
+            location: self.location,
+        })
     }
 
     fn metadata(&self) -> Result<Metadata, StorageError> {
-        self.handle.metadata().map_err(StorageError::io_at(&self.location))
+        self.handle
+            .metadata()
+            .map_err(StorageError::io_at(&self.location))
     }
 
     fn check_folder(&self) -> Result<(), StorageError> {
@@ -162,7 +188,11 @@ impl Held {
         // The same file: the name is not asked again.
         let file = File::open(self.path());
         let file = file.map_err(StorageError::io_at(&self.location))?;
-        Ok(Regular { file, size: found.len(), mark: mark_of(&found) })
+        Ok(Regular {
+            file,
+            size: found.len(),
+            mark: mark_of(&found),
+        })
     }
 
     pub(super) fn has_mark(&self, mark: &str) -> bool {
@@ -176,7 +206,11 @@ impl Held {
             return Err(StorageError::NotAFile { location, kind });
         }
         let (location, etag) = (self.location.clone(), Some(mark_of(&found)));
-        Ok(ObjectInfo { location, size: found.len(), etag })
+        Ok(ObjectInfo {
+            location,
+            size: found.len(),
+            etag,
+        })
     }
 
     /// What lies directly in a folder; nothing where this is none. Whatever is no folder is listed as a
@@ -189,18 +223,28 @@ impl Held {
 
         for entry in fs::read_dir(self.path()).map_err(StorageError::io_at(&self.location))? {
             let entry = entry.map_err(StorageError::io_at(&self.location))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let Ok(location) = self.location.child(&name) else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let Ok(location) = self.location.child(&name) else {
+                continue;
+            };
             if name.starts_with(INCOMING) {
                 continue;
             }
             // A link to nothing is not there.
-            let Ok(found) = fs::metadata(entry.path()) else { continue };
+            let Ok(found) = fs::metadata(entry.path()) else {
+                continue;
+            };
             if found.is_dir() {
                 listing.folders.push(location);
             } else {
                 let etag = Some(mark_of(&found));
-                listing.files.push(ObjectInfo { location, size: found.len(), etag });
+                listing.files.push(ObjectInfo {
+                    location,
+                    size: found.len(),
+                    etag,
+                });
             }
         }
 
@@ -219,7 +263,9 @@ impl Held {
         let mut file = File::create_new(&incoming).map_err(StorageError::io_at(&self.location))?;
         let mut written = write(&mut file).map(|()| true);
         if written.is_ok() {
-            let linked = file.sync_all().and_then(|()| fs::hard_link(&incoming, folder.join(name)));
+            let linked = file
+                .sync_all()
+                .and_then(|()| fs::hard_link(&incoming, folder.join(name)));
             written = match linked {
                 Ok(()) => Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -257,7 +303,10 @@ fn real(handle: &File, name: &Path) -> io::Result<PathBuf> {
     if (found.dev(), found.ino()) == (opened.dev(), opened.ino()) {
         return Ok(real);
     }
-    Err(io::Error::new(io::ErrorKind::NotFound, "the name was given to another file meanwhile"))
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        "the name was given to another file meanwhile",
+    ))
 }
 
 /// Changes whenever a file's content may have.
@@ -299,5 +348,6 @@ pub(super) fn stream(
 
 /// Writes all of it.
 pub(super) fn write_all(file: &mut File, bytes: &[u8], at: &Location) -> Result<(), StorageError> {
-    file.write_all(bytes).map_err(|error| StorageError::from_io(at, &error))
+    file.write_all(bytes)
+        .map_err(|error| StorageError::from_io(at, &error))
 }

@@ -77,7 +77,11 @@ impl Location {
 
     /// The same, or a path of this machine, relative ones from the working directory.
     pub(super) fn from_uri_or_path(text: &str) -> Result<Self, LocationError> {
-        if text.contains("://") { Self::from_uri(text) } else { Self::from_path(Path::new(text)) }
+        if text.contains("://") {
+            Self::from_uri(text)
+        } else {
+            Self::from_path(Path::new(text))
+        }
     }
 
     /// A path of this machine; `..` is followed as the system does where the path exists.
@@ -97,7 +101,10 @@ impl Location {
         if !key.is_empty() {
             key.split('/').try_for_each(|part| check_part(text, part))?;
         }
-        Ok(Self { store, key: key.to_owned() })
+        Ok(Self {
+            store,
+            key: key.to_owned(),
+        })
     }
 
     /// An object of this folder.
@@ -115,7 +122,8 @@ impl Location {
     /// `location_malformed` where the path is absolute, leaves the folder or hides a part.
     pub fn join(&self, relative: &str) -> Result<Self, LocationError> {
         let path = relative.strip_suffix('/').unwrap_or(relative);
-        path.split('/').try_for_each(|part| check_part(relative, part))?;
+        path.split('/')
+            .try_for_each(|part| check_part(relative, part))?;
         Ok(self.joined(path))
     }
 
@@ -126,14 +134,24 @@ impl Location {
     }
 
     pub(super) fn joined(&self, path: &str) -> Self {
-        let key = if self.key.is_empty() { path.into() } else { format!("{}/{path}", self.key) };
-        Self { store: self.store.clone(), key }
+        let key = if self.key.is_empty() {
+            path.into()
+        } else {
+            format!("{}/{path}", self.key)
+        };
+        Self {
+            store: self.store.clone(),
+            key,
+        }
     }
 
     /// The folder that this lies in; the root lies in itself.
     pub(super) fn parent(&self) -> Self {
         let key = self.key.rsplit_once('/').map_or("", |(parent, _)| parent);
-        Self { store: self.store.clone(), key: key.into() }
+        Self {
+            store: self.store.clone(),
+            key: key.into(),
+        }
     }
 
     /// The last part; empty for the root of a store.
@@ -162,7 +180,9 @@ impl Location {
 
     /// The repository of a hub, where its revision can move.
     pub(super) fn moving_repository(&self) -> Option<MovingRepository<'_>> {
-        let Store::Hub(repository) = &self.store else { return None };
+        let Store::Hub(repository) = &self.store else {
+            return None;
+        };
         let name = &self.key[..self.repository_end()];
         let moves = name.contains('/') && repository.moves();
         moves.then_some(MovingRepository { repository, name })
@@ -170,15 +190,24 @@ impl Location {
 
     /// Where the key's first two parts end.
     fn repository_end(&self) -> usize {
-        self.key.match_indices('/').nth(1).map_or(self.key.len(), |(at, _)| at)
+        self.key
+            .match_indices('/')
+            .nth(1)
+            .map_or(self.key.len(), |(at, _)| at)
     }
 
     /// The same place at one commit.
     pub(super) fn at_commit(&self, commit: String) -> Self {
         match &self.store {
             Store::Hub(HubRepository { is_dataset, .. }) => {
-                let repository = HubRepository { is_dataset: *is_dataset, revision: Some(commit) };
-                Self { store: Store::Hub(repository), key: self.key.clone() }
+                let repository = HubRepository {
+                    is_dataset: *is_dataset,
+                    revision: Some(commit),
+                };
+                Self {
+                    store: Store::Hub(repository),
+                    key: self.key.clone(),
+                }
             }
             _ => self.clone(),
         }
@@ -198,9 +227,14 @@ impl fmt::Display for Location {
             Store::Gs { bucket } => write!(f, "gs://{bucket}/{}", self.key),
             Store::Az { container } => write!(f, "az://{container}/{}", self.key),
             Store::Memory => write!(f, "memory:///{}", self.key),
-            Store::Hub(HubRepository { is_dataset, revision }) => {
+            Store::Hub(HubRepository {
+                is_dataset,
+                revision,
+            }) => {
                 let kind = if *is_dataset { "datasets/" } else { "" };
-                let Some(revision) = revision else { return write!(f, "hf://{kind}{}", self.key) };
+                let Some(revision) = revision else {
+                    return write!(f, "hf://{kind}{}", self.key);
+                };
                 let (name, path) = self.key.split_at(self.repository_end());
                 write!(f, "hf://{kind}{name}@{revision}{path}")
             }
@@ -229,9 +263,15 @@ fn read_store(text: &str, scheme: &str, authority: &str) -> Result<Store, Locati
         )),
         "file" => Ok(Store::File),
         "memory" => Ok(Store::Memory),
-        "s3" => Ok(Store::S3 { bucket: check_bucket(text, authority)? }),
-        "gs" => Ok(Store::Gs { bucket: check_bucket(text, authority)? }),
-        "az" => Ok(Store::Az { container: check_bucket(text, authority)? }),
+        "s3" => Ok(Store::S3 {
+            bucket: check_bucket(text, authority)?,
+        }),
+        "gs" => Ok(Store::Gs {
+            bucket: check_bucket(text, authority)?,
+        }),
+        "az" => Ok(Store::Az {
+            container: check_bucket(text, authority)?,
+        }),
         other => Err(LocationError {
             code: FailureCode::LocationScheme,
             location: text.into(),
@@ -245,9 +285,14 @@ fn check_bucket(text: &str, name: &str) -> Result<String, LocationError> {
     if name.is_empty()
         || name.len() > PART_LIMIT
         || name.starts_with('.')
-        || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     {
-        return Err(LocationError::malformed(text, format!("{name:?} is no bucket name")));
+        return Err(LocationError::malformed(
+            text,
+            format!("{name:?} is no bucket name"),
+        ));
     }
     Ok(name.to_owned())
 }
@@ -257,12 +302,18 @@ fn check_part(text: &str, part: &str) -> Result<(), LocationError> {
         "" => "has an empty part (\"//\")",
         "." | ".." => "has a relative part (\".\" or \"..\")",
         _ if part.len() > PART_LIMIT => "has a part longer than 255 bytes",
-        _ if part.chars().any(|c| c.is_control() || c == '/' || c == '\\') => {
+        _ if part
+            .chars()
+            .any(|c| c.is_control() || c == '/' || c == '\\') =>
+        {
             "contains a slash in a name or a control character"
         }
         _ => return Ok(()),
     };
-    Err(LocationError::malformed(text, format!("{fault}; write the path out in full")))
+    Err(LocationError::malformed(
+        text,
+        format!("{fault}; write the path out in full"),
+    ))
 }
 
 #[cfg(test)]
@@ -275,12 +326,20 @@ mod tests {
 
     #[test]
     fn uris_are_read_and_printed() {
-        for text in
-            ["s3://b/a/c", "gs://b.c/x", "az://con/y", "file:///x/y z", "s3://b/", "file:///"]
-        {
+        for text in [
+            "s3://b/a/c",
+            "gs://b.c/x",
+            "az://con/y",
+            "file:///x/y z",
+            "s3://b/",
+            "file:///",
+        ] {
             assert_eq!(Location::from_uri(text).unwrap().to_string(), text);
         }
-        assert_eq!(Location::from_uri("s3://b/a/").unwrap().to_string(), "s3://b/a");
+        assert_eq!(
+            Location::from_uri("s3://b/a/").unwrap().to_string(),
+            "s3://b/a"
+        );
         assert_eq!(Location::from_uri("s3://b").unwrap().key, "");
     }
 
@@ -308,8 +367,14 @@ mod tests {
         ] {
             assert_eq!(code(text), FailureCode::LocationMalformed, "{text:?}");
         }
-        assert_eq!(code(&format!("s3://b/{}", "x".repeat(3000))), FailureCode::LocationMalformed);
-        assert_eq!(code(&format!("s3://b/{}", "x".repeat(256))), FailureCode::LocationMalformed);
+        assert_eq!(
+            code(&format!("s3://b/{}", "x".repeat(3000))),
+            FailureCode::LocationMalformed
+        );
+        assert_eq!(
+            code(&format!("s3://b/{}", "x".repeat(256))),
+            FailureCode::LocationMalformed
+        );
     }
 
     #[test]

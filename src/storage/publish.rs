@@ -30,10 +30,15 @@ impl Storage {
         location: &Location,
         bytes: Bytes,
     ) -> Result<Published, StorageError> {
-        let published = Published { size: bytes.len() as u64, sha256: sha256_of(&bytes) };
+        let published = Published {
+            size: bytes.len() as u64,
+            sha256: sha256_of(&bytes),
+        };
         let created = if location.store == Store::File {
             let folder = self.inner.roots.hold_parent(location)?;
-            folder.create(location.name(), &mut |file| local::write_all(file, &bytes, location))?
+            folder.create(location.name(), &mut |file| {
+                local::write_all(file, &bytes, location)
+            })?
         } else {
             self.admit(location)?;
             let client = self.inner.clients.of(location)?;
@@ -50,7 +55,9 @@ impl Storage {
             return Ok(published);
         }
 
-        Err(StorageError::AlreadyExists { location: location.to_string() })
+        Err(StorageError::AlreadyExists {
+            location: location.to_string(),
+        })
     }
 
     /// Whether exactly this is there.
@@ -108,8 +115,11 @@ impl Storage {
         };
         let path = parent.path().join(location.name());
         let is_folder = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
-        let removed =
-            if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = if is_folder {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(StorageError::from_io(location, &error))
@@ -122,7 +132,9 @@ impl Storage {
     pub(super) async fn keys_under(&self, folder: &Location) -> Result<Vec<Key>, StorageError> {
         self.admit(folder)?;
         let client = self.inner.clients.of(folder)?;
-        let found = client.list(Some(&key(folder)?)).map_ok(|meta| meta.location);
+        let found = client
+            .list(Some(&key(folder)?))
+            .map_ok(|meta| meta.location);
         match counted(Operation::List, found.try_collect()).await {
             Err(Error::NotFound { .. }) => Ok(Vec::new()),
             found => found.map_err(|error| StorageError::from_store(folder, &error)),

@@ -69,7 +69,9 @@ impl Storage {
         } else {
             self.list_objects(folder).await?
         };
-        listing.files.sort_by(|a, b| a.location.key.cmp(&b.location.key));
+        listing
+            .files
+            .sort_by(|a, b| a.location.key.cmp(&b.location.key));
         listing.folders.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(listing)
     }
@@ -86,8 +88,13 @@ impl Storage {
         };
 
         // A marker's key loses its slash when it is read, and so is the folder's own.
-        let objects = found.objects.iter().filter(|meta| meta.location.as_ref() != folder.key);
-        let files = objects.map(|meta| info(place_of(folder, &meta.location), meta)).collect();
+        let objects = found
+            .objects
+            .iter()
+            .filter(|meta| meta.location.as_ref() != folder.key);
+        let files = objects
+            .map(|meta| info(place_of(folder, &meta.location), meta))
+            .collect();
         let prefixes = found.common_prefixes.iter();
         let folders = prefixes.map(|prefix| place_of(folder, prefix)).collect();
         Ok(Listing { files, folders })
@@ -101,7 +108,11 @@ impl Storage {
         let download = self.get_stream(location, None).await?;
         if download.size > limit {
             let (location, size) = (location.to_string(), download.size);
-            return Err(StorageError::TooLarge { location, size, limit });
+            return Err(StorageError::TooLarge {
+                location,
+                size,
+                limit,
+            });
         }
         collect(location, download).await
     }
@@ -132,7 +143,10 @@ impl Storage {
         location: &Location,
         range: Option<Range<u64>>,
     ) -> Result<Download, StorageError> {
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let options = GetOptions {
+            range: range.map(GetRange::Bounded),
+            ..GetOptions::default()
+        };
         self.get(location, options).await
     }
 
@@ -149,14 +163,23 @@ impl Storage {
         let client = self.inner.clients.of(location)?;
         let found = counted(Operation::Get, client.get_opts(&key(location)?, options)).await;
         let found = found.map_err(|error| StorageError::from_store(location, &error))?;
-        let (size, etag, range) = (found.meta.size, found.meta.e_tag.clone(), found.range.clone());
+        let (size, etag, range) = (
+            found.meta.size,
+            found.meta.e_tag.clone(),
+            found.range.clone(),
+        );
         self.watch(location, etag.as_deref())?;
         let place = location.clone();
         let stream = found
             .into_stream()
             .map_err(move |error| StorageError::from_store(&place, &error))
             .boxed();
-        Ok(Download { size, range, etag, stream })
+        Ok(Download {
+            size,
+            range,
+            etag,
+            stream,
+        })
     }
 
     fn get_file(
@@ -175,8 +198,15 @@ impl Storage {
         };
         let stream = local::stream(file, range.clone()).map_err(StorageError::io_at(location))?;
         let place = location.clone();
-        let stream = stream.map_err(move |error| StorageError::from_io(&place, &error)).boxed();
-        Ok(Download { size, range, etag: Some(mark), stream })
+        let stream = stream
+            .map_err(move |error| StorageError::from_io(&place, &error))
+            .boxed();
+        Ok(Download {
+            size,
+            range,
+            etag: Some(mark),
+            stream,
+        })
     }
 
     /// Size and SHA-256 of an object, read through.
@@ -200,7 +230,11 @@ async fn collect(location: &Location, mut download: Download) -> Result<Bytes, S
     while let Some(chunk) = download.stream.try_next().await? {
         bytes.extend_from_slice(&chunk);
     }
-    complete(location, bytes.len() as u64, download.range.end - download.range.start)?;
+    complete(
+        location,
+        bytes.len() as u64,
+        download.range.end - download.range.start,
+    )?;
     Ok(bytes.freeze())
 }
 
@@ -209,18 +243,31 @@ fn complete(location: &Location, received: u64, size: u64) -> Result<(), Storage
         return Ok(());
     }
     if location.store == Store::File {
-        return Err(StorageError::Changed { location: location.to_string() });
+        return Err(StorageError::Changed {
+            location: location.to_string(),
+        });
     }
-    Err(StorageError::Truncated { location: location.to_string(), received, size })
+    Err(StorageError::Truncated {
+        location: location.to_string(),
+        received,
+        size,
+    })
 }
 
 /// An object of the store that a folder is in.
 fn place_of(folder: &Location, key: &Key) -> Location {
-    Location { store: folder.store.clone(), key: key.to_string() }
+    Location {
+        store: folder.store.clone(),
+        key: key.to_string(),
+    }
 }
 
 fn info(location: Location, meta: &ObjectMeta) -> ObjectInfo {
-    ObjectInfo { location, size: meta.size, etag: meta.e_tag.clone() }
+    ObjectInfo {
+        location,
+        size: meta.size,
+        etag: meta.e_tag.clone(),
+    }
 }
 
 pub(super) fn key(location: &Location) -> Result<Key, StorageError> {

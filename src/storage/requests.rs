@@ -99,10 +99,34 @@ mod tests {
         let path = || "a".to_owned();
         let source = || "of no interest".into();
         for (error, expected) in [
-            (Error::NotFound { path: path(), source: source() }, "not_found"),
-            (Error::AlreadyExists { path: path(), source: source() }, "conflict"),
-            (Error::PermissionDenied { path: path(), source: source() }, "denied"),
-            (Error::Generic { store: "s3", source: source() }, "failed"),
+            (
+                Error::NotFound {
+                    path: path(),
+                    source: source(),
+                },
+                "not_found",
+            ),
+            (
+                Error::AlreadyExists {
+                    path: path(),
+                    source: source(),
+                },
+                "conflict",
+            ),
+            (
+                Error::PermissionDenied {
+                    path: path(),
+                    source: source(),
+                },
+                "denied",
+            ),
+            (
+                Error::Generic {
+                    store: "s3",
+                    source: source(),
+                },
+                "failed",
+            ),
         ] {
             assert_eq!(outcome(&error), expected);
             assert!(OUTCOMES.contains(&expected));

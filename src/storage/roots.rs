@@ -37,7 +37,12 @@ impl Roots {
             roots.push(Location::from_path(&config.data_objects)?);
         }
         let (state, objects) = (config.state_dirs.clone(), config.data_objects.clone());
-        Ok(Self::Bound { roots, state, objects, advice: ADVICE })
+        Ok(Self::Bound {
+            roots,
+            state,
+            objects,
+            advice: ADVICE,
+        })
     }
 
     /// Other roots in place of these, of one tenant; of none nothing is allowed. The state folders are
@@ -48,28 +53,49 @@ impl Roots {
             Self::Any => Default::default(),
             Self::Bound { state, objects, .. } => (state.clone(), objects.clone()),
         };
-        Ok(Self::Bound { roots, state, objects, advice: ADVICE_OF_TENANT })
+        Ok(Self::Bound {
+            roots,
+            state,
+            objects,
+            advice: ADVICE_OF_TENANT,
+        })
     }
 
     /// Refuses what lies outside the roots, by name or through symlinks, and the state folder.
     /// Returns the path of a file location (of others: an empty one).
     pub(super) fn check(&self, location: &Location) -> Result<PathBuf, LocationError> {
         let path = location.path().unwrap_or_default();
-        let Self::Bound { roots, advice, .. } = self else { return Ok(path) };
+        let Self::Bound { roots, advice, .. } = self else {
+            return Ok(path);
+        };
         if !roots.iter().any(|root| location.is_under(root)) {
             let shown: Vec<String> = roots.iter().map(ToString::to_string).collect();
-            let detail = format!("lies outside the allowed roots ({}); {advice}", shown.join(", "));
+            let detail = format!(
+                "lies outside the allowed roots ({}); {advice}",
+                shown.join(", ")
+            );
             return Err(refused(location, detail));
         }
         if location.store == Store::File {
-            self.judge(location, &resolve(&path).map_err(|detail| refused(location, detail))?)?;
+            self.judge(
+                location,
+                &resolve(&path).map_err(|detail| refused(location, detail))?,
+            )?;
         }
         Ok(path)
     }
 
     /// Refuses what really lies outside the roots, or in a state folder: `real` holds no symlink.
     pub(super) fn judge(&self, location: &Location, real: &Path) -> Result<(), LocationError> {
-        let Self::Bound { roots, state, objects, advice } = self else { return Ok(()) };
+        let Self::Bound {
+            roots,
+            state,
+            objects,
+            advice,
+        } = self
+        else {
+            return Ok(());
+        };
         let mut inside = false;
         for root in roots.iter().filter_map(Location::path) {
             inside |= real.starts_with(resolve(&root).map_err(|detail| refused(location, detail))?);
@@ -118,7 +144,10 @@ fn resolve(path: &Path) -> Result<PathBuf, String> {
     loop {
         match existing.canonicalize() {
             Ok(real) => {
-                return Ok(missing.into_iter().rev().fold(real, |path, part| path.join(part)));
+                return Ok(missing
+                    .into_iter()
+                    .rev()
+                    .fold(real, |path, part| path.join(part)));
             }
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
@@ -217,12 +246,22 @@ mod tests {
         let own = shared.replaced(&[text("own")]).unwrap();
         assert_eq!(check(&own, "own/x"), Ok(()));
         let error = check(&own, "shared/x").unwrap_err();
-        assert!(error.contains("tenant_roots") && !error.contains("/shared"), "{error}");
+        assert!(
+            error.contains("tenant_roots") && !error.contains("/shared"),
+            "{error}"
+        );
         let linked = Location::from_uri(&format!("file://{}", text("own/link/x"))).unwrap();
-        assert_eq!(own.check(&linked).unwrap_err().code, FailureCode::LocationNotAllowed);
+        assert_eq!(
+            own.check(&linked).unwrap_err().code,
+            FailureCode::LocationNotAllowed
+        );
         // A tenant's root does not open the service's own folders.
         let state = shared.replaced(&[text("shared/state")]).unwrap();
-        assert!(check(&state, "shared/state/x").unwrap_err().contains("state folder"));
+        assert!(
+            check(&state, "shared/state/x")
+                .unwrap_err()
+                .contains("state folder")
+        );
         let none = shared.replaced(&[]).unwrap();
         assert!(check(&none, "objects/x").is_err());
     }
@@ -242,9 +281,12 @@ mod tests {
         });
         assert!(check(&dir.path().join("models")).is_ok());
         assert!(check(&state.join("objects/model")).is_ok());
-        for refused in
-            [state.clone(), state.join("postgres"), dir.path().join("link/base"), cache.join("x")]
-        {
+        for refused in [
+            state.clone(),
+            state.join("postgres"),
+            dir.path().join("link/base"),
+            cache.join("x"),
+        ] {
             assert_eq!(
                 check(&refused).unwrap_err().code,
                 FailureCode::LocationNotAllowed,

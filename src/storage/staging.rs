@@ -102,7 +102,10 @@ impl Attempt {
     }
 
     pub fn named(folder: &Location, id: Uuid) -> Self {
-        Self { id, folder: folder.clone() }
+        Self {
+            id,
+            folder: folder.clone(),
+        }
     }
 
     /// The folder of what this attempt alone writes and deletes.
@@ -122,7 +125,10 @@ impl Attempt {
 
 impl Staged {
     fn content(&self) -> Published {
-        Published { size: self.size, sha256: self.sha256.clone() }
+        Published {
+            size: self.size,
+            sha256: self.sha256.clone(),
+        }
     }
 }
 
@@ -130,13 +136,17 @@ impl Storage {
     /// Makes the attempt known, by its first write.
     pub(super) async fn begin_attempt(&self, attempt: &Attempt) -> Result<(), StorageError> {
         let begun = attempt.own().joined(BEGUN);
-        self.publish_bytes(&begun, Bytes::from_static(b"begun\n")).await.map(drop)
+        self.publish_bytes(&begun, Bytes::from_static(b"begun\n"))
+            .await
+            .map(drop)
     }
 
     /// The attempts that have left something in a folder.
     pub(super) async fn attempts(&self, folder: &Location) -> Result<Vec<Attempt>, StorageError> {
         let found = self.list(&folder.joined(ATTEMPTS)).await?.folders;
-        let ids = found.iter().filter_map(|place| place.name().parse::<Uuid>().ok());
+        let ids = found
+            .iter()
+            .filter_map(|place| place.name().parse::<Uuid>().ok());
         Ok(ids.map(|id| Attempt::named(folder, id)).collect())
     }
 
@@ -165,7 +175,12 @@ impl Storage {
         }
 
         let (size, sha256) = taken.running.finish();
-        Ok(Staged { name: name.to_owned(), size, sha256, upload })
+        Ok(Staged {
+            name: name.to_owned(),
+            size,
+            sha256,
+            upload,
+        })
     }
 
     /// Sends a file in parts, and leaves it at that.
@@ -180,7 +195,8 @@ impl Storage {
         let id = counted(Operation::CreateUpload, client.create_multipart(&target))
             .await
             .map_err(StorageError::store_at(&attempt.folder))?;
-        self.publish_bytes(&attempt.upload(name), id.clone().into()).await?;
+        self.publish_bytes(&attempt.upload(name), id.clone().into())
+            .await?;
         let part = size.div_ceil(PARTS_LIMIT).max(PART);
         let (mut going, mut parts, mut number) = (FuturesOrdered::new(), Vec::new(), 0);
         while let Some(payload) = taken.part(part)? {
@@ -209,7 +225,10 @@ impl Storage {
 /// What servers say of an upload that was ended, or of a file that was removed. One that denies all
 /// knowledge of an upload may mean that, too.
 fn is_gone(error: &Error) -> bool {
-    matches!(error, Error::NotFound { .. } | Error::PermissionDenied { .. })
+    matches!(
+        error,
+        Error::NotFound { .. } | Error::PermissionDenied { .. }
+    )
 }
 
 fn sent(

@@ -30,13 +30,19 @@ impl Storage {
     /// The same storage, which keeps in mind what is read through it, and through copies of it.
     #[must_use]
     pub fn watching(&self) -> Self {
-        Self { watched: Some(Arc::default()), ..self.clone() }
+        Self {
+            watched: Some(Arc::default()),
+            ..self.clone()
+        }
     }
 
     /// The same storage, which keeps nothing in mind: for what is no input.
     #[must_use]
     pub fn unwatched(&self) -> Self {
-        Self { watched: None, ..self.clone() }
+        Self {
+            watched: None,
+            ..self.clone()
+        }
     }
 
     /// Whether every file that was read is what it was when it was first opened. Copies of remote objects
@@ -45,13 +51,23 @@ impl Storage {
     /// # Errors
     /// `input_changed`, with the first such file.
     pub fn check_unchanged(&self) -> Result<(), StorageError> {
-        let Some(watched) = &self.watched else { return Ok(()) };
+        let Some(watched) = &self.watched else {
+            return Ok(());
+        };
         let mut marks: Vec<_> = watched.marks().clone().into_iter().collect();
         marks.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
         for (location, mark) in marks {
             let is_file = location.store == Store::File;
-            if is_file && !self.inner.roots.hold(&location).is_ok_and(|held| held.has_mark(&mark)) {
-                return Err(StorageError::Changed { location: location.to_string() });
+            if is_file
+                && !self
+                    .inner
+                    .roots
+                    .hold(&location)
+                    .is_ok_and(|held| held.has_mark(&mark))
+            {
+                return Err(StorageError::Changed {
+                    location: location.to_string(),
+                });
             }
         }
         Ok(())
@@ -63,12 +79,18 @@ impl Storage {
         location: &Location,
         mark: Option<&str>,
     ) -> Result<(), StorageError> {
-        let (Some(watched), Some(mark)) = (&self.watched, mark) else { return Ok(()) };
+        let (Some(watched), Some(mark)) = (&self.watched, mark) else {
+            return Ok(());
+        };
         let mut marks = watched.marks();
-        let first = marks.entry(location.clone()).or_insert_with(|| mark.to_owned());
+        let first = marks
+            .entry(location.clone())
+            .or_insert_with(|| mark.to_owned());
         if first == mark {
             return Ok(());
         }
-        Err(StorageError::Changed { location: location.to_string() })
+        Err(StorageError::Changed {
+            location: location.to_string(),
+        })
     }
 }

@@ -17,7 +17,10 @@ use super::app::{App, bearer, request};
 use crate::support::LONG;
 
 /// What failed is tried again at once.
-const NOW: RetryPolicy = RetryPolicy { backoff: Duration::from_nanos(1), ..LONG };
+const NOW: RetryPolicy = RetryPolicy {
+    backoff: Duration::from_nanos(1),
+    ..LONG
+};
 
 async fn execute(app: &App, sql: &str) {
     let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&app.db.database.pool);
@@ -26,10 +29,13 @@ async fn execute(app: &App, sql: &str) {
 
 /// `[outcome, action, subject, key]` of the entries, oldest first.
 async fn audited(app: &App, key: &str) -> Vec<[Value; 4]> {
-    let page = app.get_with("/v1/audit_events?limit=200", &[("authorization", key)]).await;
+    let page = app
+        .get_with("/v1/audit_events?limit=200", &[("authorization", key)])
+        .await;
     let page = page.ok(200).json();
     let rows = page["data"].as_array().unwrap().iter().rev();
-    rows.map(|row| ["outcome", "action", "subject", "key"].map(|name| row[name].clone())).collect()
+    rows.map(|row| ["outcome", "action", "subject", "key"].map(|name| row[name].clone()))
+        .collect()
 }
 
 #[tokio::test]
@@ -37,31 +43,62 @@ async fn every_change_is_in_the_audit_log_with_its_key() {
     let app = App::closed().await;
     let admin = bearer(&app.key(Role::Admin).await);
     let as_admin = [("authorization", admin.as_str())];
-    let id = app.post("/v1/transfers", &app.spec(), &as_admin).await.ok(202).json()["id"].clone();
+    let id = app
+        .post("/v1/transfers", &app.spec(), &as_admin)
+        .await
+        .ok(202)
+        .json()["id"]
+        .clone();
     let transfer = format!("transfers/{}", id.as_str().unwrap());
     for verb in ["cancel", "retry"] {
-        let answer = app.post(&format!("/v1/{transfer}/{verb}"), &json!({}), &as_admin).await;
+        let answer = app
+            .post(&format!("/v1/{transfer}/{verb}"), &json!({}), &as_admin)
+            .await;
         assert!(answer.status.is_success());
     }
     let wanted = json!({"name": "ci", "role": "read"});
-    let made = app.post("/v1/api_keys", &wanted, &as_admin).await.ok(201).json();
+    let made = app
+        .post("/v1/api_keys", &wanted, &as_admin)
+        .await
+        .ok(201)
+        .json();
     let key = format!("api_keys/{}", made["id"].as_str().unwrap());
     app.delete(&format!("/v1/{key}"), &as_admin).await.ok(204);
     let hook = "webhook_endpoints/ci";
     let url = json!({"url": "https://example.com/"});
-    app.put(&format!("/v1/{hook}"), &url, &as_admin).await.ok(201);
-    app.post(&format!("/v1/{hook}/rotate"), &json!({}), &as_admin).await.ok(200);
-    app.post(&format!("/v1/{transfer}/cancel"), &json!({}), &as_admin).await.ok(200);
-    let page = app.get_with(&format!("/v1/{hook}/deliveries"), &as_admin).await.ok(200).json();
-    let delivery = format!("{hook}/deliveries/{}", page["data"][0]["id"].as_str().unwrap());
-    app.post(&format!("/v1/{delivery}/replay"), &json!({}), &as_admin).await.ok(202);
+    app.put(&format!("/v1/{hook}"), &url, &as_admin)
+        .await
+        .ok(201);
+    app.post(&format!("/v1/{hook}/rotate"), &json!({}), &as_admin)
+        .await
+        .ok(200);
+    app.post(&format!("/v1/{transfer}/cancel"), &json!({}), &as_admin)
+        .await
+        .ok(200);
+    let page = app
+        .get_with(&format!("/v1/{hook}/deliveries"), &as_admin)
+        .await
+        .ok(200)
+        .json();
+    let delivery = format!(
+        "{hook}/deliveries/{}",
+        page["data"][0]["id"].as_str().unwrap()
+    );
+    app.post(&format!("/v1/{delivery}/replay"), &json!({}), &as_admin)
+        .await
+        .ok(202);
     app.delete(&format!("/v1/{hook}"), &as_admin).await.ok(204);
-    app.post("/v1/callback_secret/rotate", &json!({}), &as_admin).await.ok(200);
+    app.post("/v1/callback_secret/rotate", &json!({}), &as_admin)
+        .await
+        .ok(200);
 
     let entries = audited(&app, &admin).await;
     let by_admin = entries[1][3].clone();
     assert!(by_admin.is_string());
-    let done: Vec<_> = entries.iter().map(|[_, action, subject, _]| [action, subject]).collect();
+    let done: Vec<_> = entries
+        .iter()
+        .map(|[_, action, subject, _]| [action, subject])
+        .collect();
     let expected = [
         ("transfer.submit", transfer.as_str()),
         ("transfer.cancel", &transfer),
@@ -75,13 +112,20 @@ async fn every_change_is_in_the_audit_log_with_its_key() {
         ("webhook_endpoint.delete", hook),
         ("callback_secret.rotate", "callback_secret"),
     ];
-    assert_eq!(done[0][0], "api_key.create", "the test's own, without a key");
+    assert_eq!(
+        done[0][0], "api_key.create",
+        "the test's own, without a key"
+    );
     assert_eq!(entries[0][3], Value::Null);
     assert_eq!(done.len(), expected.len() + 1);
     for (found, (action, subject)) in done[1..].iter().zip(expected) {
         assert_eq!((found[0], found[1]), (&json!(action), &json!(subject)));
     }
-    assert!(entries[1..].iter().all(|[outcome, _, _, key]| outcome == "done" && *key == by_admin));
+    assert!(
+        entries[1..]
+            .iter()
+            .all(|[outcome, _, _, key]| outcome == "done" && *key == by_admin)
+    );
 }
 
 #[tokio::test]
@@ -119,7 +163,11 @@ async fn every_change_of_the_registry_is_in_the_audit_log_with_its_key() {
     let last = format!("retunes/{}", id(&post("retunes", more).await));
     post(&format!("{last}/cancel"), json!({})).await;
     post("fine_tunes/news/versions/2/promote", json!({})).await;
-    post("fine_tunes/news/versions/2/rollback", json!({"alias": "production"})).await;
+    post(
+        "fine_tunes/news/versions/2/rollback",
+        json!({"alias": "production"}),
+    )
+    .await;
     let tokens = format!("{model}/inbound_tokens");
     let made = post(&tokens, json!({"prefix": app.uri("landing/")})).await;
     let token = format!("{tokens}/{}", id(&made));
@@ -136,24 +184,42 @@ async fn every_change_of_the_registry_is_in_the_audit_log_with_its_key() {
         ("retune.pause", &retune),
         ("retune.resume", &retune),
         // Its policy, not a caller.
-        ("fine_tune.promote", "fine_tunes/news/versions/1/aliases/production"),
+        (
+            "fine_tune.promote",
+            "fine_tunes/news/versions/1/aliases/production",
+        ),
         ("retune.create", &other),
         ("retune.create", &last),
         ("retune.cancel", &last),
-        ("fine_tune.promote", "fine_tunes/news/versions/2/aliases/production"),
-        ("fine_tune.rollback", "fine_tunes/news/versions/2/aliases/production"),
+        (
+            "fine_tune.promote",
+            "fine_tunes/news/versions/2/aliases/production",
+        ),
+        (
+            "fine_tune.rollback",
+            "fine_tunes/news/versions/2/aliases/production",
+        ),
         ("inbound_token.create", &token),
         ("inbound_token.delete", &token),
     ];
     let entries = audited(&app, &admin).await;
-    let done: Vec<_> =
-        entries[1..].iter().map(|[_, action, subject, _]| [action, subject]).collect();
-    let wanted: Vec<_> = expected.map(|(action, subject)| [json!(action), json!(subject)]).into();
+    let done: Vec<_> = entries[1..]
+        .iter()
+        .map(|[_, action, subject, _]| [action, subject])
+        .collect();
+    let wanted: Vec<_> = expected
+        .map(|(action, subject)| [json!(action), json!(subject)])
+        .into();
     assert_eq!(done, wanted.iter().map(|[a, b]| [a, b]).collect::<Vec<_>>());
     for (i, [outcome, _, _, key]) in entries[1..].iter().enumerate() {
         let policy = expected[i].1.ends_with("versions/1/aliases/production");
         let caller = if policy { &Value::Null } else { &by_admin };
-        assert_eq!((outcome, key), (&json!("done"), caller), "{:?}", expected[i]);
+        assert_eq!(
+            (outcome, key),
+            (&json!("done"), caller),
+            "{:?}",
+            expected[i]
+        );
     }
 }
 
@@ -161,18 +227,33 @@ async fn every_change_of_the_registry_is_in_the_audit_log_with_its_key() {
 async fn refusals_are_in_the_audit_log_and_reading_is_not() {
     let app = App::closed().await;
     let tenant = app.tenant().await;
-    let (admin, reader) = (bearer(&app.key(Role::Admin).await), bearer(&app.key(Role::Read).await));
+    let (admin, reader) = (
+        bearer(&app.key(Role::Admin).await),
+        bearer(&app.key(Role::Read).await),
+    );
     let theirs = bearer(&app.key_of(tenant, Role::Admin).await);
     let as_reader = [("authorization", reader.as_str())];
     let id = app.db.queued(1).await.id;
     let cancel = format!("/v1/transfers/{id}/cancel");
-    app.post(&cancel, &json!({}), &as_reader).await.problem(403, "forbidden");
+    app.post(&cancel, &json!({}), &as_reader)
+        .await
+        .problem(403, "forbidden");
     app.get_with("/v1/transfers", &as_reader).await.ok(200);
-    app.get_with("/v1/audit_events", &as_reader).await.problem(403, "forbidden");
-    app.post(&cancel, &json!({}), &[]).await.problem(401, "unauthenticated");
-    app.post(&cancel, &json!({}), &[("authorization", &theirs)]).await.problem(404, "not_found");
+    app.get_with("/v1/audit_events", &as_reader)
+        .await
+        .problem(403, "forbidden");
+    app.post(&cancel, &json!({}), &[])
+        .await
+        .problem(401, "unauthenticated");
+    app.post(&cancel, &json!({}), &[("authorization", &theirs)])
+        .await
+        .problem(404, "not_found");
     let as_admin = [("authorization", admin.as_str())];
-    let refused = app.get_with("/v1/audit_events?outcome=refused", &as_admin).await.ok(200).json();
+    let refused = app
+        .get_with("/v1/audit_events?outcome=refused", &as_admin)
+        .await
+        .ok(200)
+        .json();
     let rows = refused["data"].as_array().unwrap();
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0]["action"], "POST /v1/transfers/{id}/cancel");
@@ -180,12 +261,24 @@ async fn refusals_are_in_the_audit_log_and_reading_is_not() {
     assert_eq!(rows[0]["code"], "forbidden");
     // The other tenant's administrator sees their own failure alone.
     let entries = audited(&app, &theirs).await;
-    assert_eq!(entries.iter().filter(|entry| entry[0] == "refused").count(), 1);
-    let one = app.get_with("/v1/audit_events?limit=1", &as_admin).await.ok(200).json();
+    assert_eq!(
+        entries.iter().filter(|entry| entry[0] == "refused").count(),
+        1
+    );
+    let one = app
+        .get_with("/v1/audit_events?limit=1", &as_admin)
+        .await
+        .ok(200)
+        .json();
     let next = one["next"].as_str().unwrap();
-    let rest = app.get_with(&format!("/v1/audit_events?after={next}"), &as_admin).await.ok(200);
+    let rest = app
+        .get_with(&format!("/v1/audit_events?after={next}"), &as_admin)
+        .await
+        .ok(200);
     assert_ne!(rest.json()["data"][0]["id"], one["data"][0]["id"]);
-    app.get_with("/v1/audit_events?who=x", &as_admin).await.problem(422, "invalid_query");
+    app.get_with("/v1/audit_events?who=x", &as_admin)
+        .await
+        .problem(422, "invalid_query");
 }
 
 #[tokio::test]
@@ -193,17 +286,28 @@ async fn who_is_refused_too_often_does_not_flood_the_audit_log() {
     let mut settings = Settings::default();
     settings.http.rate_limit = 1;
     let app = App::start(false, settings).await;
-    let (admin, reader) = (bearer(&app.key(Role::Admin).await), bearer(&app.key(Role::Read).await));
+    let (admin, reader) = (
+        bearer(&app.key(Role::Admin).await),
+        bearer(&app.key(Role::Read).await),
+    );
     let cancel = format!("/v1/transfers/{}/cancel", app.db.queued(1).await.id);
     let mut statuses = Vec::new();
     for _ in 0..20 {
-        let refused = app.post(&cancel, &json!({}), &[("authorization", &reader)]).await;
+        let refused = app
+            .post(&cancel, &json!({}), &[("authorization", &reader)])
+            .await;
         statuses.push(refused.status.as_u16());
     }
     let forbidden = statuses.iter().filter(|status| **status == 403).count();
-    assert!(statuses[0] == 403 && statuses.contains(&429), "{statuses:?}");
+    assert!(
+        statuses[0] == 403 && statuses.contains(&429),
+        "{statuses:?}"
+    );
     let entries = audited(&app, &admin).await;
-    assert_eq!(entries.iter().filter(|entry| entry[0] == "refused").count(), forbidden);
+    assert_eq!(
+        entries.iter().filter(|entry| entry[0] == "refused").count(),
+        forbidden
+    );
 }
 
 #[tokio::test]
@@ -213,14 +317,22 @@ async fn no_error_repeats_the_key_or_the_body_that_caused_it() {
     let admin = app.key(Role::Admin).await;
     for key in [&unknown, &admin] {
         let authorization = bearer(key);
-        let headers = [("authorization", authorization.as_str()), ("content-type", "text/json")];
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "text/json"),
+        ];
         for body in ["{", "{\"secret\": \"hunter2\"}", "\"hunter2\""] {
             for path in ["/v1/transfers", "/v1/api_keys", "/v1/nothing"] {
-                let answer = app.send(request(Method::POST, path, &headers, body.into())).await;
+                let answer = app
+                    .send(request(Method::POST, path, &headers, body.into()))
+                    .await;
                 assert!(answer.status.is_client_error());
                 assert!(answer.headers.get(header::SET_COOKIE).is_none());
                 let text = answer.text();
-                assert!(!text.contains("555555") && !text.contains(&key[16..]), "{text}");
+                assert!(
+                    !text.contains("555555") && !text.contains(&key[16..]),
+                    "{text}"
+                );
             }
         }
     }

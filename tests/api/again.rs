@@ -20,19 +20,30 @@ impl App {
     }
 
     async fn act(&self, transfer: TransferId, verb: &str) -> Answer {
-        self.post(&format!("/v1/transfers/{transfer}/{verb}"), &json!({}), &[]).await
+        self.post(&format!("/v1/transfers/{transfer}/{verb}"), &json!({}), &[])
+            .await
     }
 
     async fn fail_next(&self) -> TransferId {
         let lease = self.claim().await;
-        let error = JobError { code: "x".into(), detail: "y".into(), pointer: None };
-        attempts::fail(&self.db.database, &lease, &error, false, LONG).await.unwrap();
+        let error = JobError {
+            code: "x".into(),
+            detail: "y".into(),
+            pointer: None,
+        };
+        attempts::fail(&self.db.database, &lease, &error, false, LONG)
+            .await
+            .unwrap();
         lease.transfer
     }
 
     async fn transfers_of(&self, retune: &Value) -> Vec<Value> {
         let id = retune.as_str().expect("a retune");
-        let page = self.get(&format!("/v1/transfers?retune={id}")).await.ok(200).json();
+        let page = self
+            .get(&format!("/v1/transfers?retune={id}"))
+            .await
+            .ok(200)
+            .json();
         page["data"].as_array().unwrap().clone()
     }
 }
@@ -42,8 +53,11 @@ async fn what_was_cancelled_is_carried_over_by_the_next_occasion_as_the_fine_tun
     let app = App::with_base().await;
     app.fine_tune("news", "promote").await.ok(201);
     let first = app.version("llama", "2").await.ok(201).json()["retune"].clone();
-    let old: TransferId =
-        app.transfers_of(&first).await[0]["id"].as_str().unwrap().parse().unwrap();
+    let old: TransferId = app.transfers_of(&first).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     app.onto("2").await.problem(409, "nothing_to_do");
     app.act(old, "cancel").await.ok(200);
 
@@ -53,7 +67,11 @@ async fn what_was_cancelled_is_carried_over_by_the_next_occasion_as_the_fine_tun
     let again = app.onto("2").await.ok(202).json()["id"].clone();
     let transfer = &app.transfers_of(&again).await[0];
     assert_eq!(transfer["spec"]["source"]["trajectory"], body["trajectory"]);
-    assert_eq!(app.transfers_of(&first).await[0]["status"], "cancelled", "it is history");
+    assert_eq!(
+        app.transfers_of(&first).await[0]["status"],
+        "cancelled",
+        "it is history"
+    );
 
     // Its place is taken while the other lives, and when that has succeeded.
     app.act(old, "retry").await.problem(409, "carried_already");
@@ -61,7 +79,11 @@ async fn what_was_cancelled_is_carried_over_by_the_next_occasion_as_the_fine_tun
     assert_eq!(json!(id), transfer["id"]);
     app.act(old, "retry").await.problem(409, "carried_already");
     app.onto("2").await.problem(409, "nothing_to_do");
-    let production = app.get("/v1/fine_tunes/news/aliases/production").await.ok(200).json();
+    let production = app
+        .get("/v1/fine_tunes/news/aliases/production")
+        .await
+        .ok(200)
+        .json();
     assert_eq!(production["transfer"], json!(id));
 }
 
@@ -96,10 +118,21 @@ async fn of_retries_and_occasions_at_the_same_moment_one_is_done() {
         asked.spawn(async move { other.onto("2").await.status.as_u16() });
     }
     let answers = asked.join_all().await;
-    assert_eq!(answers.iter().filter(|status| **status == 202).count(), 1, "{answers:?}");
-    assert!(answers.iter().all(|status| matches!(status, 202 | 409)), "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|status| **status == 202).count(),
+        1,
+        "{answers:?}"
+    );
+    assert!(
+        answers.iter().all(|status| matches!(status, 202 | 409)),
+        "{answers:?}"
+    );
     let lease = app.claim().await;
     assert!(app.nothing_to_claim().await);
     let done = outcome(lease.transfer, Verdict::Published);
-    assert!(attempts::succeed(&app.db.database, &lease, &done).await.unwrap());
+    assert!(
+        attempts::succeed(&app.db.database, &lease, &done)
+            .await
+            .unwrap()
+    );
 }

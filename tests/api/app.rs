@@ -55,7 +55,13 @@ impl App {
     }
 
     pub async fn start(open: bool, settings: Settings) -> Self {
-        Box::pin(Self::start_on(open, settings, StorageConfig::default(), |_| HashMap::new())).await
+        Box::pin(Self::start_on(
+            open,
+            settings,
+            StorageConfig::default(),
+            |_| HashMap::new(),
+        ))
+        .await
     }
 
     /// On these servers, with what `own` gives to tenants alone when it is told where objects lie.
@@ -70,7 +76,10 @@ impl App {
         let folder = tempfile::tempdir().expect("a folder");
         let objects = folder.path().join("objects");
         std::fs::create_dir(&objects).expect("our own folder");
-        let config = StorageConfig { data_objects: objects.clone(), ..servers };
+        let config = StorageConfig {
+            data_objects: objects.clone(),
+            ..servers
+        };
         let storage = Storage::new(config, tokio::runtime::Handle::current()).expect("a root");
         let storage = storage.with_tenants(own(&objects)).expect("roots");
         let shutdown = CancellationToken::new();
@@ -79,7 +88,15 @@ impl App {
         let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
         let state = AppState::open(database, storage.clone(), settings, open, shutdown.clone());
         let router = api::router(state.clone(), |api| dashboard::router(state, api));
-        Self { db, router, objects, storage, shutdown, looker, _folder: folder }
+        Self {
+            db,
+            router,
+            objects,
+            storage,
+            shutdown,
+            looker,
+            _folder: folder,
+        }
     }
 
     /// Looks at announcements until `shutdown`, as `serve` does.
@@ -131,30 +148,55 @@ impl App {
     }
 
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.send(request(Method::GET, path, headers, Body::empty())).await
+        self.send(request(Method::GET, path, headers, Body::empty()))
+            .await
     }
 
     pub async fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
         let mut headers = headers.to_vec();
         headers.push(("content-type", "application/json"));
-        self.send(request(Method::POST, path, &headers, body.to_string().into())).await
+        self.send(request(
+            Method::POST,
+            path,
+            &headers,
+            body.to_string().into(),
+        ))
+        .await
     }
 
     pub async fn put(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
         let mut headers = headers.to_vec();
         headers.push(("content-type", "application/json"));
-        self.send(request(Method::PUT, path, &headers, body.to_string().into())).await
+        self.send(request(
+            Method::PUT,
+            path,
+            &headers,
+            body.to_string().into(),
+        ))
+        .await
     }
 
     pub async fn delete(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.send(request(Method::DELETE, path, headers, Body::empty())).await
+        self.send(request(Method::DELETE, path, headers, Body::empty()))
+            .await
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("infallible");
         let (head, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, usize::MAX).await.expect("the whole body");
-        Answer { status: head.status, headers: head.headers, body }
+        let body = axum::body::to_bytes(body, usize::MAX)
+            .await
+            .expect("the whole body");
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     }
 }
 
@@ -187,21 +229,37 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
     }
 
     pub fn ok(self, status: u16) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status.as_u16(),
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
         self
     }
 
     /// Asserts a problem of this status and code; gives the pointers of its errors.
     pub fn problem(self, status: u16, code: &str) -> Vec<String> {
         let answer = self.ok(status);
-        assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            answer.headers[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
         let problem = answer.json();
-        assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)));
+        assert_eq!(
+            (&problem["code"], &problem["status"]),
+            (&json!(code), &json!(status))
+        );
         let errors = problem["errors"].as_array().cloned().unwrap_or_default();
-        errors.iter().map(|error| error["pointer"].as_str().expect("text").to_owned()).collect()
+        errors
+            .iter()
+            .map(|error| error["pointer"].as_str().expect("text").to_owned())
+            .collect()
     }
 }

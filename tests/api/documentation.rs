@@ -83,7 +83,10 @@ fn operations(document: &Value) -> Vec<(String, Value)> {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             if operation.is_object() {
-                found.push((format!("{} {path}", method.to_uppercase()), operation.clone()));
+                found.push((
+                    format!("{} {path}", method.to_uppercase()),
+                    operation.clone(),
+                ));
             }
         }
     }
@@ -97,7 +100,10 @@ fn the_document_names_the_licence_that_the_package_has() {
 
 #[test]
 fn every_route_is_in_the_document() {
-    let mut found: Vec<_> = operations(&document()).into_iter().map(|(name, _)| name).collect();
+    let mut found: Vec<_> = operations(&document())
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     found.sort_unstable();
     assert_eq!(found, ROUTES);
 }
@@ -109,7 +115,10 @@ fn the_document_is_openapi_3_1_and_refers_to_what_it_has() {
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#").skip(1) {
         let pointer = reference.split('"').next().unwrap();
-        assert!(document.pointer(pointer).is_some(), "{pointer} is not in the document");
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{pointer} is not in the document"
+        );
     }
 }
 
@@ -131,19 +140,30 @@ fn every_response_is_described_and_pages_name_their_items() {
     let document = document();
     for (name, operation) in operations(&document) {
         for (status, response) in operation["responses"].as_object().unwrap() {
-            let described = response["description"].as_str().is_some_and(|text| !text.is_empty());
+            let described = response["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty());
             assert!(described, "{name} {status}");
         }
     }
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    let pages: Vec<_> = schemas.iter().filter(|(name, _)| name.ends_with("Page")).collect();
+    let pages: Vec<_> = schemas
+        .iter()
+        .filter(|(name, _)| name.ends_with("Page"))
+        .collect();
     assert!(pages.len() >= 16, "{}", pages.len());
     for (name, page) in pages {
         let item = format!("#/components/schemas/{}", name.trim_end_matches("Page"));
-        assert_eq!(page["properties"]["data"]["items"], json!({"$ref": item}), "{name}");
+        assert_eq!(
+            page["properties"]["data"]["items"],
+            json!({"$ref": item}),
+            "{name}"
+        );
     }
     assert!(
-        schemas.keys().all(|name| name.bytes().all(|b| b.is_ascii_alphanumeric())),
+        schemas
+            .keys()
+            .all(|name| name.bytes().all(|b| b.is_ascii_alphanumeric())),
         "{schemas:?}"
     );
     assert_eq!(document["servers"][0]["url"], "/");
@@ -154,33 +174,45 @@ fn the_stage_of_a_job_and_the_registrys_fine_tune_are_two_schemas() {
     let document = document();
     let schemas = &document["components"]["schemas"];
     let stage = schemas["FineTuneStage"]["properties"].as_object().unwrap();
-    assert!(stage.contains_key("epochs") && !stage.contains_key("aliases"), "{stage:?}");
+    assert!(
+        stage.contains_key("epochs") && !stage.contains_key("aliases"),
+        "{stage:?}"
+    );
     let registered = schemas["FineTune"]["properties"].as_object().unwrap();
     assert!(
         registered.contains_key("aliases") && !registered.contains_key("epochs"),
         "{registered:?}"
     );
     let asked = schemas["Spec"]["properties"]["fine_tune"].to_string();
-    assert!(asked.contains("#/components/schemas/FineTuneStage\""), "{asked}");
+    assert!(
+        asked.contains("#/components/schemas/FineTuneStage\""),
+        "{asked}"
+    );
 }
 
 /// Two types of one name would share a schema, and the later one win.
 #[test]
 fn no_two_types_share_the_name_of_a_schema() {
     let mut names = std::collections::BTreeMap::<String, Vec<String>>::new();
-    for path in sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
+    for path in sources(std::path::Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src"
+    ))) {
         let text = std::fs::read_to_string(&path).unwrap();
         for (at, _) in text.match_indices("ToSchema") {
             // From the derive to the type's own name, by way of `#[schema(as = …)]`.
-            let Some(derive) =
-                text[..at].rfind("#[derive(").filter(|from| !text[*from..at].contains(']'))
+            let Some(derive) = text[..at]
+                .rfind("#[derive(")
+                .filter(|from| !text[*from..at].contains(']'))
             else {
                 continue;
             };
             let Some(declared) = ["pub struct ", "pub enum ", "struct ", "enum "]
                 .iter()
                 .filter_map(|word| {
-                    text[derive..].find(word).map(|found| derive + found + word.len())
+                    text[derive..]
+                        .find(word)
+                        .map(|found| derive + found + word.len())
                 })
                 .min()
             else {
@@ -189,12 +221,18 @@ fn no_two_types_share_the_name_of_a_schema() {
             let renamed = text[derive..declared].split("schema(as = ").nth(1);
             let name = renamed.unwrap_or(&text[declared..]);
             let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
-            names.entry(name).or_default().push(path.display().to_string());
+            names
+                .entry(name)
+                .or_default()
+                .push(path.display().to_string());
         }
     }
     assert!(names.len() > 40, "{}", names.len());
     names.retain(|_, places| places.len() > 1);
-    assert!(names.is_empty(), "give one of them #[schema(as = …)]: {names:#?}");
+    assert!(
+        names.is_empty(),
+        "give one of them #[schema(as = …)]: {names:#?}"
+    );
 }
 
 fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -16,12 +16,23 @@ struct Browser<'a> {
 impl<'a> Browser<'a> {
     /// Signed in with a key, or where none is asked for.
     async fn open(app: &'a App, key: Option<&str>) -> Self {
-        let key = key.map(|key| format!("retune_key={key}; ")).unwrap_or_default();
+        let key = key
+            .map(|key| format!("retune_key={key}; "))
+            .unwrap_or_default();
         let page = app.get_with("/retunes", &[("cookie", &key)]).await.ok(200);
-        let session = page.header("set-cookie").split(';').next().expect("a cookie").to_owned();
+        let session = page
+            .header("set-cookie")
+            .split(';')
+            .next()
+            .expect("a cookie")
+            .to_owned();
         assert!(session.starts_with("retune_session="), "{session}");
         let (_, token) = page_token(&page);
-        Self { app, cookies: format!("{key}{session}"), token }
+        Self {
+            app,
+            cookies: format!("{key}{session}"),
+            token,
+        }
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -30,7 +41,13 @@ impl<'a> Browser<'a> {
 
     /// Posts a form as the browser of a user does.
     async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        self.post_with(path, fields, &[("sec-fetch-site", "same-origin")], &self.token).await
+        self.post_with(
+            path,
+            fields,
+            &[("sec-fetch-site", "same-origin")],
+            &self.token,
+        )
+        .await
     }
 
     async fn post_with(
@@ -45,7 +62,9 @@ impl<'a> Browser<'a> {
         let mut all = vec![("cookie", self.cookies.as_str())];
         all.push(("content-type", "application/x-www-form-urlencoded"));
         all.extend_from_slice(headers);
-        self.app.send(request(Method::POST, path, &all, form.finish().into())).await
+        self.app
+            .send(request(Method::POST, path, &all, form.finish().into()))
+            .await
     }
 }
 
@@ -54,7 +73,10 @@ fn page_token(page: &Answer) -> (usize, String) {
     let text = page.text();
     let mark = "name=\"form_token\" value=\"";
     let at = text.find(mark).expect("a form") + mark.len();
-    (at, text[at..].split('"').next().expect("a value").to_owned())
+    (
+        at,
+        text[at..].split('"').next().expect("a value").to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -63,17 +85,38 @@ async fn a_transfer_is_cancelled_and_retried_by_buttons() {
     let key = app.key(Role::Submit).await;
     let browser = Browser::open(&app, Some(&key)).await;
     let id = app.db.queued(1).await.id;
-    let page = browser.get(&format!("/transfers/{id}")).await.ok(200).text();
-    assert!(page.contains("/cancel") && page.contains("next of yours"), "{page}");
-    let done = browser.post(&format!("/transfers/{id}/cancel"), &[]).await.ok(303);
+    let page = browser
+        .get(&format!("/transfers/{id}"))
+        .await
+        .ok(200)
+        .text();
+    assert!(
+        page.contains("/cancel") && page.contains("next of yours"),
+        "{page}"
+    );
+    let done = browser
+        .post(&format!("/transfers/{id}/cancel"), &[])
+        .await
+        .ok(303);
     assert_eq!(done.header("location"), format!("/transfers/{id}"));
     assert_eq!(app.db.get(id).await.status.name(), "cancelled");
-    let page = browser.get(&format!("/transfers/{id}")).await.ok(200).text();
+    let page = browser
+        .get(&format!("/transfers/{id}"))
+        .await
+        .ok(200)
+        .text();
     assert!(page.contains("/retry") && !page.contains("/cancel"));
-    browser.post(&format!("/transfers/{id}/retry"), &[]).await.ok(303);
+    browser
+        .post(&format!("/transfers/{id}/retry"), &[])
+        .await
+        .ok(303);
     assert_eq!(app.db.get(id).await.status.name(), "queued");
     // What cannot be done is told, with the API's own words.
-    let refused = browser.post(&format!("/transfers/{id}/retry"), &[]).await.ok(409).text();
+    let refused = browser
+        .post(&format!("/transfers/{id}/retry"), &[])
+        .await
+        .ok(409)
+        .text();
     assert!(
         refused.contains("Nothing was changed") && refused.contains("invalid_state"),
         "{refused}"
@@ -88,7 +131,14 @@ async fn a_reader_sees_no_button_and_a_forged_one_is_refused_and_recorded() {
     let id = app.db.queued(1).await.id;
     let page = reader.get(&format!("/transfers/{id}")).await.ok(200).text();
     assert!(!page.contains("/cancel") && !page.contains("New like this"));
-    assert!(!reader.get("/retunes").await.ok(200).text().contains("Begin one by hand"));
+    assert!(
+        !reader
+            .get("/retunes")
+            .await
+            .ok(200)
+            .text()
+            .contains("Begin one by hand")
+    );
     for path in [
         &*format!("/transfers/{id}/cancel"),
         "/retunes",
@@ -112,19 +162,33 @@ async fn a_reader_sees_no_button_and_a_forged_one_is_refused_and_recorded() {
     }
     assert_eq!(app.db.get(id).await.status.name(), "queued");
     for path in ["/keys", "/audit", "/webhooks", "/webhooks/ci"] {
-        assert!(reader.get(path).await.ok(403).text().contains("role admin"), "{path}");
+        assert!(
+            reader.get(path).await.ok(403).text().contains("role admin"),
+            "{path}"
+        );
     }
 
     let admin = Browser::open(&app, Some(&app.key(Role::Admin).await)).await;
     let audit = admin.get("/audit?outcome=refused").await.ok(200).text();
-    assert!(audit.contains("forbidden") && audit.contains("/v1/transfers/{id}/cancel"), "{audit}");
+    assert!(
+        audit.contains("forbidden") && audit.contains("/v1/transfers/{id}/cancel"),
+        "{audit}"
+    );
 }
 
 #[tokio::test]
 async fn no_other_site_posts_a_form() {
     for open in [true, false] {
-        let app = if open { App::open().await } else { App::closed().await };
-        let key = if open { None } else { Some(app.key(Role::Admin).await) };
+        let app = if open {
+            App::open().await
+        } else {
+            App::closed().await
+        };
+        let key = if open {
+            None
+        } else {
+            Some(app.key(Role::Admin).await)
+        };
         let browser = Browser::open(&app, key.as_deref()).await;
         let other = Browser::open(&app, key.as_deref()).await;
         assert_ne!(browser.token, other.token, "one session's, not another's");
@@ -137,16 +201,27 @@ async fn no_other_site_posts_a_form() {
             (&ours, &*other.token),
             (&[("sec-fetch-site", "cross-site")], &*browser.token),
             (&[("sec-fetch-site", "same-site")], &*browser.token),
-            (&[("origin", "http://127.0.0.1:9"), ("host", "127.0.0.1:8")], &*browser.token),
-            (&[("origin", "null"), ("host", "127.0.0.1:8")], &*browser.token),
+            (
+                &[("origin", "http://127.0.0.1:9"), ("host", "127.0.0.1:8")],
+                &*browser.token,
+            ),
+            (
+                &[("origin", "null"), ("host", "127.0.0.1:8")],
+                &*browser.token,
+            ),
         ] {
             browser.post_with(&path, &[], headers, token).await.ok(403);
         }
-        let planted =
-            Browser { cookies: other.cookies.clone(), token: browser.token.clone(), app: &app };
+        let planted = Browser {
+            cookies: other.cookies.clone(),
+            token: browser.token.clone(),
+            app: &app,
+        };
         planted.post(&path, &[]).await.ok(403);
         let bare = Browser {
-            cookies: key.map(|key| format!("retune_key={key}")).unwrap_or_default(),
+            cookies: key
+                .map(|key| format!("retune_key={key}"))
+                .unwrap_or_default(),
             token: browser.token.clone(),
             app: &app,
         };
@@ -165,15 +240,34 @@ async fn nobody_is_signed_in_or_out_by_another_site() {
     let form = format!("key={key}&next=%2F%2Fevil.example");
     let kind = ("content-type", "application/x-www-form-urlencoded");
     let foreign = [kind, ("sec-fetch-site", "cross-site")];
-    let refused =
-        app.send(request(Method::POST, "/login", &foreign, form.clone().into())).await.ok(403);
+    let refused = app
+        .send(request(
+            Method::POST,
+            "/login",
+            &foreign,
+            form.clone().into(),
+        ))
+        .await
+        .ok(403);
     assert!(refused.header("set-cookie").is_empty());
     let ours = [kind, ("sec-fetch-site", "same-origin")];
-    let entered = app.send(request(Method::POST, "/login", &ours, form.into())).await.ok(303);
-    assert_eq!(entered.header("location"), "/", "and nobody is led elsewhere");
+    let entered = app
+        .send(request(Method::POST, "/login", &ours, form.into()))
+        .await
+        .ok(303);
+    assert_eq!(
+        entered.header("location"),
+        "/",
+        "and nobody is led elsewhere"
+    );
     let browser = Browser::open(&app, Some(&key)).await;
     browser
-        .post_with("/logout", &[], &[("sec-fetch-site", "cross-site")], &browser.token)
+        .post_with(
+            "/logout",
+            &[],
+            &[("sec-fetch-site", "cross-site")],
+            &browser.token,
+        )
         .await
         .ok(403);
     let left = browser.post("/logout", &[]).await.ok(303);
@@ -184,21 +278,39 @@ async fn nobody_is_signed_in_or_out_by_another_site() {
 async fn a_job_is_planned_changed_and_submitted_once() {
     let app = App::open().await;
     let browser = Browser::open(&app, None).await;
-    let like = app.post("/v1/transfers", &app.spec(), &[]).await.ok(202).json();
+    let like = app
+        .post("/v1/transfers", &app.spec(), &[])
+        .await
+        .ok(202)
+        .json();
     let form = browser
-        .get(&format!("/transfers/new?like={}", like["id"].as_str().unwrap()))
+        .get(&format!(
+            "/transfers/new?like={}",
+            like["id"].as_str().unwrap()
+        ))
         .await
         .ok(200)
         .text();
-    assert!(form.contains("/old/") && form.contains("name=\"once\""), "{form}");
+    assert!(
+        form.contains("/old/") && form.contains("name=\"once\""),
+        "{form}"
+    );
     let spec = app.spec().to_string();
     // Its files are not there, which the plan finds.
-    let planned = browser.post("/transfers/new", &[("spec", &spec), ("do", "plan")]).await;
+    let planned = browser
+        .post("/transfers/new", &[("spec", &spec), ("do", "plan")])
+        .await;
     assert_eq!(planned.status.as_u16(), 422);
     assert!(planned.text().contains("Not accepted"));
-    let broken =
-        browser.post("/transfers/new", &[("spec", "{<b>"), ("do", "submit")]).await.ok(422).text();
-    assert!(broken.contains("This is no JSON") && broken.contains("{&#60;b&#62;"), "{broken}");
+    let broken = browser
+        .post("/transfers/new", &[("spec", "{<b>"), ("do", "submit")])
+        .await
+        .ok(422)
+        .text();
+    assert!(
+        broken.contains("This is no JSON") && broken.contains("{&#60;b&#62;"),
+        "{broken}"
+    );
     let once = [("spec", &*spec), ("do", "submit"), ("once", "a-1")];
     let first = browser.post("/transfers/new", &once).await.ok(303);
     let again = browser.post("/transfers/new", &once).await.ok(303);
@@ -217,25 +329,46 @@ async fn a_retune_is_begun_paused_and_its_version_promoted_and_rolled_back() {
     app.finish_next(Verdict::Published).await;
     let browser = Browser::open(&app, None).await;
     let page = browser.get("/fine-tunes/news").await.ok(200).text();
-    assert!(page.contains("/fine-tunes/news/versions/2/promote"), "{page}");
+    assert!(
+        page.contains("/fine-tunes/news/versions/2/promote"),
+        "{page}"
+    );
     for version in ["1", "2"] {
         let path = format!("/fine-tunes/news/versions/{version}/promote");
-        assert_eq!(browser.post(&path, &[]).await.ok(303).header("location"), "/fine-tunes/news");
+        assert_eq!(
+            browser.post(&path, &[]).await.ok(303).header("location"),
+            "/fine-tunes/news"
+        );
     }
-    browser.post("/fine-tunes/news/versions/2/rollback", &[]).await.ok(303);
-    let alias = app.get("/v1/fine_tunes/news/aliases/production").await.ok(200).json();
+    browser
+        .post("/fine-tunes/news/versions/2/rollback", &[])
+        .await
+        .ok(303);
+    let alias = app
+        .get("/v1/fine_tunes/news/aliases/production")
+        .await
+        .ok(200)
+        .json();
     assert_eq!(alias["version"], 1);
     let page = browser.get("/fine-tunes/news").await.ok(200).text();
     assert!(page.contains("rolled back to version 1, from 2"), "{page}");
-    let beside = browser.get("/fine-tunes/news/compare?a=1&b=2").await.ok(200).text();
+    let beside = browser
+        .get("/fine-tunes/news/compare?a=1&b=2")
+        .await
+        .ok(200)
+        .text();
     assert!(
         beside.contains("Version 1 beside version 2") || beside.contains("llama 3"),
         "{beside}"
     );
 
     app.fine_tune("other", "publish").await.ok(201);
-    let fields =
-        [("base_model", "llama"), ("version", "2"), ("fine_tunes", "other, "), ("once", "r")];
+    let fields = [
+        ("base_model", "llama"),
+        ("version", "2"),
+        ("fine_tunes", "other, "),
+        ("once", "r"),
+    ];
     let begun = browser.post("/retunes", &fields).await.ok(303);
     let place = begun.header("location").to_owned();
     assert!(place.starts_with("/retunes/"), "{place}");
@@ -244,9 +377,14 @@ async fn a_retune_is_begun_paused_and_its_version_promoted_and_rolled_back() {
     browser.post(&format!("{place}/resume"), &[]).await.ok(303);
     browser.post(&format!("{place}/cancel"), &[]).await.ok(303);
     let page = browser.get(&place).await.ok(200).text();
-    assert!(page.contains("cancelled") && !page.contains("/pause"), "{page}");
-    let refused =
-        browser.post("/retunes", &[("base_model", "llama"), ("version", "9")]).await.ok(422);
+    assert!(
+        page.contains("cancelled") && !page.contains("/pause"),
+        "{page}"
+    );
+    let refused = browser
+        .post("/retunes", &[("base_model", "llama"), ("version", "9")])
+        .await
+        .ok(422);
     assert!(refused.text().contains("unknown_version"));
 }
 
@@ -254,31 +392,63 @@ async fn a_retune_is_begun_paused_and_its_version_promoted_and_rolled_back() {
 async fn a_key_is_shown_once_and_withdrawn() {
     let app = App::closed().await;
     let admin = Browser::open(&app, Some(&app.key(Role::Admin).await)).await;
-    let made = admin.post("/keys", &[("name", "pipeline"), ("role", "submit")]).await.ok(200);
+    let made = admin
+        .post("/keys", &[("name", "pipeline"), ("role", "submit")])
+        .await
+        .ok(200);
     assert_eq!(made.header("cache-control"), "no-store");
     let text = made.text();
-    let secret =
-        text[text.find("rt_").expect("a key")..].split('<').next().unwrap().trim().to_owned();
+    let secret = text[text.find("rt_").expect("a key")..]
+        .split('<')
+        .next()
+        .unwrap()
+        .trim()
+        .to_owned();
     assert_eq!(secret.len(), 80, "{secret}");
-    app.get_with("/v1/transfers", &[("authorization", &format!("Bearer {secret}"))]).await.ok(200);
+    app.get_with(
+        "/v1/transfers",
+        &[("authorization", &format!("Bearer {secret}"))],
+    )
+    .await
+    .ok(200);
     let list = admin.get("/keys").await.ok(200).text();
     assert!(list.contains("pipeline") && !list.contains(&secret));
     let keys = app
-        .get_with("/v1/api_keys", &[("authorization", &format!("Bearer {}", key_of(&admin)))])
+        .get_with(
+            "/v1/api_keys",
+            &[("authorization", &format!("Bearer {}", key_of(&admin)))],
+        )
         .await;
     let keys = keys.ok(200).json();
-    let id = keys["data"].as_array().unwrap().iter().find(|key| key["name"] == "pipeline").unwrap()
-        ["id"]
+    let id = keys["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|key| key["name"] == "pipeline")
+        .unwrap()["id"]
         .clone();
-    admin.post(&format!("/keys/{}/revoke", id.as_str().unwrap()), &[]).await.ok(303);
-    let refused =
-        app.get_with("/v1/transfers", &[("authorization", &format!("Bearer {secret}"))]).await;
+    admin
+        .post(&format!("/keys/{}/revoke", id.as_str().unwrap()), &[])
+        .await
+        .ok(303);
+    let refused = app
+        .get_with(
+            "/v1/transfers",
+            &[("authorization", &format!("Bearer {secret}"))],
+        )
+        .await;
     refused.problem(401, "unauthenticated");
-    admin.post("/keys", &[("name", " "), ("role", "read")]).await.ok(422);
+    admin
+        .post("/keys", &[("name", " "), ("role", "read")])
+        .await
+        .ok(422);
 }
 
 fn key_of<'a>(browser: &'a Browser<'_>) -> &'a str {
-    let key = browser.cookies.split("; ").find_map(|cookie| cookie.strip_prefix("retune_key="));
+    let key = browser
+        .cookies
+        .split("; ")
+        .find_map(|cookie| cookie.strip_prefix("retune_key="));
     key.expect("a key")
 }
 
@@ -286,23 +456,47 @@ fn key_of<'a>(browser: &'a Browser<'_>) -> &'a str {
 async fn an_endpoint_is_added_tested_and_removed() {
     let app = App::open().await;
     let browser = Browser::open(&app, None).await;
-    let fields =
-        [("name", "ci"), ("url", "https://example.com/hook"), ("events", "transfer.failed")];
+    let fields = [
+        ("name", "ci"),
+        ("url", "https://example.com/hook"),
+        ("events", "transfer.failed"),
+    ];
     let made = browser.post("/webhooks", &fields).await.ok(200).text();
     assert!(made.contains("whsec_"));
-    app.put("/v1/webhook_endpoints/all", &json!({"url": "https://example.com/all"}), &[])
-        .await
-        .ok(201);
+    app.put(
+        "/v1/webhook_endpoints/all",
+        &json!({"url": "https://example.com/all"}),
+        &[],
+    )
+    .await
+    .ok(201);
     browser.post("/webhooks/ci/test", &[]).await.ok(303);
     // One event, for this endpoint alone, though another listens to everything.
-    let told = app.get("/v1/webhook_endpoints/ci/deliveries").await.ok(200).json();
+    let told = app
+        .get("/v1/webhook_endpoints/ci/deliveries")
+        .await
+        .ok(200)
+        .json();
     let told = told["data"].as_array().unwrap().clone();
-    assert_eq!((told.len(), &told[0]["type"]), (1, &json!("webhook_endpoint.test")));
-    let other = app.get("/v1/webhook_endpoints/all/deliveries").await.ok(200).json();
+    assert_eq!(
+        (told.len(), &told[0]["type"]),
+        (1, &json!("webhook_endpoint.test"))
+    );
+    let other = app
+        .get("/v1/webhook_endpoints/all/deliveries")
+        .await
+        .ok(200)
+        .json();
     assert!(other["data"].as_array().unwrap().is_empty());
     let page = browser.get("/webhooks/ci").await.ok(200).text();
-    assert!(page.contains("webhook_endpoint.test") && page.contains("/replay"), "{page}");
-    let replay = format!("/webhooks/ci/deliveries/{}/replay", told[0]["id"].as_str().unwrap());
+    assert!(
+        page.contains("webhook_endpoint.test") && page.contains("/replay"),
+        "{page}"
+    );
+    let replay = format!(
+        "/webhooks/ci/deliveries/{}/replay",
+        told[0]["id"].as_str().unwrap()
+    );
     browser.post(&replay, &[]).await.ok(303);
     let off = [
         ("name", "ci"),
@@ -312,9 +506,22 @@ async fn an_endpoint_is_added_tested_and_removed() {
     ];
     browser.post("/webhooks", &off).await.ok(303);
     browser.post("/webhooks/ci/test", &[]).await.ok(409);
-    assert!(browser.get("/webhooks").await.ok(200).text().contains("disabled"));
+    assert!(
+        browser
+            .get("/webhooks")
+            .await
+            .ok(200)
+            .text()
+            .contains("disabled")
+    );
     browser.post("/webhooks/ci/delete", &[]).await.ok(303);
     browser.get("/webhooks/ci").await.ok(404);
     browser.post("/webhooks/nobody/test", &[]).await.ok(404);
-    browser.post("/webhooks", &[("name", "../x"), ("url", "https://example.com/")]).await.ok(400);
+    browser
+        .post(
+            "/webhooks",
+            &[("name", "../x"), ("url", "https://example.com/")],
+        )
+        .await
+        .ok(400);
 }

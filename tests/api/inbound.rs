@@ -31,7 +31,10 @@ impl App {
     /// An address for notifications about `llama/`; ends with the token.
     async fn address(&self, sender: &str) -> String {
         let body = json!({"prefix": self.uri("llama/")});
-        let made = self.post("/v1/base_models/llama/inbound_tokens", &body, &[]).await.ok(201);
+        let made = self
+            .post("/v1/base_models/llama/inbound_tokens", &body, &[])
+            .await
+            .ok(201);
         let token = made.json()["token"].as_str().expect("a token").to_owned();
         format!("/v1/inbound/{sender}/{token}")
     }
@@ -47,7 +50,11 @@ impl App {
 
     /// Arrivals, newest first, by their versions.
     async fn arrivals(&self) -> Vec<(String, Value)> {
-        let listed = self.get("/v1/base_models/llama/arrivals").await.ok(200).json();
+        let listed = self
+            .get("/v1/base_models/llama/arrivals")
+            .await
+            .ok(200)
+            .json();
         let rows = listed["data"].as_array().expect("rows").clone();
         let named = |row: Value| (row["version"].as_str().expect("a name").to_owned(), row);
         rows.into_iter().map(named).collect()
@@ -56,16 +63,26 @@ impl App {
     /// Waits until the arrival of a version is as wanted.
     async fn arrived(&self, version: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         within("an arrival is as it should be", async || {
-            let arrival = self.arrivals().await.into_iter().find(|(name, _)| name == version);
+            let arrival = self
+                .arrivals()
+                .await
+                .into_iter()
+                .find(|(name, _)| name == version);
             arrival.map(|(_, row)| row).filter(&wanted)
         })
         .await
     }
 
     async fn versions(&self) -> Vec<String> {
-        let listed = self.get("/v1/base_models/llama/versions").await.ok(200).json();
+        let listed = self
+            .get("/v1/base_models/llama/versions")
+            .await
+            .ok(200)
+            .json();
         let rows = listed["data"].as_array().expect("rows").clone();
-        rows.iter().map(|row| row["version"].as_str().expect("a name").to_owned()).collect()
+        rows.iter()
+            .map(|row| row["version"].as_str().expect("a name").to_owned())
+            .collect()
     }
 }
 
@@ -82,23 +99,44 @@ async fn what_has_landed_becomes_a_version_and_its_dependents_are_carried_over_o
     // The first file of two: too early.
     std::fs::create_dir_all(app.objects.join("llama/2")).unwrap();
     std::fs::write(app.objects.join("llama/2/config.json"), "{}").unwrap();
-    let early = app.notify(&address, &app.landed("llama/2/config.json")).await;
+    let early = app
+        .notify(&address, &app.landed("llama/2/config.json"))
+        .await;
     assert_eq!(early["arrivals"][0]["status"], "waiting");
-    let waits = app.arrived("2", |arrival| !arrival["reason"].is_null()).await;
-    assert!(waits["reason"].as_str().unwrap().contains("not a whole model yet"), "{waits}");
+    let waits = app
+        .arrived("2", |arrival| !arrival["reason"].is_null())
+        .await;
+    assert!(
+        waits["reason"]
+            .as_str()
+            .unwrap()
+            .contains("not a whole model yet"),
+        "{waits}"
+    );
     app.put_model("llama/2", "weights");
-    app.notify(&address, &app.landed("llama/2/model.safetensors")).await;
+    app.notify(&address, &app.landed("llama/2/model.safetensors"))
+        .await;
     let arrived = app.arrived("2", is("registered")).await;
-    assert_eq!((&arrived["uri"], &arrived["reason"]), (&json!(app.uri("llama/2/")), &Value::Null));
+    assert_eq!(
+        (&arrived["uri"], &arrived["reason"]),
+        (&json!(app.uri("llama/2/")), &Value::Null)
+    );
     // The same again, by the other file and by another sender.
-    let again = app.notify(&address, &app.landed("llama/2/config.json")).await;
+    let again = app
+        .notify(&address, &app.landed("llama/2/config.json"))
+        .await;
     assert_eq!(again["arrivals"][0]["status"], "registered");
     let hub = app.address("huggingface").await;
     let pushed = json!({"event": {"action": "update"}, "repo": {"name": "meta/llama"}});
     assert_eq!(app.notify(&hub, &pushed).await["listing"], true);
-    app.arrived("2", |arrival| arrival["announcements"] == 4).await;
+    app.arrived("2", |arrival| arrival["announcements"] == 4)
+        .await;
     // The same as its data alone, with the rest in headers.
-    let binary = [("ce-specversion", "1.0"), ("ce-type", "com.example.landed"), ("ce-id", "7")];
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-type", "com.example.landed"),
+        ("ce-id", "7"),
+    ];
     let data = json!({"uri": app.uri("llama/2/")});
     let known = app.post(&address, &data, &binary).await.ok(202).json();
     assert_eq!(known["arrivals"][0]["status"], "registered");
@@ -118,7 +156,9 @@ async fn shards_that_are_missing_are_waited_for() {
     let mut settings = Settings::default();
     settings.arrivals.backoff = Duration::from_millis(20);
     let app = App::start(true, settings).await;
-    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &[])
+        .await
+        .ok(201);
     app.look(app.shutdown.clone());
     let folder = app.objects.join("llama/2");
     std::fs::create_dir_all(&folder).unwrap();
@@ -130,8 +170,10 @@ async fn shards_that_are_missing_are_waited_for() {
     ] {
         std::fs::write(folder.join(name), content).unwrap();
     }
-    app.notify(&app.address("huggingface").await, &json!({})).await;
-    app.arrived("2", |arrival| !arrival["reason"].is_null()).await;
+    app.notify(&app.address("huggingface").await, &json!({}))
+        .await;
+    app.arrived("2", |arrival| !arrival["reason"].is_null())
+        .await;
     // Nobody says that the last has come.
     std::fs::write(folder.join("two.safetensors"), "2").unwrap();
     let arrived = app.arrived("2", is("registered")).await;
@@ -144,24 +186,44 @@ async fn what_stays_no_model_is_given_up_and_looked_at_again_when_announced_agai
     settings.arrivals.backoff = Duration::from_millis(20);
     settings.arrivals.give_up = Duration::from_millis(100);
     let app = App::start(true, settings).await;
-    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &[])
+        .await
+        .ok(201);
     app.look(app.shutdown.clone());
     let address = app.address("cloudevents").await;
-    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    app.notify(&address, &app.landed("llama/2/config.json"))
+        .await;
     let failed = app.arrived("2", is("failed")).await;
-    assert!(failed["reason"].as_str().unwrap().contains("config.json is missing"), "{failed}");
+    assert!(
+        failed["reason"]
+            .as_str()
+            .unwrap()
+            .contains("config.json is missing"),
+        "{failed}"
+    );
     assert_eq!(failed["next_look_at"], Value::Null);
     assert_eq!(app.registry_events().await, ["base_model.arrival.failed"]);
     app.put_model("llama/2", "weights");
-    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    app.notify(&address, &app.landed("llama/2/config.json"))
+        .await;
     app.arrived("2", is("registered")).await;
     // Another model under a name that is taken.
     app.put_model("llama/other", "other weights");
     let named = json!({"data": {"uri": app.uri("llama/other/"), "version": "2"}});
     app.notify(&address, &named).await;
     let taken = app.arrived("2", is("failed")).await;
-    assert!(taken["reason"].as_str().unwrap().contains("is there with the digest"), "{taken}");
-    let failed = app.get("/v1/base_models/llama/arrivals?status=failed").await.ok(200).json();
+    assert!(
+        taken["reason"]
+            .as_str()
+            .unwrap()
+            .contains("is there with the digest"),
+        "{taken}"
+    );
+    let failed = app
+        .get("/v1/base_models/llama/arrivals?status=failed")
+        .await
+        .ok(200)
+        .json();
     assert_eq!(failed["data"].as_array().map(Vec::len), Some(1));
 }
 
@@ -170,16 +232,35 @@ async fn a_looker_that_dies_loses_nothing_and_one_that_was_overtaken_records_not
     let app = App::with_base().await;
     app.fine_tune("news", "promote").await.ok(201);
     app.put_model("llama/2", "weights");
-    app.notify(&app.address("cloudevents").await, &app.landed("llama/2/config.json")).await;
+    app.notify(
+        &app.address("cloudevents").await,
+        &app.landed("llama/2/config.json"),
+    )
+    .await;
     let dead = claim(&app).await;
     // Two processes look; one registers it.
-    let lookers = [app.look(app.shutdown.clone()), app.look(app.shutdown.clone())];
+    let lookers = [
+        app.look(app.shutdown.clone()),
+        app.look(app.shutdown.clone()),
+    ];
     app.arrived("2", is("registered")).await;
     assert!(!outcome::know(&app.db.database, &dead).await.unwrap());
-    assert!(!outcome::fail(&app.db.database, &dead, "late").await.unwrap());
-    assert_eq!(outcome::put_off(&app.db.database, &dead, "late", OVER).await.unwrap(), None);
+    assert!(
+        !outcome::fail(&app.db.database, &dead, "late")
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        outcome::put_off(&app.db.database, &dead, "late", OVER)
+            .await
+            .unwrap(),
+        None
+    );
     app.arrived("2", is("registered")).await;
-    assert_eq!((app.versions().await.len(), app.retunes().await.len()), (2, 1));
+    assert_eq!(
+        (app.versions().await.len(), app.retunes().await.len()),
+        (2, 1)
+    );
     app.shutdown.cancel();
     for looker in lookers {
         looker.await.expect("it ends");
@@ -187,8 +268,9 @@ async fn a_looker_that_dies_loses_nothing_and_one_that_was_overtaken_records_not
 }
 
 async fn claim(app: &App) -> Lease<Claimed> {
-    let mut claimed =
-        arrivals::claim(&app.db.database, 4, OVER).await.expect("the database answers");
+    let mut claimed = arrivals::claim(&app.db.database, 4, OVER)
+        .await
+        .expect("the database answers");
     assert_eq!(claimed.len(), 1);
     claimed.pop().expect("one")
 }
@@ -203,16 +285,31 @@ async fn an_announcement_while_it_is_looked_at_is_not_lost() {
         longest_wait: Duration::from_mins(5),
         ..OVER
     };
-    app.notify(&address, &app.landed("llama/2/config.json")).await;
-    let looking = arrivals::claim(&app.db.database, 4, slow).await.unwrap().pop().unwrap();
-    let nothing = async || arrivals::claim(&app.db.database, 4, OVER).await.unwrap().is_empty();
-    app.notify(&address, &app.landed("llama/2/model.safetensors")).await;
+    app.notify(&address, &app.landed("llama/2/config.json"))
+        .await;
+    let looking = arrivals::claim(&app.db.database, 4, slow)
+        .await
+        .unwrap()
+        .pop()
+        .unwrap();
+    let nothing = async || {
+        arrivals::claim(&app.db.database, 4, OVER)
+            .await
+            .unwrap()
+            .is_empty()
+    };
+    app.notify(&address, &app.landed("llama/2/model.safetensors"))
+        .await;
     assert!(nothing().await, "it is looked at by one at a time");
-    outcome::put_off(&app.db.database, &looking, "too early", slow).await.unwrap();
+    outcome::put_off(&app.db.database, &looking, "too early", slow)
+        .await
+        .unwrap();
     assert_eq!(claim(&app).await.looks, 2);
     // Without one, it has to wait.
     let again = claim(&app).await;
-    outcome::put_off(&app.db.database, &again, "too early", slow).await.unwrap();
+    outcome::put_off(&app.db.database, &again, "too early", slow)
+        .await
+        .unwrap();
     assert!(nothing().await);
 }
 
@@ -224,7 +321,10 @@ async fn a_folder_is_listed_from_time_to_time_without_any_notification() {
     let place = "/v1/base_models/llama/inbound_tokens";
     for seconds in [29, 0, -1] {
         let body = json!({"prefix": app.uri("llama/"), "poll_seconds": seconds});
-        let pointers = app.post(place, &body, &[]).await.problem(422, "invalid_body");
+        let pointers = app
+            .post(place, &body, &[])
+            .await
+            .problem(422, "invalid_body");
         assert_eq!(pointers, ["/poll_seconds"]);
     }
     app.look(app.shutdown.clone());
@@ -239,7 +339,10 @@ async fn a_folder_is_listed_from_time_to_time_without_any_notification() {
     })
     .await;
     let address = &addresses["data"][0];
-    assert_eq!((&address["poll_seconds"], &address["listing_error"]), (&json!(30), &Value::Null));
+    assert_eq!(
+        (&address["poll_seconds"], &address["listing_error"]),
+        (&json!(30), &Value::Null)
+    );
     assert_eq!(address["token"], Value::Null, "it is shown once");
     // The next time: what is new is found, what is known is not announced again.
     app.put_model("llama/3", "newer weights");
@@ -247,7 +350,10 @@ async fn a_folder_is_listed_from_time_to_time_without_any_notification() {
         .execute(&app.db.database.pool)
         .await
         .unwrap();
-    sqlx::query("NOTIFY arrivals").execute(&app.db.database.pool).await.unwrap();
+    sqlx::query("NOTIFY arrivals")
+        .execute(&app.db.database.pool)
+        .await
+        .unwrap();
     app.arrived("3", is("registered")).await;
     assert_eq!(app.arrived("2", is("registered")).await["announcements"], 1);
 }
@@ -258,36 +364,62 @@ async fn nothing_outside_the_folder_is_looked_at_and_a_token_opens_nothing_else(
     app.put_model("mistral/2", "weights");
     let address = app.address("cloudevents").await;
     let long = app.uri(&format!("llama/{}/config.json", "x".repeat(1200)));
-    for outside in
-        [app.uri("mistral/2/config.json"), app.uri("llama/"), "file:///etc/passwd".into(), long]
-    {
-        let answer = app.notify(&address, &json!({"data": {"uri": outside}})).await;
+    for outside in [
+        app.uri("mistral/2/config.json"),
+        app.uri("llama/"),
+        "file:///etc/passwd".into(),
+        long,
+    ] {
+        let answer = app
+            .notify(&address, &json!({"data": {"uri": outside}}))
+            .await;
         assert_eq!(answer["arrivals"], json!([]), "{answer}");
-        assert_eq!(answer["ignored"].as_array().map(Vec::len), Some(1), "{answer}");
+        assert_eq!(
+            answer["ignored"].as_array().map(Vec::len),
+            Some(1),
+            "{answer}"
+        );
     }
     let nothing = app.notify(&address, &json!({"type": "test"})).await;
-    assert_eq!(nothing, json!({"arrivals": [], "ignored": [], "listing": false}));
+    assert_eq!(
+        nothing,
+        json!({"arrivals": [], "ignored": [], "listing": false})
+    );
     assert!(app.arrivals().await.is_empty());
     for wrong in [
         "/v1/inbound/cloudevents/none".to_owned(),
-        format!("/v1/inbound/cloudevents/rt_{}_{}", "0".repeat(12), "0".repeat(64)),
+        format!(
+            "/v1/inbound/cloudevents/rt_{}_{}",
+            "0".repeat(12),
+            "0".repeat(64)
+        ),
         address.replace("cloudevents", "pigeon"),
     ] {
-        app.post(&wrong, &json!({}), &[]).await.problem(404, "not_found");
+        app.post(&wrong, &json!({}), &[])
+            .await
+            .problem(404, "not_found");
     }
 }
 
 #[tokio::test]
 async fn addresses_are_made_by_administrators_and_withdrawn() {
     let app = App::closed().await;
-    let (admin, reader) =
-        (bearer(&app.key(Role::Admin).await), bearer(&app.key(Role::Submit).await));
+    let (admin, reader) = (
+        bearer(&app.key(Role::Admin).await),
+        bearer(&app.key(Role::Submit).await),
+    );
     let as_admin = [("authorization", admin.as_str())];
-    app.put("/v1/base_models/llama", &json!({}), &as_admin).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &as_admin)
+        .await
+        .ok(201);
     let place = "/v1/base_models/llama/inbound_tokens";
     let body = json!({"prefix": app.uri("llama/")});
-    app.post(place, &body, &[("authorization", &reader)]).await.problem(403, "forbidden");
-    app.get_with(place, &[("authorization", &reader)]).await.problem(403, "forbidden");
+    app.post(place, &body, &[("authorization", &reader)])
+        .await
+        .problem(403, "forbidden");
+    app.get_with(place, &[("authorization", &reader)])
+        .await
+        .problem(403, "forbidden");
     app.post(place, &json!({"prefix": "file:///etc/"}), &as_admin)
         .await
         .problem(422, "location_not_allowed");
@@ -297,7 +429,9 @@ async fn addresses_are_made_by_administrators_and_withdrawn() {
     let own = format!("{place}/{}", made["id"].as_str().unwrap());
     app.delete(&own, &as_admin).await.ok(204);
     app.delete(&own, &as_admin).await.problem(404, "not_found");
-    app.post(&address, &json!({}), &[]).await.problem(404, "not_found");
+    app.post(&address, &json!({}), &[])
+        .await
+        .problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -309,29 +443,57 @@ async fn another_tenants_arrivals_are_not_there() {
         keys.push(bearer(&app.key_of(tenant, Role::Admin).await));
     }
     for key in &keys {
-        app.put("/v1/base_models/llama", &json!({}), &[("authorization", key)]).await.ok(201);
+        app.put(
+            "/v1/base_models/llama",
+            &json!({}),
+            &[("authorization", key)],
+        )
+        .await
+        .ok(201);
     }
     let place = "/v1/base_models/llama/inbound_tokens";
     let body = json!({"prefix": app.uri("llama/")});
-    let made = app.post(place, &body, &[("authorization", &keys[0])]).await.ok(201).json();
-    let address = format!("/v1/inbound/cloudevents/{}", made["token"].as_str().unwrap());
+    let made = app
+        .post(place, &body, &[("authorization", &keys[0])])
+        .await
+        .ok(201)
+        .json();
+    let address = format!(
+        "/v1/inbound/cloudevents/{}",
+        made["token"].as_str().unwrap()
+    );
     app.put_model("llama/2", "weights");
-    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    app.notify(&address, &app.landed("llama/2/config.json"))
+        .await;
     app.look(app.shutdown.clone());
     for (key, count) in [(&keys[0], 1), (&keys[1], 0)] {
         for list in ["arrivals", "inbound_tokens"] {
             let path = format!("/v1/base_models/llama/{list}");
-            let listed = app.get_with(&path, &[("authorization", key)]).await.ok(200).json();
-            assert_eq!(listed["data"].as_array().map(Vec::len), Some(count), "{list}");
+            let listed = app
+                .get_with(&path, &[("authorization", key)])
+                .await
+                .ok(200)
+                .json();
+            assert_eq!(
+                listed["data"].as_array().map(Vec::len),
+                Some(count),
+                "{list}"
+            );
         }
     }
     within("it is registered", async || {
         let path = "/v1/base_models/llama/versions/2";
-        (app.get_with(path, &[("authorization", &keys[0])]).await.status == 200).then_some(())
+        (app.get_with(path, &[("authorization", &keys[0])])
+            .await
+            .status
+            == 200)
+            .then_some(())
     })
     .await;
     let path = "/v1/base_models/llama/versions/2";
-    app.get_with(path, &[("authorization", &keys[1])]).await.problem(404, "not_found");
+    app.get_with(path, &[("authorization", &keys[1])])
+        .await
+        .problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -339,9 +501,17 @@ async fn a_looker_that_stops_gives_back_what_it_has() {
     let app = App::with_base().await;
     app.put_model("llama/2", "weights");
     let address = app.address("cloudevents").await;
-    app.notify(&address, &app.landed("llama/2/config.json")).await;
-    let long = RetryPolicy { lease: Duration::from_mins(5), ..OVER };
-    let claimed = arrivals::claim(&app.db.database, 1, long).await.unwrap().pop().unwrap();
+    app.notify(&address, &app.landed("llama/2/config.json"))
+        .await;
+    let long = RetryPolicy {
+        lease: Duration::from_mins(5),
+        ..OVER
+    };
+    let claimed = arrivals::claim(&app.db.database, 1, long)
+        .await
+        .unwrap()
+        .pop()
+        .unwrap();
     arrivals::release(&app.db.database, &claimed).await.unwrap();
     let shutdown = CancellationToken::new();
     let looker = app.look(shutdown.clone());

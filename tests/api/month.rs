@@ -32,11 +32,18 @@ const NEWEST: &str = "2";
 const WORKERS: u64 = 4;
 
 /// Leases last, waits do not.
-const BRISK: RetryPolicy = RetryPolicy { backoff: Duration::from_nanos(1), ..LONG };
+const BRISK: RetryPolicy = RetryPolicy {
+    backoff: Duration::from_nanos(1),
+    ..LONG
+};
 
 /// A gate's verdict, which depends on the transfer alone.
 fn verdict(transfer: TransferId) -> Verdict {
-    if transfer.0.as_u128().is_multiple_of(4) { Verdict::Rejected } else { Verdict::Published }
+    if transfer.0.as_u128().is_multiple_of(4) {
+        Verdict::Rejected
+    } else {
+        Verdict::Published
+    }
 }
 
 fn folder(model: &str, version: &str) -> String {
@@ -45,7 +52,9 @@ fn folder(model: &str, version: &str) -> String {
 
 async fn people(app: &App) {
     for model in MODELS {
-        app.put(&format!("/v1/base_models/{model}"), &json!({}), &[]).await.ok(201);
+        app.put(&format!("/v1/base_models/{model}"), &json!({}), &[])
+            .await
+            .ok(201);
         app.version(model, "1").await.ok(201);
         for version in VERSIONS {
             app.put_model(&folder(model, version), &format!("{model} {version}"));
@@ -53,7 +62,9 @@ async fn people(app: &App) {
         for i in 0..FINE_TUNES {
             let mut body = app.fine_tune_body(["promote", "propose"][i % 2]);
             body["base_model"] = json!(model);
-            app.put(&format!("/v1/fine_tunes/{model}-{i}"), &body, &[]).await.ok(201);
+            app.put(&format!("/v1/fine_tunes/{model}-{i}"), &body, &[])
+                .await
+                .ok(201);
         }
     }
 }
@@ -77,8 +88,18 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
     loop {
         let last = no_more.is_cancelled();
         let dies = rng.random_ratio(1, 10);
-        let terms = if dies { RetryPolicy { backoff: BRISK.backoff, ..OVER } } else { BRISK };
-        match leases::claim(database, WorkerId::generate(), terms).await.unwrap() {
+        let terms = if dies {
+            RetryPolicy {
+                backoff: BRISK.backoff,
+                ..OVER
+            }
+        } else {
+            BRISK
+        };
+        match leases::claim(database, WorkerId::generate(), terms)
+            .await
+            .unwrap()
+        {
             Some(_) if dies => {
                 attempts::sweep(database, BRISK).await.unwrap();
             }
@@ -95,10 +116,16 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
 async fn work(app: &App, lease: &Lease<Claimed>, rng: &mut ChaCha8Rng) {
     let database = &app.db.database;
     let path = format!("/v1/transfers/{}", lease.transfer);
-    let fault = JobError { code: "storage".into(), detail: "gone".into(), pointer: None };
+    let fault = JobError {
+        code: "storage".into(),
+        detail: "gone".into(),
+        pointer: None,
+    };
     match rng.random_range(0..10) {
         0 => {
-            attempts::fail(database, lease, &fault, rng.random(), BRISK).await.unwrap();
+            attempts::fail(database, lease, &fault, rng.random(), BRISK)
+                .await
+                .unwrap();
         }
         1 => {
             attempts::hand_back(database, lease).await.unwrap();
@@ -121,15 +148,25 @@ async fn work(app: &App, lease: &Lease<Claimed>, rng: &mut ChaCha8Rng) {
 
 async fn succeed(app: &App, lease: &Lease<Claimed>) {
     let outcome = outcome(lease.transfer, verdict(lease.transfer));
-    assert!(attempts::succeed(&app.db.database, lease, &outcome).await.unwrap());
+    assert!(
+        attempts::succeed(&app.db.database, lease, &outcome)
+            .await
+            .unwrap()
+    );
 }
 
 async fn all(app: &App, path: &str) -> Vec<Value> {
     let (mut rows, mut after) = (Vec::new(), String::new());
     loop {
-        let page = app.get(&format!("{path}limit=50{after}")).await.ok(200).json();
+        let page = app
+            .get(&format!("{path}limit=50{after}"))
+            .await
+            .ok(200)
+            .json();
         rows.extend(page["data"].as_array().unwrap().iter().cloned());
-        let Some(next) = page["next"].as_str() else { return rows };
+        let Some(next) = page["next"].as_str() else {
+            return rows;
+        };
         after = format!("&after={next}");
     }
 }
@@ -139,9 +176,16 @@ async fn retry_the_newest(app: &Arc<App>) {
     for round in 0.. {
         let mut left = 0;
         for transfer in all(app, "/v1/transfers?").await {
-            let target = transfer["spec"]["target"]["base"].as_str().unwrap().to_owned();
+            let target = transfer["spec"]["target"]["base"]
+                .as_str()
+                .unwrap()
+                .to_owned();
             let ended = ["failed", "cancelled"].contains(&transfer["status"].as_str().unwrap());
-            if ended && MODELS.iter().any(|model| target.ends_with(&folder(model, NEWEST))) {
+            if ended
+                && MODELS
+                    .iter()
+                    .any(|model| target.ends_with(&folder(model, NEWEST)))
+            {
                 let path = format!("/v1/transfers/{}/retry", transfer["id"].as_str().unwrap());
                 app.post(&path, &json!({}), &[]).await.ok(202);
                 left += 1;
@@ -187,7 +231,10 @@ async fn in_the_end_every_fine_tune_has_one_result_on_the_newest_base() {
     }
     let kinds = app.registry_events().await;
     let count = |kind: &str| kinds.iter().filter(|one| *one == kind).count();
-    assert_eq!(count("base_model.version.created"), MODELS.len() * (1 + VERSIONS.len()));
+    assert_eq!(
+        count("base_model.version.created"),
+        MODELS.len() * (1 + VERSIONS.len())
+    );
     assert_eq!(count("retune.created"), retunes.len());
     assert!(count("retune.completed") >= retunes.len());
 }
@@ -196,17 +243,34 @@ async fn check_fine_tune(app: &App, name: &str, promotes: bool) {
     let versions = all(app, &format!("/v1/fine_tunes/{name}/versions?")).await;
     let mut by_base: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, version) in versions.iter().enumerate() {
-        assert_eq!(version["version"], versions.len() - i, "numbers have no gap");
-        *by_base.entry(version["base_version"].as_str().unwrap()).or_default() += 1;
+        assert_eq!(
+            version["version"],
+            versions.len() - i,
+            "numbers have no gap"
+        );
+        *by_base
+            .entry(version["base_version"].as_str().unwrap())
+            .or_default() += 1;
     }
-    assert!(by_base.values().all(|count| *count == 1), "{name}: {by_base:?}");
-    let newest = versions.iter().find(|version| version["base_version"] == NEWEST);
+    assert!(
+        by_base.values().all(|count| *count == 1),
+        "{name}: {by_base:?}"
+    );
+    let newest = versions
+        .iter()
+        .find(|version| version["base_version"] == NEWEST);
     let newest = newest.unwrap_or_else(|| panic!("{name} has a result on the newest"));
-    let production = app.get(&format!("/v1/fine_tunes/{name}/aliases/production")).await;
+    let production = app
+        .get(&format!("/v1/fine_tunes/{name}/aliases/production"))
+        .await;
     if !promotes {
         production.problem(404, "not_found");
     } else if newest["verdict"] == "published" {
-        assert_eq!(production.ok(200).json()["version"], newest["version"], "{name}");
+        assert_eq!(
+            production.ok(200).json()["version"],
+            newest["version"],
+            "{name}"
+        );
     } else if production.status.is_success() {
         assert_eq!(production.json()["verdict"], "published", "{name}");
     }

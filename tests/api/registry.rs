@@ -32,7 +32,8 @@ impl App {
 
     /// Registers a version whose model is of its own name and content.
     pub async fn version(&self, model: &str, version: &str) -> Answer {
-        self.version_of(model, version, &format!("{model} {version}")).await
+        self.version_of(model, version, &format!("{model} {version}"))
+            .await
     }
 
     pub async fn version_of(&self, model: &str, version: &str, content: &str) -> Answer {
@@ -44,13 +45,16 @@ impl App {
     /// Registers a version whose model lies there.
     pub async fn announce(&self, model: &str, version: &str, folder: &str) -> Answer {
         let body = json!({"version": version, "uri": self.uri(folder)});
-        self.post(&format!("/v1/base_models/{model}/versions"), &body, &[]).await
+        self.post(&format!("/v1/base_models/{model}/versions"), &body, &[])
+            .await
     }
 
     /// A base model `llama` with a version `1`.
     pub async fn with_base() -> Self {
         let app = Self::open().await;
-        app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+        app.put("/v1/base_models/llama", &json!({}), &[])
+            .await
+            .ok(201);
         app.version("llama", "1").await.ok(201);
         app
     }
@@ -64,23 +68,37 @@ impl App {
     }
 
     pub async fn fine_tune(&self, name: &str, mode: &str) -> Answer {
-        self.put(&format!("/v1/fine_tunes/{name}"), &self.fine_tune_body(mode), &[]).await
+        self.put(
+            &format!("/v1/fine_tunes/{name}"),
+            &self.fine_tune_body(mode),
+            &[],
+        )
+        .await
     }
 
     pub async fn claim(&self) -> Lease<Claimed> {
         let claimed = leases::claim(&self.db.database, WorkerId::generate(), LONG).await;
-        claimed.expect("the database answers").expect("something to do")
+        claimed
+            .expect("the database answers")
+            .expect("something to do")
     }
 
     pub async fn nothing_to_claim(&self) -> bool {
-        leases::claim(&self.db.database, WorkerId::generate(), LONG).await.unwrap().is_none()
+        leases::claim(&self.db.database, WorkerId::generate(), LONG)
+            .await
+            .unwrap()
+            .is_none()
     }
 
     /// Claims the next transfer and ends it well, with this verdict.
     pub async fn finish_next(&self, verdict: Verdict) -> TransferId {
         let lease = self.claim().await;
         let outcome = outcome(lease.transfer, verdict);
-        assert!(attempts::succeed(&self.db.database, &lease, &outcome).await.unwrap());
+        assert!(
+            attempts::succeed(&self.db.database, &lease, &outcome)
+                .await
+                .unwrap()
+        );
         lease.transfer
     }
 
@@ -110,34 +128,75 @@ pub fn outcome(transfer: TransferId, verdict: Verdict) -> Outcome {
 #[tokio::test]
 async fn a_base_model_is_registered_described_and_listed() {
     let app = App::open().await;
-    let made = app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201).json();
-    assert_eq!((&made["name"], &made["aliases"]), (&json!("llama"), &json!({})));
+    let made = app
+        .put("/v1/base_models/llama", &json!({}), &[])
+        .await
+        .ok(201)
+        .json();
+    assert_eq!(
+        (&made["name"], &made["aliases"]),
+        (&json!("llama"), &json!({}))
+    );
     let described = json!({"licence": "mit", "metadata": {"team": "nlp"}});
-    let again = app.put("/v1/base_models/llama", &described, &[]).await.ok(200).json();
-    assert_eq!((&again["licence"], &again["created_at"]), (&json!("mit"), &made["created_at"]));
-    app.put("/v1/base_models/bert", &json!({}), &[]).await.ok(201);
+    let again = app
+        .put("/v1/base_models/llama", &described, &[])
+        .await
+        .ok(200)
+        .json();
+    assert_eq!(
+        (&again["licence"], &again["created_at"]),
+        (&json!("mit"), &made["created_at"])
+    );
+    app.put("/v1/base_models/bert", &json!({}), &[])
+        .await
+        .ok(201);
     let first = app.get("/v1/base_models?limit=1").await.ok(200).json();
     assert_eq!(first["data"][0]["name"], "bert");
     let after = first["next"].as_str().unwrap();
-    let second = app.get(&format!("/v1/base_models?limit=1&after={after}")).await.json();
-    assert_eq!((&second["data"][0]["name"], &second["next"]), (&json!("llama"), &Value::Null));
+    let second = app
+        .get(&format!("/v1/base_models?limit=1&after={after}"))
+        .await
+        .json();
+    assert_eq!(
+        (&second["data"][0]["name"], &second["next"]),
+        (&json!("llama"), &Value::Null)
+    );
 
     let shown = app.get("/v1/base_models/llama").await.ok(200);
     let known = [("if-none-match", shown.header("etag"))];
     app.get_with("/v1/base_models/llama", &known).await.ok(304);
     app.version("llama", "1").await.ok(201);
-    app.put("/v1/base_models/llama/aliases/stable", &json!({"version": "1"}), &[]).await.ok(200);
-    let changed = app.get_with("/v1/base_models/llama", &known).await.ok(200).json();
+    app.put(
+        "/v1/base_models/llama/aliases/stable",
+        &json!({"version": "1"}),
+        &[],
+    )
+    .await
+    .ok(200);
+    let changed = app
+        .get_with("/v1/base_models/llama", &known)
+        .await
+        .ok(200)
+        .json();
     assert_eq!(changed["aliases"], json!({"stable": "1"}));
 
     for (path, body, pointer) in [
         ("/v1/base_models/a%2Fb", json!({}), "/name"),
         ("/v1/base_models/a", json!({"license": "mit"}), "/license"),
-        ("/v1/base_models/a", json!({"licence": "x".repeat(3000)}), "/licence"),
+        (
+            "/v1/base_models/a",
+            json!({"licence": "x".repeat(3000)}),
+            "/licence",
+        ),
     ] {
-        assert_eq!(app.put(path, &body, &[]).await.problem(422, "invalid_body"), [pointer]);
+        assert_eq!(
+            app.put(path, &body, &[]).await.problem(422, "invalid_body"),
+            [pointer]
+        );
     }
-    let nul = app.put("/v1/base_models/a", &json!({"description": "\0"}), &[]).await;
+    let nul = app
+        .put("/v1/base_models/a", &json!({"description": "\0"}), &[])
+        .await;
     assert_eq!(nul.problem(422, "invalid_text"), ["/description"]);
 }
 
@@ -145,23 +204,37 @@ async fn a_base_model_is_registered_described_and_listed() {
 #[tokio::test]
 async fn a_version_of_a_hub_is_kept_at_the_commit_that_was_read() {
     let hub = HubServer::open().await;
-    let model =
-        |bytes: &'static [u8]| [("config.json", b"{}".as_slice()), ("model.safetensors", bytes)];
+    let model = |bytes: &'static [u8]| {
+        [
+            ("config.json", b"{}".as_slice()),
+            ("model.safetensors", bytes),
+        ]
+    };
     let first = hub.commit("org/base", "main", &model(b"first"));
-    let own = TenantStorage { roots: Some(vec!["hf://org/".into()]), ..TenantStorage::default() };
+    let own = TenantStorage {
+        roots: Some(vec!["hf://org/".into()]),
+        ..TenantStorage::default()
+    };
     let tenants = |_: &_| HashMap::from([(DEFAULT_TENANT.0, own)]);
-    let servers = StorageConfig { hub: hub.config(None), ..StorageConfig::default() };
+    let servers = StorageConfig {
+        hub: hub.config(None),
+        ..StorageConfig::default()
+    };
     let app = App::start_on(true, Settings::default(), servers, tenants);
     let app = Box::pin(app).await;
 
-    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &[])
+        .await
+        .ok(201);
     let path = "/v1/base_models/llama/versions";
     let body = |version: &str| json!({"version": version, "uri": "hf://org/base@main/"});
     let made = app.post(path, &body("1"), &[]).await.ok(201).json();
     assert_eq!(made["uri"], format!("hf://org/base@{first}"));
 
     let second = hub.commit("org/base", "main", &model(b"second"));
-    app.post(path, &body("1"), &[]).await.problem(409, "version_conflict");
+    app.post(path, &body("1"), &[])
+        .await
+        .problem(409, "version_conflict");
     let next = app.post(path, &body("2"), &[]).await.ok(201).json();
     assert_eq!(next["uri"], format!("hf://org/base@{second}"));
     assert_eq!(app.get(&format!("{path}/1")).await.ok(200).json(), made);
@@ -176,7 +249,9 @@ async fn a_version_is_registered_once_and_its_bytes_are_its_identity() {
     assert_eq!(again["digest"].as_str().unwrap().len(), 64);
     // The same bytes elsewhere are the same model, other bytes are not.
     app.version_of("llama", "1", "llama 1").await.ok(200);
-    app.version_of("llama", "1", "other").await.problem(409, "version_conflict");
+    app.version_of("llama", "1", "other")
+        .await
+        .problem(409, "version_conflict");
 
     app.put_model("two", "2");
     let two = json!({"version": "2", "uri": app.uri("two"), "parent": "1", "licence": "mit",
@@ -184,13 +259,19 @@ async fn a_version_is_registered_once_and_its_bytes_are_its_identity() {
     let made = app.post(path, &two, &[]).await.ok(201);
     assert_eq!(made.header("location"), "/v1/base_models/llama/versions/2");
     let made = made.json();
-    assert_eq!((&made["parent"], &made["retune"]), (&json!("1"), &Value::Null));
+    assert_eq!(
+        (&made["parent"], &made["retune"]),
+        (&json!("1"), &Value::Null)
+    );
     assert_ne!(made["digest"], again["digest"]);
     let shown = app.get("/v1/base_models/llama/versions/2").await.ok(200);
     assert_eq!(shown.json(), made);
     let listed = app.get(path).await.ok(200).json();
     assert_eq!((&listed["data"][0], &listed["data"][1]), (&made, &again));
-    assert_eq!(app.registry_events().await, ["base_model.version.created"; 2]);
+    assert_eq!(
+        app.registry_events().await,
+        ["base_model.version.created"; 2]
+    );
 }
 
 #[tokio::test]
@@ -213,7 +294,11 @@ async fn what_is_no_model_is_refused_at_its_location() {
     let bad = post(json!({"version": "a b", "uri": known})).await;
     assert_eq!(bad.problem(422, "invalid_body"), ["/version"]);
     app.version("bert", "1").await.problem(404, "not_found");
-    assert_eq!(app.registry_events().await.len(), 1, "nothing was registered");
+    assert_eq!(
+        app.registry_events().await.len(),
+        1,
+        "nothing was registered"
+    );
 }
 
 #[tokio::test]
@@ -227,10 +312,30 @@ async fn a_fine_tune_is_checked_as_the_job_that_it_will_be() {
     let refused = async |change: &dyn Fn(&mut Value), code: &str, pointer: &str| {
         assert_eq!(put(change).await.problem(422, code), [pointer]);
     };
-    refused(&|b| b["spec"] = json!({"methods": ["identity"]}), "invalid_spec", "/spec").await;
-    refused(&|b| b["spec"]["optons"] = json!({}), "invalid_spec", "/spec/optons").await;
-    refused(&|b| b["spec"]["methods"] = json!(["fgmt"]), "invalid_spec", "/spec/methods/0").await;
-    refused(&|b| b["spec"]["source"] = json!({}), "invalid_spec", "/spec/source").await;
+    refused(
+        &|b| b["spec"] = json!({"methods": ["identity"]}),
+        "invalid_spec",
+        "/spec",
+    )
+    .await;
+    refused(
+        &|b| b["spec"]["optons"] = json!({}),
+        "invalid_spec",
+        "/spec/optons",
+    )
+    .await;
+    refused(
+        &|b| b["spec"]["methods"] = json!(["fgmt"]),
+        "invalid_spec",
+        "/spec/methods/0",
+    )
+    .await;
+    refused(
+        &|b| b["spec"]["source"] = json!({}),
+        "invalid_spec",
+        "/spec/source",
+    )
+    .await;
     refused(
         &|b| b["spec"]["callback"] = json!({"url": "https://127.0.0.1/"}),
         "address_not_allowed",
@@ -243,17 +348,36 @@ async fn a_fine_tune_is_checked_as_the_job_that_it_will_be() {
         "/spec/output",
     )
     .await;
-    refused(&|b| b["trajectory"] = json!("file:///etc/"), "location_not_allowed", "/trajectory")
-        .await;
+    refused(
+        &|b| b["trajectory"] = json!("file:///etc/"),
+        "location_not_allowed",
+        "/trajectory",
+    )
+    .await;
     refused(
         &|b| b["data"] = json!({"train": "file:///etc/x"}),
         "location_not_allowed",
         "/data/train",
     )
     .await;
-    refused(&|b| b["base_version"] = json!("9"), "unknown_version", "/base_version").await;
-    refused(&|b| b["policy"]["alias"] = json!("stable"), "invalid_body", "/policy/alias").await;
-    refused(&|b| b["policy"]["mode"] = json!("deploy"), "invalid_body", "/policy/mode").await;
+    refused(
+        &|b| b["base_version"] = json!("9"),
+        "unknown_version",
+        "/base_version",
+    )
+    .await;
+    refused(
+        &|b| b["policy"]["alias"] = json!("stable"),
+        "invalid_body",
+        "/policy/alias",
+    )
+    .await;
+    refused(
+        &|b| b["policy"]["mode"] = json!("deploy"),
+        "invalid_body",
+        "/policy/mode",
+    )
+    .await;
     refused(&|b| b["extra"] = json!(1), "invalid_body", "/extra").await;
     assert_eq!(app.get("/v1/fine_tunes").await.json()["data"], json!([]));
     put(&|_| {}).await.ok(201);
@@ -269,19 +393,42 @@ async fn a_fine_tune_is_changed_only_by_who_has_seen_it() {
     let made = app.put(path, &body, &[]).await.ok(201);
     let first = made.header("etag").to_owned();
     // The same again is no change.
-    assert_eq!(app.put(path, &body, &[]).await.ok(200).header("etag"), first);
+    assert_eq!(
+        app.put(path, &body, &[]).await.ok(200).header("etag"),
+        first
+    );
     let changed = app.fine_tune_body("promote");
-    let second = app.put(path, &changed, &[("if-match", &first)]).await.ok(200);
+    let second = app
+        .put(path, &changed, &[("if-match", &first)])
+        .await
+        .ok(200);
     assert_ne!(second.header("etag"), first);
-    app.put(path, &body, &[("if-match", &first)]).await.problem(412, "precondition_failed");
+    app.put(path, &body, &[("if-match", &first)])
+        .await
+        .problem(412, "precondition_failed");
     let shown = app.get(path).await.ok(200);
-    assert_eq!((shown.header("etag"), &shown.json()), (second.header("etag"), &second.json()));
-    assert_eq!(shown.json()["policy"], json!({"on": "new_version", "mode": "promote"}));
-    app.get_with(path, &[("if-none-match", second.header("etag"))]).await.ok(304);
+    assert_eq!(
+        (shown.header("etag"), &shown.json()),
+        (second.header("etag"), &second.json())
+    );
+    assert_eq!(
+        shown.json()["policy"],
+        json!({"on": "new_version", "mode": "promote"})
+    );
+    app.get_with(path, &[("if-none-match", second.header("etag"))])
+        .await
+        .ok(304);
     let of = async |model: &str| {
-        app.get(&format!("/v1/fine_tunes?base_model={model}")).await.ok(200).json()["data"].clone()
+        app.get(&format!("/v1/fine_tunes?base_model={model}"))
+            .await
+            .ok(200)
+            .json()["data"]
+            .clone()
     };
-    assert_eq!((of("llama").await[0].clone(), of("bert").await), (shown.json(), json!([])));
+    assert_eq!(
+        (of("llama").await[0].clone(), of("bert").await),
+        (shown.json(), json!([]))
+    );
 }
 
 #[tokio::test]
@@ -292,16 +439,28 @@ async fn another_tenants_registry_is_not_there() {
     let theirs = bearer(&app.key_of(app.tenant().await, Role::Admin).await);
     let theirs = [("authorization", theirs.as_str())];
     app.put_model("one", "1");
-    app.put("/v1/base_models/llama", &json!({}), &theirs).await.ok(201);
-    let version = json!({"version": "1", "uri": app.uri("one")});
-    app.post("/v1/base_models/llama/versions", &version, &theirs).await.ok(201);
-    app.put("/v1/base_models/llama/aliases/stable", &json!({"version": "1"}), &theirs)
+    app.put("/v1/base_models/llama", &json!({}), &theirs)
         .await
-        .ok(200);
+        .ok(201);
+    let version = json!({"version": "1", "uri": app.uri("one")});
+    app.post("/v1/base_models/llama/versions", &version, &theirs)
+        .await
+        .ok(201);
+    app.put(
+        "/v1/base_models/llama/aliases/stable",
+        &json!({"version": "1"}),
+        &theirs,
+    )
+    .await
+    .ok(200);
     let body = app.fine_tune_body("propose");
     app.put("/v1/fine_tunes/news", &body, &theirs).await.ok(201);
     let by_hand = json!({"fine_tunes": ["news"], "targets": [app.uri("one")]});
-    let retune = app.post("/v1/retunes", &by_hand, &theirs).await.ok(202).json();
+    let retune = app
+        .post("/v1/retunes", &by_hand, &theirs)
+        .await
+        .ok(202)
+        .json();
     let retune = format!("/v1/retunes/{}", retune["id"].as_str().unwrap());
 
     for path in [
@@ -318,28 +477,46 @@ async fn another_tenants_registry_is_not_there() {
         app.get_with(path, &own).await.problem(404, "not_found");
     }
     for path in ["/v1/base_models", "/v1/fine_tunes", "/v1/retunes"] {
-        assert_eq!(app.get_with(path, &own).await.ok(200).json()["data"], json!([]), "{path}");
+        assert_eq!(
+            app.get_with(path, &own).await.ok(200).json()["data"],
+            json!([]),
+            "{path}"
+        );
     }
-    app.post("/v1/base_models/llama/versions", &version, &own).await.problem(404, "not_found");
+    app.post("/v1/base_models/llama/versions", &version, &own)
+        .await
+        .problem(404, "not_found");
     for verb in ["pause", "resume", "cancel"] {
-        app.post(&format!("{retune}/{verb}"), &json!({}), &own).await.problem(404, "not_found");
+        app.post(&format!("{retune}/{verb}"), &json!({}), &own)
+            .await
+            .problem(404, "not_found");
     }
     for verb in ["promote", "rollback"] {
         let path = format!("/v1/fine_tunes/news/versions/1/{verb}");
-        app.post(&path, &json!({}), &own).await.problem(404, "not_found");
+        app.post(&path, &json!({}), &own)
+            .await
+            .problem(404, "not_found");
     }
     let refused = app.post("/v1/retunes", &by_hand, &own).await;
     assert_eq!(refused.problem(422, "unknown_fine_tune"), ["/fine_tunes/0"]);
     assert_eq!(
-        app.put("/v1/fine_tunes/news", &body, &own).await.problem(422, "unknown_version"),
+        app.put("/v1/fine_tunes/news", &body, &own)
+            .await
+            .problem(422, "unknown_version"),
         ["/base_version"]
     );
     // The same name is free for us.
-    app.put("/v1/base_models/llama", &json!({}), &own).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &own)
+        .await
+        .ok(201);
     // Reading is for every key, changing is not.
     let reader = bearer(&app.key(Role::Read).await);
     let reader = [("authorization", reader.as_str())];
     app.get_with("/v1/base_models/llama", &reader).await.ok(200);
-    app.put("/v1/base_models/llama", &json!({}), &reader).await.problem(403, "forbidden");
-    app.post("/v1/retunes", &by_hand, &reader).await.problem(403, "forbidden");
+    app.put("/v1/base_models/llama", &json!({}), &reader)
+        .await
+        .problem(403, "forbidden");
+    app.post("/v1/retunes", &by_hand, &reader)
+        .await
+        .problem(403, "forbidden");
 }

@@ -32,7 +32,10 @@ pub async fn finished(app: &App) -> TransferId {
     ]);
     let manifest = json!({"format": "retune-result/1", "outputs": outputs}).to_string();
     std::fs::write(folder.join("manifest.json"), &manifest).unwrap();
-    let lease = leases::claim(&app.db.database, WorkerId::generate(), LONG).await.unwrap().unwrap();
+    let lease = leases::claim(&app.db.database, WorkerId::generate(), LONG)
+        .await
+        .unwrap()
+        .unwrap();
     let outcome = Outcome {
         uri: app.uri(&format!("out/{id}/")),
         manifest_sha256: "dd".into(),
@@ -41,7 +44,11 @@ pub async fn finished(app: &App) -> TransferId {
         recommendation: None,
         metrics: json!({"accuracy": 0.9}),
     };
-    assert!(attempts::succeed(&app.db.database, &lease, &outcome).await.unwrap());
+    assert!(
+        attempts::succeed(&app.db.database, &lease, &outcome)
+            .await
+            .unwrap()
+    );
     id
 }
 
@@ -51,12 +58,26 @@ async fn the_report_and_the_listed_files_are_served() {
     let id = finished(&app).await;
     let report = app.get(&format!("/v1/transfers/{id}/report")).await.ok(200);
     assert_eq!(report.json()["winner"], "fgmt");
-    let whole = app.get(&format!("/v1/transfers/{id}/files/model.safetensors")).await.ok(200);
-    assert_eq!((whole.text().as_str(), whole.header("etag")), ("0123456789", "\"aa\""));
+    let whole = app
+        .get(&format!("/v1/transfers/{id}/files/model.safetensors"))
+        .await
+        .ok(200);
+    assert_eq!(
+        (whole.text().as_str(), whole.header("etag")),
+        ("0123456789", "\"aa\"")
+    );
     assert_eq!(whole.header("accept-ranges"), "bytes");
-    app.get(&format!("/v1/transfers/{id}/files/manifest.json")).await.ok(200);
-    for name in ["adapter/adapter_config.json", "adapter%2Fadapter_config.json"] {
-        let file = app.get(&format!("/v1/transfers/{id}/files/{name}")).await.ok(200);
+    app.get(&format!("/v1/transfers/{id}/files/manifest.json"))
+        .await
+        .ok(200);
+    for name in [
+        "adapter/adapter_config.json",
+        "adapter%2Fadapter_config.json",
+    ] {
+        let file = app
+            .get(&format!("/v1/transfers/{id}/files/{name}"))
+            .await
+            .ok(200);
         assert_eq!(file.text(), "{}");
     }
     for name in [
@@ -68,26 +89,46 @@ async fn the_report_and_the_listed_files_are_served() {
         "nothing",
         "model.safetensors%00",
     ] {
-        app.get(&format!("/v1/transfers/{id}/files/{name}")).await.problem(404, "not_found");
+        app.get(&format!("/v1/transfers/{id}/files/{name}"))
+            .await
+            .problem(404, "not_found");
     }
 }
 
 #[tokio::test]
 async fn parts_of_a_file_are_served() {
     let app = App::open().await;
-    let file = format!("/v1/transfers/{}/files/model.safetensors", finished(&app).await);
+    let file = format!(
+        "/v1/transfers/{}/files/model.safetensors",
+        finished(&app).await
+    );
     let part = app.get_with(&file, &[("range", "bytes=2-4")]).await.ok(206);
-    assert_eq!((part.text().as_str(), part.header("content-range")), ("234", "bytes 2-4/10"));
-    let tail = app.get_with(&file, &[("range", "bytes=-3"), ("if-range", "\"aa\"")]).await.ok(206);
-    assert_eq!((tail.text().as_str(), tail.header("content-length")), ("789", "3"));
-    let other = app.get_with(&file, &[("range", "bytes=-3"), ("if-range", "\"zz\"")]).await;
+    assert_eq!(
+        (part.text().as_str(), part.header("content-range")),
+        ("234", "bytes 2-4/10")
+    );
+    let tail = app
+        .get_with(&file, &[("range", "bytes=-3"), ("if-range", "\"aa\"")])
+        .await
+        .ok(206);
+    assert_eq!(
+        (tail.text().as_str(), tail.header("content-length")),
+        ("789", "3")
+    );
+    let other = app
+        .get_with(&file, &[("range", "bytes=-3"), ("if-range", "\"zz\"")])
+        .await;
     assert_eq!(other.ok(200).text().len(), 10);
     let beyond = app.get_with(&file, &[("range", "bytes=10-")]).await;
     assert_eq!(beyond.header("content-range"), "bytes */10");
     beyond.problem(416, "range_not_satisfiable");
-    app.get_with(&file, &[("if-none-match", "\"aa\"")]).await.ok(304);
+    app.get_with(&file, &[("if-none-match", "\"aa\"")])
+        .await
+        .ok(304);
     for known in ["\"bb\", W/\"aa\"", "*"] {
-        app.get_with(&file, &[("if-none-match", known)]).await.ok(304);
+        app.get_with(&file, &[("if-none-match", known)])
+            .await
+            .ok(304);
     }
 }
 
@@ -96,7 +137,9 @@ async fn what_is_not_finished_has_no_report() {
     let app = App::open().await;
     let id = app.db.queued(1).await.id;
     for tail in ["report", "files/report.json"] {
-        app.get(&format!("/v1/transfers/{id}/{tail}")).await.problem(404, "no_result");
+        app.get(&format!("/v1/transfers/{id}/{tail}"))
+            .await
+            .problem(404, "no_result");
     }
 }
 
@@ -106,10 +149,15 @@ async fn the_page_of_a_finished_transfer_shows_its_report() {
     let id = finished(&app).await;
     let page = app.get(&format!("/transfers/{id}")).await.ok(200).text();
     assert!(page.contains("<polyline") && page.contains("90.0 %"));
-    assert!(page.contains("works") && !page.contains("<b>works"), "escaped");
+    assert!(
+        page.contains("works") && !page.contains("<b>works"),
+        "escaped"
+    );
     assert!(page.contains(&format!("/v1/transfers/{id}/files/model.safetensors")));
     std::fs::remove_dir_all(app.objects.join("out")).unwrap();
     let page = app.get(&format!("/transfers/{id}")).await.ok(200).text();
     assert!(page.contains("The result cannot be read"));
-    app.get(&format!("/v1/transfers/{id}/report")).await.problem(404, "result_gone");
+    app.get(&format!("/v1/transfers/{id}/report"))
+        .await
+        .problem(404, "result_gone");
 }

@@ -33,7 +33,12 @@ impl Gate {
     async fn closed() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = Some(format!("http://{}", listener.local_addr().expect("bound")));
-        let s3 = S3Config { endpoint, allow_http: true, anonymous: true, ..S3Config::default() };
+        let s3 = S3Config {
+            endpoint,
+            allow_http: true,
+            anonymous: true,
+            ..S3Config::default()
+        };
         let (open, opened) = watch::channel(false);
         let waiting = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&waiting);
@@ -48,9 +53,15 @@ impl Gate {
 
     async fn app(&self, settings: Settings) -> App {
         let roots = Some(vec!["s3://bucket/".to_owned()]);
-        let own = TenantStorage { roots, ..TenantStorage::default() };
+        let own = TenantStorage {
+            roots,
+            ..TenantStorage::default()
+        };
         let tenants = |_: &_| HashMap::from([(DEFAULT_TENANT.0, own)]);
-        let servers = StorageConfig { s3: self.s3.clone(), ..StorageConfig::default() };
+        let servers = StorageConfig {
+            s3: self.s3.clone(),
+            ..StorageConfig::default()
+        };
         Box::pin(App::start_on(true, settings, servers, tenants)).await
     }
 
@@ -93,14 +104,19 @@ async fn plans_are_made_four_at_once_even_when_nobody_waits_for_them_any_more() 
     assert_eq!(refused.header("retry-after"), "2");
     refused.problem(503, "busy");
     gate.open.send_replace(true);
-    within("there is room again", async || (!is_busy(&plan().await)).then_some(())).await;
+    within("there is room again", async || {
+        (!is_busy(&plan().await)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn models_are_read_for_a_version_four_at_once() {
     let gate = Gate::closed().await;
     let app = gate.app(Settings::default()).await;
-    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &[])
+        .await
+        .ok(201);
     let version = async || {
         let body = json!({"version": "1", "uri": "s3://bucket/1/"});
         app.post("/v1/base_models/llama/versions", &body, &[]).await

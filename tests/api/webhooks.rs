@@ -31,7 +31,10 @@ fn settings() -> Settings {
 
 /// Room for so many, all of one tenant.
 fn room(most: i64) -> Capacity {
-    Capacity { most, per_tenant: 1000 }
+    Capacity {
+        most,
+        per_tenant: 1000,
+    }
 }
 
 async fn app() -> App {
@@ -50,25 +53,38 @@ fn send(app: &App, settings: &Settings, lookup: Lookup) -> DropGuard {
 /// Adds an endpoint; its secret.
 async fn subscribe(app: &App, name: &str, url: &str, events: &[&str]) -> String {
     let wanted = json!({"url": url, "events": events});
-    let made = app.put(&format!("/v1/webhook_endpoints/{name}"), &wanted, &[]).await.ok(201);
+    let made = app
+        .put(&format!("/v1/webhook_endpoints/{name}"), &wanted, &[])
+        .await
+        .ok(201);
     made.json()["secret"].as_str().unwrap().to_owned()
 }
 
 async fn deliveries_of(app: &App, name: &str) -> Vec<Value> {
     let path = format!("/v1/webhook_endpoints/{name}/deliveries");
-    app.get(&path).await.ok(200).json()["data"].as_array().unwrap().clone()
+    app.get(&path).await.ok(200).json()["data"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 /// Waits until the newest delivery is as wanted.
 async fn until(app: &App, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     within("the delivery is recorded", async || {
-        deliveries_of(app, name).await.into_iter().next().filter(&wanted)
+        deliveries_of(app, name)
+            .await
+            .into_iter()
+            .next()
+            .filter(&wanted)
     })
     .await
 }
 
 async fn execute(app: &App, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&app.db.database.pool).await.expect("our own SQL");
+    sqlx::raw_sql(sql)
+        .execute(&app.db.database.pool)
+        .await
+        .expect("our own SQL");
 }
 
 #[tokio::test]
@@ -77,7 +93,13 @@ async fn an_event_reaches_its_subscribers_as_a_signed_cloudevent() {
     let mut hook = Receiver::start().await;
     let mut other = Receiver::start().await;
     let secret = subscribe(&app, "all-transfers", &hook.url, &["transfer.*"]).await;
-    subscribe(&app, "bases", &other.url, &["base_model.*", "transfer.succeeded"]).await;
+    subscribe(
+        &app,
+        "bases",
+        &other.url,
+        &["base_model.*", "transfer.succeeded"],
+    )
+    .await;
     let _sending = send(&app, &settings(), lookup());
     let id = app.db.queued(1).await.id;
 
@@ -91,12 +113,23 @@ async fn an_event_reaches_its_subscribers_as_a_signed_cloudevent() {
     assert_eq!(body["id"], post.header("webhook-id"));
     assert_eq!(body["type"], "transfer.queued");
     assert_eq!(body["subject"], format!("transfers/{id}"));
-    assert_eq!(body["data"], json!({"id": id, "status": "queued", "reason": "submitted"}));
+    assert_eq!(
+        body["data"],
+        json!({"id": id, "status": "queued", "reason": "submitted"})
+    );
 
     let done = until(&app, "all-transfers", |one| one["status"] == "delivered").await;
-    assert_eq!((&done["attempts"], &done["response_status"]), (&json!(1), &json!(204)));
-    assert_eq!((&done["event"], &done["next_attempt_at"]), (&body["id"], &Value::Null));
-    app.post(&format!("/v1/transfers/{id}/cancel"), &json!({}), &[]).await.ok(200);
+    assert_eq!(
+        (&done["attempts"], &done["response_status"]),
+        (&json!(1), &json!(204))
+    );
+    assert_eq!(
+        (&done["event"], &done["next_attempt_at"]),
+        (&body["id"], &Value::Null)
+    );
+    app.post(&format!("/v1/transfers/{id}/cancel"), &json!({}), &[])
+        .await
+        .ok(200);
     assert_eq!(hook.post().await.json()["type"], "transfer.cancelled");
     assert!(hook.is_quiet() && other.is_quiet());
     assert_eq!(deliveries_of(&app, "bases").await, Vec::<Value>::new());
@@ -110,11 +143,17 @@ async fn a_secret_is_shown_once_and_rotated_with_an_overlap() {
     let path = "/v1/webhook_endpoints/ci";
     let again = app.put(path, &json!({"url": hook.url}), &[]).await.ok(200);
     assert!(again.json().get("secret").is_none());
-    let rotated = app.post(&format!("{path}/rotate"), &json!({}), &[]).await.ok(200);
+    let rotated = app
+        .post(&format!("{path}/rotate"), &json!({}), &[])
+        .await
+        .ok(200);
     assert_eq!(rotated.header("cache-control"), "no-store");
     let new = rotated.json()["secret"].as_str().unwrap().to_owned();
     assert_ne!(old, new);
-    for text in [app.get(path).await.text(), app.get("/v1/webhook_endpoints").await.text()] {
+    for text in [
+        app.get(path).await.text(),
+        app.get("/v1/webhook_endpoints").await.text(),
+    ] {
         assert!(!text.contains("whsec_") && !text.contains(&new[6..]) && !text.contains(&old[6..]));
     }
 
@@ -123,7 +162,11 @@ async fn a_secret_is_shown_once_and_rotated_with_an_overlap() {
     let both = hook.post().await;
     assert!(both.is_signed_by(&old) && both.is_signed_by(&new));
     assert_eq!(both.header("webhook-signature").split(' ').count(), 2);
-    execute(&app, "UPDATE webhook_endpoints SET previous_secret_until = now()").await;
+    execute(
+        &app,
+        "UPDATE webhook_endpoints SET previous_secret_until = now()",
+    )
+    .await;
     app.db.queued(1).await;
     let one = hook.post().await;
     assert!(!one.is_signed_by(&old) && one.is_signed_by(&new));
@@ -140,7 +183,10 @@ async fn a_failure_is_tried_again_with_the_same_id_and_body() {
     assert_eq!(first.header("webhook-id"), third.header("webhook-id"));
     assert!(first.body == second.body && second.body == third.body);
     let done = until(&app, "ci", |one| one["status"] == "delivered").await;
-    assert_eq!((&done["attempts"], &done["error"]), (&json!(3), &Value::Null));
+    assert_eq!(
+        (&done["attempts"], &done["error"]),
+        (&json!(3), &Value::Null)
+    );
     let endpoint = app.get("/v1/webhook_endpoints/ci").await.json();
     assert_eq!(endpoint["failing_since"], Value::Null);
 }
@@ -158,7 +204,12 @@ async fn a_redirect_is_not_followed() {
     hook.post().await;
     let refused = until(&app, "ci", |one| one["error"].is_string()).await;
     assert_eq!(refused["response_status"], 307);
-    assert!(refused["error"].as_str().unwrap().contains("redirects are not followed"));
+    assert!(
+        refused["error"]
+            .as_str()
+            .unwrap()
+            .contains("redirects are not followed")
+    );
     assert!(elsewhere.is_quiet());
 }
 
@@ -175,7 +226,9 @@ async fn special_addresses_are_refused_when_given_and_when_reached() {
         "https://localhost/",
         "https://user:password@example.com/",
     ] {
-        let put = app.put("/v1/webhook_endpoints/ci", &json!({"url": url}), &[]).await;
+        let put = app
+            .put("/v1/webhook_endpoints/ci", &json!({"url": url}), &[])
+            .await;
         assert_eq!(put.problem(422, "address_not_allowed"), ["/url"], "{url}");
     }
     // Rebinding: the name was public when it was looked at, and is private when it is connected to.
@@ -190,15 +243,25 @@ async fn special_addresses_are_refused_when_given_and_when_reached() {
     app.db.queued(1).await;
     let refused = until(&app, "rebound", |one| one["error"].is_string()).await;
     let error = refused["error"].as_str().unwrap();
-    assert!(error.contains("no address that webhooks may go to"), "{error}");
+    assert!(
+        error.contains("no address that webhooks may go to"),
+        "{error}"
+    );
     drop(sending);
     // Where the network is allowed the connection is made, and fails for want of TLS.
     settings.webhooks.allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
-    execute(&app, "UPDATE deliveries SET next_attempt_at = now(), error = NULL").await;
+    execute(
+        &app,
+        "UPDATE deliveries SET next_attempt_at = now(), error = NULL",
+    )
+    .await;
     let _sending = send(&app, &settings, rebound);
     // The sender before may still be ending an attempt, and note its own error once more.
     let otherwise = |error: &str| !error.contains("no address");
-    let reached = until(&app, "rebound", |one| one["error"].as_str().is_some_and(otherwise)).await;
+    let reached = until(&app, "rebound", |one| {
+        one["error"].as_str().is_some_and(otherwise)
+    })
+    .await;
     let error = reached["error"].as_str().unwrap();
     assert!(!error.contains("rebound.example"), "{error}");
     assert!(hook.is_quiet());
@@ -213,8 +276,10 @@ async fn a_delivery_can_be_replayed() {
     app.db.queued(1).await;
     let first = hook.post().await;
     let done = until(&app, "ci", |one| one["status"] == "delivered").await;
-    let path =
-        format!("/v1/webhook_endpoints/ci/deliveries/{}/replay", done["id"].as_str().unwrap());
+    let path = format!(
+        "/v1/webhook_endpoints/ci/deliveries/{}/replay",
+        done["id"].as_str().unwrap()
+    );
     let replayed = app.post(&path, &json!({}), &[]).await.ok(202).json();
     assert_eq!(replayed["status"], "pending");
     let second = hook.post().await;
@@ -222,7 +287,9 @@ async fn a_delivery_can_be_replayed() {
     let again = until(&app, "ci", |one| one["status"] == "delivered").await;
     assert_eq!(again["attempts"], 2);
     let other = path.replace("/ci/", "/cd/");
-    app.post(&other, &json!({}), &[]).await.problem(404, "not_found");
+    app.post(&other, &json!({}), &[])
+        .await
+        .problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -233,7 +300,11 @@ async fn a_jobs_callback_is_told_of_its_end_and_signed_by_its_tenant() {
     let mut spec = app.spec();
     spec["callback"] = json!({"url": hook.url});
     let rotate = async || {
-        let drawn = app.post("/v1/callback_secret/rotate", &json!({}), &[]).await.ok(200).json();
+        let drawn = app
+            .post("/v1/callback_secret/rotate", &json!({}), &[])
+            .await
+            .ok(200)
+            .json();
         drawn["secret"].as_str().unwrap().to_owned()
     };
     let (old, new) = (rotate().await, rotate().await);
@@ -243,10 +314,22 @@ async fn a_jobs_callback_is_told_of_its_end_and_signed_by_its_tenant() {
     let post = hook.post().await;
     assert!(post.is_signed_by(&old) && post.is_signed_by(&new));
     let body = post.json();
-    assert_eq!(body["type"], "transfer.cancelled", "its end and nothing before");
-    assert_eq!((&body["data"]["id"], &body["data"]["status"]), (&id, &json!("cancelled")));
-    execute(&app, "UPDATE tenants SET previous_callback_secret_until = now()").await;
-    app.post(&cancel.replace("cancel", "retry"), &json!({}), &[]).await.ok(202);
+    assert_eq!(
+        body["type"], "transfer.cancelled",
+        "its end and nothing before"
+    );
+    assert_eq!(
+        (&body["data"]["id"], &body["data"]["status"]),
+        (&id, &json!("cancelled"))
+    );
+    execute(
+        &app,
+        "UPDATE tenants SET previous_callback_secret_until = now()",
+    )
+    .await;
+    app.post(&cancel.replace("cancel", "retry"), &json!({}), &[])
+        .await
+        .ok(202);
     app.post(&cancel, &json!({}), &[]).await.ok(200);
     let post = hook.post().await;
     assert!(!post.is_signed_by(&old) && post.is_signed_by(&new));
@@ -258,59 +341,112 @@ async fn endpoints_are_listed_filtered_and_removed() {
     for name in ["a", "b", "c"] {
         subscribe(&app, name, "http://127.0.0.1:9/", &["*"]).await;
     }
-    let page = app.get("/v1/webhook_endpoints?limit=2").await.ok(200).json();
+    let page = app
+        .get("/v1/webhook_endpoints?limit=2")
+        .await
+        .ok(200)
+        .json();
     let names = |page: &Value| -> Vec<String> {
         let rows = page["data"].as_array().unwrap().iter();
-        rows.map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+        rows.map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(&page), ["c", "b"]);
     let next = page["next"].as_str().unwrap();
-    let rest = app.get(&format!("/v1/webhook_endpoints?limit=2&after={next}")).await.ok(200).json();
-    assert_eq!((names(&rest), &rest["next"]), (vec!["a".into()], &Value::Null));
-    app.get("/v1/webhook_endpoints?sort=name").await.problem(422, "invalid_query");
+    let rest = app
+        .get(&format!("/v1/webhook_endpoints?limit=2&after={next}"))
+        .await
+        .ok(200)
+        .json();
+    assert_eq!(
+        (names(&rest), &rest["next"]),
+        (vec!["a".into()], &Value::Null)
+    );
+    app.get("/v1/webhook_endpoints?sort=name")
+        .await
+        .problem(422, "invalid_query");
     app.db.queued(1).await;
     let path = "/v1/webhook_endpoints/a";
-    let failed = app.get(&format!("{path}/deliveries?status=failed")).await.ok(200).json();
+    let failed = app
+        .get(&format!("{path}/deliveries?status=failed"))
+        .await
+        .ok(200)
+        .json();
     assert_eq!(failed["data"], json!([]));
-    let pending = app.get(&format!("{path}/deliveries?status=pending")).await.ok(200).json();
+    let pending = app
+        .get(&format!("{path}/deliveries?status=pending"))
+        .await
+        .ok(200)
+        .json();
     assert_eq!(pending["data"].as_array().unwrap().len(), 1);
-    app.get(&format!("{path}/deliveries?status=done")).await.problem(422, "invalid_query");
+    app.get(&format!("{path}/deliveries?status=done"))
+        .await
+        .problem(422, "invalid_query");
     app.delete(path, &[]).await.ok(204);
     for path in [path.to_owned(), format!("{path}/deliveries")] {
         app.get(&path).await.problem(404, "not_found");
     }
     app.delete(path, &[]).await.problem(404, "not_found");
-    app.post(&format!("{path}/rotate"), &json!({}), &[]).await.problem(404, "not_found");
+    app.post(&format!("{path}/rotate"), &json!({}), &[])
+        .await
+        .problem(404, "not_found");
     let misspelt = json!({"url": "https://example.com/", "events": ["transfer.done"]});
     let put = app.put("/v1/webhook_endpoints/d", &misspelt, &[]).await;
     assert_eq!(put.problem(422, "invalid_body"), ["/events/0"]);
     for name in [".a", "a%2Fb", "a%20b"] {
         let path = format!("/v1/webhook_endpoints/{name}");
-        let put = app.put(&path, &json!({"url": "https://example.com/"}), &[]).await;
+        let put = app
+            .put(&path, &json!({"url": "https://example.com/"}), &[])
+            .await;
         assert_eq!(put.problem(422, "invalid_body"), ["/name"]);
     }
-    app.get("/v1/webhook_endpoints/%00").await.problem(404, "not_found");
+    app.get("/v1/webhook_endpoints/%00")
+        .await
+        .problem(404, "not_found");
 }
 
 #[tokio::test]
 async fn tenants_hear_of_their_own_events_alone() {
     let app = App::start(false, settings()).await;
     let tenant = app.tenant().await;
-    let (own, theirs) =
-        (bearer(&app.key(Role::Admin).await), bearer(&app.key_of(tenant, Role::Admin).await));
+    let (own, theirs) = (
+        bearer(&app.key(Role::Admin).await),
+        bearer(&app.key_of(tenant, Role::Admin).await),
+    );
     let wanted = json!({"url": "http://127.0.0.1:9/"});
     let path = "/v1/webhook_endpoints/ci";
-    app.put(path, &wanted, &[("authorization", &own)]).await.ok(201);
-    app.get_with(path, &[("authorization", &theirs)]).await.problem(404, "not_found");
-    let made = app.put(path, &wanted, &[("authorization", &theirs)]).await.ok(201);
-    assert!(made.json()["secret"].is_string(), "a name belongs to each tenant");
-    app.db.submit(Enqueue { tenant, ..enqueue() }).await;
+    app.put(path, &wanted, &[("authorization", &own)])
+        .await
+        .ok(201);
+    app.get_with(path, &[("authorization", &theirs)])
+        .await
+        .problem(404, "not_found");
+    let made = app
+        .put(path, &wanted, &[("authorization", &theirs)])
+        .await
+        .ok(201);
+    assert!(
+        made.json()["secret"].is_string(),
+        "a name belongs to each tenant"
+    );
+    app.db
+        .submit(Enqueue {
+            tenant,
+            ..enqueue()
+        })
+        .await;
     let list = format!("{path}/deliveries");
     let count = async |key: &str| {
-        let page = app.get_with(&list, &[("authorization", key)]).await.ok(200).json();
+        let page = app
+            .get_with(&list, &[("authorization", key)])
+            .await
+            .ok(200)
+            .json();
         page["data"].as_array().unwrap().len()
     };
     assert_eq!((count(&own).await, count(&theirs).await), (0, 1));
     let reader = bearer(&app.key(Role::Submit).await);
-    app.get_with(path, &[("authorization", &reader)]).await.problem(403, "forbidden");
+    app.get_with(path, &[("authorization", &reader)])
+        .await
+        .problem(403, "forbidden");
 }

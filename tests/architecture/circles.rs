@@ -20,11 +20,20 @@ impl Imports {
     fn read() -> Self {
         let sources = all_sources();
         let modules = sources.iter().map(|(path, _)| path.clone()).collect();
-        let uses = sources.into_iter().map(|(path, code)| (path, statements(&code))).collect();
-        let mut imports = Self { modules, uses, exports: BTreeMap::new() };
+        let uses = sources
+            .into_iter()
+            .map(|(path, code)| (path, statements(&code)))
+            .collect();
+        let mut imports = Self {
+            modules,
+            uses,
+            exports: BTreeMap::new(),
+        };
         for (module, uses) in &imports.uses {
             for (gives_on, path) in uses {
-                let Some(from) = imports.resolved(module, path) else { continue };
+                let Some(from) = imports.resolved(module, path) else {
+                    continue;
+                };
                 if *gives_on && let Some(name) = path.last() {
                     imports
                         .exports
@@ -65,33 +74,53 @@ impl Imports {
             let homes = uses
                 .filter_map(|(_, path)| self.resolved(module, path))
                 .map(|path| self.home(&path, 0));
-            homes.filter(|home| !home.starts_with(module) && !module.starts_with(home)).collect()
+            homes
+                .filter(|home| !home.starts_with(module) && !module.starts_with(home))
+                .collect()
         };
-        self.modules.iter().map(|module| (module, from(module))).collect()
+        self.modules
+            .iter()
+            .map(|module| (module, from(module)))
+            .collect()
     }
 }
 
 /// The paths of the `use` statements of a file, each with whether it is given on.
 fn statements(code: &str) -> Vec<(bool, Path)> {
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let code = lines.collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
     for statement in code.split(';') {
-        let start = statement.rfind("\nuse ").or_else(|| statement.rfind("\npub use "));
+        let start = statement
+            .rfind("\nuse ")
+            .or_else(|| statement.rfind("\npub use "));
         let start = start.or_else(|| statement.rfind("\npub(super) use "));
         let start = start.or_else(|| statement.rfind("\npub(crate) use "));
-        let Some(statement) = start.map(|at| &statement[at + 1..]) else { continue };
-        let Some((before, tree)) = statement.split_once("use ") else { continue };
+        let Some(statement) = start.map(|at| &statement[at + 1..]) else {
+            continue;
+        };
+        let Some((before, tree)) = statement.split_once("use ") else {
+            continue;
+        };
         let mut paths = Vec::new();
         flatten(tree.trim(), &[], &mut paths);
-        found.extend(paths.into_iter().map(|path| (before.starts_with("pub"), path)));
+        found.extend(
+            paths
+                .into_iter()
+                .map(|path| (before.starts_with("pub"), path)),
+        );
     }
     found
 }
 
 /// `a::{b, c::d}` as `a::b` and `a::c::d`.
 fn flatten(tree: &str, before: &[String], found: &mut Vec<Path>) {
-    if let Some(inner) = tree.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+    if let Some(inner) = tree
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+    {
         let (mut depth, mut start) = (0, 0);
         for (at, letter) in inner.char_indices().chain([(inner.len(), ',')]) {
             match letter {
@@ -108,7 +137,11 @@ fn flatten(tree: &str, before: &[String], found: &mut Vec<Path>) {
             }
         }
     } else if let Some((name, rest)) = tree.split_once("::") {
-        flatten(rest.trim(), &[before, &[name.trim().to_owned()]].concat(), found);
+        flatten(
+            rest.trim(),
+            &[before, &[name.trim().to_owned()]].concat(),
+            found,
+        );
     } else {
         let name = tree.split_whitespace().next().unwrap_or_default();
         found.push([before, &[name.to_owned()]].concat());
@@ -136,9 +169,14 @@ fn circle(arrows: &BTreeMap<&Path, BTreeSet<Path>>, start: &Path) -> Option<Vec<
 fn no_file_imports_itself_by_way_of_others() {
     let imports = Imports::read();
     let arrows = imports.arrows();
-    assert!(arrows.values().map(BTreeSet::len).sum::<usize>() > 500, "hardly an import is seen");
-    let circles: BTreeSet<Vec<String>> =
-        arrows.keys().filter_map(|module| circle(&arrows, module)).collect();
+    assert!(
+        arrows.values().map(BTreeSet::len).sum::<usize>() > 500,
+        "hardly an import is seen"
+    );
+    let circles: BTreeSet<Vec<String>> = arrows
+        .keys()
+        .filter_map(|module| circle(&arrows, module))
+        .collect();
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
@@ -152,7 +190,10 @@ fn a_circle_would_be_found() {
         (&c, BTreeSet::from([b.clone()])),
     ]);
     assert_eq!(circle(&arrows, &a), None);
-    assert_eq!(circle(&arrows, &b), Some(vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!(
+        circle(&arrows, &b),
+        Some(vec!["b".to_owned(), "c".to_owned()])
+    );
     assert_eq!(
         statements("\nuse x;\npub use a::{b, c::{d as e, self}};"),
         [

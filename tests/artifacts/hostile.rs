@@ -13,7 +13,9 @@ use crate::support::files::TestStorage;
 
 fn somewhere() -> Location {
     let test = TestStorage::on_files();
-    test.storage.check_location(&test.uri("model.safetensors")).unwrap()
+    test.storage
+        .check_location(&test.uri("model.safetensors"))
+        .unwrap()
 }
 
 fn bytes_of(checkpoint: &Checkpoint) -> Vec<u8> {
@@ -22,7 +24,10 @@ fn bytes_of(checkpoint: &Checkpoint) -> Vec<u8> {
 
 fn small() -> Checkpoint {
     let mut checkpoint = Checkpoint::new();
-    checkpoint.insert("fc.bias", HostTensor::from_f32_as(DType::BF16, vec![3], vec![1.0; 3]));
+    checkpoint.insert(
+        "fc.bias",
+        HostTensor::from_f32_as(DType::BF16, vec![3], vec![1.0; 3]),
+    );
     checkpoint.insert("fc.weight", HostTensor::from_f32(vec![3, 2], vec![0.5; 6]));
     checkpoint.insert("steps", HostTensor::from_i64(vec![], &[7]));
     checkpoint
@@ -83,15 +88,26 @@ fn every_truncation_is_told() {
     for length in 0..bytes.len() {
         let cut = Bytes::copy_from_slice(&bytes[..length]);
         let error = tensors::from_bytes(cut, &place).expect_err("cut");
-        assert_eq!(error.code(), FailureCode::Truncated, "{length} of {} bytes", bytes.len());
+        assert_eq!(
+            error.code(),
+            FailureCode::Truncated,
+            "{length} of {} bytes",
+            bytes.len()
+        );
     }
 }
 
 #[test]
 fn a_header_bomb_is_refused_without_reading_it() {
     let test = TestStorage::on_files();
-    test.write("bomb.safetensors", [&u64::MAX.to_le_bytes()[..], b"{}"].concat());
-    let place = test.storage.check_location(&test.uri("bomb.safetensors")).unwrap();
+    test.write(
+        "bomb.safetensors",
+        [&u64::MAX.to_le_bytes()[..], b"{}"].concat(),
+    );
+    let place = test
+        .storage
+        .check_location(&test.uri("bomb.safetensors"))
+        .unwrap();
     let error = tensors::read_header(test.storage.blocking(), &place).unwrap_err();
     assert_eq!(error.code(), FailureCode::HeaderTooLarge);
     let error = tensors::open(&test.objects().join("bomb.safetensors"), &place).unwrap_err();
@@ -103,7 +119,10 @@ fn a_header_bomb_is_refused_without_reading_it() {
 fn an_empty_file_is_truncated() {
     let test = TestStorage::on_files();
     test.write("empty.safetensors", b"");
-    let place = test.storage.check_location(&test.uri("empty.safetensors")).unwrap();
+    let place = test
+        .storage
+        .check_location(&test.uri("empty.safetensors"))
+        .unwrap();
     let error = tensors::read_header(test.storage.blocking(), &place).unwrap_err();
     assert_eq!(error.code(), FailureCode::Truncated);
     let error = tensors::open(&test.objects().join("empty.safetensors"), &place).unwrap_err();
@@ -114,10 +133,18 @@ fn an_empty_file_is_truncated() {
 fn a_header_longer_than_the_first_read_is_read_from_a_store() {
     let test = TestStorage::on_files();
     let many: Checkpoint = (0..2000)
-        .map(|i| (format!("layer.{i:04}.weight"), HostTensor::from_f32(vec![1], vec![i as f32])))
+        .map(|i| {
+            (
+                format!("layer.{i:04}.weight"),
+                HostTensor::from_f32(vec![1], vec![i as f32]),
+            )
+        })
         .collect();
     test.write("many.safetensors", bytes_of(&many));
-    let place = test.storage.check_location(&test.uri("many.safetensors")).unwrap();
+    let place = test
+        .storage
+        .check_location(&test.uri("many.safetensors"))
+        .unwrap();
     let header = tensors::read_header(test.storage.blocking(), &place).unwrap();
     assert_eq!(header.signature(), many.signature());
 }
@@ -132,9 +159,15 @@ fn the_first_value_that_is_not_finite_is_named() {
     checkpoint.insert("m", HostTensor::from_f32(vec![200_000], values));
     let half = HostTensor::from_f32_as(DType::F16, vec![2], vec![1.0, 1e9]);
     checkpoint.insert("n", half.clone());
-    assert_eq!(tensors::first_not_finite(&checkpoint), Some(("m".into(), 170_000)));
+    assert_eq!(
+        tensors::first_not_finite(&checkpoint),
+        Some(("m".into(), 170_000))
+    );
     checkpoint.remove("m");
-    assert_eq!(tensors::first_not_finite(&checkpoint), Some(("n".into(), 1)));
+    assert_eq!(
+        tensors::first_not_finite(&checkpoint),
+        Some(("n".into(), 1))
+    );
     let error = tensors::check_finite(&checkpoint, &somewhere()).unwrap_err();
     assert_eq!(error.code(), FailureCode::NotFinite);
     assert!(error.to_string().contains("\"n\": element 1"), "{error}");
@@ -148,7 +181,10 @@ fn parts_are_aligned_and_headed_as_pytorch_expects() {
     let json: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     assert_eq!(json["__metadata__"]["format"], "pt");
     assert_eq!(json["steps"]["data_offsets"], serde_json::json!([0, 8]));
-    assert_eq!(json["fc.weight"]["data_offsets"], serde_json::json!([8, 32]));
+    assert_eq!(
+        json["fc.weight"]["data_offsets"],
+        serde_json::json!([8, 32])
+    );
     assert_eq!(json["fc.bias"]["data_offsets"], serde_json::json!([32, 38]));
     assert!(safetensors::SafeTensors::deserialize(&bytes).is_ok());
 }

@@ -18,11 +18,19 @@ fn weights(value: f32) -> Vec<u8> {
 }
 
 fn named(name: &str, value: f32) -> Checkpoint {
-    [(name.to_owned(), HostTensor::from_f32(vec![2], vec![value; 2]))].into_iter().collect()
+    [(
+        name.to_owned(),
+        HostTensor::from_f32(vec![2], vec![value; 2]),
+    )]
+    .into_iter()
+    .collect()
 }
 
 fn put_model(test: &TestStorage, folder: &str, value: f32) {
-    test.write(&format!("{folder}/config.json"), r#"{"model_type":"graph"}"#);
+    test.write(
+        &format!("{folder}/config.json"),
+        r#"{"model_type":"graph"}"#,
+    );
     test.write(&format!("{folder}/model.safetensors"), weights(value));
 }
 
@@ -33,7 +41,11 @@ fn look(test: &TestStorage, path: &str) -> Result<ModelFolder, ArtifactError> {
 
 fn with_access<T>(test: &TestStorage, run: impl FnOnce(&Access<'_>) -> T) -> T {
     let scratch = test.scratch();
-    run(&Access { storage: &test.storage, scratch: &scratch, go_on: &|| true })
+    run(&Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    })
 }
 
 #[test]
@@ -45,7 +57,11 @@ fn a_model_is_opened_with_its_digests() {
     test.write("m/README.md", "# M");
     let folder = look(&test, "m/").unwrap();
     let others = |folder: &ModelFolder| -> Vec<String> {
-        folder.other_files.iter().map(|f| f.key.to_string()).collect()
+        folder
+            .other_files
+            .iter()
+            .map(|f| f.key.to_string())
+            .collect()
     };
     assert_eq!(others(&folder), ["vocab.txt"]);
     // A sentence transformer's modules lie in folders; others are none of the model's.
@@ -56,17 +72,33 @@ fn a_model_is_opened_with_its_digests() {
     assert_eq!(others(&look(&test, "m/").unwrap()), ["vocab.txt"]);
     test.write("m/modules.json", "[]");
     let with_modules = look(&test, "m/").unwrap();
-    assert_eq!(others(&with_modules), ["modules.json", "vocab.txt", "1_Pooling/config.json"]);
+    assert_eq!(
+        others(&with_modules),
+        ["modules.json", "vocab.txt", "1_Pooling/config.json"]
+    );
     // What is behind the network reads channels that the transfer may have moved.
-    let left_out =
-        ["optimizer.pt", "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin", "onnx/"];
-    assert!(left_out.iter().all(|name| with_modules.left_out.iter().any(|found| found == name)));
+    let left_out = [
+        "optimizer.pt",
+        "2_Dense/model.safetensors",
+        "2_Dense/pytorch_model.bin",
+        "onnx/",
+    ];
+    assert!(
+        left_out
+            .iter()
+            .all(|name| with_modules.left_out.iter().any(|found| found == name))
+    );
     let signature = folder.signature(test.storage.blocking()).unwrap();
     let model = with_access(&test, |access| folder.open(access)).unwrap();
     assert_eq!(model.checkpoint.signature(), signature);
     assert_eq!(model.checkpoint["fc.weight"].f32().as_ref(), [1.5, 1.5]);
     assert_eq!(model.inputs.len(), 2);
-    assert!(model.inputs.iter().any(|i| i.sha256 == retune::storage::sha256_of(&weights(1.5))));
+    assert!(
+        model
+            .inputs
+            .iter()
+            .any(|i| i.sha256 == retune::storage::sha256_of(&weights(1.5)))
+    );
 }
 
 #[test]
@@ -82,16 +114,34 @@ fn shards_are_joined_and_their_index_is_held_to_its_word() {
         folder.signature(test.storage.blocking())?;
         with_access(&test, |access| folder.open(access))
     };
-    test.write(path, index(json!({"a": "one.safetensors", "b": "two.safetensors"})));
+    test.write(
+        path,
+        index(json!({"a": "one.safetensors", "b": "two.safetensors"})),
+    );
     assert_eq!(code().unwrap().checkpoint["b"].f32().as_ref(), [2.0, 2.0]);
     for (map, expected) in [
-        (json!({"a": "one.safetensors", "b": "../m/two.safetensors"}), FailureCode::MalformedIndex),
-        (json!({"a": "one.safetensors", "b": "/etc/two.safetensors"}), FailureCode::MalformedIndex),
-        (json!({"a": "one.safetensors", "b": "two.bin"}), FailureCode::MalformedIndex),
+        (
+            json!({"a": "one.safetensors", "b": "../m/two.safetensors"}),
+            FailureCode::MalformedIndex,
+        ),
+        (
+            json!({"a": "one.safetensors", "b": "/etc/two.safetensors"}),
+            FailureCode::MalformedIndex,
+        ),
+        (
+            json!({"a": "one.safetensors", "b": "two.bin"}),
+            FailureCode::MalformedIndex,
+        ),
         (json!({}), FailureCode::MalformedIndex),
-        (json!({"a": "one.safetensors", "b": "one.safetensors"}), FailureCode::MissingTensor),
+        (
+            json!({"a": "one.safetensors", "b": "one.safetensors"}),
+            FailureCode::MissingTensor,
+        ),
         (json!({"b": "one.safetensors"}), FailureCode::MalformedIndex),
-        (json!({"a": "one.safetensors", "b": "three.safetensors"}), FailureCode::NotFound),
+        (
+            json!({"a": "one.safetensors", "b": "three.safetensors"}),
+            FailureCode::NotFound,
+        ),
     ] {
         test.write(path, index(map.clone()));
         assert_eq!(code().unwrap_err().code(), expected, "{map}");
@@ -123,7 +173,12 @@ fn what_is_no_model_is_said_to_be_none() {
         assert_eq!(error.code(), expected, "{path}: {error}");
         assert!(error.is_input());
     }
-    assert!(look(&test, "pickled").unwrap_err().to_string().contains("retune convert"));
+    assert!(
+        look(&test, "pickled")
+            .unwrap_err()
+            .to_string()
+            .contains("retune convert")
+    );
 }
 
 fn trajectory(test: &TestStorage, path: &str) -> Result<Vec<(u64, String)>, ArtifactError> {
@@ -137,14 +192,19 @@ fn trajectory(test: &TestStorage, path: &str) -> Result<Vec<(u64, String)>, Arti
 }
 
 fn steps(list: &[(u64, &str)]) -> Vec<(u64, String)> {
-    list.iter().map(|(step, model)| (*step, (*model).to_owned())).collect()
+    list.iter()
+        .map(|(step, model)| (*step, (*model).to_owned()))
+        .collect()
 }
 
 #[test]
 fn the_three_forms_of_a_trajectory_are_read() {
     let test = TestStorage::on_files();
     put_model(&test, "tuned", 1.0);
-    assert_eq!(trajectory(&test, "tuned").unwrap(), steps(&[(0, "base"), (1, "tuned")]));
+    assert_eq!(
+        trajectory(&test, "tuned").unwrap(),
+        steps(&[(0, "base"), (1, "tuned")])
+    );
     for n in [5, 10, 100] {
         put_model(&test, &format!("trainer/checkpoint-{n}"), 1.0);
     }
@@ -176,35 +236,61 @@ fn trajectories_that_lead_nowhere_are_refused() {
         trajectory(&test, "t").unwrap_err().code()
     };
     assert_eq!(listed(json!([])), FailureCode::EmptyTrajectory);
-    assert_eq!(listed(json!([{"step": 0, "model": "a"}])), FailureCode::EmptyTrajectory);
+    assert_eq!(
+        listed(json!([{"step": 0, "model": "a"}])),
+        FailureCode::EmptyTrajectory
+    );
     for model in ["../base", "/etc", "a/../../b", "s3://b/a", ""] {
         let two = json!([{"step": 0, "model": "a"}, {"step": 1, "model": model}]);
         assert_eq!(listed(two), FailureCode::MalformedTrajectory, "{model}");
     }
     let twice = json!([{"step": 3, "model": "a"}, {"step": 3, "model": "b"}]);
     assert_eq!(listed(twice), FailureCode::MalformedTrajectory);
-    test.write("t/trajectory.json", r#"{"format":"other/1","checkpoints":[]}"#);
-    assert_eq!(trajectory(&test, "t").unwrap_err().code(), FailureCode::MalformedTrajectory);
-    assert_eq!(trajectory(&test, "nowhere").unwrap_err().code(), FailureCode::EmptyTrajectory);
+    test.write(
+        "t/trajectory.json",
+        r#"{"format":"other/1","checkpoints":[]}"#,
+    );
+    assert_eq!(
+        trajectory(&test, "t").unwrap_err().code(),
+        FailureCode::MalformedTrajectory
+    );
+    assert_eq!(
+        trajectory(&test, "nowhere").unwrap_err().code(),
+        FailureCode::EmptyTrajectory
+    );
     for (settings, code) in [
         ("{}", FailureCode::MalformedConfig),
-        (r#"{"peft_type":"LORA","r":0,"lora_alpha":1}"#, FailureCode::MalformedConfig),
-        (r#"{"peft_type":"LOHA","r":1,"lora_alpha":1}"#, FailureCode::NotImplemented),
+        (
+            r#"{"peft_type":"LORA","r":0,"lora_alpha":1}"#,
+            FailureCode::MalformedConfig,
+        ),
+        (
+            r#"{"peft_type":"LOHA","r":1,"lora_alpha":1}"#,
+            FailureCode::NotImplemented,
+        ),
         (
             r#"{"peft_type":"LORA","r":1,"lora_alpha":1,"use_qalora":true}"#,
             FailureCode::NotImplemented,
         ),
     ] {
         test.write("lora/adapter_config.json", settings);
-        assert_eq!(trajectory(&test, "lora").unwrap_err().code(), code, "{settings}");
+        assert_eq!(
+            trajectory(&test, "lora").unwrap_err().code(),
+            code,
+            "{settings}"
+        );
     }
     test.write("tuned.pt", "x");
-    assert_eq!(trajectory(&test, "tuned.pt").unwrap_err().code(), FailureCode::PickleRefused);
+    assert_eq!(
+        trajectory(&test, "tuned.pt").unwrap_err().code(),
+        FailureCode::PickleRefused
+    );
 }
 
 fn put_data(test: &TestStorage, inputs: HostTensor, labels: HostTensor) {
-    let data: Checkpoint =
-        [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
+    let data: Checkpoint = [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)]
+        .into_iter()
+        .collect();
     test.write("d.safetensors", tensors::to_bytes(&data));
 }
 
@@ -212,8 +298,14 @@ fn read_data(
     test: &TestStorage,
     preprocess: Option<&Preprocess>,
 ) -> Result<retune::engine::training::Dataset, ArtifactError> {
-    let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
-    let reading = Reading { preprocess, ..Reading::default() };
+    let place = test
+        .storage
+        .check_location(&test.uri("d.safetensors"))
+        .unwrap();
+    let reading = Reading {
+        preprocess,
+        ..Reading::default()
+    };
     let read = with_access(test, |access| dataset::read(access, &place, reading));
     // What values do not decide, the header decides already.
     if let Err(error) = dataset::look(&test.storage, &place, None) {
@@ -230,16 +322,38 @@ fn bytes_and_floats_are_read_as_samples() {
         vec![2, 1, 1, 2],
         vec![0, 51, 102, 255].into(),
     );
-    put_data(&test, pixels.unwrap(), HostTensor::from_i64(vec![2], &[1, 0]));
+    put_data(
+        &test,
+        pixels.unwrap(),
+        HostTensor::from_i64(vec![2], &[1, 0]),
+    );
     let data = read_data(&test, None).unwrap();
     assert_eq!((data.len(), data.sample_shape()), (2, &[1, 1, 2][..]));
     assert_eq!(data.batch(&[1]).inputs, [0.4, 1.0]);
-    let preprocess = Preprocess { mean: vec![0.5], std: vec![0.5] };
-    assert_eq!(read_data(&test, Some(&preprocess)).unwrap().batch(&[1]).inputs[1], 1.0);
+    let preprocess = Preprocess {
+        mean: vec![0.5],
+        std: vec![0.5],
+    };
+    assert_eq!(
+        read_data(&test, Some(&preprocess))
+            .unwrap()
+            .batch(&[1])
+            .inputs[1],
+        1.0
+    );
     // As a specification has it that names every field.
-    let nothing = Preprocess { mean: vec![], std: vec![] };
-    assert_eq!(read_data(&test, Some(&nothing)).unwrap().batch(&[1]).inputs, [0.4, 1.0]);
-    let preprocess = Preprocess { mean: vec![0.5; 3], std: vec![0.5; 3] };
+    let nothing = Preprocess {
+        mean: vec![],
+        std: vec![],
+    };
+    assert_eq!(
+        read_data(&test, Some(&nothing)).unwrap().batch(&[1]).inputs,
+        [0.4, 1.0]
+    );
+    let preprocess = Preprocess {
+        mean: vec![0.5; 3],
+        std: vec![0.5; 3],
+    };
     let error = read_data(&test, Some(&preprocess)).unwrap_err();
     assert_eq!(error.code(), FailureCode::InvalidPreprocess);
 }
@@ -258,7 +372,11 @@ fn each_fault_of_a_dataset_has_its_code() {
         (floats(&[0, 3]), labels(&[]), FailureCode::EmptyDataset),
         (floats(&[2, 3]), floats(&[2]), FailureCode::WrongDtype),
         (labels(&[1]), labels(&[1]), FailureCode::WrongDtype),
-        (floats(&[2, 3]), labels(&[0, -1]), FailureCode::LabelOutOfRange),
+        (
+            floats(&[2, 3]),
+            labels(&[0, -1]),
+            FailureCode::LabelOutOfRange,
+        ),
         (nan, labels(&[0]), FailureCode::NotFinite),
     ] {
         put_data(&test, inputs, labels);
@@ -268,23 +386,39 @@ fn each_fault_of_a_dataset_has_its_code() {
     test.write("d.pt", "x");
     let pickle = test.storage.check_location(&test.uri("d.pt")).unwrap();
     assert_eq!(
-        dataset::look(&test.storage, &pickle, None).unwrap_err().code(),
+        dataset::look(&test.storage, &pickle, None)
+            .unwrap_err()
+            .code(),
         FailureCode::PickleRefused
     );
     test.write("d.safetensors", weights(1.0));
-    assert_eq!(read_data(&test, None).unwrap_err().code(), FailureCode::MissingTensor);
-    let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
+    assert_eq!(
+        read_data(&test, None).unwrap_err().code(),
+        FailureCode::MissingTensor
+    );
+    let place = test
+        .storage
+        .check_location(&test.uri("d.safetensors"))
+        .unwrap();
     assert!(dataset::check_labels(&[0, 9], 10, &place).is_ok());
     let error = dataset::check_labels(&[0, 10], 10, &place).unwrap_err();
     assert_eq!(error.code(), FailureCode::LabelOutOfRange);
-    assert!(error.to_string().contains("sample 1 has the label 10"), "{error}");
+    assert!(
+        error.to_string().contains("sample 1 has the label 10"),
+        "{error}"
+    );
 }
 
 /// A plan compares lists of tokens by their digests, and reads none that both models have.
 #[test]
 fn lists_of_tokens_are_told_apart_without_being_parsed() {
     let test = TestStorage::on_files();
-    for (folder, list) in [("a", "{no JSON"), ("b", "{no JSON"), ("c", "{no json"), ("d", "{}")] {
+    for (folder, list) in [
+        ("a", "{no JSON"),
+        ("b", "{no JSON"),
+        ("c", "{no json"),
+        ("d", "{}"),
+    ] {
         put_model(&test, folder, 1.0);
         test.write(&format!("{folder}/tokenizer.json"), list);
     }

@@ -31,18 +31,33 @@ fn read(
     path: &str,
     preprocess: Option<&Preprocess>,
 ) -> Result<Dataset, ArtifactError> {
-    read_as(test, path, Reading { preprocess, ..Reading::default() })
+    read_as(
+        test,
+        path,
+        Reading {
+            preprocess,
+            ..Reading::default()
+        },
+    )
 }
 
 fn read_as(test: &TestStorage, path: &str, reading: Reading<'_>) -> Result<Dataset, ArtifactError> {
     let location = test.storage.check_location(&test.uri(path)).unwrap();
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     dataset::read(&access, &location, reading).map(|(dataset, _)| dataset)
 }
 
 fn look(test: &TestStorage, path: &str) -> Result<dataset::DatasetInfo, ArtifactError> {
-    dataset::look(&test.storage, &test.storage.check_location(&test.uri(path)).unwrap(), None)
+    dataset::look(
+        &test.storage,
+        &test.storage.check_location(&test.uri(path)).unwrap(),
+        None,
+    )
 }
 
 fn all(dataset: &Dataset) -> Batch {
@@ -82,7 +97,10 @@ fn parquet_gives_the_samples_that_safetensors_gives() {
             (name != "unlabelled", found.has_labels)
         );
     }
-    let preprocess = Preprocess { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.2, 0.1] };
+    let preprocess = Preprocess {
+        mean: vec![0.5, 0.4, 0.3],
+        std: vec![0.2, 0.2, 0.1],
+    };
     let [parquet, safetensors] = ["colour.parquet", "colour.safetensors"]
         .map(|path| all(&read(&test, path, Some(&preprocess)).unwrap()));
     assert_eq!(parquet, safetensors);
@@ -92,7 +110,10 @@ fn parquet_gives_the_samples_that_safetensors_gives() {
 #[test]
 fn a_folder_of_shards_is_one_dataset() {
     let test = TestStorage::on_files();
-    let shards = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"];
+    let shards = [
+        "train-00000-of-00002.parquet",
+        "train-00001-of-00002.parquet",
+    ];
     for shard in shards {
         test.write(&format!("data/{shard}"), fixture(&format!("pairs/{shard}")));
     }
@@ -109,13 +130,26 @@ fn a_folder_of_shards_is_one_dataset() {
 
     let code = |path: &str| {
         let found = look(&test, path).unwrap_err();
-        assert_eq!(read(&test, path, None).unwrap_err().code(), found.code(), "{path}");
+        assert_eq!(
+            read(&test, path, None).unwrap_err().code(),
+            found.code(),
+            "{path}"
+        );
         (found.code(), found.to_string())
     };
-    test.write("splits/train-00000-of-00001.parquet", fixture(&format!("pairs/{}", shards[0])));
-    test.write("splits/test-00000-of-00001.parquet", fixture(&format!("pairs/{}", shards[1])));
+    test.write(
+        "splits/train-00000-of-00001.parquet",
+        fixture(&format!("pairs/{}", shards[0])),
+    );
+    test.write(
+        "splits/test-00000-of-00001.parquet",
+        fixture(&format!("pairs/{}", shards[1])),
+    );
     assert_eq!(code("splits/").0, FailureCode::SeveralSplits);
-    test.write("lost/train-00001-of-00002.parquet", fixture(&format!("pairs/{}", shards[1])));
+    test.write(
+        "lost/train-00001-of-00002.parquet",
+        fixture(&format!("pairs/{}", shards[1])),
+    );
     let (lost, detail) = code("lost/");
     assert_eq!(lost, FailureCode::NotFound);
     assert!(detail.contains("shard 0 of 2"), "{detail}");
@@ -136,10 +170,17 @@ fn images_get_the_channels_that_the_network_reads() {
     test.write("mixed.parquet", images(&rows));
 
     let bytes = |channels: usize| -> Vec<u8> {
-        let reading = Reading { channels: Some(channels), ..Reading::default() };
+        let reading = Reading {
+            channels: Some(channels),
+            ..Reading::default()
+        };
         let samples = read_as(&test, "mixed.parquet", reading).unwrap();
         assert_eq!(samples.sample_shape(), [channels, 1, 2]);
-        all(&samples).inputs.iter().map(|v| (v * 255.0).round() as u8).collect()
+        all(&samples)
+            .inputs
+            .iter()
+            .map(|v| (v * 255.0).round() as u8)
+            .collect()
     };
     assert_eq!(bytes(3), [9, 9, 9, 9, 9, 9, 255, 255, 0, 0, 0, 0]);
     // Pillow: `convert("L")` of red is 76.
@@ -163,14 +204,21 @@ fn images_beside(column: &str, encoded: &[Option<Vec<u8>>]) -> Vec<u8> {
     while let Some(mut column) = group.next_column().unwrap() {
         match column.untyped() {
             ColumnWriter::ByteArrayColumnWriter(writer) => {
-                let values: Vec<ByteArray> =
-                    encoded.iter().flatten().map(|bytes| bytes.clone().into()).collect();
-                let levels: Vec<i16> =
-                    encoded.iter().map(|bytes| if bytes.is_some() { 2 } else { 1 }).collect();
+                let values: Vec<ByteArray> = encoded
+                    .iter()
+                    .flatten()
+                    .map(|bytes| bytes.clone().into())
+                    .collect();
+                let levels: Vec<i16> = encoded
+                    .iter()
+                    .map(|bytes| if bytes.is_some() { 2 } else { 1 })
+                    .collect();
                 writer.write_batch(&values, Some(&levels), None).unwrap();
             }
             ColumnWriter::Int64ColumnWriter(writer) => {
-                writer.write_batch(&vec![0; encoded.len()], None, None).unwrap();
+                writer
+                    .write_batch(&vec![0; encoded.len()], None, None)
+                    .unwrap();
             }
             _ => unreachable!("two columns"),
         }
@@ -202,12 +250,36 @@ fn what_is_no_dataset_of_images_is_refused() {
     let mut bomb = png(&large).unwrap();
     bomb[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
     for (rows, code, said) in [
-        (vec![png(&large), png(&small)], FailureCode::WrongShape, "row 1 is an image of 2 × 2"),
-        (vec![png(&grey), png(&large)], FailureCode::WrongShape, "row 1 is an image in colour"),
-        (vec![png(&large), None], FailureCode::MalformedImage, "row 1 has no bytes"),
-        (vec![png(&large), truncated], FailureCode::MalformedImage, "row 1 is no image"),
-        (vec![Some(bomb)], FailureCode::MalformedImage, "row 0 is no image"),
-        (vec![Some(b"GIF89a".to_vec())], FailureCode::MalformedImage, "row 0 is no image"),
+        (
+            vec![png(&large), png(&small)],
+            FailureCode::WrongShape,
+            "row 1 is an image of 2 × 2",
+        ),
+        (
+            vec![png(&grey), png(&large)],
+            FailureCode::WrongShape,
+            "row 1 is an image in colour",
+        ),
+        (
+            vec![png(&large), None],
+            FailureCode::MalformedImage,
+            "row 1 has no bytes",
+        ),
+        (
+            vec![png(&large), truncated],
+            FailureCode::MalformedImage,
+            "row 1 is no image",
+        ),
+        (
+            vec![Some(bomb)],
+            FailureCode::MalformedImage,
+            "row 0 is no image",
+        ),
+        (
+            vec![Some(b"GIF89a".to_vec())],
+            FailureCode::MalformedImage,
+            "row 0 is no image",
+        ),
         (vec![], FailureCode::EmptyDataset, "no sample"),
     ] {
         test.write("d.parquet", images(&rows));
@@ -224,7 +296,10 @@ fn what_is_no_dataset_of_images_is_refused() {
     assert_eq!(first[6..9], [0.0; 3]);
     assert_eq!(rest[18..], *first);
     assert_eq!(rest[..6], rest[6..12]);
-    test.write("d.parquet", images(&[Some(encoded(&large, ImageFormat::WebP))]));
+    test.write(
+        "d.parquet",
+        images(&[Some(encoded(&large, ImageFormat::WebP))]),
+    );
     assert_eq!(all(&read(&test, "d.parquet", None).unwrap()).inputs, first);
 }
 
@@ -238,8 +313,14 @@ fn images_without_labels_are_read_and_labels_by_another_name_refused() {
     assert_eq!((found.len(), found.has_labels()), (1, false));
     assert!(!look(&test, "d.parquet").unwrap().has_labels);
 
-    test.write("d.parquet", images_beside("required int64 fine_label;", &rows));
-    for error in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
+    test.write(
+        "d.parquet",
+        images_beside("required int64 fine_label;", &rows),
+    );
+    for error in [
+        read(&test, "d.parquet", None).err(),
+        look(&test, "d.parquet").err(),
+    ] {
         let error = error.expect("a refusal");
         assert_eq!(error.code(), FailureCode::MissingColumn, "{error}");
         assert!(error.to_string().contains("fine_label"), "{error}");
@@ -250,10 +331,21 @@ fn images_without_labels_are_read_and_labels_by_another_name_refused() {
 fn what_is_no_parquet_is_refused() {
     let test = TestStorage::on_files();
     let whole = fixture("classified.parquet");
-    for bytes in [&[][..], &whole[..whole.len() / 2], &whole[4..], b"PAR1PAR1PAR1"] {
+    for bytes in [
+        &[][..],
+        &whole[..whole.len() / 2],
+        &whole[4..],
+        b"PAR1PAR1PAR1",
+    ] {
         test.write("d.parquet", bytes);
-        for found in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
-            assert_eq!(found.expect("a refusal").code(), FailureCode::MalformedParquet);
+        for found in [
+            read(&test, "d.parquet", None).err(),
+            look(&test, "d.parquet").err(),
+        ] {
+            assert_eq!(
+                found.expect("a refusal").code(),
+                FailureCode::MalformedParquet
+            );
         }
     }
     // Columns of another kind of file.
@@ -263,7 +355,12 @@ fn what_is_no_parquet_is_refused() {
     test.write("d.parquet", other);
     let error = read(&test, "d.parquet", None).unwrap_err();
     assert_eq!(error.code(), FailureCode::MissingColumn, "{error}");
-    assert!(error.to_string().contains("output_id, attention_mask, label"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("output_id, attention_mask, label"),
+        "{error}"
+    );
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
@@ -288,6 +385,10 @@ fn no_byte_changed_brings_the_reader_down() {
             test.write("d.parquet", bytes);
             refused += usize::from(read(&test, "d.parquet", None).is_err());
         }
-        assert!(refused > whole.len() / 10, "{refused} of {} were noticed", whole.len());
+        assert!(
+            refused > whole.len() / 10,
+            "{refused} of {} were noticed",
+            whole.len()
+        );
     }
 }

@@ -23,14 +23,32 @@ fn open(test: &TestStorage, network: &str) -> Model {
         let bytes = fs::read(Path::new(FIXTURES).join(network).join(file)).unwrap();
         test.write(&format!("{network}/{file}"), bytes);
     }
-    let location = test.storage.check_location(&test.uri(&format!("{network}/"))).unwrap();
-    let access = Access { storage: &test.storage, scratch: &test.scratch(), go_on: &|| true };
-    ModelFolder::look(test.storage.blocking(), &location).unwrap().open(&access).unwrap()
+    let location = test
+        .storage
+        .check_location(&test.uri(&format!("{network}/")))
+        .unwrap();
+    let access = Access {
+        storage: &test.storage,
+        scratch: &test.scratch(),
+        go_on: &|| true,
+    };
+    ModelFolder::look(test.storage.blocking(), &location)
+        .unwrap()
+        .open(&access)
+        .unwrap()
 }
 
 fn expected(test: &TestStorage, network: &str) -> Checkpoint {
-    let bytes = fs::read(Path::new(FIXTURES).join(network).join("expected.safetensors")).unwrap();
-    let somewhere = test.storage.check_location(&test.uri("expected.safetensors")).unwrap();
+    let bytes = fs::read(
+        Path::new(FIXTURES)
+            .join(network)
+            .join("expected.safetensors"),
+    )
+    .unwrap();
+    let somewhere = test
+        .storage
+        .check_location(&test.uri("expected.safetensors"))
+        .unwrap();
     tensors::from_bytes(bytes.into(), &somewhere).unwrap()
 }
 
@@ -39,7 +57,11 @@ fn batch(expected: &Checkpoint) -> Batch {
     Batch {
         inputs: inputs.f32().into_owned(),
         sample_shape: inputs.shape()[1..].to_vec(),
-        labels: expected["labels"].f32().iter().map(|&label| label as i64).collect(),
+        labels: expected["labels"]
+            .f32()
+            .iter()
+            .map(|&label| label as i64)
+            .collect(),
     }
 }
 
@@ -64,10 +86,16 @@ fn computes_what_pytorch_computes(network: &str) {
 
     let gradient = learner.gradient(&model.checkpoint, &batch(&expected));
     let loss = f64::from(expected["loss.train"].f32()[0]);
-    assert!((gradient.loss - loss).abs() < 1e-4 * loss, "{} is not {loss}", gradient.loss);
+    assert!(
+        (gradient.loss - loss).abs() < 1e-4 * loss,
+        "{} is not {loss}",
+        gradient.loss
+    );
     let largest = gradient.parts.norm();
     for (name, reference) in expected.iter() {
-        let Some(name) = name.strip_prefix("grad.train.") else { continue };
+        let Some(name) = name.strip_prefix("grad.train.") else {
+            continue;
+        };
         // What a batch norm takes away again has no gradient; rounding there is no error.
         if reference.inner(reference).sqrt() > 1e-5 * largest {
             let off = relative_error(&gradient.parts[name].f32(), &reference.f32());

@@ -21,7 +21,12 @@ const ID: Uuid = Uuid::from_u128(7);
 
 fn model() -> Checkpoint {
     ["a", "b", "c"]
-        .map(|name| (name.to_owned(), HostTensor::from_f32(vec![4], vec![0.25; 4])))
+        .map(|name| {
+            (
+                name.to_owned(),
+                HostTensor::from_f32(vec![4], vec![0.25; 4]),
+            )
+        })
         .into_iter()
         .collect()
 }
@@ -53,9 +58,19 @@ fn write_all(mut writer: ResultWriter<'_>, target: &ModelFolder) -> Standing {
     writer.model(&model(), target).unwrap();
     writer.permutation([("fc1", &[1, 0, 2][..])]).unwrap();
     writer.report(&json!({"verdict": "published"})).unwrap();
-    writer.card(&Card { method: Some("fgmt".into()), ..Card::default() }).unwrap();
+    writer
+        .card(&Card {
+            method: Some("fgmt".into()),
+            ..Card::default()
+        })
+        .unwrap();
     let spec = json!({"output": "x"});
-    let facts = ManifestFacts { id: ID, spec: &spec, verdict: Verdict::Published, inputs: &[] };
+    let facts = ManifestFacts {
+        id: ID,
+        spec: &spec,
+        verdict: Verdict::Published,
+        inputs: &[],
+    };
     writer.finish(facts).unwrap().standing()
 }
 
@@ -63,12 +78,22 @@ fn write_all(mut writer: ResultWriter<'_>, target: &ModelFolder) -> Standing {
 fn who_has_lost_the_lease_clears_nothing_away() {
     let test = TestStorage::on_files();
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| false };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| false,
+    };
     test.write(&format!("out/{ID}/model.safetensors"), "the successor's");
     let output = test.storage.check_location(&test.uri("out")).unwrap();
-    let refused = ResultWriter::begin(access, &output, ID).err().expect("refused");
+    let refused = ResultWriter::begin(access, &output, ID)
+        .err()
+        .expect("refused");
     assert_eq!(refused.code(), FailureCode::Stopped);
-    assert!(test.objects().join(format!("out/{ID}/model.safetensors")).is_file());
+    assert!(
+        test.objects()
+            .join(format!("out/{ID}/model.safetensors"))
+            .is_file()
+    );
 }
 
 #[test]
@@ -76,18 +101,31 @@ fn a_result_lists_its_files_and_stands() {
     let test = TestStorage::on_files();
     let target = target(&test);
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     let standing = write_all(fresh(begin(&test, access)), &target);
     let folder = test.objects().join("out").join(ID.to_string());
     assert_eq!(standing.uri, format!("file://{}/", folder.display()));
 
     let manifest = fs::read(folder.join("manifest.json")).unwrap();
-    assert_eq!(standing.manifest_sha256, retune::storage::sha256_of(&manifest));
+    assert_eq!(
+        standing.manifest_sha256,
+        retune::storage::sha256_of(&manifest)
+    );
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     // What was copied was read.
     let copied = ["1_Pooling/config.json", "LICENSE", "modules.json"];
     for (input, name) in manifest["inputs"].as_array().unwrap().iter().zip(copied) {
-        assert!(input["uri"].as_str().unwrap().ends_with(&format!("/base/{name}")), "{input}");
+        assert!(
+            input["uri"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("/base/{name}")),
+            "{input}"
+        );
     }
     let mut names = vec![];
     for output in manifest["outputs"].as_array().unwrap() {
@@ -108,10 +146,16 @@ fn a_result_lists_its_files_and_stands() {
         "report.json",
     ];
     assert_eq!(names, expected);
-    assert_eq!(fs::read(folder.join("config.json")).unwrap(), target.config_bytes);
+    assert_eq!(
+        fs::read(folder.join("config.json")).unwrap(),
+        target.config_bytes
+    );
     let place = test.storage.check_location(&test.uri("p")).unwrap();
     let p = tensors::open(&folder.join("permutation.safetensors"), &place).unwrap();
-    assert_eq!(p["fc1"].bytes(), HostTensor::from_i64(vec![3], &[1, 0, 2]).bytes());
+    assert_eq!(
+        p["fc1"].bytes(),
+        HostTensor::from_i64(vec![3], &[1, 0, 2]).bytes()
+    );
 
     // Another attempt finds it and leaves it alone.
     match begin(&test, access) {
@@ -126,7 +170,11 @@ fn the_same_transfer_gives_the_same_bytes() {
         let test = TestStorage::on_files();
         let target = target(&test);
         let scratch = test.scratch();
-        let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+        let access = Access {
+            storage: &test.storage,
+            scratch: &scratch,
+            go_on: &|| true,
+        };
         let standing = write_all(fresh(begin(&test, access)), &target);
         standing.manifest["outputs"].clone()
     };
@@ -140,7 +188,11 @@ fn what_an_attempt_without_manifest_left_is_cleared() {
     test.write(&format!("out/{ID}/model.safetensors"), "half");
     test.write(&format!("out/{ID}/model.safetensors.incoming-1#1"), "half");
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     write_all(fresh(begin(&test, access)), &target);
     let folder = test.objects().join("out").join(ID.to_string());
     assert_eq!(fs::read_dir(folder).unwrap().count(), 9);
@@ -151,7 +203,11 @@ fn a_manifest_that_does_not_match_its_files_is_no_result() {
     let test = TestStorage::on_files();
     let target = target(&test);
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     write_all(fresh(begin(&test, access)), &target);
     test.write(&format!("out/{ID}/report.json"), "{}");
     write_all(fresh(begin(&test, access)), &target);
@@ -162,7 +218,11 @@ fn a_discarded_result_leaves_nothing() {
     let test = TestStorage::on_files();
     let target = target(&test);
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     let mut writer = fresh(begin(&test, access));
     writer.model(&model(), &target).unwrap();
     writer.discard().unwrap();
@@ -176,10 +236,17 @@ fn a_stop_ends_the_writing() {
     let scratch = test.scratch();
     let stopped = Cell::new(false);
     let go_on = || !stopped.get();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &go_on };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &go_on,
+    };
     let mut writer = fresh(begin(&test, access));
     stopped.set(true);
-    assert_eq!(writer.model(&model(), &target).unwrap_err().code(), FailureCode::Stopped);
+    assert_eq!(
+        writer.model(&model(), &target).unwrap_err().code(),
+        FailureCode::Stopped
+    );
 }
 
 #[test]
@@ -192,19 +259,34 @@ fn a_large_model_is_sharded_and_reads_back_on_s3() {
     fs::create_dir_all(files.dir.path().join("objects/base")).unwrap();
     fs::write(files.dir.path().join("objects/base/config.json"), "{}").unwrap();
     let base = tensors::to_bytes(&model());
-    fs::write(files.dir.path().join("objects/base/model.safetensors"), base).unwrap();
-    let base = place(&format!("file://{}", files.dir.path().join("objects/base").display()));
+    fs::write(
+        files.dir.path().join("objects/base/model.safetensors"),
+        base,
+    )
+    .unwrap();
+    let base = place(&format!(
+        "file://{}",
+        files.dir.path().join("objects/base").display()
+    ));
     let target = ModelFolder::look(test.storage.blocking(), &base).unwrap();
 
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     let output = place("s3://bucket/models/out/");
     let writer = fresh(ResultWriter::begin(access, &output, ID).unwrap()).with_shard_size(32);
     write_all(writer, &target);
     let written = place(&format!("s3://bucket/models/out/{ID}"));
     let again = ModelFolder::look(test.storage.blocking(), &written).unwrap();
     let names: Vec<_> = test.storage.blocking().list(&written).unwrap().files;
-    assert!(names.iter().any(|f| f.location.name() == "model-00002-of-00002.safetensors"));
+    assert!(
+        names
+            .iter()
+            .any(|f| f.location.name() == "model-00002-of-00002.safetensors")
+    );
     let again = again.open(&access).unwrap();
     assert_eq!(again.checkpoint.signature(), model().signature());
     assert_eq!(again.inputs.len(), 4);

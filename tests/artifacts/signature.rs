@@ -31,14 +31,25 @@ impl Signed {
     fn fresh() -> Self {
         let test = TestStorage::on_files();
         let scratch = test.scratch();
-        let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+        let access = Access {
+            storage: &test.storage,
+            scratch: &scratch,
+            go_on: &|| true,
+        };
         let output = test.storage.check_location(&test.uri("out")).unwrap();
         let begun = ResultWriter::begin(access, &output, ID).unwrap();
-        let Begun::Fresh(mut writer) = begun else { panic!("nothing stands there") };
+        let Begun::Fresh(mut writer) = begun else {
+            panic!("nothing stands there")
+        };
         writer.report(&json!({"verdict": "rejected"})).unwrap();
         writer.card(&Card::default()).unwrap();
         let spec = json!({"output": "x"});
-        let facts = ManifestFacts { id: ID, spec: &spec, verdict: Verdict::Rejected, inputs: &[] };
+        let facts = ManifestFacts {
+            id: ID,
+            spec: &spec,
+            verdict: Verdict::Rejected,
+            inputs: &[],
+        };
         writer.signed_by(Some(&signer())).finish(facts).unwrap();
         let folder = test.objects().join("out").join(ID.to_string());
         Self { test, folder }
@@ -49,14 +60,20 @@ impl Signed {
     }
 
     fn check_with(&self, key: &PublicKey) -> Result<Verification, VerifyError> {
-        let folder =
-            self.test.storage.check_location(&self.test.uri(&format!("out/{ID}"))).unwrap();
+        let folder = self
+            .test
+            .storage
+            .check_location(&self.test.uri(&format!("out/{ID}")))
+            .unwrap();
         verify(self.test.storage.blocking(), &folder, key)
     }
 
     fn faults(&self) -> Vec<String> {
         let faults = self.check().unwrap().faults;
-        faults.iter().map(|fault| format!("{} {}", fault.file, fault.kind)).collect()
+        faults
+            .iter()
+            .map(|fault| format!("{} {}", fault.file, fault.kind))
+            .collect()
     }
 
     fn manifest(&self) -> Value {
@@ -68,20 +85,36 @@ impl Signed {
 fn a_signed_result_lists_its_signature_and_is_what_was_signed() {
     let signed = Signed::fresh();
     let found = signed.check().unwrap();
-    assert_eq!((found.name, found.files, found.faults), (ID.to_string(), 2, vec![]));
+    assert_eq!(
+        (found.name, found.files, found.faults),
+        (ID.to_string(), 2, vec![])
+    );
 
     let outputs = signed.manifest()["outputs"].clone();
-    let names: Vec<_> = outputs.as_array().unwrap().iter().map(|file| &file["name"]).collect();
+    let names: Vec<_> = outputs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| &file["name"])
+        .collect();
     assert_eq!(names, ["README.md", "model.sig", "report.json"]);
     let bytes = fs::read(signed.folder.join("model.sig")).unwrap();
     assert_eq!(outputs[1]["sha256"], retune::storage::sha256_of(&bytes));
-    assert_eq!(bytes, fs::read(Signed::fresh().folder.join("model.sig")).unwrap(), "reproducible");
+    assert_eq!(
+        bytes,
+        fs::read(Signed::fresh().folder.join("model.sig")).unwrap(),
+        "reproducible"
+    );
 }
 
 #[test]
 fn each_file_that_was_changed_is_named() {
     let signed = Signed::fresh();
-    fs::write(signed.folder.join("report.json"), r#"{"verdict": "published"}"#).unwrap();
+    fs::write(
+        signed.folder.join("report.json"),
+        r#"{"verdict": "published"}"#,
+    )
+    .unwrap();
     fs::remove_file(signed.folder.join("README.md")).unwrap();
     fs::create_dir(signed.folder.join("adapter")).unwrap();
     fs::write(signed.folder.join("adapter/code.py"), "").unwrap();
@@ -124,7 +157,10 @@ fn another_key_and_no_signature_are_told_apart() {
     let signed = Signed::fresh();
     let other = PublicKey::from_pem(include_str!("../fixtures/signing/other.pem")).unwrap();
     let refused = signed.check_with(&other).unwrap_err().to_string();
-    assert!(refused.contains("model.sig was signed by another key"), "{refused}");
+    assert!(
+        refused.contains("model.sig was signed by another key"),
+        "{refused}"
+    );
 
     fs::remove_file(signed.folder.join("model.sig")).unwrap();
     let refused = signed.check().unwrap_err();
@@ -135,12 +171,23 @@ fn another_key_and_no_signature_are_told_apart() {
 fn what_model_signing_has_signed_is_accepted() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/signing/model");
     let test = TestStorage::on_files();
-    for name in ["config.json", "model.safetensors", "model.sig", "inner/vocab.txt"] {
-        test.write(&format!("model/{name}"), fs::read(folder.join(name)).unwrap());
+    for name in [
+        "config.json",
+        "model.safetensors",
+        "model.sig",
+        "inner/vocab.txt",
+    ] {
+        test.write(
+            &format!("model/{name}"),
+            fs::read(folder.join(name)).unwrap(),
+        );
     }
     let place = test.storage.check_location(&test.uri("model")).unwrap();
     let check = || verify(test.storage.blocking(), &place, signer().public()).unwrap();
-    assert_eq!((check().name.as_str(), check().files, check().faults), ("model", 3, vec![]));
+    assert_eq!(
+        (check().name.as_str(), check().files, check().faults),
+        ("model", 3, vec![])
+    );
 
     test.write("model/inner/vocab.txt", "other");
     assert_eq!(check().faults[0].file, "inner/vocab.txt");

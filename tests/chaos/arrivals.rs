@@ -67,7 +67,9 @@ impl Arrival {
             Route::Rest => {
                 let body = json!({"version": version, "uri": uri(&format!("{}/", self.folder()))});
                 let path = format!("/v1/base_models/{model}/versions");
-                client.ask(Method::POST, &path, Some((version, &body))).await?;
+                client
+                    .ask(Method::POST, &path, Some((version, &body)))
+                    .await?;
                 return Ok(());
             }
             Route::Command => return self.command(urls).await,
@@ -78,7 +80,9 @@ impl Arrival {
             Route::S3 | Route::EventBridge => "s3",
         };
         let path = format!("/v1/inbound/{sender}/{token}");
-        client.ask(Method::POST, &path, Some((version, &self.notification()))).await?;
+        client
+            .ask(Method::POST, &path, Some((version, &self.notification())))
+            .await?;
         Ok(())
     }
 
@@ -88,7 +92,13 @@ impl Arrival {
         let place = uri(&format!("{}/", self.folder()));
         for url in urls.iter().cycle() {
             let ran = Command::new(env!("CARGO_BIN_EXE_retune"))
-                .args(["base-models", "add-version", self.model, self.version, &place])
+                .args([
+                    "base-models",
+                    "add-version",
+                    self.model,
+                    self.version,
+                    &place,
+                ])
                 .env("RETUNE_URL", url)
                 .env_remove("RETUNE_API_KEY")
                 .stdin(Stdio::null())

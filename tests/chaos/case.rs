@@ -62,7 +62,10 @@ fn model_of(width: usize, seed: u64) -> Files {
         "nodes": [{"op": "linear", "param": "fc1"}, {"op": "relu"}, {"op": "linear", "param": "fc2"}]
     });
     let tensor = |name: &str, shape: &[usize], seed: u64| {
-        (name.to_owned(), HostTensor::from_f32(shape.to_vec(), floats(shape, seed)))
+        (
+            name.to_owned(),
+            HostTensor::from_f32(shape.to_vec(), floats(shape, seed)),
+        )
     };
     let model: Checkpoint = [
         tensor("fc1.weight", &[width, FEATURES], seed * 4),
@@ -72,7 +75,10 @@ fn model_of(width: usize, seed: u64) -> Files {
     ]
     .into_iter()
     .collect();
-    Files { config: config.to_string().into_bytes(), weights: tensors::to_bytes(&model) }
+    Files {
+        config: config.to_string().into_bytes(),
+        weights: tensors::to_bytes(&model),
+    }
 }
 
 /// Puts a model into the store.
@@ -86,8 +92,14 @@ pub async fn put_data(store: &Store) -> Result<(), Failure> {
     let shape = [SAMPLES, FEATURES];
     let labels: Vec<i64> = (0..SAMPLES).map(|i| (i % CLASSES) as i64).collect();
     let data: Checkpoint = [
-        ("inputs".to_owned(), HostTensor::from_f32(shape.to_vec(), floats(&shape, 7))),
-        ("labels".to_owned(), HostTensor::from_i64(vec![SAMPLES], &labels)),
+        (
+            "inputs".to_owned(),
+            HostTensor::from_f32(shape.to_vec(), floats(&shape, 7)),
+        ),
+        (
+            "labels".to_owned(),
+            HostTensor::from_i64(vec![SAMPLES], &labels),
+        ),
     ]
     .into_iter()
     .collect();
@@ -114,7 +126,9 @@ async fn put(store: &Store, name: &str, bytes: Vec<u8>) -> Result<(), Failure> {
 fn floats(shape: &[usize], seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 44) as f32 / (1_u64 << 20) as f32 - 0.5
     };
     (0..shape.iter().product()).map(|_| next()).collect()
@@ -165,10 +179,15 @@ pub fn is_the_sum(weights: &[u8], target: u64) -> Result<bool, Failure> {
     let read = |bytes: &[u8]| -> Result<Vec<(String, Vec<f32>)>, Failure> {
         let parsed = safetensors::SafeTensors::deserialize(bytes)?;
         let floats = |bytes: &[u8]| {
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            bytes
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect()
         };
-        let mut tensors: Vec<(String, Vec<f32>)> =
-            parsed.iter().map(|(name, view)| (name.to_owned(), floats(view.data()))).collect();
+        let mut tensors: Vec<(String, Vec<f32>)> = parsed
+            .iter()
+            .map(|(name, view)| (name.to_owned(), floats(view.data())))
+            .collect();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(tensors)
     };
@@ -180,6 +199,10 @@ pub fn is_the_sum(weights: &[u8], target: u64) -> Result<bool, Failure> {
             let sum = |at: usize| new[i].1[at] + (tuned[i].1[at] - old[i].1[at]);
             result[i].0 == new[i].0
                 && result[i].1.len() == new[i].1.len()
-                && result[i].1.iter().enumerate().all(|(at, &value)| value == sum(at))
+                && result[i]
+                    .1
+                    .iter()
+                    .enumerate()
+                    .all(|(at, &value)| value == sum(at))
         }))
 }

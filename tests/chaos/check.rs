@@ -85,54 +85,81 @@ impl Evidence {
         .await?;
         let folders = results(store)?;
         let (submitted, answers) = (book.submitted(), book.answers());
-        Ok(Self { submitted, rows, folders, answers, complaints: book.complaints() })
+        Ok(Self {
+            submitted,
+            rows,
+            folders,
+            answers,
+            complaints: book.complaints(),
+        })
     }
 
     /// Everything that does not hold.
     pub fn judge(&self) -> Judgement {
-        let mut judgement = Judgement { other: self.complaints.clone(), ..Judgement::default() };
+        let mut judgement = Judgement {
+            other: self.complaints.clone(),
+            ..Judgement::default()
+        };
         for submitted in &self.submitted {
             self.judge_submitted(submitted, &mut judgement);
         }
         if self.rows.len() != self.submitted.len() {
             let (rows, submitted) = (self.rows.len(), self.submitted.len());
-            judgement.other.push(format!("{rows} rows for {submitted} jobs"));
+            judgement
+                .other
+                .push(format!("{rows} rows for {submitted} jobs"));
         }
         let known: Vec<String> = self.rows.iter().map(|row| row.id.to_string()).collect();
         for name in self.folders.keys().filter(|name| !known.contains(name)) {
-            judgement.other.push(format!("a folder of no transfer: {name}"));
+            judgement
+                .other
+                .push(format!("a folder of no transfer: {name}"));
         }
         for (kind, count) in unforgivable(&self.answers) {
-            judgement.other.push(format!("{count} times the answer {kind}"));
+            judgement
+                .other
+                .push(format!("{count} times the answer {kind}"));
         }
         judgement
     }
 
     fn judge_submitted(&self, submitted: &Submitted, judgement: &mut Judgement) {
         let key = &submitted.key;
-        let of_key: Vec<&Row> =
-            self.rows.iter().filter(|row| row.idempotency_key.as_ref() == Some(key)).collect();
+        let of_key: Vec<&Row> = self
+            .rows
+            .iter()
+            .filter(|row| row.idempotency_key.as_ref() == Some(key))
+            .collect();
         let [row] = of_key[..] else {
             judgement.lost.push(format!("{key}: {} rows", of_key.len()));
             return;
         };
         if submitted.ids.iter().any(|id| *id != row.id) {
-            judgement
-                .other
-                .push(format!("{key}: answered as {:?}, stored as {}", submitted.ids, row.id));
+            judgement.other.push(format!(
+                "{key}: answered as {:?}, stored as {}",
+                submitted.ids, row.id
+            ));
         }
         if !row.status.is_final() {
-            judgement.lost.push(format!("{key}: {} is still {}", row.id, row.status.name()));
+            judgement
+                .lost
+                .push(format!("{key}: {} is still {}", row.id, row.status.name()));
             return;
         }
-        let folder = self.folders.get(&row.id.to_string()).cloned().unwrap_or_default();
+        let folder = self
+            .folders
+            .get(&row.id.to_string())
+            .cloned()
+            .unwrap_or_default();
         if row.successes > 1 || folder.manifests > 1 {
             judgement.published_twice.push(format!(
                 "{}: {} events of success, {} manifests written",
                 row.id, row.successes, folder.manifests
             ));
         }
-        judgement.other.extend(faults(submitted.expected, row, &folder));
+        judgement
+            .other
+            .extend(faults(submitted.expected, row, &folder));
     }
 }
 
@@ -153,16 +180,28 @@ fn faults(expected: Expected, row: &Row, folder: &Folder) -> Vec<String> {
     if let Some(codes) = refused {
         demand(row.status == Status::Failed, "did not fail");
         let of_these = |code: &str| codes.contains(&code);
-        demand(row.error_code.as_deref().is_some_and(of_these), "failed for another reason");
-        demand(folder.manifest_sha256.is_none(), "failed, and has a manifest");
+        demand(
+            row.error_code.as_deref().is_some_and(of_these),
+            "failed for another reason",
+        );
+        demand(
+            folder.manifest_sha256.is_none(),
+            "failed, and has a manifest",
+        );
     } else {
         let rejected = expected == Expected::Rejected;
         let verdict = if rejected { "rejected" } else { "published" };
         demand(row.status == Status::Succeeded, "did not succeed");
         demand(row.successes == 1, "not one event of success");
-        demand(row.verdict.as_deref() == Some(verdict), "has another verdict");
+        demand(
+            row.verdict.as_deref() == Some(verdict),
+            "has another verdict",
+        );
         demand(folder.manifest_sha256.is_some(), "has no manifest");
-        demand(row.manifest_sha256 == folder.manifest_sha256, "has another manifest than it says");
+        demand(
+            row.manifest_sha256 == folder.manifest_sha256,
+            "has another manifest than it says",
+        );
         demand(folder.has_model != rejected, "a model against the verdict");
         demand(folder.manifests == 1, "not one manifest written");
     }
@@ -221,7 +260,9 @@ pub fn look(folder: &Path) -> Result<Folder, Failure> {
         let same = output["size"] == bytes.len()
             && output["sha256"] == hex::encode(Sha256::digest(&bytes));
         if !same {
-            found.faults.push(format!("{name} is not what the manifest says"));
+            found
+                .faults
+                .push(format!("{name} is not what the manifest says"));
         }
     }
     found.has_model = listed.iter().any(|name| name == "model.safetensors");

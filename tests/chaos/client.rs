@@ -76,7 +76,9 @@ pub struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub fn new(urls: &'a [String], book: &'a Book) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()?;
         Ok(Self { http, urls, book })
     }
 
@@ -92,7 +94,11 @@ impl<'a> Client<'a> {
         let id = id_of(&first)?;
         let place = {
             let mut submitted = lock(&self.book.submitted);
-            submitted.push(Submitted { key: key.to_owned(), ids: vec![id], expected });
+            submitted.push(Submitted {
+                key: key.to_owned(),
+                ids: vec![id],
+                expected,
+            });
             submitted.len() - 1
         };
         // A client that was restarted sends it again.
@@ -152,7 +158,7 @@ impl<'a> Client<'a> {
             };
             if begun.elapsed() > PATIENCE {
                 return Err(
-                    format!("{method} {path}: no answer that counts, at last {answer}").into()
+                    format!("{method} {path}: no answer that counts, at last {answer}").into(),
                 );
             }
             tokio::time::sleep(PAUSE).await;
@@ -166,9 +172,16 @@ pub fn unforgivable(answers: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
         let status = StatusCode::from_bytes(kind.as_bytes());
         status.is_ok_and(|status| !status.is_success() && !asks_again(status))
     };
-    answers.iter().filter(|(kind, _)| bad(kind)).map(|(kind, n)| (kind.clone(), *n)).collect()
+    answers
+        .iter()
+        .filter(|(kind, _)| bad(kind))
+        .map(|(kind, n)| (kind.clone(), *n))
+        .collect()
 }
 
 fn id_of(transfer: &Value) -> Result<Uuid, Failure> {
-    Ok(transfer["id"].as_str().ok_or_else(|| format!("no id: {transfer}"))?.parse()?)
+    Ok(transfer["id"]
+        .as_str()
+        .ok_or_else(|| format!("no id: {transfer}"))?
+        .parse()?)
 }

@@ -155,7 +155,11 @@ pub struct Draw {
 
 impl Draw {
     pub fn new(kind: Kind, rng: &mut ChaCha8Rng) -> Self {
-        Self { kind, aim: rng.random(), length: rng.random() }
+        Self {
+            kind,
+            aim: rng.random(),
+            length: rng.random(),
+        }
     }
 
     fn one_of<T: Copy>(&self, all: &[T]) -> Option<T> {
@@ -185,11 +189,24 @@ pub struct Hit {
 impl Hit {
     /// One that hits these transfers now.
     pub fn now(touched: Vec<Uuid>) -> Self {
-        Self { at: OffsetDateTime::now_utc(), touched, requests: 0 }
+        Self {
+            at: OffsetDateTime::now_utc(),
+            touched,
+            requests: 0,
+        }
     }
 
     fn by(self, kind: Kind) -> Injected {
-        let Self { at, touched, requests } = self;
-        Injected { kind, at, touched, requests }
+        let Self {
+            at,
+            touched,
+            requests,
+        } = self;
+        Injected {
+            kind,
+            at,
+            touched,
+            requests,
+        }
     }
 }

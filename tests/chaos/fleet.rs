@@ -73,19 +73,30 @@ impl Fleet {
         std::fs::copy(env!("CARGO_BIN_EXE_retune"), settings.folder.join(PROGRAM))?;
         let start = |role: &Role| {
             let child = spawn(&settings, *role)?;
-            Ok(Member { role: *role, child, expected: false, last: None })
+            Ok(Member {
+                role: *role,
+                child,
+                expected: false,
+                last: None,
+            })
         };
         let members: Result<Vec<_>, std::io::Error> = roles.iter().map(start).collect();
         let members = Arc::new(Mutex::new(members?));
         let ends = Arc::new(Mutex::new(Vec::new()));
         let supervisor = tokio::spawn(supervise(settings, Arc::clone(&members), Arc::clone(&ends)));
-        Ok(Self { members, ends, supervisor })
+        Ok(Self {
+            members,
+            ends,
+            supervisor,
+        })
     }
 
     /// The numbers of the members of a kind.
     pub fn of(&self, wanted: impl Fn(Role) -> bool) -> Vec<usize> {
         let members = lock(&self.members);
-        (0..members.len()).filter(|i| wanted(members[*i].role)).collect()
+        (0..members.len())
+            .filter(|i| wanted(members[*i].role))
+            .collect()
     }
 
     pub fn pid(&self, member: usize) -> i32 {
@@ -177,7 +188,9 @@ async fn supervise(
     loop {
         time::sleep(LOOK).await;
         for member in &mut *lock(&members) {
-            let Ok(Some(status)) = member.child.try_wait() else { continue };
+            let Ok(Some(status)) = member.child.try_wait() else {
+                continue;
+            };
             if !std::mem::take(&mut member.expected) {
                 lock(&ends).push((member.role, status));
             }
@@ -200,10 +213,17 @@ fn spawn(settings: &Settings, role: Role) -> std::io::Result<Child> {
             command.env_remove(name);
         }
     }
-    command.args(["-c", WITHOUT_SIGNAL]).arg(settings.folder.join(PROGRAM));
+    command
+        .args(["-c", WITHOUT_SIGNAL])
+        .arg(settings.folder.join(PROGRAM));
     let log = match role {
         Role::Serve { port, workers } => {
-            command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--workers"]);
+            command.args([
+                "serve",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--workers",
+            ]);
             command.arg(workers.to_string());
             "serve.log"
         }
@@ -227,7 +247,10 @@ fn spawn(settings: &Settings, role: Role) -> std::io::Result<Child> {
         .env("RETUNE_WORKER_SWEEP_SECONDS", (lease / 3.0).to_string())
         // Doubled for each further attempt, of which there may be fifteen here and three elsewhere.
         .env("RETUNE_WORKER_BACKOFF_SECONDS", "0.002")
-        .env("RETUNE_WORKER_MAX_ATTEMPTS", settings.max_attempts.to_string())
+        .env(
+            "RETUNE_WORKER_MAX_ATTEMPTS",
+            settings.max_attempts.to_string(),
+        )
         .envs(settings.more.iter().map(|(name, value)| (*name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -243,5 +266,8 @@ fn log_file(path: &Path) -> std::io::Result<File> {
 pub fn children_of(pid: i32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.unwrap_or_default();
-    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
 }

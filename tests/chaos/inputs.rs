@@ -32,7 +32,11 @@ const WEIGHTS: &str = "model.safetensors";
 /// A job whose new base has a pipe for a file: it is refused and holds nobody up.
 pub async fn pipe(world: &World, draw: Draw) -> Result<Hit, Failure> {
     let guest = Guest::arrive(world)?;
-    let name = if draw.aim < 0.5 { "config.json" } else { WEIGHTS };
+    let name = if draw.aim < 0.5 {
+        "config.json"
+    } else {
+        WEIGHTS
+    };
     let path = guest.base.join(name);
     fs::remove_file(&path)?;
     mkfifo(&path, Mode::S_IRWXU)?;
@@ -102,15 +106,26 @@ impl<'a> Guest<'a> {
         let key = format!("guest-{}", Uuid::now_v7());
         let base = world.inputs.join(&key);
         fs::create_dir(&base)?;
-        let Files { config, weights: first } = case::large_model(FIRST);
+        let Files {
+            config,
+            weights: first,
+        } = case::large_model(FIRST);
         fs::write(base.join("config.json"), config)?;
         fs::write(base.join(WEIGHTS), &first)?;
-        Ok(Self { world, key, base, first })
+        Ok(Self {
+            world,
+            key,
+            base,
+            first,
+        })
     }
 
     /// A model outside the roots.
     fn secret(&self) -> Result<PathBuf, Failure> {
-        let path = self.world.inputs.with_file_name(format!("{}.secret", self.key));
+        let path = self
+            .world
+            .inputs
+            .with_file_name(format!("{}.secret", self.key));
         fs::write(&path, case::large_model(OUTSIDE).weights)?;
         Ok(path)
     }
@@ -129,7 +144,10 @@ impl<'a> Guest<'a> {
             let claimed = sqlx::query_scalar::<_, bool>(
                 "SELECT attempt > 0 FROM transfers WHERE idempotency_key = $1",
             );
-            let claimed = claimed.bind(&self.key).fetch_optional(&self.world.pool).await;
+            let claimed = claimed
+                .bind(&self.key)
+                .fetch_optional(&self.world.pool)
+                .await;
             if matches!(claimed, Ok(Some(true))) {
                 return;
             }
@@ -146,9 +164,14 @@ impl<'a> Guest<'a> {
         if transfer["status"] == "succeeded"
             && let Err(error) = self.look(&transfer)
         {
-            self.world.book.complain(format!("{}: {error}", transfer["id"]));
+            self.world
+                .book
+                .complain(format!("{}: {error}", transfer["id"]));
         }
-        Ok(Hit { at, ..Hit::now(Vec::new()) })
+        Ok(Hit {
+            at,
+            ..Hit::now(Vec::new())
+        })
     }
 
     /// Whether the result comes of the very new base that its manifest names.
@@ -161,7 +184,10 @@ impl<'a> Guest<'a> {
             let digest = hex::encode(Sha256::digest(case::large_model(*seed).weights));
             inputs.iter().any(|input| input["sha256"] == digest)
         };
-        let read: Vec<u64> = [FIRST, SECOND, OUTSIDE].into_iter().filter(is_read).collect();
+        let read: Vec<u64> = [FIRST, SECOND, OUTSIDE]
+            .into_iter()
+            .filter(is_read)
+            .collect();
         match read[..] {
             [OUTSIDE] => Err("a file outside the roots was read".into()),
             [seed] if is_the_sum(&fs::read(folder.join(WEIGHTS))?, seed)? => Ok(()),

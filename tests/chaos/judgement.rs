@@ -32,8 +32,11 @@ fn row() -> Row {
 
 fn clean() -> Evidence {
     let row = row();
-    let submitted =
-        Submitted { key: "job-1".into(), ids: vec![row.id, row.id], expected: Expected::Published };
+    let submitted = Submitted {
+        key: "job-1".into(),
+        ids: vec![row.id, row.id],
+        expected: Expected::Published,
+    };
     let folder = Folder {
         manifest_sha256: Some("a".into()),
         has_model: true,
@@ -64,14 +67,23 @@ fn what_holds_is_not_complained_of() {
 fn what_is_lost_is_seen() {
     assert_eq!(after(|e| e.rows.clear()).lost.len(), 1);
     assert_eq!(after(|e| e.rows[0].status = Status::Running).lost.len(), 1);
-    let twin = after(|e| e.rows.push(Row { id: Uuid::from_u128(2), ..row() }));
+    let twin = after(|e| {
+        e.rows.push(Row {
+            id: Uuid::from_u128(2),
+            ..row()
+        });
+    });
     assert_eq!(twin.lost, ["job-1: 2 rows"]);
 }
 
 #[test]
 fn what_was_published_twice_is_seen() {
     assert_eq!(after(|e| e.rows[0].successes = 2).published_twice.len(), 1);
-    let twice = after(|e| e.folders.values_mut().for_each(|folder| folder.manifests = 2));
+    let twice = after(|e| {
+        e.folders
+            .values_mut()
+            .for_each(|folder| folder.manifests = 2);
+    });
     assert_eq!(twice.published_twice.len(), 1);
 }
 
@@ -132,14 +144,21 @@ fn at(seconds: u64) -> OffsetDateTime {
 #[test]
 fn a_wait_counts_once_and_for_the_fault_that_began_it() {
     let transfer = Uuid::from_u128(1);
-    let fault =
-        |kind, seconds| Injected { kind, at: at(seconds), touched: vec![transfer], requests: 0 };
+    let fault = |kind, seconds| Injected {
+        kind,
+        at: at(seconds),
+        touched: vec![transfer],
+        requests: 0,
+    };
     let injected = [
         fault(Kind::PgBackendKill, 20),
         fault(Kind::WorkerKill, 10),
         fault(Kind::PgBackendKill, 50),
     ];
-    let steps = [5, 40, 53].map(|seconds| Step { transfer, at: at(seconds) });
+    let steps = [5, 40, 53].map(|seconds| Step {
+        transfer,
+        at: at(seconds),
+    });
     let found = recoveries(&injected, &steps);
     assert_eq!(found[&Kind::WorkerKill], [Duration::from_secs(30)]);
     assert_eq!(found[&Kind::PgBackendKill], [Duration::from_secs(3)]);
@@ -149,6 +168,9 @@ fn a_wait_counts_once_and_for_the_fault_that_began_it() {
 fn quantiles_are_times_that_were_measured() {
     let times: Vec<Duration> = (1..=100).map(Duration::from_secs).collect();
     let quantile = |share| recovery::quantile(&times, share).map(|time| time.as_secs());
-    assert_eq!((quantile(0.5), quantile(0.99), quantile(1.0)), (Some(50), Some(99), Some(100)));
+    assert_eq!(
+        (quantile(0.5), quantile(0.99), quantile(1.0)),
+        (Some(50), Some(99), Some(100))
+    );
     assert_eq!(recovery::quantile(&[], 0.5), None);
 }

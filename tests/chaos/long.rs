@@ -19,15 +19,27 @@ use crate::support::reachable_folder;
 async fn faults() {
     let logs = Logs::kept();
     let plan = plan();
-    let outcome = Box::pin(run::run(&plan, &logs.path)).await.expect("the run itself goes well");
-    let (table, record) = (table::markdown(&plan, &outcome), record::of_run(&plan, &outcome));
+    let outcome = Box::pin(run::run(&plan, &logs.path))
+        .await
+        .expect("the run itself goes well");
+    let (table, record) = (
+        table::markdown(&plan, &outcome),
+        record::of_run(&plan, &outcome),
+    );
     record::write("chaos", "Chaos run", &table, record, &record::commit())
         .expect("the repository's own folder");
 
     assert!(outcome.judgement.is_clean(), "{:?}", outcome.judgement);
-    assert!(outcome.injected.len() >= plan.faults, "{} faults", outcome.injected.len());
+    assert!(
+        outcome.injected.len() >= plan.faults,
+        "{} faults",
+        outcome.injected.len()
+    );
     let (p99, aim) = (table::recovery_p99(&outcome), table::aim(plan.size.lease));
-    assert!(p99.is_none_or(|p99| p99 <= aim), "recovery {p99:?} s, not {aim}");
+    assert!(
+        p99.is_none_or(|p99| p99 <= aim),
+        "recovery {p99:?} s, not {aim}"
+    );
     logs.are_dull();
 }
 
@@ -37,12 +49,33 @@ async fn faults() {
 async fn rolling() {
     let logs = Logs::kept();
     let plan = plan();
-    let size = Size { serves: 2, own_workers: 0, works: 3, guests: false, ..plan.size };
-    let plan = Plan { size, faults: 0, ..plan };
-    let outcome = Box::pin(run::roll(&plan, &logs.path)).await.expect("every process ends well");
-    let (table, record) = (table::markdown(&plan, &outcome), record::of_run(&plan, &outcome));
-    record::write("rolling", "Rolling restart", &table, record, &record::commit())
-        .expect("the repository's own folder");
+    let size = Size {
+        serves: 2,
+        own_workers: 0,
+        works: 3,
+        guests: false,
+        ..plan.size
+    };
+    let plan = Plan {
+        size,
+        faults: 0,
+        ..plan
+    };
+    let outcome = Box::pin(run::roll(&plan, &logs.path))
+        .await
+        .expect("every process ends well");
+    let (table, record) = (
+        table::markdown(&plan, &outcome),
+        record::of_run(&plan, &outcome),
+    );
+    record::write(
+        "rolling",
+        "Rolling restart",
+        &table,
+        record,
+        &record::commit(),
+    )
+    .expect("the repository's own folder");
 
     assert!(outcome.judgement.is_clean(), "{:?}", outcome.judgement);
     logs.are_dull();
@@ -61,11 +94,25 @@ async fn month() {
         ("RETUNE_WEBHOOKS_POLL_SECONDS", "1".to_owned()),
     ];
     // Shorter leases.
-    let size = Size { lease: Duration::from_secs(10), works: 3, guests: false, more, ..plan.size };
-    let plan = Plan { size, pace: Duration::from_millis(350), ..plan };
-    let outcome =
-        Box::pin(month::play(&plan, &logs.path)).await.expect("the month itself goes well");
-    let (table, record) = (record::month_table(&plan, &outcome), record::of_month(&plan, &outcome));
+    let size = Size {
+        lease: Duration::from_secs(10),
+        works: 3,
+        guests: false,
+        more,
+        ..plan.size
+    };
+    let plan = Plan {
+        size,
+        pace: Duration::from_millis(350),
+        ..plan
+    };
+    let outcome = Box::pin(month::play(&plan, &logs.path))
+        .await
+        .expect("the month itself goes well");
+    let (table, record) = (
+        record::month_table(&plan, &outcome),
+        record::of_month(&plan, &outcome),
+    );
     record::write("month", "A month", &table, record, &record::commit())
         .expect("the repository's own folder");
 

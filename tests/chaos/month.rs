@@ -77,7 +77,11 @@ pub async fn play(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
     let world = Arc::new(World::open(folder, &plan.size).await?);
     let receiver = Receiver::start(plan.size.seed).await?;
     let tokens = people(&world, &receiver).await?;
-    let month = Arc::new(Month { world: Arc::clone(&world), tokens, seed: plan.size.seed });
+    let month = Arc::new(Month {
+        world: Arc::clone(&world),
+        tokens,
+        seed: plan.size.seed,
+    });
     let mut couriers = JoinSet::new();
     for courier in 0..COURIERS {
         couriers.spawn(deliver(Arc::clone(&month), courier));
@@ -101,10 +105,17 @@ pub async fn play(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
     let world = Arc::into_inner(world).ok_or("a task still runs")?;
     for (role, status) in world.fleet.stop().await? {
         if is_defect(status) {
-            finding.wrong.push(format!("{role:?} ended by itself: {status}"));
+            finding
+                .wrong
+                .push(format!("{role:?} ended by itself: {status}"));
         }
     }
-    Ok(Outcome { injected: injected?, finding, received, seconds: begun.elapsed().as_secs_f64() })
+    Ok(Outcome {
+        injected: injected?,
+        finding,
+        received,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
 }
 
 /// What people do before the month begins; the tokens of the models' addresses.
@@ -121,7 +132,13 @@ async fn people(world: &World, receiver: &Receiver) -> Result<Vec<String>, Failu
         put(&format!("/v1/base_models/{model}"), json!({})).await?;
         let first = json!({"version": "1", "uri": uri(&format!("{}/", folder(model, "1")))});
         let path = format!("/v1/base_models/{model}");
-        client.ask(Method::POST, &format!("{path}/versions"), Some(("", &first))).await?;
+        client
+            .ask(
+                Method::POST,
+                &format!("{path}/versions"),
+                Some(("", &first)),
+            )
+            .await?;
         let is_listed = |arrival: &Arrival| arrival.model == model && arrival.route == Route::Poll;
         let poll = arrivals().iter().any(is_listed).then_some(POLL_SECONDS);
         let prefix = json!({"prefix": uri(&format!("bases/{model}/")), "poll_seconds": poll});
@@ -145,10 +162,16 @@ async fn people(world: &World, receiver: &Receiver) -> Result<Vec<String>, Failu
 
 /// The arrivals of a month: each version of each model by a route of its own, all routes twice.
 fn arrivals() -> Vec<Arrival> {
-    let all = MODELS.into_iter().flat_map(|model| VERSIONS.map(|version| (model, version)));
+    let all = MODELS
+        .into_iter()
+        .flat_map(|model| VERSIONS.map(|version| (model, version)));
     let route = |i: usize| ROUTES[i % ROUTES.len()];
     all.enumerate()
-        .map(|(i, (model, version))| Arrival { model, version, route: route(i) })
+        .map(|(i, (model, version))| Arrival {
+            model,
+            version,
+            route: route(i),
+        })
         .collect()
 }
 
@@ -157,17 +180,31 @@ async fn deliver(month: Arc<Month>, courier: usize) -> Result<(), Failure> {
     let client = Client::new(&month.world.urls, &month.world.book)?;
     let mut rng = ChaCha8Rng::seed_from_u64(month.seed);
     rng.set_stream(courier as u64 + 1);
-    let own = || arrivals().into_iter().enumerate().filter(|(i, _)| i % COURIERS == courier);
+    let own = || {
+        arrivals()
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| i % COURIERS == courier)
+    };
     let mut news: Vec<(usize, Arrival)> = own().chain(own().filter(|(i, _)| i % 2 == 0)).collect();
     news.shuffle(&mut rng);
     let mut landed = BTreeSet::new();
     for (i, arrival) in news {
         if landed.insert(i) {
-            case::put_model(&month.world.store, &arrival.folder(), case::model(10 + i as u64))
-                .await?;
+            case::put_model(
+                &month.world.store,
+                &arrival.folder(),
+                case::model(10 + i as u64),
+            )
+            .await?;
         }
-        let model = MODELS.iter().position(|model| *model == arrival.model).ok_or("a model")?;
-        arrival.announce(&client, &month.world.urls, &month.tokens[model]).await?;
+        let model = MODELS
+            .iter()
+            .position(|model| *model == arrival.model)
+            .ok_or("a model")?;
+        arrival
+            .announce(&client, &month.world.urls, &month.tokens[model])
+            .await?;
         tokio::time::sleep(Duration::from_secs_f64(12.0 * rng.random::<f64>())).await;
     }
     Ok(())
@@ -179,7 +216,13 @@ async fn settled(month: &Month) -> Result<(), Failure> {
     let question = "SELECT (SELECT count(*) FROM base_model_versions)
                         - (SELECT count(*) FROM retunes WHERE finished_at IS NULL) * 1000
                         - (SELECT count(*) FROM transfers WHERE finished_at IS NULL) * 1000";
-    wait(&month.world, question, versions, "versions, retunes and transfers").await
+    wait(
+        &month.world,
+        question,
+        versions,
+        "versions, retunes and transfers",
+    )
+    .await
 }
 
 /// Until every delivery has ended.
@@ -199,7 +242,11 @@ async fn wait(
     let mut last = None;
     while begun.elapsed() < PATIENCE {
         // The database may be away just now.
-        last = sqlx::query_scalar::<_, i64>(question).fetch_one(&world.pool).await.ok().or(last);
+        last = sqlx::query_scalar::<_, i64>(question)
+            .fetch_one(&world.pool)
+            .await
+            .ok()
+            .or(last);
         if last == Some(wanted) {
             return Ok(());
         }

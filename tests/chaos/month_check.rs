@@ -51,10 +51,15 @@ pub async fn find(
     .await?;
     let mut finding = counts(world).await?;
     finding.results = versions.len();
-    finding.on_the_newest = versions.iter().filter(|version| version.base == NEWEST).count();
+    finding.on_the_newest = versions
+        .iter()
+        .filter(|version| version.base == NEWEST)
+        .count();
     let production = production(world).await?;
     for number in 0..FINE_TUNES {
-        finding.wrong.extend(faults_of(number, &versions, &production));
+        finding
+            .wrong
+            .extend(faults_of(number, &versions, &production));
     }
     finding.wrong.extend(promotions(world).await?);
     finding.wrong.extend(folders(world, &versions)?);
@@ -66,13 +71,19 @@ pub async fn find(
     finding.events = events.len();
     let missing = events.difference(&received.events).count();
     if missing > 0 {
-        finding.wrong.push(format!("{missing} events were never delivered"));
+        finding
+            .wrong
+            .push(format!("{missing} events were never delivered"));
     }
     if received.unsound > 0 {
-        finding.wrong.push(format!("{} posts did not verify", received.unsound));
+        finding
+            .wrong
+            .push(format!("{} posts did not verify", received.unsound));
     }
     for (kind, count) in unforgivable(answers) {
-        finding.wrong.push(format!("{count} times the answer {kind}"));
+        finding
+            .wrong
+            .push(format!("{count} times the answer {kind}"));
     }
     Ok(finding)
 }
@@ -85,7 +96,13 @@ async fn counts(world: &World) -> Result<Finding, Failure> {
     )
     .fetch_one(&world.pool)
     .await?;
-    Ok(Finding { retunes, transfers, attempts, alias_moves, ..Finding::default() })
+    Ok(Finding {
+        retunes,
+        transfers,
+        attempts,
+        alias_moves,
+        ..Finding::default()
+    })
 }
 
 /// The number of the version in production, by fine-tune.
@@ -107,13 +124,20 @@ fn faults_of(
     production: &BTreeMap<String, i32>,
 ) -> Vec<String> {
     let name = name(number);
-    let own: Vec<&Version> = versions.iter().filter(|version| version.fine_tune == name).collect();
+    let own: Vec<&Version> = versions
+        .iter()
+        .filter(|version| version.fine_tune == name)
+        .collect();
     let mut faults = Vec::new();
     let bases: BTreeSet<&str> = own.iter().map(|version| version.base.as_str()).collect();
     if bases.len() != own.len() {
         faults.push(format!("{name} has two results on one base"));
     }
-    let wanted = if may_pass(number) { "published" } else { "rejected" };
+    let wanted = if may_pass(number) {
+        "published"
+    } else {
+        "rejected"
+    };
     if own.iter().any(|version| version.verdict != wanted) {
         faults.push(format!("{name} has a verdict against its gate"));
     }
@@ -123,7 +147,10 @@ fn faults_of(
     };
     let promoted = mode(number) == "promote" && may_pass(number);
     if production.get(&name) != promoted.then_some(&newest.number) {
-        faults.push(format!("{name}: {:?} is in production", production.get(&name)));
+        faults.push(format!(
+            "{name}: {:?} is in production",
+            production.get(&name)
+        ));
     }
     faults
 }
@@ -147,14 +174,19 @@ fn folders(world: &World, versions: &[Version]) -> Result<Vec<String>, Failure> 
     let mut folders = results(&world.store)?;
     let mut faults = Vec::new();
     for version in versions {
-        let folder = folders.remove(&version.transfer.to_string()).unwrap_or_default();
+        let folder = folders
+            .remove(&version.transfer.to_string())
+            .unwrap_or_default();
         let about = |fault: &str| format!("{} {}: {fault}", version.fine_tune, version.transfer);
         faults.extend(folder.faults.iter().map(|fault| about(fault)));
         if folder.manifest_sha256.as_ref() != Some(&version.manifest_sha256) {
             faults.push(about("has another manifest than it says"));
         }
         if folder.manifests != 1 {
-            faults.push(about(&format!("{} manifests were written", folder.manifests)));
+            faults.push(about(&format!(
+                "{} manifests were written",
+                folder.manifests
+            )));
         }
     }
     // A transfer that was superseded while it ran may have written its result a moment before.

@@ -39,21 +39,29 @@ impl Postgres {
     pub fn start(folder: &Path) -> Result<Self, Failure> {
         let cluster = PrivateCluster::open(folder, "")?;
         let url = cluster.url();
-        Ok(Self { folder: folder.to_owned(), url, cluster: Mutex::new(Some(cluster)) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            url,
+            cluster: Mutex::new(Some(cluster)),
+        })
     }
 
     /// With few connections, from the next start on.
     pub async fn limit(&self) -> Result<(), Failure> {
         let mut connection = self.connect().await?;
         let limit = format!("ALTER SYSTEM SET max_connections = {CONNECTIONS}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(&mut connection).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(limit))
+            .execute(&mut connection)
+            .await?;
         connection.close().await?;
         Ok(())
     }
 
     /// The harness's own connections, which no fault takes aim at.
     pub fn pool(&self) -> Result<PgPool, Failure> {
-        let pool = PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(20));
+        let pool = PgPoolOptions::new()
+            .max_connections(3)
+            .acquire_timeout(Duration::from_secs(20));
         Ok(pool.connect_lazy_with(self.options()?))
     }
 

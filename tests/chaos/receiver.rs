@@ -56,7 +56,9 @@ impl Receiver {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/hook", listener.local_addr()?);
-        let app = Router::new().fallback(receive).with_state(Arc::clone(&inner));
+        let app = Router::new()
+            .fallback(receive)
+            .with_state(Arc::clone(&inner));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(Self { url, inner })
     }
@@ -91,7 +93,10 @@ async fn receive(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Stri
 
 /// The event's identifier, if the signature verifies and the body is that event.
 fn sound(secret: &str, headers: &HeaderMap, body: &str) -> Option<String> {
-    Webhook::new(secret).ok()?.verify(body.as_bytes(), headers).ok()?;
+    Webhook::new(secret)
+        .ok()?
+        .verify(body.as_bytes(), headers)
+        .ok()?;
     let event: Value = serde_json::from_str(body).ok()?;
     let id = event["id"].as_str()?;
     let named = headers.get("webhook-id")?.to_str().ok()?;

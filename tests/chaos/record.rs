@@ -27,7 +27,10 @@ pub fn write(
     record["commit"] = json!(commit);
     record["machine"] = json!(machine);
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
-    fs::write(results.join(format!("{name}-{date}.json")), format!("{record:#}\n"))?;
+    fs::write(
+        results.join(format!("{name}-{date}.json")),
+        format!("{record:#}\n"),
+    )?;
     let head = format!(
         "# {title}\n\nWritten by `make chaos`. Seed {seed}, {date}, commit {commit}, {machine}.\n\n"
     );
@@ -66,7 +69,9 @@ fn faults(injected: &[Injected]) -> BTreeMap<&'static str, usize> {
 
 /// What a month found.
 pub fn of_month(plan: &Plan, outcome: &month::Outcome) -> Value {
-    let month::Outcome { finding, received, .. } = outcome;
+    let month::Outcome {
+        finding, received, ..
+    } = outcome;
     json!({
         "seed": plan.size.seed, "lease_seconds": plan.size.lease.as_secs_f64(),
         "seconds": outcome.seconds, "faults": faults(&outcome.injected),
@@ -80,25 +85,41 @@ pub fn of_month(plan: &Plan, outcome: &month::Outcome) -> Value {
 
 /// The same as Markdown.
 pub fn month_table(plan: &Plan, outcome: &month::Outcome) -> String {
-    let month::Outcome { finding, received, .. } = outcome;
+    let month::Outcome {
+        finding, received, ..
+    } = outcome;
     let mut text = String::from("| | |\n|---|---:|\n");
     let delivered = received.events.len();
     for (what, count) in [
         ("fine-tunes", month::FINE_TUNES.to_string()),
-        ("with one result on the newest base", finding.on_the_newest.to_string()),
+        (
+            "with one result on the newest base",
+            finding.on_the_newest.to_string(),
+        ),
         ("results in all", finding.results.to_string()),
         ("retunes", finding.retunes.to_string()),
-        ("transfers (attempts)", format!("{} ({})", finding.transfers, finding.attempts)),
+        (
+            "transfers (attempts)",
+            format!("{} ({})", finding.transfers, finding.attempts),
+        ),
         ("alias moves", finding.alias_moves.to_string()),
-        ("events (delivered and verified)", format!("{} ({delivered})", finding.events)),
-        ("posts (of which did not verify)", format!("{} ({})", received.posts, received.unsound)),
+        (
+            "events (delivered and verified)",
+            format!("{} ({delivered})", finding.events),
+        ),
+        (
+            "posts (of which did not verify)",
+            format!("{} ({})", received.posts, received.unsound),
+        ),
         ("faults", outcome.injected.len().to_string()),
         ("wrong", finding.wrong.len().to_string()),
     ] {
         text.push_str(&format!("| {what} | {count} |\n"));
     }
-    let kinds: Vec<String> =
-        faults(&outcome.injected).iter().map(|(kind, n)| format!("{n} × {kind}")).collect();
+    let kinds: Vec<String> = faults(&outcome.injected)
+        .iter()
+        .map(|(kind, n)| format!("{n} × {kind}"))
+        .collect();
     text.push_str(&format!(
         "\nFaults: {}. Lease {} s; {:.0} s in all.\n",
         kinds.join(", "),
@@ -113,7 +134,9 @@ pub fn month_table(plan: &Plan, outcome: &month::Outcome) -> String {
 
 /// The commit that is run, marked where files differ from it.
 pub fn commit() -> String {
-    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let output = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.unwrap_or_else(|_| "unknown".into())
 }
@@ -121,6 +144,11 @@ pub fn commit() -> String {
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    format!("{cores} cores of {}", model.map_or("an unknown processor", |(_, name)| name))
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!(
+        "{cores} cores of {}",
+        model.map_or("an unknown processor", |(_, name)| name)
+    )
 }

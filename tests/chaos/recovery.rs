@@ -46,10 +46,17 @@ pub fn recoveries(injected: &[Injected], steps: &[Step]) -> BTreeMap<Kind, Vec<D
     let mut found: BTreeMap<Kind, Vec<Duration>> = BTreeMap::new();
     for fault in faults {
         for transfer in &fault.touched {
-            let next = by_transfer.get(transfer).into_iter().flatten().find(|at| **at > fault.at);
+            let next = by_transfer
+                .get(transfer)
+                .into_iter()
+                .flatten()
+                .find(|at| **at > fault.at);
             // What is never taken up again is lost, and seen elsewhere; or it had just ended.
             let Some(next) = next else { continue };
-            if waits_until.get(transfer).is_some_and(|until| *until > fault.at) {
+            if waits_until
+                .get(transfer)
+                .is_some_and(|until| *until > fault.at)
+            {
                 continue;
             }
             if fault.kind.takes_workers() {

@@ -61,8 +61,10 @@ struct Run {
 
 /// Runs the plan in `folder`, which holds the logs afterwards.
 pub async fn run(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
-    under_load(plan, folder, async |run| strike(&run.world, plan, &AtomicBool::new(false)).await)
-        .await
+    under_load(plan, folder, async |run| {
+        strike(&run.world, plan, &AtomicBool::new(false)).await
+    })
+    .await
 }
 
 /// Restarts every process in its turn, by SIGTERM, as a new version would be rolled out.
@@ -113,10 +115,19 @@ async fn conclude(run: Run, injected: Vec<Injected>, begun: Instant) -> Result<O
     let mut judgement = evidence.judge();
     let ends = world.fleet.stop().await?;
     for (role, status) in ends.iter().filter(|(_, status)| is_defect(*status)) {
-        judgement.other.push(format!("{role:?} ended by itself: {status}"));
+        judgement
+            .other
+            .push(format!("{role:?} ended by itself: {status}"));
     }
     let (seconds, restarts) = (begun.elapsed().as_secs_f64(), ends.len());
-    Ok(Outcome { injected, steps, evidence, judgement, seconds, restarts })
+    Ok(Outcome {
+        injected,
+        steps,
+        evidence,
+        judgement,
+        seconds,
+        restarts,
+    })
 }
 
 /// One client: job after job until it is enough.
@@ -127,7 +138,9 @@ async fn submit(run: Arc<Run>) -> Result<(), Failure> {
         let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
         rng.set_stream(number as u64 + 1);
         let (spec, expected) = case::job(&mut rng);
-        client.carry(&format!("job-{number}"), &spec, expected).await?;
+        client
+            .carry(&format!("job-{number}"), &spec, expected)
+            .await?;
     }
     Ok(())
 }
@@ -154,7 +167,9 @@ pub async fn strike(
         }
         if strikes.injected.len() + going.len() >= plan.faults && !strikes.deck.owes() {
             // A fault that goes on may find nothing to strike; then another takes its place.
-            let Some(done) = going.join_next().await else { break };
+            let Some(done) = going.join_next().await else {
+                break;
+            };
             strikes.note(done?);
             continue;
         }
@@ -165,7 +180,10 @@ pub async fn strike(
         going.spawn(async move {
             let done = inject(&world, draw).await;
             drop(place);
-            Struck { kind: draw.kind, done }
+            Struck {
+                kind: draw.kind,
+                done,
+            }
         });
         tokio::time::sleep(plan.pace.mul_f64(2.0 * rng.random::<f64>())).await;
     }

@@ -123,7 +123,11 @@ impl Store {
         let given = Arc::clone(&state);
         let app = Router::new().fallback(move |request| answer(given, request));
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(Self { endpoint, folder: folder.join("bucket"), state })
+        Ok(Self {
+            endpoint,
+            folder: folder.join("bucket"),
+            state,
+        })
     }
 
     /// Where the bucket's objects lie on this machine.
@@ -140,7 +144,11 @@ impl Store {
         length: Duration,
         patience: Duration,
     ) -> u64 {
-        let window = Arc::new(Window { mishap, share, hits: AtomicU64::new(0) });
+        let window = Arc::new(Window {
+            mishap,
+            share,
+            hits: AtomicU64::new(0),
+        });
         lock(&self.state.windows).push(Arc::clone(&window));
         tokio::time::sleep(length).await;
 
@@ -207,8 +215,15 @@ impl State {
     async fn serve(&self, request: Request) -> Response {
         let path = request.uri().path().to_owned();
         let writes = request.method() == Method::PUT;
-        let turn = if writes { Some(self.writing.lock().await) } else { None };
-        let served = self.service.call(request.map(s3s::Body::http_body_unsync)).await;
+        let turn = if writes {
+            Some(self.writing.lock().await)
+        } else {
+            None
+        };
+        let served = self
+            .service
+            .call(request.map(s3s::Body::http_body_unsync))
+            .await;
         drop(turn);
         let Ok(response) = served else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -243,7 +258,10 @@ async fn answer(state: Arc<State>, request: Request) -> Response {
             if chance < 0.5 {
                 state.serve(request).await;
             }
-            broken(Bytes::new(), StatusCode::INTERNAL_SERVER_ERROR.into_response())
+            broken(
+                Bytes::new(),
+                StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            )
         }
     }
 }
@@ -270,12 +288,22 @@ async fn held_back(state: &State, request: Request) -> Result<Sorted, axum::Erro
     let body = axum::body::to_bytes(body, usize::MAX).await?;
     // Of a deletion of many the body has the keys.
     let place = format!("{}{}", head.uri.path(), String::from_utf8_lossy(&body));
-    let transfer = place.split_once("chaos/out/").and_then(|(_, rest)| rest.get(..36));
+    let transfer = place
+        .split_once("chaos/out/")
+        .and_then(|(_, rest)| rest.get(..36));
     let transfer = transfer.map(str::to_owned);
     let request = Request::from_parts(head, Body::from(body));
-    let late = if transfer.is_some() { state.take_late(kind) } else { None };
+    let late = if transfer.is_some() {
+        state.take_late(kind)
+    } else {
+        None
+    };
     Ok(match (late, transfer) {
-        (Some(late), Some(transfer)) => Sorted::Late(Letter { request, late, transfer }),
+        (Some(late), Some(transfer)) => Sorted::Late(Letter {
+            request,
+            late,
+            transfer,
+        }),
         _ => Sorted::InTime(request),
     })
 }
@@ -301,7 +329,11 @@ impl Late {
 impl Letter {
     /// As a network does that lost its way to the sender: obeyed though nobody waits for it.
     async fn deliver(self, state: Arc<State>) -> Response {
-        let Self { request, late, transfer } = self;
+        let Self {
+            request,
+            late,
+            transfer,
+        } = self;
         let (answered, answer) = oneshot::channel();
         // Nobody may be waiting to hear of it, here and below.
         let _ = late.held.send(Delayed { transfer, answer });
@@ -311,7 +343,9 @@ impl Letter {
             let _ = answered.send(response.status());
             response
         });
-        obeyed.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        obeyed
+            .await
+            .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }
 }
 

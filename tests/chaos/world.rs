@@ -92,14 +92,22 @@ impl World {
             more: size.more.clone(),
         };
         let ports = free_ports(size.serves)?;
-        let serves = ports.iter().map(|&port| Role::Serve { port, workers: size.own_workers });
-        let roles: Vec<Role> = serves.chain(std::iter::repeat_n(Role::Work, size.works)).collect();
+        let serves = ports.iter().map(|&port| Role::Serve {
+            port,
+            workers: size.own_workers,
+        });
+        let roles: Vec<Role> = serves
+            .chain(std::iter::repeat_n(Role::Work, size.works))
+            .collect();
         let world = Self {
             pool: postgres.pool()?,
             postgres,
             store,
             fleet: Fleet::start(settings, &roles)?,
-            urls: ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
+            urls: ports
+                .iter()
+                .map(|port| format!("http://127.0.0.1:{port}"))
+                .collect(),
             lease: size.lease,
             book: Book::default(),
             takes_guests: size.guests,
@@ -145,7 +153,11 @@ async fn is_ready(url: &str) -> bool {
 
 /// Ports that are free now; held together so that they differ.
 fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let listeners: Result<Vec<_>, _> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    listeners?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    let listeners: Result<Vec<_>, _> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect();
+    listeners?
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }

@@ -22,9 +22,13 @@ pub struct Fixture {
 
 /// Every network of a folder.
 pub fn all(folder: &str) -> Vec<Fixture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(folder);
     let entries = fs::read_dir(folder).expect("fixtures");
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
     paths.sort();
     paths.iter().map(|path| read(path)).collect()
@@ -38,7 +42,11 @@ fn read(path: &Path) -> Fixture {
     let file = SafeTensors::deserialize(&bytes).expect("a fixture");
     let tensor = |name: &str| {
         let view = file.tensor(name).expect("a tensor of it");
-        let dtype = if view.dtype() == Dtype::F32 { DType::F32 } else { DType::I64 };
+        let dtype = if view.dtype() == Dtype::F32 {
+            DType::F32
+        } else {
+            DType::I64
+        };
         let data = Bytes::copy_from_slice(view.data());
         HostTensor::from_bytes(dtype, view.shape().to_vec(), data).expect("whole")
     };
@@ -55,20 +63,41 @@ fn read(path: &Path) -> Fixture {
         input = packed(&input);
     }
     let data = if graph.task == Task::NextToken {
-        let labels: Vec<i64> =
-            input.f32().iter().map(|&id| if id < 0.0 { -100 } else { id as i64 }).collect();
+        let labels: Vec<i64> = input
+            .f32()
+            .iter()
+            .map(|&id| if id < 0.0 { -100 } else { id as i64 })
+            .collect();
         Dataset::of_tokens(input, &labels)
     } else {
         let labels = vec![0; input.shape()[0]];
         Dataset::from_floats(input, labels)
     };
-    let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-    Fixture { name, network: Network { graph, signature }, parameters, data }
+    let name = path
+        .file_stem()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
+    Fixture {
+        name,
+        network: Network { graph, signature },
+        parameters,
+        data,
+    }
 }
 
 /// Ids, −1 where the fixtures have their padding's id, masked.
 fn packed(ids: &HostTensor) -> HostTensor {
-    let padding = Token { id: 1, token_type: 0, masked: true }.packed();
-    let values = ids.f32().iter().map(|&id| if id < 0.0 { padding } else { id }).collect();
+    let padding = Token {
+        id: 1,
+        token_type: 0,
+        masked: true,
+    }
+    .packed();
+    let values = ids
+        .f32()
+        .iter()
+        .map(|&id| if id < 0.0 { padding } else { id })
+        .collect();
     HostTensor::from_f32(ids.shape().to_vec(), values)
 }

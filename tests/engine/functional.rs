@@ -31,7 +31,10 @@ use super::{
     transformers::{Projection, Size, language_model, transformer},
 };
 
-const SMALL: Size = Size { depth: 2, width: 16 };
+const SMALL: Size = Size {
+    depth: 2,
+    width: 16,
+};
 
 /// An old base and what it was tuned to, with inputs of the tuning.
 struct Case {
@@ -62,7 +65,13 @@ impl Case {
         let tuned = base.shifted(&network.parameters(4), &network.parameters(5), share);
         let tuned = learner.with_statistics(&tuned, &inputs, STATISTICS_SAMPLES, 64);
         drop(learner);
-        Self { network, base, tuned, inputs, others }
+        Self {
+            network,
+            base,
+            tuned,
+            inputs,
+            others,
+        }
     }
 
     fn transfer(&self, target: &Checkpoint) -> Outcome {
@@ -79,13 +88,18 @@ impl Case {
         let found = align(Method::Functional, &problem, None, None).expect("finite models");
         let model = problem.finished(&found.transports[0], 1, 1.0);
         let evidence = found.functional.expect("the method tells what it did");
-        Outcome { beside: self.beside(&model), evidence }
+        Outcome {
+            beside: self.beside(&model),
+            evidence,
+        }
     }
 
     /// A model beside the old tuned one.
     fn beside(&self, model: &Checkpoint) -> Agreement {
         let learner = self.network.learner();
-        let batch = self.others.batch(&(0..self.others.len()).collect::<Vec<_>>());
+        let batch = self
+            .others
+            .batch(&(0..self.others.len()).collect::<Vec<_>>());
         let reference = learner.predictions(&self.tuned, &batch);
         learner.predictions(model, &batch).beside(&reference)
     }
@@ -96,9 +110,25 @@ fn the_same_base_gives_the_tuned_model() {
     for (name, network, most) in [
         ("mlp", mlp(&[20, 33, 17, 5]), 1e-8),
         // Statistics are estimated anew.
-        ("resnet18", resnet(ResNet { width: 8, image: 16, ..ResNet::CIFAR }), 1e-3),
-        ("transformer", transformer(Projection::Grouped, SMALL, 5), 1e-8),
-        ("language model", language_model(Projection::Grouped, SMALL, true), 1e-8),
+        (
+            "resnet18",
+            resnet(ResNet {
+                width: 8,
+                image: 16,
+                ..ResNet::CIFAR
+            }),
+            1e-3,
+        ),
+        (
+            "transformer",
+            transformer(Projection::Grouped, SMALL, 5),
+            1e-8,
+        ),
+        (
+            "language model",
+            language_model(Projection::Grouped, SMALL, true),
+            1e-8,
+        ),
     ] {
         let case = Case::of(network, 96, 0.3);
         let found = case.transfer(&case.base);
@@ -118,7 +148,10 @@ fn a_rotation_of_a_linear_network_is_exact() {
     let config =
         json!({"model_type": "graph", "input": {"kind": "features", "shape": [6]}, "nodes": nodes});
     let shapes = [("a.weight", vec![8, 6]), ("b.weight", vec![4, 8])];
-    let network = Network::of(&config, shapes.map(|(name, shape)| (name.to_owned(), shape)));
+    let network = Network::of(
+        &config,
+        shapes.map(|(name, shape)| (name.to_owned(), shape)),
+    );
     let case = Case::of(network, 64, 0.5);
 
     // In the plane of the hidden units 2 and 5.
@@ -139,7 +172,10 @@ fn a_rotation_of_a_linear_network_is_exact() {
     target.insert("a.weight", HostTensor::from_f32(vec![8, 6], first));
     target.insert("b.weight", HostTensor::from_f32(vec![4, 8], second));
 
-    assert!(case.beside(&target).divergence > 0.1, "the tuning does something");
+    assert!(
+        case.beside(&target).divergence > 0.1,
+        "the tuning does something"
+    );
     let found = case.transfer(&target);
     assert!(found.beside.divergence < 1e-8, "{:?}", found.beside);
     assert_eq!(found.beside.agreement, 1.0);
@@ -151,7 +187,15 @@ fn a_base_in_another_order_becomes_nearly_the_tuned_model() {
     for (name, network, left) in [
         ("mlp", mlp(&[20, 33, 17, 5]), 0.5),
         ("conv8", conv8([4, 4, 8, 8, 16, 16, 32, 32], 5), 0.5),
-        ("resnet18", resnet(ResNet { width: 8, image: 16, ..ResNet::CIFAR }), 0.5),
+        (
+            "resnet18",
+            resnet(ResNet {
+                width: 8,
+                image: 16,
+                ..ResNet::CIFAR
+            }),
+            0.5,
+        ),
         ("transformer", transformer(Projection::Fused, SMALL, 5), 0.5),
     ] {
         let case = Case::of(network, 512, 0.3);
@@ -161,7 +205,11 @@ fn a_base_in_another_order_becomes_nearly_the_tuned_model() {
 
         let before = case.beside(&target).divergence;
         let found = case.transfer(&target);
-        assert!(found.beside.divergence < left * before, "{name}: {:?} of {before}", found.beside);
+        assert!(
+            found.beside.divergence < left * before,
+            "{name}: {:?} of {before}",
+            found.beside
+        );
     }
 }
 
@@ -171,7 +219,10 @@ fn the_fit_does_not_depend_on_the_number_of_threads() {
     let case = Case::of(mlp(&[150, 300, 200, 5]), 400, 0.3);
     let target = case.network.parameters(8);
     let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("threads");
         pool.install(|| case.transfer(&target).beside)
     };
     assert_eq!(run(1), run(3));
@@ -192,9 +243,14 @@ impl FitStore for Shelf {
     }
 
     fn keep_layer(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
-        let _ = self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(1));
+        let _ = self
+            .room
+            .fetch_update(Relaxed, Relaxed, |room| room.checked_sub(1));
         self.kept.fetch_add(1, Relaxed);
-        self.layers.lock().expect("no panic").insert(key, layer.clone());
+        self.layers
+            .lock()
+            .expect("no panic")
+            .insert(key, layer.clone());
         layer
     }
 
@@ -207,7 +263,10 @@ impl FitStore for Shelf {
     }
 
     fn forget_layers(&self, run: usize) {
-        self.layers.lock().expect("no panic").retain(|key, _| key.run != run);
+        self.layers
+            .lock()
+            .expect("no panic")
+            .retain(|key, _| key.run != run);
     }
 }
 
@@ -218,9 +277,23 @@ fn an_interrupted_fit_goes_on_behind_its_last_layer() {
     for (name, network) in [
         (
             "language model",
-            language_model(Projection::Grouped, Size { depth: 1, width: 16 }, false),
+            language_model(
+                Projection::Grouped,
+                Size {
+                    depth: 1,
+                    width: 16,
+                },
+                false,
+            ),
         ),
-        ("resnet", resnet(ResNet { width: 4, image: 8, ..ResNet::CIFAR })),
+        (
+            "resnet",
+            resnet(ResNet {
+                width: 4,
+                image: 8,
+                ..ResNet::CIFAR
+            }),
+        ),
     ] {
         let case = Case::of(network, 24, 0.3);
         let target = case.network.parameters(8);
@@ -260,7 +333,11 @@ fn an_interrupted_fit_goes_on_behind_its_last_layer() {
         }
         let (again, told) = ended.expect("an end");
         assert!(attempts > 5, "{name}: {attempts} attempts");
-        assert_eq!(shelf.kept.load(Relaxed), fits, "{name}: a layer was fitted again");
+        assert_eq!(
+            shelf.kept.load(Relaxed),
+            fits,
+            "{name}: a layer was fitted again"
+        );
         assert_eq!(told, evidence, "{name}");
         for (tensor, values) in model.iter() {
             assert_eq!(values.bytes(), again[tensor].bytes(), "{name}: {tensor}");

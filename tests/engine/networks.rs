@@ -21,7 +21,10 @@ pub struct Network {
 impl Network {
     pub fn of(config: &Value, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
         let signature = testing::signature(shapes);
-        Self { graph: Graph::from_config(config, &signature).expect("a network"), signature }
+        Self {
+            graph: Graph::from_config(config, &signature).expect("a network"),
+            signature,
+        }
     }
 
     pub fn learner(&self) -> Learner<'_> {
@@ -35,7 +38,10 @@ impl Network {
     /// The names of the learned tensors that there are.
     pub fn learned(&self) -> impl Iterator<Item = &str> {
         let learned = self.graph.learned();
-        let names = self.signature.keys().filter(move |name| learned.contains(name));
+        let names = self
+            .signature
+            .keys()
+            .filter(move |name| learned.contains(name));
         names.map(String::as_str)
     }
 
@@ -88,8 +94,10 @@ impl Network {
         };
         let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
         if self.graph.task == Task::NextToken {
-            let labels: Vec<i64> =
-                values.iter().map(|&id| if id < 0.0 { -100 } else { id as i64 }).collect();
+            let labels: Vec<i64> = values
+                .iter()
+                .map(|&id| if id < 0.0 { -100 } else { id as i64 })
+                .collect();
             return Dataset::of_tokens(HostTensor::from_f32(shape, values), &labels);
         }
         let labels = (0..samples).map(|_| rng.random_range(0..classes)).collect();
@@ -153,7 +161,11 @@ pub fn resnet(network: ResNet) -> Network {
 
 /// A VGG with batch norm, its channels divided, under torchvision's names.
 pub fn vgg(name: &str, divisor: usize, image: usize) -> Network {
-    let stages = if name == "vgg11_bn" { [1, 1, 2, 2, 2] } else { [2, 2, 3, 3, 3] };
+    let stages = if name == "vgg11_bn" {
+        [1, 1, 2, 2, 2]
+    } else {
+        [2, 2, 3, 3, 3]
+    };
     let (mut shapes, mut from, mut position) = (Vec::new(), 3, 0);
     for (convolutions, channels) in stages.into_iter().zip([64, 128, 256, 512, 512]) {
         let to = channels / divisor;
@@ -172,5 +184,8 @@ pub fn vgg(name: &str, divisor: usize, image: usize) -> Network {
         shapes.push((format!("classifier.{layer}.weight"), vec![out, input]));
         shapes.push((format!("classifier.{layer}.bias"), vec![out]));
     }
-    Network::of(&json!({"architecture": name, "input_size": [3, image, image]}), shapes)
+    Network::of(
+        &json!({"architecture": name, "input_size": [3, image, image]}),
+        shapes,
+    )
 }

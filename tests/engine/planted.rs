@@ -52,7 +52,16 @@ impl Case {
         let symmetry = network.symmetry();
         drop(learner);
         let weight_anchor = WEIGHT_ANCHOR;
-        Self { network, symmetry, base, tuned, train, held, batch_size, weight_anchor }
+        Self {
+            network,
+            symmetry,
+            base,
+            tuned,
+            train,
+            held,
+            batch_size,
+            weight_anchor,
+        }
     }
 
     fn transfer(&self, learner: &Learner, target: &Checkpoint, method: Method) -> Candidate {
@@ -70,7 +79,12 @@ impl Case {
             .map(|on| align(on, &problem, None, None).expect("finite"));
         let alignment = align(method, &problem, on.as_ref(), None).expect("finite");
         let alpha = Alpha::Fixed(1.0);
-        let selection = Selection { step: Step::Last, alpha, race: None, completes: true };
+        let selection = Selection {
+            step: Step::Last,
+            alpha,
+            race: None,
+            completes: true,
+        };
         let rivals = Rivals::default();
         select(method, &problem, alignment, selection, rivals).expect("not interrupted")
     }
@@ -90,7 +104,11 @@ impl Case {
         for method in [Method::WeightMatching, Method::Fgmt] {
             let found = self.transfer(&learner, &target, method);
             for (index, group) in self.symmetry.groups.iter().enumerate() {
-                let found = found.transport.permutation().expect("a permutation").sigma(index);
+                let found = found
+                    .transport
+                    .permutation()
+                    .expect("a permutation")
+                    .sigma(index);
                 let planted = planted.sigma(index);
                 let right = found.iter().zip(planted).filter(|(a, b)| a == b).count();
                 assert_eq!(right, group.units, "{method:?}, group {}", group.name);
@@ -101,7 +119,10 @@ impl Case {
             }
             let result = learner.evaluate(&found.model, &self.held);
             assert_eq!(result.predictions, predicted.predictions, "{method:?}");
-            assert!((result.loss - predicted.loss).abs() < 1e-4 * predicted.loss, "{method:?}");
+            assert!(
+                (result.loss - predicted.loss).abs() < 1e-4 * predicted.loss,
+                "{method:?}"
+            );
         }
     }
 
@@ -114,7 +135,11 @@ impl Case {
         let target = planted.apply(&self.symmetry, &drifted);
         for method in [Method::WeightMatching, Method::Fgmt] {
             let found = self.transfer(&self.network.learner(), &target, method);
-            assert_eq!(found.transport.permutation(), Some(&planted), "{name}: {method:?}");
+            assert_eq!(
+                found.transport.permutation(),
+                Some(&planted),
+                "{name}: {method:?}"
+            );
         }
     }
 
@@ -132,7 +157,10 @@ impl Case {
                 let update = |model: &Checkpoint| model[name].minus(&target[name]);
                 let (found, wanted) = (update(&found.model), update(&wanted));
                 let off = relative_error(&found.f32(), &wanted.f32());
-                assert!(off < 1e-3, "{method:?}: the update of {name} is {off:e} off");
+                assert!(
+                    off < 1e-3,
+                    "{method:?}: the update of {name} is {off:e} off"
+                );
             }
         }
     }
@@ -169,7 +197,13 @@ fn convolutions() -> Case {
 }
 
 fn residual() -> Case {
-    Case::of(resnet(ResNet { image: 16, ..ResNet::CIFAR }), 16)
+    Case::of(
+        resnet(ResNet {
+            image: 16,
+            ..ResNet::CIFAR
+        }),
+        16,
+    )
 }
 
 #[test]
@@ -179,13 +213,20 @@ fn a_perceptrons_order_is_found() {
 
 #[test]
 fn gradients_alone_find_a_perceptrons_order() {
-    Case { weight_anchor: 0.0, ..perceptron() }.recovers_the_planted_permutation();
+    Case {
+        weight_anchor: 0.0,
+        ..perceptron()
+    }
+    .recovers_the_planted_permutation();
 }
 
 /// Two samples a gradient leave most units of the network without one.
 #[test]
 fn weights_settle_what_few_gradients_leave_open() {
-    let case = |weight_anchor| Case { weight_anchor, ..Case::of(mlp(&[784, 512, 256, 10]), 2) };
+    let case = |weight_anchor| Case {
+        weight_anchor,
+        ..Case::of(mlp(&[784, 512, 256, 10]), 2)
+    };
     case(WEIGHT_ANCHOR).recovers_the_planted_permutation();
     let alone = case(0.0);
     let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -199,7 +240,10 @@ fn weights_settle_what_few_gradients_leave_open() {
 #[test]
 fn evidence_is_of_gradients() {
     let found = |weight_anchor: f64| {
-        let case = Case { weight_anchor, ..Case::of(mlp(&[20, 12, 8, 10]), 32) };
+        let case = Case {
+            weight_anchor,
+            ..Case::of(mlp(&[20, 12, 8, 10]), 32)
+        };
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let planted = Permutation::random(&case.symmetry, &mut rng);
         let target = planted.apply(&case.symmetry, &case.base);
@@ -209,12 +253,18 @@ fn evidence_is_of_gradients() {
     assert_eq!(anchored.evidence.len(), TIMESTEPS);
     let (first, other) = (&anchored.evidence[0], &alone.evidence[0]);
     assert_eq!(first.fit.bound.to_bits(), other.fit.bound.to_bits());
-    assert_eq!(first.fit.objective_at_identity, other.fit.objective_at_identity);
+    assert_eq!(
+        first.fit.objective_at_identity,
+        other.fit.objective_at_identity
+    );
     assert_eq!(other.weight_anchor, None);
     let anchor = first.weight_anchor.as_ref().expect("it takes part");
     assert!((anchor.bound / (WEIGHT_ANCHOR * first.fit.bound) - 1.0).abs() < 1e-6);
     for step in &anchored.evidence {
-        assert!((step.fit.objective / step.fit.bound - 1.0).abs() < 1e-4, "it is planted");
+        assert!(
+            (step.fit.objective / step.fit.bound - 1.0).abs() < 1e-4,
+            "it is planted"
+        );
         let cosines = step.fit.cosines.iter().zip(&step.fit.cosines_at_identity);
         let close = |(after, before): (&f64, &f64)| (after - 1.0).abs() < 1e-4 && *before < 0.9;
         assert!(cosines.clone().all(close), "{:?}", step.fit);
@@ -277,8 +327,11 @@ fn the_order_of_every_familys_transformer_is_found() {
 fn the_order_of_language_models_is_found() {
     for projection in CAUSAL {
         for (depth, tied) in [(1, true), (1, false), (12, true)] {
-            Case::of(language_model(projection, Size { depth, width: 32 }, tied), 32)
-                .recovers_the_planted_permutation();
+            Case::of(
+                language_model(projection, Size { depth, width: 32 }, tied),
+                32,
+            )
+            .recovers_the_planted_permutation();
         }
     }
 }
@@ -286,16 +339,36 @@ fn the_order_of_language_models_is_found() {
 #[test]
 fn language_models_on_their_own_base_are_the_tuned_ones() {
     for tied in [true, false] {
-        Case::of(language_model(Projection::Grouped, Size { depth: 2, width: 32 }, tied), 32)
-            .returns_the_tuned_model_on_the_same_base();
+        Case::of(
+            language_model(
+                Projection::Grouped,
+                Size {
+                    depth: 2,
+                    width: 32,
+                },
+                tied,
+            ),
+            32,
+        )
+        .returns_the_tuned_model_on_the_same_base();
     }
 }
 
 #[test]
 fn transformers_on_their_own_base_are_the_tuned_ones() {
     for projection in ALL {
-        Case::of(transformer(projection, Size { depth: 2, width: 32 }, 10), 32)
-            .returns_the_tuned_model_on_the_same_base();
+        Case::of(
+            transformer(
+                projection,
+                Size {
+                    depth: 2,
+                    width: 32,
+                },
+                10,
+            ),
+            32,
+        )
+        .returns_the_tuned_model_on_the_same_base();
     }
 }
 
@@ -304,10 +377,27 @@ fn maps_by_layer_follow_the_order_of_a_network() {
     Case::of(mlp(&[784, 64, 32, 10]), 64).maps_by_layer_follow_the_planted_permutation();
     Case::of(conv8([4, 4, 8, 8, 16, 16, 32, 32], 10), 16)
         .maps_by_layer_follow_the_planted_permutation();
-    Case::of(resnet(ResNet { width: 8, image: 16, ..ResNet::CIFAR }), 16)
-        .maps_by_layer_follow_the_planted_permutation();
+    Case::of(
+        resnet(ResNet {
+            width: 8,
+            image: 16,
+            ..ResNet::CIFAR
+        }),
+        16,
+    )
+    .maps_by_layer_follow_the_planted_permutation();
     for projection in ALL {
-        Case::of(transformer(projection, Size { depth: 2, width: 16 }, 10), 32)
-            .maps_by_layer_follow_the_planted_permutation();
+        Case::of(
+            transformer(
+                projection,
+                Size {
+                    depth: 2,
+                    width: 16,
+                },
+                10,
+            ),
+            32,
+        )
+        .maps_by_layer_follow_the_planted_permutation();
     }
 }

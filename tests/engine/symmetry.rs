@@ -25,8 +25,15 @@ const ROUNDING: f64 = 1e-5;
 fn with_quiet_branches(mut model: Checkpoint) -> Checkpoint {
     let names: Vec<String> = model.iter().map(|(name, _)| name.to_owned()).collect();
     for name in names.iter().filter(|name| name.ends_with("bn3.weight")) {
-        let values = model[name].f32().iter().map(|weight| 0.2 * weight).collect();
-        model.insert(name.as_str(), HostTensor::from_f32(model[name].shape().to_vec(), values));
+        let values = model[name]
+            .f32()
+            .iter()
+            .map(|weight| 0.2 * weight)
+            .collect();
+        model.insert(
+            name.as_str(),
+            HostTensor::from_f32(model[name].shape().to_vec(), values),
+        );
     }
     model
 }
@@ -34,7 +41,9 @@ fn with_quiet_branches(mut model: Checkpoint) -> Checkpoint {
 /// With random parameters, and running statistics that belong to them, as in a trained model.
 fn is_unchanged(name: &str, network: &Network, model: &Checkpoint) {
     let data = pictures(network, network.data(32, 2, 1));
-    let model = network.learner().with_statistics(model, &data, data.len(), data.len());
+    let model = network
+        .learner()
+        .with_statistics(model, &data, data.len(), data.len());
     stays_unchanged(name, network, &model, &data);
 }
 
@@ -48,7 +57,9 @@ fn pictures(network: &Network, data: Dataset) -> Dataset {
     let size = batch.inputs.len() / batch.labels.len();
     for (i, image) in batch.inputs.chunks_mut(size).enumerate() {
         let (brightness, contrast) = ((i % 5) as f32 / 2.0 - 1.0, (1 + i % 7) as f32 / 4.0);
-        image.iter_mut().for_each(|value| *value = brightness + contrast * *value);
+        image
+            .iter_mut()
+            .for_each(|value| *value = brightness + contrast * *value);
     }
     let shape = [&[batch.labels.len()], batch.sample_shape.as_slice()].concat();
     Dataset::from_floats(HostTensor::from_f32(shape, batch.inputs), batch.labels)
@@ -66,20 +77,34 @@ fn stays_unchanged(name: &str, network: &Network, model: &Checkpoint, data: &Dat
         let moved = permutation.apply(&symmetry, model);
         let off = relative_error(&learner.predict(&moved, &batch), &before);
         assert!(off < ROUNDING, "{name}: outputs are {off:e} off");
-        let mut statistics = model.iter().filter(|(name, _)| name.ends_with("running_mean"));
+        let mut statistics = model
+            .iter()
+            .filter(|(name, _)| name.ends_with("running_mean"));
         let moves =
             |(statistic, value): (&str, &HostTensor)| moved[statistic].bytes() != value.bytes();
-        assert!(!network.graph.has_batch_norm() || statistics.any(moves), "{name}");
+        assert!(
+            !network.graph.has_batch_norm() || statistics.any(moves),
+            "{name}"
+        );
         let back = permutation.inverse(&symmetry).apply(&symmetry, &moved);
         for (tensor, value) in model.iter() {
-            assert_eq!(back[tensor].bytes(), value.bytes(), "{name}: {tensor} does not come back");
+            assert_eq!(
+                back[tensor].bytes(),
+                value.bytes(),
+                "{name}: {tensor} does not come back"
+            );
         }
     }
 }
 
 /// A residual network for images that are not small.
 fn large(name: &'static str, width: usize) -> ResNet {
-    ResNet { name, width, kernel: 7, image: 40 }
+    ResNet {
+        name,
+        width,
+        kernel: 7,
+        image: 40,
+    }
 }
 
 #[test]
@@ -88,7 +113,14 @@ fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
         ("mlp", mlp(&[20, 33, 17, 5])),
         ("conv8", conv8([8, 8, 16, 16, 24, 24, 32, 32], 7)),
         ("resnet18", resnet(large("resnet18", 16))),
-        ("resnet18 of CIFAR", resnet(ResNet { width: 16, image: 16, ..ResNet::CIFAR })),
+        (
+            "resnet18 of CIFAR",
+            resnet(ResNet {
+                width: 16,
+                image: 16,
+                ..ResNet::CIFAR
+            }),
+        ),
         ("resnet34", resnet(large("resnet34", 8))),
         ("resnet50", resnet(large("resnet50", 8))),
         ("vgg11_bn", vgg("vgg11_bn", 16, 32)),
@@ -105,7 +137,12 @@ fn a_random_order_leaves_the_outputs_of_every_fixture_unchanged() {
         let fixtures = fixtures::all(folder);
         assert!(fixtures.len() >= least, "{} {folder}", fixtures.len());
         for fixture in fixtures {
-            let Fixture { name, network, parameters, data } = &fixture;
+            let Fixture {
+                name,
+                network,
+                parameters,
+                data,
+            } = &fixture;
             stays_unchanged(name, network, parameters, data);
         }
     }
@@ -114,7 +151,16 @@ fn a_random_order_leaves_the_outputs_of_every_fixture_unchanged() {
 #[test]
 fn a_random_order_leaves_the_outputs_of_every_transformer_unchanged() {
     for projection in ALL {
-        for size in [Size { depth: 2, width: 16 }, Size { depth: 12, width: 64 }] {
+        for size in [
+            Size {
+                depth: 2,
+                width: 16,
+            },
+            Size {
+                depth: 12,
+                width: 64,
+            },
+        ] {
             let network = transformer(projection, size, 5);
             let model = network.parameters(9);
             is_unchanged(&format!("{projection:?} {size:?}"), &network, &model);
@@ -126,7 +172,14 @@ fn a_random_order_leaves_the_outputs_of_every_transformer_unchanged() {
 fn a_random_order_leaves_the_outputs_of_every_language_model_unchanged() {
     for projection in CAUSAL {
         for tied in [true, false] {
-            let network = language_model(projection, Size { depth: 4, width: 32 }, tied);
+            let network = language_model(
+                projection,
+                Size {
+                    depth: 4,
+                    width: 32,
+                },
+                tied,
+            );
             let model = network.parameters(9);
             is_unchanged(&format!("{projection:?}, tied {tied}"), &network, &model);
         }

@@ -47,7 +47,11 @@ impl Builder {
     }
 
     fn linear(&mut self, param: &str, read: &str, [out, input]: [usize; 2], transposed: bool) {
-        let weight = if transposed { vec![input, out] } else { vec![out, input] };
+        let weight = if transposed {
+            vec![input, out]
+        } else {
+            vec![out, input]
+        };
         let node =
             json!({"op": "linear", "param": param, "inputs": [read], "transposed": transposed});
         self.nodes.push(node);
@@ -57,7 +61,8 @@ impl Builder {
 
     fn norm(&mut self, param: &str, read: &str, width: usize, centred: bool) {
         let op = if centred { "layer_norm" } else { "rms_norm" };
-        self.nodes.push(json!({"op": op, "param": param, "inputs": [read]}));
+        self.nodes
+            .push(json!({"op": op, "param": param, "inputs": [read]}));
         self.shapes.push((format!("{param}.weight"), vec![width]));
         if centred {
             self.shapes.push((format!("{param}.bias"), vec![width]));
@@ -92,10 +97,12 @@ pub fn transformer(projection: Projection, size: Size, classes: usize) -> Networ
 pub fn language_model(projection: Projection, size: Size, tied: bool) -> Network {
     let (mut b, _) = body(projection, size);
     if tied {
-        b.nodes.push(json!({"op": "linear", "id": "output", "param": "words"}));
+        b.nodes
+            .push(json!({"op": "linear", "id": "output", "param": "words"}));
     } else {
         b.nodes.push(json!({"op": "linear", "param": "output"}));
-        b.shapes.push(("output.weight".into(), vec![VOCABULARY, size.width]));
+        b.shapes
+            .push(("output.weight".into(), vec![VOCABULARY, size.width]));
     }
     b.network("next_token")
 }
@@ -103,16 +110,22 @@ pub fn language_model(projection: Projection, size: Size, tied: bool) -> Network
 /// Everything up to the last norm, and whether its attention is causal. Norms stand before the blocks
 /// and at the end, or after each sum.
 fn body(projection: Projection, Size { depth, width }: Size) -> (Builder, bool) {
-    let mut b = Builder { nodes: Vec::new(), shapes: Vec::new() };
+    let mut b = Builder {
+        nodes: Vec::new(),
+        shapes: Vec::new(),
+    };
     let (size, hidden) = (width / HEADS, 2 * width);
     let grouped = projection == Projection::Grouped;
     let causal = grouped || projection == Projection::Transposed;
     let late = projection == Projection::Separate;
     let kv_heads = if grouped { 2 } else { HEADS };
     b.nodes.push(json!({"op": "embedding", "param": "words"}));
-    b.nodes.push(json!({"op": "position_embedding", "param": "places", "inputs": ["input"]}));
-    b.nodes.push(json!({"op": "add", "id": "stream", "inputs": ["words", "places"]}));
-    b.shapes.push(("words.weight".into(), vec![VOCABULARY, width]));
+    b.nodes
+        .push(json!({"op": "position_embedding", "param": "places", "inputs": ["input"]}));
+    b.nodes
+        .push(json!({"op": "add", "id": "stream", "inputs": ["words", "places"]}));
+    b.shapes
+        .push(("words.weight".into(), vec![VOCABULARY, width]));
     b.shapes.push(("places.weight".into(), vec![TOKENS, width]));
     let mut stream = "stream".to_owned();
     for block in 0..depth {
@@ -143,7 +156,8 @@ fn body(projection: Projection, Size { depth, width }: Size) -> (Builder, bool) 
         }
         b.nodes.push(attention);
         b.linear(&name("out"), &name("attention"), [width, width], false);
-        b.nodes.push(json!({"op": "add", "id": name("middle"), "inputs": [stream, name("out")]}));
+        b.nodes
+            .push(json!({"op": "add", "id": name("middle"), "inputs": [stream, name("out")]}));
         let (mut middle, mut read) = (name("middle"), name("norm2"));
         if late {
             (middle, read) = (name("norm1"), name("norm1"));
@@ -162,7 +176,8 @@ fn body(projection: Projection, Size { depth, width }: Size) -> (Builder, bool) 
             b.nodes.push(json!({"op": "gelu_tanh", "id": name("act")}));
         }
         b.linear(&name("down"), &name("act"), [width, hidden], false);
-        b.nodes.push(json!({"op": "add", "id": name("end"), "inputs": [middle, name("down")]}));
+        b.nodes
+            .push(json!({"op": "add", "id": name("end"), "inputs": [middle, name("down")]}));
         stream = name("end");
         if late {
             stream = name("norm2");

@@ -48,7 +48,10 @@ fn llama() -> (Value, Network) {
 
 pub(super) fn values(shape: &[usize], step: usize) -> HostTensor {
     let value = |i: usize| ((i * step % 19) as f32 - 9.0) / 64.0;
-    HostTensor::from_f32(shape.to_vec(), (0..shape.iter().product()).map(value).collect())
+    HostTensor::from_f32(
+        shape.to_vec(),
+        (0..shape.iter().product()).map(value).collect(),
+    )
 }
 
 /// `old/` and `new/`, labelled sentences, and an adapter in `lora/` of which the product is returned.
@@ -63,14 +66,21 @@ pub(super) fn case(task: &str, whole: &[(&str, HostTensor)]) -> (Case, Value, Ho
     let (first, second) = (a.f32().into_owned(), b.f32().into_owned());
     let product = (0..WIDTH * WIDTH).map(|at| {
         let (o, i) = (at / WIDTH, at % WIDTH);
-        2.0 * (0..2).map(|k| second[2 * o + k] * first[k * WIDTH + i]).sum::<f32>()
+        2.0 * (0..2)
+            .map(|k| second[2 * o + k] * first[k * WIDTH + i])
+            .sum::<f32>()
     });
     let product = HostTensor::from_f32(vec![WIDTH, WIDTH], product.collect());
-    let mut adapter: Checkpoint =
-        whole.iter().map(|(name, t)| (format!("base_model.model.{name}"), t.clone())).collect();
+    let mut adapter: Checkpoint = whole
+        .iter()
+        .map(|(name, t)| (format!("base_model.model.{name}"), t.clone()))
+        .collect();
     adapter.insert(format!("base_model.model.{LAYER}.lora_A.weight"), a);
     adapter.insert(format!("base_model.model.{LAYER}.lora_B.weight"), b);
-    case.write("lora/adapter_model.safetensors", tensors::to_bytes(&adapter));
+    case.write(
+        "lora/adapter_model.safetensors",
+        tensors::to_bytes(&adapter),
+    );
     put_settings(&case, task);
     let spec = json!({
         "source": {"base": case.uri("old/"), "trajectory": case.uri("lora/")},
@@ -92,8 +102,14 @@ pub(super) fn sentences(case: &Case, name: &str, count: usize) {
     let ids: Vec<i64> = (0..count * LENGTH).map(|i| (i * i % 37) as i64).collect();
     let labels: Vec<i64> = (0..count).map(|i| (i % CLASSES) as i64).collect();
     let data: Checkpoint = [
-        ("input_ids".to_owned(), HostTensor::from_i64(vec![count, LENGTH], &ids)),
-        ("labels".to_owned(), HostTensor::from_i64(vec![count], &labels)),
+        (
+            "input_ids".to_owned(),
+            HostTensor::from_i64(vec![count, LENGTH], &ids),
+        ),
+        (
+            "labels".to_owned(),
+            HostTensor::from_i64(vec![count], &labels),
+        ),
     ]
     .into_iter()
     .collect();
@@ -121,22 +137,38 @@ fn a_classifiers_adapter_on_a_language_model_brings_its_head() {
     let plan = case.plan(&spec).expect("headers tell the same");
     let (_, folder) = case.done(&spec);
     let config = read_json(&folder.join("config.json"));
-    assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
-    assert_eq!(config["id2label"], json!({"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}));
+    assert_eq!(
+        config["architectures"],
+        json!(["LlamaForSequenceClassification"])
+    );
+    assert_eq!(
+        config["id2label"],
+        json!({"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"})
+    );
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["head"]["adopted"], json!(["score.weight"]));
     assert_eq!(report["head"]["left_out"], json!(["lm_head.weight"]));
-    assert!(report["metrics"]["source_accuracy"].is_number(), "{}", report["metrics"]);
+    assert!(
+        report["metrics"]["source_accuracy"].is_number(),
+        "{}",
+        report["metrics"]
+    );
     let found = read_tensors(&folder.join("model.safetensors"));
     assert!(found.get("lm_head.weight").is_none());
-    assert_eq!(plan["parameters"], found.iter().map(|(_, t)| t.len()).sum::<usize>());
+    assert_eq!(
+        plan["parameters"],
+        found.iter().map(|(_, t)| t.len()).sum::<usize>()
+    );
 
     // The same as the tuned model written out.
     let mut tuned = case.model("old");
     tuned.remove("lm_head.weight");
     let weight = format!("{LAYER}.weight");
     let nothing = HostTensor::from_f32(product.shape().to_vec(), vec![0.0; product.len()]);
-    tuned.insert(weight.clone(), tuned[&weight].shifted(&nothing, &product, 1.0));
+    tuned.insert(
+        weight.clone(),
+        tuned[&weight].shifted(&nothing, &product, 1.0),
+    );
     tuned.insert("score.weight", score);
     case.write("tuned/config.json", config.to_string());
     case.put_weights("tuned", &tuned);
@@ -155,7 +187,10 @@ fn a_language_models_adapter_needs_no_head() {
     assert_eq!(config["architectures"], json!(["LlamaForCausalLM"]));
     let found = read_tensors(&folder.join("model.safetensors"));
     let new = case.model("new");
-    assert_eq!(found["lm_head.weight"].bytes(), new["lm_head.weight"].bytes());
+    assert_eq!(
+        found["lm_head.weight"].bytes(),
+        new["lm_head.weight"].bytes()
+    );
     let weight = format!("{LAYER}.weight");
     assert_ne!(found[&weight].bytes(), new[&weight].bytes());
 }
@@ -168,7 +203,11 @@ fn a_head_of_every_token_is_that_of_the_bases_family() {
     let (_, folder) = case.done(&spec);
     let config = read_json(&folder.join("config.json"));
     assert_eq!(config["architectures"][0], "LlamaForTokenClassification");
-    assert!(read_tensors(&folder.join("model.safetensors")).get("score.weight").is_some());
+    assert!(
+        read_tensors(&folder.join("model.safetensors"))
+            .get("score.weight")
+            .is_some()
+    );
 }
 
 #[test]
@@ -184,5 +223,8 @@ fn a_head_whose_network_is_not_known_is_refused() {
     assert_eq!(code(case.plan(&spec)), refused(FailureCode::NotImplemented));
     assert_eq!(code(case.run(&spec)), refused(FailureCode::NotImplemented));
     let (case, spec, _) = self::case("SEQ_CLS", &[("model.extra.weight", one)]);
-    assert_eq!(code(case.plan(&spec)), refused(FailureCode::UnexpectedTensor));
+    assert_eq!(
+        code(case.plan(&spec)),
+        refused(FailureCode::UnexpectedTensor)
+    );
 }

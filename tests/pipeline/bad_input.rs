@@ -70,8 +70,18 @@ const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
         FailureCode::WrongShape,
         "/target/base",
     ),
-    ("NaN in the new base", |c, _| not_a_number(c, "new"), FailureCode::NotFinite, "/target/base"),
-    ("NaN in the old base", |c, _| not_a_number(c, "old"), FailureCode::NotFinite, "/source/base"),
+    (
+        "NaN in the new base",
+        |c, _| not_a_number(c, "new"),
+        FailureCode::NotFinite,
+        "/target/base",
+    ),
+    (
+        "NaN in the old base",
+        |c, _| not_a_number(c, "old"),
+        FailureCode::NotFinite,
+        "/source/base",
+    ),
     (
         "NaN in the tuned model",
         |c, _| not_a_number(c, "tuned"),
@@ -84,7 +94,11 @@ const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
             let (inputs, labels) = samples(120, 1);
             let mut values = inputs.f32().into_owned();
             values[5] = f32::NAN;
-            c.put_data("train.safetensors", HostTensor::from_f32(vec![120, 6], values), &labels);
+            c.put_data(
+                "train.safetensors",
+                HostTensor::from_f32(vec![120, 6], values),
+                &labels,
+            );
         },
         FailureCode::NotFinite,
         "/data/train",
@@ -125,8 +139,18 @@ const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
         FailureCode::MalformedConfig,
         "/target/base",
     ),
-    ("label too high", |c, _| spoil_labels(c, 3), FailureCode::LabelOutOfRange, "/data/train"),
-    ("label below zero", |c, _| spoil_labels(c, -1), FailureCode::LabelOutOfRange, "/data/train"),
+    (
+        "label too high",
+        |c, _| spoil_labels(c, 3),
+        FailureCode::LabelOutOfRange,
+        "/data/train",
+    ),
+    (
+        "label below zero",
+        |c, _| spoil_labels(c, -1),
+        FailureCode::LabelOutOfRange,
+        "/data/train",
+    ),
     (
         "empty trajectory",
         |c, s| {
@@ -167,7 +191,13 @@ const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
     ),
     (
         "no samples",
-        |c, _| c.put_data("train.safetensors", HostTensor::from_f32(vec![0, 6], vec![]), &[]),
+        |c, _| {
+            c.put_data(
+                "train.safetensors",
+                HostTensor::from_f32(vec![0, 6], vec![]),
+                &[],
+            );
+        },
         FailureCode::EmptyDataset,
         "/data/train",
     ),
@@ -181,7 +211,12 @@ const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
         FailureCode::IncompatibleModels,
         "/source/base",
     ),
-    ("model that is not there", |c, _| remove(c, "new"), FailureCode::NotFound, "/target/base"),
+    (
+        "model that is not there",
+        |c, _| remove(c, "new"),
+        FailureCode::NotFound,
+        "/target/base",
+    ),
     (
         "data that are not there",
         |c, _| remove(c, "test.safetensors"),
@@ -194,7 +229,12 @@ const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
         FailureCode::InvalidSpec,
         "/options/timestep",
     ),
-    ("no gradients", |_, s| s["data"] = json!({}), FailureCode::InvalidSpec, "/methods/2"),
+    (
+        "no gradients",
+        |_, s| s["data"] = json!({}),
+        FailureCode::InvalidSpec,
+        "/methods/2",
+    ),
     (
         "gate that cannot be",
         |_, s| s["gate"] = json!({"min": 2}),
@@ -205,7 +245,11 @@ const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
 
 fn remove(case: &Case, name: &str) {
     let path = case.path(name);
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
     removed.expect("our own file");
 }
 
@@ -217,7 +261,11 @@ fn every_bad_input_has_its_code_and_pointer_and_leaves_nothing() {
         let mut spec = case.spec();
         spoil(&case, &mut spec);
         let found = match case.run(&spec) {
-            Err(Failure::Input { code, pointer, detail }) => {
+            Err(Failure::Input {
+                code,
+                pointer,
+                detail,
+            }) => {
                 assert!(!detail.is_empty());
                 format!("{code} at {}", pointer.unwrap_or_default())
             }
@@ -249,16 +297,36 @@ fn no_location_outside_the_roots_is_read_or_written() {
         let away = format!("file://{}/", outside.path().display());
         let up = case.uri("../away/");
         for (uri, codes) in [
-            (away, [FailureCode::LocationNotAllowed, FailureCode::LocationNotAllowed]),
-            (up, [FailureCode::LocationMalformed, FailureCode::LocationNotAllowed]),
+            (
+                away,
+                [
+                    FailureCode::LocationNotAllowed,
+                    FailureCode::LocationNotAllowed,
+                ],
+            ),
+            (
+                up,
+                [
+                    FailureCode::LocationMalformed,
+                    FailureCode::LocationNotAllowed,
+                ],
+            ),
             (
                 "s3://elsewhere/x/".to_owned(),
-                [FailureCode::LocationNotAllowed, FailureCode::LocationNotAllowed],
+                [
+                    FailureCode::LocationNotAllowed,
+                    FailureCode::LocationNotAllowed,
+                ],
             ),
         ] {
             let mut spec = case.spec();
             *spec.pointer_mut(pointer).expect("a field") = json!(uri);
-            let Err(Failure::Input { code, pointer: found, .. }) = case.run(&spec) else {
+            let Err(Failure::Input {
+                code,
+                pointer: found,
+                ..
+            }) = case.run(&spec)
+            else {
                 panic!("{uri} at {pointer} is refused")
             };
             assert!(codes.contains(&code), "{uri} at {pointer}: {code}");
@@ -266,7 +334,12 @@ fn no_location_outside_the_roots_is_read_or_written() {
             assert!(case.left_under_output().is_empty(), "{uri} at {pointer}");
         }
     }
-    assert_eq!(fs::read_dir(outside.path()).expect("our own folder").count(), 0);
+    assert_eq!(
+        fs::read_dir(outside.path())
+            .expect("our own folder")
+            .count(),
+        0
+    );
 }
 
 /// What `retune transfer --json` exits with and says.
@@ -278,7 +351,10 @@ fn by_command(case: &Case, spec: &Value) -> (Option<i32>, Value) {
         .output()
         .expect("the program runs");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    (done.status.code(), serde_json::from_str(&said).unwrap_or(json!(said)))
+    (
+        done.status.code(),
+        serde_json::from_str(&said).unwrap_or(json!(said)),
+    )
 }
 
 #[test]

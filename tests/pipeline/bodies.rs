@@ -19,7 +19,10 @@ fn config() -> Value {
 fn body() -> Network {
     let mut shapes: Vec<(String, Vec<usize>)> = Vec::new();
     for (name, rows) in [("word", 10), ("position", 6), ("token_type", 2)] {
-        shapes.push((format!("bert.embeddings.{name}_embeddings.weight"), vec![rows, WIDTH]));
+        shapes.push((
+            format!("bert.embeddings.{name}_embeddings.weight"),
+            vec![rows, WIDTH],
+        ));
     }
     let block = "bert.encoder.layer.0";
     for (name, [rows, columns]) in [
@@ -51,7 +54,11 @@ fn body() -> Network {
 fn case() -> (Case, Permutation, Value) {
     let case = Case::empty(body());
     let old = case.network.parameters(1);
-    let tuned = old.shifted(&case.network.parameters(2), &case.network.parameters(3), 0.1);
+    let tuned = old.shifted(
+        &case.network.parameters(2),
+        &case.network.parameters(3),
+        0.1,
+    );
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let order = Permutation::random(&case.network.symmetry(), &mut rng);
     let new = order.apply(&case.network.symmetry(), &old);
@@ -73,8 +80,17 @@ fn the_order_of_a_bodys_units_is_found_and_its_outputs_stay_in_place() {
     let (case, order, spec) = case();
     let symmetry = case.network.symmetry();
     // Hidden units, queries with keys, values: whoever reads the stream or the pooler reads it as it is.
-    let names: Vec<&str> = symmetry.groups.iter().map(|group| group.name.as_str()).collect();
-    assert!(names.iter().all(|name| name.starts_with("bert.encoder.layer.0")), "{names:?}");
+    let names: Vec<&str> = symmetry
+        .groups
+        .iter()
+        .map(|group| group.name.as_str())
+        .collect();
+    assert!(
+        names
+            .iter()
+            .all(|name| name.starts_with("bert.encoder.layer.0")),
+        "{names:?}"
+    );
     assert_eq!(names.len(), 3, "{names:?}");
 
     case.plan(&spec).expect("headers are enough");
@@ -97,10 +113,18 @@ fn a_body_is_judged_by_nothing() {
         for (name, value) in change.as_object().expect("an object") {
             spec[name] = value.clone();
         }
-        let Err(Failure::Input { code, pointer, detail }) = case.run(&spec) else {
+        let Err(Failure::Input {
+            code,
+            pointer,
+            detail,
+        }) = case.run(&spec)
+        else {
             panic!("the job is refused")
         };
-        assert_eq!((code, pointer.as_deref()), (FailureCode::NoHead, Some("/methods")));
+        assert_eq!(
+            (code, pointer.as_deref()),
+            (FailureCode::NoHead, Some("/methods"))
+        );
         assert!(detail.contains("weight_matching"), "{detail}");
     }
 }
@@ -125,7 +149,10 @@ fn a_body_that_was_tuned_alone_leaves_the_bases_heads_behind() {
     assert_eq!(found.signature(), expected.signature());
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["head"]["left_out"], json!(["cls.predictions.bias"]));
-    assert_eq!(read_json(&folder.join("config.json"))["architectures"][0], "BertModel");
+    assert_eq!(
+        read_json(&folder.join("config.json"))["architectures"][0],
+        "BertModel"
+    );
 }
 
 /// The library's own module of a body has no prefix, so that peft finds what an adapter names.
@@ -136,10 +163,15 @@ fn an_adapter_of_a_body_names_the_modules_of_the_body() {
     let (_, folder) = case.done(&spec);
     let adapter = read_json(&folder.join("adapter/adapter_config.json"));
     let targets = adapter["target_modules"].as_array().expect("targets");
-    assert!(targets.contains(&json!("encoder.layer.0.attention.self.query")), "{targets:?}");
+    assert!(
+        targets.contains(&json!("encoder.layer.0.attention.self.query")),
+        "{targets:?}"
+    );
     let tensors = read_tensors(&folder.join("adapter/adapter_model.safetensors"));
     for name in tensors.signature().keys() {
-        let module = name.strip_prefix("base_model.model.").expect("peft's prefix");
+        let module = name
+            .strip_prefix("base_model.model.")
+            .expect("peft's prefix");
         assert!(!module.starts_with("bert."), "{name}");
     }
 

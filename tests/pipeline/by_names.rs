@@ -68,7 +68,12 @@ fn spec(case: &Case) -> Value {
 
 /// The code, the pointer and the text of a refusal, which plan and run share.
 fn refused(case: &Case, spec: &Value) -> (FailureCode, String, String) {
-    let Err(Failure::Input { code, pointer, detail }) = case.run(spec) else {
+    let Err(Failure::Input {
+        code,
+        pointer,
+        detail,
+    }) = case.run(spec)
+    else {
         panic!("the job is refused")
     };
     assert!(case.left_under_output().is_empty());
@@ -83,12 +88,18 @@ fn warnings(report: &Value) -> String {
 fn the_update_is_added_to_tensors_of_the_same_names() {
     let (case, spec) = case();
     let plan = case.plan(&spec).expect("headers are enough");
-    assert_eq!((&plan["network"], &plan["groups"]), (&json!("by_names"), &json!(0)));
+    assert_eq!(
+        (&plan["network"], &plan["groups"]),
+        (&json!("by_names"), &json!(0))
+    );
 
     let (outcome, folder) = case.done(&spec);
     assert_eq!(outcome.verdict, Verdict::Published);
     // new + (tuned − old): 1/64 + 1/4 above the old base, exactly.
-    let (found, expected) = (read_tensors(&folder.join("model.safetensors")), decoder(0.265_625));
+    let (found, expected) = (
+        read_tensors(&folder.join("model.safetensors")),
+        decoder(0.265_625),
+    );
     assert_eq!(found.signature(), expected.signature());
     for (name, tensor) in expected.iter() {
         assert_eq!(found[name].bytes(), tensor.bytes(), "{name}");
@@ -100,8 +111,16 @@ fn the_update_is_added_to_tensors_of_the_same_names() {
 
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["network"], "by_names");
-    assert!(warnings(&report).contains("no builder knows this architecture"), "{report:#}");
-    assert!(report["diagnosis"]["base_cosines"]["matrices"].as_f64().unwrap() > 0.9);
+    assert!(
+        warnings(&report).contains("no builder knows this architecture"),
+        "{report:#}"
+    );
+    assert!(
+        report["diagnosis"]["base_cosines"]["matrices"]
+            .as_f64()
+            .unwrap()
+            > 0.9
+    );
 }
 
 /// 1 + 1/256 and 1 + 3/256 lie between two neighbours of bf16: the even one is taken, once.
@@ -113,8 +132,18 @@ fn sums_are_rounded_once_to_the_new_bases_dtype() {
         [("a.weight".to_owned(), tensor)].into_iter().collect()
     };
     put(&case, "old", &config(), &model(DType::F32, [0.5, 0.5]));
-    put(&case, "tuned", &config(), &model(DType::F32, [0.503_906_25, 0.503_906_25]));
-    put(&case, "new", &config(), &model(DType::BF16, [1.0, 1.007_812_5]));
+    put(
+        &case,
+        "tuned",
+        &config(),
+        &model(DType::F32, [0.503_906_25, 0.503_906_25]),
+    );
+    put(
+        &case,
+        "new",
+        &config(),
+        &model(DType::BF16, [1.0, 1.007_812_5]),
+    );
     let (_, folder) = case.done(&spec(&case));
     let found = &read_tensors(&folder.join("model.safetensors"))["a.weight"];
     assert_eq!(found.dtype(), DType::BF16);
@@ -125,19 +154,33 @@ fn sums_are_rounded_once_to_the_new_bases_dtype() {
 #[test]
 fn statistics_and_whole_numbers_are_no_weights() {
     let (case, spec) = case();
-    for (name, mean, variance, batches) in
-        [("old", 1.0, 2.0, 7), ("tuned", 1.5, 3.0, 9), ("new", 2.0, 4.0, 8)]
-    {
+    for (name, mean, variance, batches) in [
+        ("old", 1.0, 2.0, 7),
+        ("tuned", 1.5, 3.0, 9),
+        ("new", 2.0, 4.0, 8),
+    ] {
         let mut model = case.model(name);
         model.insert("bn.running_mean", HostTensor::from_f32(vec![1], vec![mean]));
-        model.insert("bn.running_var", HostTensor::from_f32(vec![1], vec![variance]));
-        model.insert("bn.num_batches_tracked", HostTensor::from_i64(vec![], &[batches]));
+        model.insert(
+            "bn.running_var",
+            HostTensor::from_f32(vec![1], vec![variance]),
+        );
+        model.insert(
+            "bn.num_batches_tracked",
+            HostTensor::from_i64(vec![], &[batches]),
+        );
         model.insert("position_ids", HostTensor::from_i64(vec![1, 2], &[0, 1]));
         case.put_weights(name, &model);
     }
     let (_, folder) = case.done(&spec);
     let found = read_tensors(&folder.join("model.safetensors"));
-    assert_eq!((found["bn.running_mean"].f32()[0], found["bn.running_var"].f32()[0]), (2.5, 6.0));
+    assert_eq!(
+        (
+            found["bn.running_mean"].f32()[0],
+            found["bn.running_var"].f32()[0]
+        ),
+        (2.5, 6.0)
+    );
     assert_eq!(found["bn.num_batches_tracked"].f32()[0], 8.0);
 
     let mut tuned = case.model("tuned");
@@ -145,7 +188,10 @@ fn statistics_and_whole_numbers_are_no_weights() {
     case.put_weights("tuned", &tuned);
     fs::remove_dir_all(case.path("out")).expect("our own folder");
     let (code, pointer, text) = refused(&case, &spec);
-    assert_eq!((code, pointer.as_str()), (FailureCode::IncompatibleModels, "/source/trajectory"));
+    assert_eq!(
+        (code, pointer.as_str()),
+        (FailureCode::IncompatibleModels, "/source/trajectory")
+    );
     assert!(text.contains("position_ids"), "{text}");
 }
 
@@ -154,9 +200,17 @@ fn a_classifier_on_a_body_that_was_saved_alone() {
     let (case, spec) = case();
     let bare = |model: &Checkpoint| -> Checkpoint {
         let plain = |name: &str| name.trim_start_matches("model.").to_owned();
-        model.iter().map(|(name, tensor)| (plain(name), tensor.clone())).collect()
+        model
+            .iter()
+            .map(|(name, tensor)| (plain(name), tensor.clone()))
+            .collect()
     };
-    put(&case, "new", &json!({"model_type": "of_next_year"}), &bare(&decoder(0.015_625)));
+    put(
+        &case,
+        "new",
+        &json!({"model_type": "of_next_year"}),
+        &bare(&decoder(0.015_625)),
+    );
     let mut tuned = decoder(0.25);
     let score = HostTensor::from_f32(vec![3, 4], (0..12).map(|i| i as f32).collect());
     tuned.insert("score.weight", score.clone());
@@ -172,9 +226,15 @@ fn a_classifier_on_a_body_that_was_saved_alone() {
     expected.insert("score.weight", score);
     assert_eq!(found.signature(), expected.signature());
     assert_eq!(found[PROJECTION].bytes(), expected[PROJECTION].bytes());
-    assert_eq!(found["score.weight"].bytes(), expected["score.weight"].bytes());
+    assert_eq!(
+        found["score.weight"].bytes(),
+        expected["score.weight"].bytes()
+    );
     let config = read_json(&folder.join("config.json"));
-    assert_eq!(config["architectures"][0], "NextYearForSequenceClassification");
+    assert_eq!(
+        config["architectures"][0],
+        "NextYearForSequenceClassification"
+    );
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["head"]["adopted"], json!(["score.weight"]));
 }
@@ -184,8 +244,10 @@ fn a_classifier_on_a_body_that_was_saved_alone() {
 fn a_body_that_was_tuned_alone_stays_one() {
     let (case, spec) = case();
     let plain = |name: &str| name.trim_start_matches("model.").to_owned();
-    let tuned: Checkpoint =
-        decoder(0.25).iter().map(|(name, tensor)| (plain(name), tensor.clone())).collect();
+    let tuned: Checkpoint = decoder(0.25)
+        .iter()
+        .map(|(name, tensor)| (plain(name), tensor.clone()))
+        .collect();
     put(
         &case,
         "tuned",
@@ -194,7 +256,10 @@ fn a_body_that_was_tuned_alone_stays_one() {
     );
     for name in ["old", "new"] {
         let mut model = case.model(name);
-        model.insert("decoder.bias", HostTensor::from_f32(vec![10], vec![1.0; 10]));
+        model.insert(
+            "decoder.bias",
+            HostTensor::from_f32(vec![10], vec![1.0; 10]),
+        );
         case.put_weights(name, &model);
     }
     case.plan(&spec).expect("headers tell the same");
@@ -202,8 +267,14 @@ fn a_body_that_was_tuned_alone_stays_one() {
     let found = read_tensors(&folder.join("model.safetensors"));
     assert_eq!(found.signature(), tuned.signature());
     let projection = plain(PROJECTION);
-    assert_eq!(found[&projection].bytes(), decoder(0.265_625)[PROJECTION].bytes());
-    assert_eq!(read_json(&folder.join("config.json"))["architectures"][0], "NextYearModel");
+    assert_eq!(
+        found[&projection].bytes(),
+        decoder(0.265_625)[PROJECTION].bytes()
+    );
+    assert_eq!(
+        read_json(&folder.join("config.json"))["architectures"][0],
+        "NextYearModel"
+    );
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["head"]["left_out"], json!(["decoder.bias"]));
 }
@@ -213,7 +284,10 @@ fn a_body_that_was_tuned_alone_stays_one() {
 fn an_output_matrix_that_was_untied_is_carried_by_the_embedding() {
     let (case, spec) = case();
     let mut tuned = decoder(0.25);
-    tuned.insert("lm_head.weight", decoder(0.5)["model.embed_tokens.weight"].clone());
+    tuned.insert(
+        "lm_head.weight",
+        decoder(0.5)["model.embed_tokens.weight"].clone(),
+    );
     let mut untied = config();
     untied["tie_word_embeddings"] = json!(false);
     put(&case, "tuned", &untied, &tuned);
@@ -223,7 +297,10 @@ fn an_output_matrix_that_was_untied_is_carried_by_the_embedding() {
     // The new embedding, and what the tuning added to its own: 1/64 + 1/2.
     let expected = &decoder(0.515_625)["model.embed_tokens.weight"];
     assert_eq!(found["lm_head.weight"].bytes(), expected.bytes());
-    assert_eq!(read_json(&folder.join("config.json"))["tie_word_embeddings"], false);
+    assert_eq!(
+        read_json(&folder.join("config.json"))["tie_word_embeddings"],
+        false
+    );
 }
 
 /// The files of diffusers have another name, and so have those of a result.
@@ -233,9 +310,12 @@ fn a_folder_of_diffusers_gives_one_of_diffusers() {
     let config = json!({"_class_name": "UNet2DConditionModel", "_diffusers_version": "0.42.0"});
     let kernel = |shift: f32| -> Checkpoint {
         let values = (0..36).map(|i| (i % 5) as f32 / 4.0 + shift).collect();
-        [("conv_in.weight".to_owned(), HostTensor::from_f32(vec![2, 2, 3, 3], values))]
-            .into_iter()
-            .collect()
+        [(
+            "conv_in.weight".to_owned(),
+            HostTensor::from_f32(vec![2, 2, 3, 3], values),
+        )]
+        .into_iter()
+        .collect()
     };
     for (name, shift) in [("old", 0.0), ("tuned", 0.5), ("new", 0.125)] {
         case.write(&format!("{name}/config.json"), config.to_string());
@@ -245,12 +325,17 @@ fn a_folder_of_diffusers_gives_one_of_diffusers() {
     let (_, folder) = case.done(&spec(&case));
     assert!(!names_in(&folder).contains(&"model.safetensors".to_owned()));
     let found = read_tensors(&folder.join("diffusion_pytorch_model.safetensors"));
-    assert_eq!(found["conv_in.weight"].bytes(), kernel(0.625)["conv_in.weight"].bytes());
+    assert_eq!(
+        found["conv_in.weight"].bytes(),
+        kernel(0.625)["conv_in.weight"].bytes()
+    );
 
     case.write("pipeline/model_index.json", "{}");
     let mut spec = spec(&case);
     spec["target"]["base"] = json!(case.uri("pipeline/"));
-    let Err(failure) = case.run(&spec) else { panic!("it is no model") };
+    let Err(failure) = case.run(&spec) else {
+        panic!("it is no model")
+    };
     assert!(failure.to_string().contains("unet/"), "{failure}");
 }
 
@@ -261,21 +346,43 @@ fn an_adapter_needs_no_network() {
     let settings = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 2, "task_type": "CAUSAL_LM",
         "target_modules": ["q_proj"]});
     case.write("lora/adapter_config.json", settings.to_string());
-    let stem = format!("base_model.model.{}", PROJECTION.trim_end_matches(".weight"));
+    let stem = format!(
+        "base_model.model.{}",
+        PROJECTION.trim_end_matches(".weight")
+    );
     let adapter: Checkpoint = [
-        (format!("{stem}.lora_A.weight"), HostTensor::from_f32(vec![1, 4], vec![0.125; 4])),
-        (format!("{stem}.lora_B.weight"), HostTensor::from_f32(vec![6, 1], vec![3.0; 6])),
+        (
+            format!("{stem}.lora_A.weight"),
+            HostTensor::from_f32(vec![1, 4], vec![0.125; 4]),
+        ),
+        (
+            format!("{stem}.lora_B.weight"),
+            HostTensor::from_f32(vec![6, 1], vec![3.0; 6]),
+        ),
     ]
     .into_iter()
     .collect();
-    case.write("lora/adapter_model.safetensors", tensors::to_bytes(&adapter));
+    case.write(
+        "lora/adapter_model.safetensors",
+        tensors::to_bytes(&adapter),
+    );
     spec["source"]["trajectory"] = json!(case.uri("lora/"));
     case.plan(&spec).expect("headers are enough");
 
     let (_, folder) = case.done(&spec);
-    let (found, new) = (read_tensors(&folder.join("model.safetensors")), case.model("new"));
-    assert_eq!(found["model.norm.weight"].bytes(), new["model.norm.weight"].bytes());
-    for (value, base) in found[PROJECTION].f32().iter().zip(new[PROJECTION].f32().iter()) {
+    let (found, new) = (
+        read_tensors(&folder.join("model.safetensors")),
+        case.model("new"),
+    );
+    assert_eq!(
+        found["model.norm.weight"].bytes(),
+        new["model.norm.weight"].bytes()
+    );
+    for (value, base) in found[PROJECTION]
+        .f32()
+        .iter()
+        .zip(new[PROJECTION].f32().iter())
+    {
         assert_eq!(value.to_bits(), (base + 0.75).to_bits());
     }
 }
@@ -284,7 +391,10 @@ fn stranger() -> Checkpoint {
     let turned = |(name, tensor): (&str, &HostTensor)| {
         let flip = |(i, value): (usize, &f32)| if i % 2 == 0 { *value } else { -value };
         let values = tensor.f32().iter().enumerate().map(flip).collect();
-        (name.to_owned(), HostTensor::from_f32(tensor.shape().to_vec(), values))
+        (
+            name.to_owned(),
+            HostTensor::from_f32(tensor.shape().to_vec(), values),
+        )
     };
     decoder(0.0).iter().map(turned).collect()
 }
@@ -294,8 +404,14 @@ fn between_strangers_the_old_model_is_kept() {
     let (case, mut spec) = case();
     put(&case, "new", &config(), &stranger());
     let (code, pointer, text) = refused(&case, &spec);
-    assert_eq!((code, pointer.as_str()), (FailureCode::IncompatibleModels, "/target/base"));
-    assert!(text.contains("cosine") && text.contains("keep the old model"), "{text}");
+    assert_eq!(
+        (code, pointer.as_str()),
+        (FailureCode::IncompatibleModels, "/target/base")
+    );
+    assert!(
+        text.contains("cosine") && text.contains("keep the old model"),
+        "{text}"
+    );
 
     spec["methods"] = json!("auto");
     let (outcome, folder) = case.done(&spec);
@@ -305,7 +421,10 @@ fn between_strangers_the_old_model_is_kept() {
     let report = read_json(&folder.join("report.json"));
     let reasons = report["recommendation"]["reasons"].to_string();
     assert!(reasons.contains("strangers"), "{reasons}");
-    assert_eq!(report["decision"]["next_step"], "Keep the old model on its old base.");
+    assert_eq!(
+        report["decision"]["next_step"],
+        "Keep the old model on its old base."
+    );
 }
 
 #[test]
@@ -313,14 +432,24 @@ fn auto_is_identity_where_the_bases_are_of_one_lineage() {
     let (case, mut spec) = case();
     spec["methods"] = json!("auto");
     let plan = case.plan(&spec).expect("a sound job");
-    assert_eq!(plan["methods"].as_array().map(Vec::len), Some(1), "{plan:#}");
+    assert_eq!(
+        plan["methods"].as_array().map(Vec::len),
+        Some(1),
+        "{plan:#}"
+    );
     let (outcome, folder) = case.done(&spec);
     assert_eq!(outcome.verdict, Verdict::Published);
     let found = read_tensors(&folder.join("model.safetensors"));
-    assert_eq!(found[PROJECTION].bytes(), decoder(0.265_625)[PROJECTION].bytes());
+    assert_eq!(
+        found[PROJECTION].bytes(),
+        decoder(0.265_625)[PROJECTION].bytes()
+    );
     let report = read_json(&folder.join("report.json"));
     let ladder = report["ladder"].as_array().expect("rungs");
-    assert_eq!((&ladder[0]["method"], &ladder[0]["taken"]), (&json!("identity"), &json!(true)));
+    assert_eq!(
+        (&ladder[0]["method"], &ladder[0]["taken"]),
+        (&json!("identity"), &json!(true))
+    );
     assert!(ladder[1..].iter().all(|step| step["taken"] == false));
     // Its new base is its old one: the tuned model, bit for bit.
     spec["target"]["base"] = json!(case.uri("old/"));
@@ -350,9 +479,18 @@ fn what_needs_the_network_is_refused_with_the_ways_out() {
             (FailureCode::UnknownArchitecture, "/methods"),
             "{change}"
         );
-        assert!(text.contains("Without its network only `identity` can be carried"), "{text}");
-        assert!(text.contains("graph_of.py") && text.contains("of_next_year"), "{text}");
-        let planned = case.plan(&spec).expect_err("plan says the same").to_string();
+        assert!(
+            text.contains("Without its network only `identity` can be carried"),
+            "{text}"
+        );
+        assert!(
+            text.contains("graph_of.py") && text.contains("of_next_year"),
+            "{text}"
+        );
+        let planned = case
+            .plan(&spec)
+            .expect_err("plan says the same")
+            .to_string();
         assert_eq!(planned, text);
     }
 }
@@ -365,7 +503,10 @@ fn tensors_that_do_not_agree_are_named() {
     put(&case, "new", &config(), &wide);
     let (code, _, text) = refused(&case, &spec);
     assert_eq!(code, FailureCode::IncompatibleModels);
-    assert!(text.contains(PROJECTION) && text.contains("[8, 4]"), "{text}");
+    assert!(
+        text.contains(PROJECTION) && text.contains("[8, 4]"),
+        "{text}"
+    );
 
     let mut lacking = decoder(0.25);
     lacking.remove("model.layers.0.self_attn.q_norm.weight");
@@ -383,8 +524,14 @@ fn packed_weights_are_not_added() {
     packed["quantization_config"] = json!({"quant_method": "gptq", "bits": 4});
     put(&case, "new", &packed, &decoder(0.015_625));
     let (code, pointer, text) = refused(&case, &spec);
-    assert_eq!((code, pointer.as_str()), (FailureCode::WrongDtype, "/target/base"));
-    assert!(text.contains("quantization_config") && text.contains("packed"), "{text}");
+    assert_eq!(
+        (code, pointer.as_str()),
+        (FailureCode::WrongDtype, "/target/base")
+    );
+    assert!(
+        text.contains("quantization_config") && text.contains("packed"),
+        "{text}"
+    );
 }
 
 /// Llama with a key that nobody knows: the family is known, and what the key changes is not.
@@ -399,5 +546,8 @@ fn a_known_family_is_not_carried_by_names() {
     }
     let (code, _, text) = refused(&case, &spec);
     assert_eq!(code, FailureCode::MalformedConfig);
-    assert!(text.contains("new_key") && text.contains("tensors' names"), "{text}");
+    assert!(
+        text.contains("new_key") && text.contains("tensors' names"),
+        "{text}"
+    );
 }

@@ -57,11 +57,15 @@ impl Case {
         let tuned = {
             let learner = network.learner();
             let plan = plan(20);
-            learner.fine_tune(&old, &train, &plan, &mut |_| ControlFlow::Continue(())).checkpoint
+            learner
+                .fine_tune(&old, &train, &plan, &mut |_| ControlFlow::Continue(()))
+                .checkpoint
         };
         let order = Permutation::random(&network.symmetry(), &mut ChaCha8Rng::seed_from_u64(3));
         let noise = (network.parameters(4), network.parameters(5));
-        let new = order.apply(&network.symmetry(), &old).shifted(&noise.0, &noise.1, 0.02);
+        let new = order
+            .apply(&network.symmetry(), &old)
+            .shifted(&noise.0, &noise.1, 0.02);
         let case = Self::empty(network);
         for (name, model) in [("old", &old), ("tuned", &tuned), ("new", &new)] {
             case.put_model(name, model);
@@ -110,12 +114,21 @@ impl Case {
             .expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
         let config = StorageConfig {
-            roots: vec![format!("file://{}/", folder.path().join("objects").display())],
+            roots: vec![format!(
+                "file://{}/",
+                folder.path().join("objects").display()
+            )],
             ..StorageConfig::default()
         };
         fs::create_dir(folder.path().join("objects")).expect("our own folder");
         let storage = Storage::new(config, runtime.handle().clone()).expect("a root");
-        Self { folder, network, storage, cache: None, runtime: Some(runtime) }
+        Self {
+            folder,
+            network,
+            storage,
+            cache: None,
+            runtime: Some(runtime),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -139,13 +152,17 @@ impl Case {
     }
 
     pub fn put_weights(&self, name: &str, model: &Checkpoint) {
-        self.write(&format!("{name}/model.safetensors"), tensors::to_bytes(model));
+        self.write(
+            &format!("{name}/model.safetensors"),
+            tensors::to_bytes(model),
+        );
     }
 
     pub fn put_data(&self, name: &str, inputs: HostTensor, labels: &[i64]) {
         let labels = HostTensor::from_i64(vec![labels.len()], labels);
-        let data: Checkpoint =
-            [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
+        let data: Checkpoint = [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)]
+            .into_iter()
+            .collect();
         self.write(name, tensors::to_bytes(&data));
     }
 
@@ -220,8 +237,12 @@ impl Case {
 
     /// Files and folders under `output`, unfinished uploads included.
     pub fn left_under_output(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.path("out")) else { return Vec::new() };
-        entries.map(|entry| entry.expect("readable").path()).collect()
+        let Ok(entries) = fs::read_dir(self.path("out")) else {
+            return Vec::new();
+        };
+        entries
+            .map(|entry| entry.expect("readable").path())
+            .collect()
     }
 }
 
@@ -237,8 +258,13 @@ pub fn read_model(folder: &Path) -> Checkpoint {
 /// The tensors of a safetensors file, by our own reader.
 pub fn read_tensors(file: &Path) -> Checkpoint {
     let runtime = Runtime::new().expect("a runtime");
-    let storage = Storage::local(retune::storage::S3Config::default(), runtime.handle().clone());
-    let place = storage.check_location(file.to_str().expect("UTF-8")).expect("a path");
+    let storage = Storage::local(
+        retune::storage::S3Config::default(),
+        runtime.handle().clone(),
+    );
+    let place = storage
+        .check_location(file.to_str().expect("UTF-8"))
+        .expect("a path");
     tensors::open(file, &place).expect("a sound file")
 }
 
@@ -249,7 +275,9 @@ pub fn read_json(file: &Path) -> Value {
 pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder");
     let name = |entry: fs::DirEntry| entry.file_name().to_str().expect("UTF-8").to_owned();
-    let mut names: Vec<String> = entries.map(|entry| name(entry.expect("readable"))).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| name(entry.expect("readable")))
+        .collect();
     names.sort();
     names
 }
@@ -260,7 +288,13 @@ pub fn samples(count: usize, seed: u64) -> (HostTensor, Vec<i64>) {
     let labels: Vec<i64> = (0..count as i64).map(|i| i % CLASSES).collect();
     let mut values = Vec::with_capacity(count * FEATURES);
     for label in &labels {
-        let centre = |feature: usize| if feature as i64 % CLASSES == *label { 1.0 } else { -0.3 };
+        let centre = |feature: usize| {
+            if feature as i64 % CLASSES == *label {
+                1.0
+            } else {
+                -0.3
+            }
+        };
         values.extend((0..FEATURES).map(|f| centre(f) + rng.random_range(-1f32..1.0)));
     }
     (HostTensor::from_f32(vec![count, FEATURES], values), labels)

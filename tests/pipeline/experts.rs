@@ -29,21 +29,31 @@ impl Family {
         }
         let layer = "model.layers.0";
         let shapes = [
-            ("model.embed_tokens.weight".to_owned(), vec![VOCABULARY, WIDTH]),
+            (
+                "model.embed_tokens.weight".to_owned(),
+                vec![VOCABULARY, WIDTH],
+            ),
             ("lm_head.weight".into(), vec![VOCABULARY, WIDTH]),
             ("model.norm.weight".into(), vec![WIDTH]),
             (format!("{layer}.input_layernorm.weight"), vec![WIDTH]),
-            (format!("{layer}.post_attention_layernorm.weight"), vec![WIDTH]),
+            (
+                format!("{layer}.post_attention_layernorm.weight"),
+                vec![WIDTH],
+            ),
             (format!("{layer}.self_attn.q_proj.weight"), vec![16, WIDTH]),
             (format!("{layer}.self_attn.k_proj.weight"), vec![8, WIDTH]),
             (format!("{layer}.self_attn.v_proj.weight"), vec![8, WIDTH]),
             (format!("{layer}.self_attn.o_proj.weight"), vec![WIDTH, 16]),
         ];
-        Self { config, shapes: shapes.into() }
+        Self {
+            config,
+            shapes: shapes.into(),
+        }
     }
 
     fn add(&mut self, name: &str, shape: &[usize]) {
-        self.shapes.push((format!("model.layers.0.{name}"), shape.to_vec()));
+        self.shapes
+            .push((format!("model.layers.0.{name}"), shape.to_vec()));
     }
 
     fn mixtral() -> Self {
@@ -62,7 +72,12 @@ impl Family {
     fn gpt_oss() -> Self {
         let rope = json!({"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}});
         let mut family = Self::of("gpt_oss", "GptOssForCausalLM", &rope);
-        for (layer, rows) in [("q_proj", 16), ("k_proj", 8), ("v_proj", 8), ("o_proj", WIDTH)] {
+        for (layer, rows) in [
+            ("q_proj", 16),
+            ("k_proj", 8),
+            ("v_proj", 8),
+            ("o_proj", WIDTH),
+        ] {
             family.add(&format!("self_attn.{layer}.bias"), &[rows]);
         }
         family.add("self_attn.sinks", &[4]);
@@ -84,14 +99,20 @@ fn the_order_of_experts_is_found_and_published() {
         let inside = naming.read_signature(file.clone());
         let network = Network::of(
             &config,
-            inside.iter().map(|(name, info)| (name.clone(), info.shape.clone())),
+            inside
+                .iter()
+                .map(|(name, info)| (name.clone(), info.shape.clone())),
         );
         let case = Case::empty(network);
         let symmetry = case.network.symmetry();
         assert_eq!(symmetry.experts.len(), 1);
 
         let old = case.network.parameters(1);
-        let tuned = old.shifted(&case.network.parameters(2), &case.network.parameters(3), 0.1);
+        let tuned = old.shifted(
+            &case.network.parameters(2),
+            &case.network.parameters(3),
+            0.1,
+        );
         let order = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(4));
         assert!(
             order

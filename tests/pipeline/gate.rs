@@ -17,7 +17,12 @@ fn a_gate_that_fails_publishes_a_report_and_no_model() {
     assert_eq!(outcome.verdict, Verdict::Rejected);
     assert_eq!(
         names_in(&folder),
-        ["README.md", "manifest.json", "predictions.parquet", "report.json"]
+        [
+            "README.md",
+            "manifest.json",
+            "predictions.parquet",
+            "report.json"
+        ]
     );
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["verdict"], "rejected");
@@ -25,7 +30,12 @@ fn a_gate_that_fails_publishes_a_report_and_no_model() {
     let manifest = read_json(&folder.join("manifest.json"));
     assert_eq!(manifest["verdict"], "rejected");
     let outputs = manifest["outputs"].as_array().expect("a list");
-    assert!(outputs.iter().all(|file| file["name"] != "model.safetensors"), "{outputs:?}");
+    assert!(
+        outputs
+            .iter()
+            .all(|file| file["name"] != "model.safetensors"),
+        "{outputs:?}"
+    );
 
     // A bound that everything meets, and still nothing was transferred.
     spec["gate"] = json!({"min": 0.0});
@@ -45,7 +55,10 @@ fn a_gate_that_fails_publishes_a_report_and_no_model() {
     let report = read_json(&folder.join("report.json"));
     assert_eq!(outcome.verdict, Verdict::Rejected);
     assert_eq!(report["gate"][0]["condition"], "max_negative_flips");
-    assert_eq!(report["gate"][0]["value"], report["negative_flips"]["share"]);
+    assert_eq!(
+        report["gate"][0]["value"],
+        report["negative_flips"]["share"]
+    );
     assert_eq!(report["gate"][0]["passed"], false);
 
     spec["options"]["alpha"] = json!(1.0);
@@ -73,7 +86,12 @@ fn a_good_transfer_passes_its_gate() {
     let (outcome, folder) = case.done(&spec);
     let report = read_json(&folder.join("report.json"));
     assert_eq!(outcome.verdict, Verdict::Published, "{}", report["metrics"]);
-    assert_eq!(outcome.recommendation, Some(Recommendation::Transfer), "{}", report["metrics"]);
+    assert_eq!(
+        outcome.recommendation,
+        Some(Recommendation::Transfer),
+        "{}",
+        report["metrics"]
+    );
     assert_eq!(report["winner"], outcome.metrics["method"]);
     assert_eq!(report["splits"]["test_is_validation"], false);
 }

@@ -42,7 +42,11 @@ fn hold(name: &str, document: &Value) {
     if !has_the_kernels() && !kept::rewrites() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         let golden: Value = serde_json::from_slice(&fs::read(file).expect("a file")).expect("JSON");
-        assert_eq!(keys_of(&golden).to_string(), keys_of(document).to_string(), "{name}");
+        assert_eq!(
+            keys_of(&golden).to_string(),
+            keys_of(document).to_string(),
+            "{name}"
+        );
         return;
     }
 
@@ -62,17 +66,25 @@ fn has_the_kernels() -> bool {
 fn without_place(document: &Value, case: &Case, id: &str) -> Value {
     let folder = case.folder.path().to_str().expect("UTF-8");
     let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
-    let text = document.to_string().replace(folder, "/case").replace(&version, "\"version\":\"\"");
-    let text = if id.is_empty() { text } else { text.replace(id, "id") };
+    let text = document
+        .to_string()
+        .replace(folder, "/case")
+        .replace(&version, "\"version\":\"\"");
+    let text = if id.is_empty() {
+        text
+    } else {
+        text.replace(id, "id")
+    };
     serde_json::from_str(&text).expect("JSON")
 }
 
 /// The same keys in the same order, without a value.
 fn keys_of(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| (name.clone(), keys_of(value))).collect()
-        }
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), keys_of(value)))
+            .collect(),
         Value::Array(items) => items.iter().map(keys_of).collect(),
         _ => Value::Null,
     }
@@ -112,15 +124,25 @@ fn lasting_plan(mut plan: Value) -> Value {
 /// Plans and runs a job, and holds all that it answers.
 fn hold_job(name: &str, case: &Case, spec: &Value) -> Value {
     let plan = case.plan(spec).expect("a sound job");
-    hold(&format!("{name}/plan.json"), &lasting_plan(without_place(&plan, case, "")));
+    hold(
+        &format!("{name}/plan.json"),
+        &lasting_plan(without_place(&plan, case, "")),
+    );
 
     let (_, folder) = case.done(spec);
-    let id = folder.file_name().and_then(|name| name.to_str()).expect("an id").to_owned();
+    let id = folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("an id")
+        .to_owned();
     let [report, manifest] = ["report.json", "manifest.json"]
         .map(|file| without_place(&read_json(&folder.join(file)), case, &id));
     let report = lasting_report(report);
     hold(&format!("{name}/report.json"), &report);
-    hold(&format!("{name}/manifest.json"), &lasting_manifest(manifest));
+    hold(
+        &format!("{name}/manifest.json"),
+        &lasting_manifest(manifest),
+    );
     report
 }
 
@@ -206,7 +228,14 @@ fn golden_stored_trajectory() {
 
 #[test]
 fn golden_language_model() {
-    let case = Case::empty(language_model(Projection::Grouped, Size { depth: 1, width: 16 }, true));
+    let case = Case::empty(language_model(
+        Projection::Grouped,
+        Size {
+            depth: 1,
+            width: 16,
+        },
+        true,
+    ));
     for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
         case.put_model(name, &case.network.parameters(seed));
     }
@@ -223,15 +252,29 @@ fn golden_language_model() {
 fn put_sentences(case: &Case, name: &str, count: usize, seed: u64) {
     let data = case.network.data(count, 0, seed);
     let all: Vec<usize> = (0..data.len()).collect();
-    let ids: Vec<i64> = data.batch(&all).inputs.iter().map(|&id| id as i64).collect();
+    let ids: Vec<i64> = data
+        .batch(&all)
+        .inputs
+        .iter()
+        .map(|&id| id as i64)
+        .collect();
     let shape = [&[data.len()], data.sample_shape()].concat();
     let mask: Vec<i64> = ids.iter().map(|&id| i64::from(id >= 0)).collect();
     let ids: Vec<i64> = ids.iter().map(|&id| id.max(0)).collect();
     let labels = data.labels().to_vec();
-    let tensors: Checkpoint = [("input_ids", ids), ("attention_mask", mask), ("labels", labels)]
-        .into_iter()
-        .map(|(name, values)| (name.to_owned(), HostTensor::from_i64(shape.clone(), &values)))
-        .collect();
+    let tensors: Checkpoint = [
+        ("input_ids", ids),
+        ("attention_mask", mask),
+        ("labels", labels),
+    ]
+    .into_iter()
+    .map(|(name, values)| {
+        (
+            name.to_owned(),
+            HostTensor::from_i64(shape.clone(), &values),
+        )
+    })
+    .collect();
     case.write(name, tensors::to_bytes(&tensors));
 }
 

@@ -24,7 +24,10 @@ fn files_of(case: &Case, folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn borrowed(files: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
-    files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect()
+    files
+        .iter()
+        .map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+        .collect()
 }
 
 /// The same job twice, from files and from a hub: the same model, and a manifest that names commits.
@@ -36,8 +39,10 @@ fn a_job_from_a_hub_gives_the_same_bytes_and_pins_commits() {
 
     let runtime = Runtime::new().unwrap();
     let hub = HubServer::start(runtime.handle());
-    let models: Vec<_> =
-        ["old", "tuned", "new"].iter().flat_map(|name| files_of(&case, name)).collect();
+    let models: Vec<_> = ["old", "tuned", "new"]
+        .iter()
+        .flat_map(|name| files_of(&case, name))
+        .collect();
     let commit = hub.commit(MODELS, "v1.0", &borrowed(&models));
     let data: Vec<_> = ["train", "validation", "test"]
         .iter()
@@ -48,7 +53,11 @@ fn a_job_from_a_hub_gives_the_same_bytes_and_pins_commits() {
 
     case.storage = Storage::new(
         StorageConfig {
-            roots: vec![case.uri(""), "hf://org/models".into(), "hf://datasets/org/data".into()],
+            roots: vec![
+                case.uri(""),
+                "hf://org/models".into(),
+                "hf://datasets/org/data".into(),
+            ],
             hub: hub.config(None),
             ..StorageConfig::default()
         },
@@ -73,15 +82,22 @@ fn a_job_from_a_hub_gives_the_same_bytes_and_pins_commits() {
         .iter()
         .map(|one| one["uri"].as_str().unwrap())
         .collect();
-    let pinned =
-        [format!("hf://org/models@{commit}/"), format!("hf://datasets/org/data@{data_commit}/")];
+    let pinned = [
+        format!("hf://org/models@{commit}/"),
+        format!("hf://datasets/org/data@{data_commit}/"),
+    ];
     assert!(
-        inputs.iter().all(|uri| pinned.iter().any(|folder| uri.starts_with(folder))),
+        inputs
+            .iter()
+            .all(|uri| pinned.iter().any(|folder| uri.starts_with(folder))),
         "{inputs:?}"
     );
     assert!(inputs.len() > 6, "{inputs:?}");
 
     spec["output"] = "hf://org/models/out/".into();
     let refused = case.run(&spec).unwrap_err().to_string();
-    assert!(refused.contains("results are not written to a hub"), "{refused}");
+    assert!(
+        refused.contains("results are not written to a hub"),
+        "{refused}"
+    );
 }

@@ -9,7 +9,9 @@ fn without_data_the_ladder_takes_what_the_diagnosis_says() {
     let case = Case::fresh();
     let mut spec = case.spec();
     spec["data"].take();
-    spec.as_object_mut().expect("an object").retain(|key, _| key != "data");
+    spec.as_object_mut()
+        .expect("an object")
+        .retain(|key, _| key != "data");
     spec["methods"] = json!("auto");
     let (outcome, folder) = case.done(&spec);
     let report = read_json(&folder.join("report.json"));
@@ -23,9 +25,22 @@ fn without_data_the_ladder_takes_what_the_diagnosis_says() {
     assert_eq!(methods, ["weight_matching"]);
     let ladder = report["ladder"].as_array().expect("a list");
     let taken: Vec<&Value> = ladder.iter().map(|step| &step["taken"]).collect();
-    assert_eq!(taken, [false, false, true, false, false, false, false, false]);
-    assert!(ladder[0]["reason"].to_string().contains("fixed by weight matching"), "{ladder:?}");
-    assert!(report["diagnosis"]["relation"]["fixed_points"].as_f64().expect("a share") < 0.5);
+    assert_eq!(
+        taken,
+        [false, false, true, false, false, false, false, false]
+    );
+    assert!(
+        ladder[0]["reason"]
+            .to_string()
+            .contains("fixed by weight matching"),
+        "{ladder:?}"
+    );
+    assert!(
+        report["diagnosis"]["relation"]["fixed_points"]
+            .as_f64()
+            .expect("a share")
+            < 0.5
+    );
     assert_eq!(report["diagnosis"]["relation"]["barrier"], Value::Null);
     assert_eq!(outcome.recommendation, None, "nothing was measured");
     assert_eq!(report["candidates"][0]["sample_gradients"], 0);
@@ -53,27 +68,48 @@ fn auto_stops_when_it_has_enough_and_measures_training_without_transfer() {
     let taken: Vec<&Value> = steps.iter().filter(|step| step["taken"] == true).collect();
     let skipped = &steps[taken.len()..];
     // The rungs before the first that is enough are taken, and their price is told.
-    assert!(steps.iter().zip(&taken).all(|(step, taken)| step == *taken), "{steps:?}");
+    assert!(
+        steps.iter().zip(&taken).all(|(step, taken)| step == *taken),
+        "{steps:?}"
+    );
     assert!(!skipped.is_empty(), "{steps:?}");
     for step in skipped {
         assert!(step["reason"].to_string().contains("enough"), "{step}");
-        assert_eq!((&step["sample_gradients"], &step["sample_forwards"]), (&json!(0), &json!(0)));
+        assert_eq!(
+            (&step["sample_gradients"], &step["sample_forwards"]),
+            (&json!(0), &json!(0))
+        );
     }
-    assert!(taken.iter().all(|step| step["sample_forwards"].as_u64() > Some(0)), "{steps:?}");
+    assert!(
+        taken
+            .iter()
+            .all(|step| step["sample_forwards"].as_u64() > Some(0)),
+        "{steps:?}"
+    );
 
     let candidates = report["candidates"].as_array().expect("a list");
-    let winner = candidates.iter().find(|c| c["rank"] == 1).expect("a winner");
+    let winner = candidates
+        .iter()
+        .find(|c| c["rank"] == 1)
+        .expect("a winner");
     let validation = |of: &Value| of["validation"]["accuracy"].as_f64().expect("measured");
     let source = validation(&report["baselines"]["source_tuned"]);
     // 60 samples show no equivalence to a point: it is not behind.
     assert!(validation(winner) >= source, "{winner}");
     assert_eq!(winner["validation"]["samples"], 60);
     for other in candidates.iter().filter(|c| c["rank"] != 1) {
-        assert_eq!(other["test"], Value::Null, "only the winner meets the test split");
+        assert_eq!(
+            other["test"],
+            Value::Null,
+            "only the winner meets the test split"
+        );
     }
 
     let only = &report["baselines"]["fine_tune_only"];
-    assert_eq!(only["sample_gradients"], report["fine_tune"]["sample_gradients"]);
+    assert_eq!(
+        only["sample_gradients"],
+        report["fine_tune"]["sample_gradients"]
+    );
     let reasons = report["recommendation"]["reasons"].to_string();
     assert!(reasons.contains("plain fine-tuning"), "{reasons}");
 }
@@ -97,12 +133,22 @@ fn the_barrier_and_the_gradients_cosine_are_taken_where_they_are_wanted() {
     let with = report(&spec);
     let (relation, tuned) = (&with["diagnosis"]["relation"], &with["fine_tune"]);
     for barrier in [&relation["barrier"], &tuned["barrier"]] {
-        assert_eq!(barrier["losses"].as_array().map(Vec::len), Some(25), "{relation}");
+        assert_eq!(
+            barrier["losses"].as_array().map(Vec::len),
+            Some(25),
+            "{relation}"
+        );
     }
     assert_eq!(with["winner"], without["winner"], "it decides nothing");
     let matched = with["ladder"].as_array().expect("a list").iter();
-    let matched = matched.filter(|step| step["taken"] == true).any(|step| step["method"] == "fgmt");
-    assert_eq!(relation["gradient_cosine"].is_number(), matched, "{relation}");
+    let matched = matched
+        .filter(|step| step["taken"] == true)
+        .any(|step| step["method"] == "fgmt");
+    assert_eq!(
+        relation["gradient_cosine"].is_number(),
+        matched,
+        "{relation}"
+    );
 }
 
 /// On the same lineage the first look is enough, and nothing is matched.
@@ -135,7 +181,10 @@ fn selection_uses_no_more_samples_than_it_may() {
     for candidate in report["candidates"].as_array().expect("a list") {
         assert_eq!(candidate["validation"]["samples"], 40, "{candidate}");
     }
-    assert_eq!(report["baselines"]["source_tuned"]["validation"]["samples"], 40);
+    assert_eq!(
+        report["baselines"]["source_tuned"]["validation"]["samples"],
+        40
+    );
 }
 
 /// What weight matching leaves in its place is identity, and is not evaluated again.
@@ -153,7 +202,10 @@ fn the_same_bytes_are_evaluated_once() {
     assert_eq!(matched["validation"], identity["validation"]);
     assert_eq!(matched["test"], identity["test"]);
     assert_eq!(matched["sample_forwards"], 0);
-    assert!(!matched["groups"].as_array().expect("a list").is_empty(), "with its own evidence");
+    assert!(
+        !matched["groups"].as_array().expect("a list").is_empty(),
+        "with its own evidence"
+    );
 }
 
 #[test]
@@ -162,7 +214,11 @@ fn auto_takes_the_orthogonal_shift_where_one_lineage_is_the_better_for_it() {
     let report = |spec: &Value| read_json(&case.done(spec).1.join("report.json"));
     let of_identity = |report: &Value| {
         let candidates = report["candidates"].as_array().expect("a list");
-        candidates.iter().find(|c| c["method"] == "identity").expect("the first rung").clone()
+        candidates
+            .iter()
+            .find(|c| c["method"] == "identity")
+            .expect("the first rung")
+            .clone()
     };
     let figure = |of: &Value, name: &str| of["validation"][name].as_f64().expect("measured");
     let old = case.model("old");
@@ -191,7 +247,10 @@ fn auto_takes_the_orthogonal_shift_where_one_lineage_is_the_better_for_it() {
         }
         chosen.push(is_shifted);
     }
-    assert!(chosen.contains(&true) && chosen.contains(&false), "{chosen:?}");
+    assert!(
+        chosen.contains(&true) && chosen.contains(&false),
+        "{chosen:?}"
+    );
 }
 
 #[test]
@@ -202,22 +261,40 @@ fn auto_trains_the_new_base_alone_at_the_cost_of_the_whole_choice() {
     spec["methods"] = json!("auto");
     let report = read_json(&case.done(&spec).1.join("report.json"));
     let candidates = report["candidates"].as_array().expect("a list");
-    let winner = candidates.iter().find(|c| c["method"] == report["winner"]).expect("the winner");
+    let winner = candidates
+        .iter()
+        .find(|c| c["method"] == report["winner"])
+        .expect("the winner");
     // Every rung that was tried counts, and the old tuned model beside them.
     let steps = report["ladder"].as_array().expect("a list");
-    let sum = |name: &str| steps.iter().filter_map(|step| step[name].as_u64()).sum::<u64>();
+    let sum = |name: &str| {
+        steps
+            .iter()
+            .filter_map(|step| step[name].as_u64())
+            .sum::<u64>()
+    };
     let spent_on_rungs = sum("sample_gradients") + sum("sample_forwards") / 3;
-    assert!(spent_on_rungs > 0, "selection alone costs something: {winner}");
+    assert!(
+        spent_on_rungs > 0,
+        "selection alone costs something: {winner}"
+    );
     let most = spent_on_rungs + 60 + 120;
     let few = &report["baselines"]["few_shot"];
     let spent = few["sample_gradients"].as_u64().expect("a count");
     // Whole epochs of what data there is.
     let samples = few["samples"].as_u64().expect("a count");
     assert!(samples <= 120 && spent <= most, "{spent} of {most}");
-    assert!(spent_on_rungs < spent + samples, "{spent_on_rungs} on rungs, {spent}");
+    assert!(
+        spent_on_rungs < spent + samples,
+        "{spent_on_rungs} on rungs, {spent}"
+    );
     let validation = |value: &Value| value["validation"]["accuracy"].as_f64().expect("a share");
     let retrain = validation(few) > validation(winner) + 0.01 + 1e-9;
-    assert_eq!(report["recommendation"]["action"] == "retrain", retrain, "{report:#}");
+    assert_eq!(
+        report["recommendation"]["action"] == "retrain",
+        retrain,
+        "{report:#}"
+    );
     let reasons = report["recommendation"]["reasons"].to_string();
     assert!(reasons.contains("at the same cost"), "{reasons}");
 
@@ -225,7 +302,12 @@ fn auto_trains_the_new_base_alone_at_the_cost_of_the_whole_choice() {
     spec["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.01});
     let report = read_json(&case.done(&spec).1.join("report.json"));
     let baselines = &report["baselines"];
-    assert!(baselines["few_shot"]["learning_rate"].as_f64().expect("a rate") > 0.0);
+    assert!(
+        baselines["few_shot"]["learning_rate"]
+            .as_f64()
+            .expect("a rate")
+            > 0.0
+    );
     assert!(validation(&baselines["fine_tune_only"]) > validation(&baselines["target_before"]));
 }
 
@@ -251,9 +333,16 @@ fn an_alpha_for_each_group_is_taken_where_validation_says_so() {
     for group in groups {
         let name = format!("{}.weight", group["group"].as_str().expect("a name"));
         let taken = found["taken"] == true;
-        let alpha = if taken { &group["alpha"] } else { &candidate["alpha"] };
-        let moved =
-            new[&name].shifted(&old[&name], &tuned[&name], alpha.as_f64().expect("a number"));
+        let alpha = if taken {
+            &group["alpha"]
+        } else {
+            &candidate["alpha"]
+        };
+        let moved = new[&name].shifted(
+            &old[&name],
+            &tuned[&name],
+            alpha.as_f64().expect("a number"),
+        );
         let apart = result[&name].sums(&moved, |a, b| f64::from((a - b).abs()));
         assert!(apart < 1e-3, "{name}: {apart}");
     }

@@ -37,11 +37,16 @@ fn run(case: &Case, seed: u64) -> (PathBuf, Value) {
 fn found(done: Result<Outcome, Failure>) -> (PathBuf, Value) {
     let result = path_of(&done.expect("a sound job").uri);
     let report = read_json(&result.join("report.json"));
-    (result, report["timing"]["weight_matching"]["cached"].clone())
+    (
+        result,
+        report["timing"]["weight_matching"]["cached"].clone(),
+    )
 }
 
 fn entry(cache: &Path) -> PathBuf {
-    let entries: Vec<_> = fs::read_dir(cache.join("matching")).expect("a folder").collect();
+    let entries: Vec<_> = fs::read_dir(cache.join("matching"))
+        .expect("a folder")
+        .collect();
     assert_eq!(entries.len(), 1, "one pair of bases");
     entries[0].as_ref().expect("readable").path()
 }
@@ -102,14 +107,21 @@ fn what_is_wrong_in_the_cache_is_solved_again_and_mended() {
         let (again, cached) = run(&case, 1);
         assert_eq!(cached, json!(false), "{}", &wrong[..wrong.len().min(100)]);
         are_the_same(&sound, &again);
-        assert_eq!(fs::read_to_string(&path).expect("text"), text, "it is mended");
+        assert_eq!(
+            fs::read_to_string(&path).expect("text"),
+            text,
+            "it is mended"
+        );
     }
     // A folder where the entry should be cannot be mended, and does no harm.
     fs::remove_file(&path).expect("our own file");
     fs::create_dir(&path).expect("our own folder");
     let (again, cached) = run(&case, 1);
     assert_eq!(cached, json!(false));
-    assert_eq!(lasting(&again.join("report.json")), lasting(&sound.join("report.json")));
+    assert_eq!(
+        lasting(&again.join("report.json")),
+        lasting(&sound.join("report.json"))
+    );
 }
 
 /// Begins to align when all others do.
@@ -139,11 +151,18 @@ fn jobs_that_begin_together_solve_a_pair_once() {
             scope.spawn(move || found(case.run_with(&spec(case, seed), &Together(together))))
         };
         let jobs: Vec<_> = [1, 1, 1].map(job).into();
-        jobs.into_iter().map(|job| job.join().expect("no panic")).collect()
+        jobs.into_iter()
+            .map(|job| job.join().expect("no panic"))
+            .collect()
     });
-    let solved = results.iter().filter(|(_, cached)| *cached == json!(false)).count();
+    let solved = results
+        .iter()
+        .filter(|(_, cached)| *cached == json!(false))
+        .count();
     assert_eq!(solved, 1, "{results:?}");
-    results.windows(2).for_each(|two| are_the_same(&two[0].0, &two[1].0));
+    results
+        .windows(2)
+        .for_each(|two| are_the_same(&two[0].0, &two[1].0));
 }
 
 /// Asks something at the tenth time that the job asks whether to go on aligning.
@@ -154,7 +173,10 @@ struct Tenth<F> {
 
 impl<F: Fn() -> Result<(), Stop>> Tenth<F> {
     fn new(answer: F) -> Self {
-        Self { asked: AtomicUsize::new(usize::MAX), answer }
+        Self {
+            asked: AtomicUsize::new(usize::MAX),
+            answer,
+        }
     }
 }
 
@@ -186,13 +208,18 @@ fn who_finds_a_pair_being_solved_waits_and_can_be_stopped() {
     let (solved, _) = run(&case, 1);
     let (entry, aside) = (entry(&cache), cache.join("aside"));
     fs::rename(&entry, &aside).expect("our own file");
-    let locks: Vec<_> = fs::read_dir(cache.join("locks")).expect("a folder").collect();
+    let locks: Vec<_> = fs::read_dir(cache.join("locks"))
+        .expect("a folder")
+        .collect();
     let lock = File::open(locks[0].as_ref().expect("readable").path()).expect("a lock");
     lock.lock().expect("nobody solves");
 
     let stopping = Tenth::new(|| Err(Stop::HandedBack));
     let stopped = case.run_with(&spec(&case, 1), &stopping);
-    assert!(matches!(stopped, Err(Failure::Stopped(Stop::HandedBack))), "{stopped:?}");
+    assert!(
+        matches!(stopped, Err(Failure::Stopped(Stop::HandedBack))),
+        "{stopped:?}"
+    );
 
     let solving = Tenth::new(|| {
         if aside.exists() {

@@ -24,7 +24,11 @@ fn by_command(case: &Case, cache: &Path) -> Value {
         .env("RETUNE_WORKER_CACHE_DIR", cache)
         .output()
         .expect("the program runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     serde_json::from_slice(&done.stdout).expect("JSON")
 }
 
@@ -36,23 +40,35 @@ fn phases_add_up_and_the_machines_speed_is_remembered() {
     let estimate = &plan["estimate"];
     let sum = |field: &str| -> f64 {
         let phases = estimate["phases"].as_array().expect("phases");
-        phases.iter().map(|phase| phase[field].as_f64().expect("a number")).sum()
+        phases
+            .iter()
+            .map(|phase| phase[field].as_f64().expect("a number"))
+            .sum()
     };
     let total = |field: &str| estimate[field].as_f64().expect("a number");
     assert!(total("seconds") > 0.0 && (sum("seconds") - total("seconds")).abs() < 1e-3);
     assert!((sum("flops") - total("flops")).abs() < 1.0);
     // Three models of f32.
     let parameters = plan["parameters"].as_u64().expect("a count");
-    let data = ["train", "validation", "test"]
-        .map(|name| fs::metadata(case.path(&format!("{name}.safetensors"))).unwrap().len());
-    assert_eq!(estimate["read_bytes"], 3 * 4 * parameters + data.iter().sum::<u64>());
+    let data = ["train", "validation", "test"].map(|name| {
+        fs::metadata(case.path(&format!("{name}.safetensors")))
+            .unwrap()
+            .len()
+    });
+    assert_eq!(
+        estimate["read_bytes"],
+        3 * 4 * parameters + data.iter().sum::<u64>()
+    );
     assert!(total("memory_bytes") > 1e7);
 
     let file = cache.join("speed.json");
     let remembered = fs::read_to_string(&file).expect("it is written");
     let speed = |plan: &Value| plan["speeds"]["product"].as_f64().expect("a number");
     let again = by_command(&case, &cache);
-    assert!((speed(&again) / speed(&plan) - 1.0).abs() < 1e-12, "not measured again");
+    assert!(
+        (speed(&again) / speed(&plan) - 1.0).abs() < 1e-12,
+        "not measured again"
+    );
     assert_eq!(fs::read_to_string(&file).unwrap(), remembered);
     let mut speeds: Value = serde_json::from_str(&remembered).unwrap();
     speeds["product"] = json!(-1.0);
@@ -111,7 +127,13 @@ fn sample_counts_are_those_of_the_report() {
             let spared = one.forwards.planned - one.forwards.done;
             assert!([0, 60, 180].contains(&spared), "{one:?}");
         }
-        assert!(fixed.iter().filter(|one| one.forwards.planned == one.forwards.done).count() > 4);
+        assert!(
+            fixed
+                .iter()
+                .filter(|one| one.forwards.planned == one.forwards.done)
+                .count()
+                > 4
+        );
         for one in &searched {
             assert_eq!(one.gradients.planned, one.gradients.done, "{}", one.method);
             assert!(one.forwards.done <= one.forwards.planned, "{one:?}");
@@ -144,11 +166,20 @@ fn counts(case: &Case, spec: &Value) -> Vec<Counts> {
         .zip(rows(&report["candidates"]))
         .map(|(planned, done)| {
             assert_eq!(planned["method"], done["method"]);
-            let [gradients, forwards] = ["sample_gradients", "sample_forwards"]
-                .map(|name| Count { planned: count(planned, name), done: count(done, name) });
-            let forwards = Count { done: forwards.done + test, ..forwards };
+            let [gradients, forwards] = ["sample_gradients", "sample_forwards"].map(|name| Count {
+                planned: count(planned, name),
+                done: count(done, name),
+            });
+            let forwards = Count {
+                done: forwards.done + test,
+                ..forwards
+            };
             let method = done["method"].as_str().expect("a name").to_owned();
-            Counts { method, gradients, forwards }
+            Counts {
+                method,
+                gradients,
+                forwards,
+            }
         })
         .collect()
 }
@@ -163,11 +194,22 @@ fn samples_that_the_network_does_not_read_are_refused_by_their_headers() {
     let inputs = HostTensor::from_f32(vec![4, 7], vec![0.5; 28]);
     case.put_data("test.safetensors", inputs, &[0, 1, 2, 0]);
     for failure in [case.plan(&case.spec()).err(), case.run(&case.spec()).err()] {
-        let Some(Failure::Input { code, pointer, detail }) = failure else {
+        let Some(Failure::Input {
+            code,
+            pointer,
+            detail,
+        }) = failure
+        else {
             panic!("it is refused: {failure:?}")
         };
-        assert_eq!((code, pointer.as_deref()), (FailureCode::WrongInputShape, Some("/data/test")));
-        assert!(detail.contains("shape [7]") && detail.contains("reads [6]"), "{detail}");
+        assert_eq!(
+            (code, pointer.as_deref()),
+            (FailureCode::WrongInputShape, Some("/data/test"))
+        );
+        assert!(
+            detail.contains("shape [7]") && detail.contains("reads [6]"),
+            "{detail}"
+        );
     }
 }
 
@@ -197,10 +239,21 @@ fn the_memory_of_what_is_streamed_does_not_grow_with_the_model() {
         spec["methods"] = json!(["identity", "weight_matching"]);
         spec.as_object_mut().expect("an object").remove("data");
         let plan = case.plan(&spec).expect("a sound job");
-        let bytes = |at: usize| plan["methods"][at]["memory_bytes"].as_f64().expect("a number");
-        (bytes(0), bytes(1), plan["estimate"]["memory_bytes"].as_f64().expect("a number"))
+        let bytes = |at: usize| {
+            plan["methods"][at]["memory_bytes"]
+                .as_f64()
+                .expect("a number")
+        };
+        (
+            bytes(0),
+            bytes(1),
+            plan["estimate"]["memory_bytes"].as_f64().expect("a number"),
+        )
     };
     let large = memory(600_000);
     assert!(large.0 < 120e6, "identity: {large:?}");
-    assert!(large.1 < 600e6 && large.1 <= large.2, "weight matching: {large:?}");
+    assert!(
+        large.1 < 600e6 && large.1 <= large.2,
+        "weight matching: {large:?}"
+    );
 }

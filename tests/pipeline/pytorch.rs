@@ -18,7 +18,9 @@ use crate::engine::{networks::Network, planted::relative_error};
 const NETWORKS: [&str; 3] = ["small_cnn", "resnet18", "vgg11_bn"];
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pytorch").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/pytorch")
+        .join(name)
 }
 
 struct Fixture {
@@ -36,14 +38,27 @@ impl Fixture {
         let signature = model.signature();
         let graph = Graph::from_config(&config, &signature).expect("a network");
         let expected = read_tensors(&folder.join("expected.safetensors"));
-        Self { name, network: Network { graph, signature }, model, expected }
+        Self {
+            name,
+            network: Network { graph, signature },
+            model,
+            expected,
+        }
     }
 
     fn batch(&self) -> Batch {
         let inputs = &self.expected["inputs"];
-        let labels = self.expected["labels"].f32().iter().map(|&label| label as i64).collect();
+        let labels = self.expected["labels"]
+            .f32()
+            .iter()
+            .map(|&label| label as i64)
+            .collect();
         let (values, shape) = (inputs.f32().into_owned(), inputs.shape()[1..].to_vec());
-        Batch { inputs: values, sample_shape: shape, labels }
+        Batch {
+            inputs: values,
+            sample_shape: shape,
+            labels,
+        }
     }
 
     fn is_near(&self, what: &str, found: &[f32], bound: f64) {
@@ -56,16 +71,25 @@ impl Fixture {
 fn logits_losses_and_gradients_are_pytorchs() {
     for fixture in NETWORKS.map(Fixture::read) {
         let (learner, batch) = (fixture.network.learner(), fixture.batch());
-        fixture.is_near("logits.eval", &learner.predict(&fixture.model, &batch), 1e-4);
+        fixture.is_near(
+            "logits.eval",
+            &learner.predict(&fixture.model, &batch),
+            1e-4,
+        );
         let gradient = learner.gradient(&fixture.model, &batch);
         fixture.is_near("loss.train", &[gradient.loss as f32], 1e-4);
         let mut compared = 0;
         for (key, wanted) in fixture.expected.iter() {
-            let Some(name) = key.strip_prefix("grad.train.") else { continue };
+            let Some(name) = key.strip_prefix("grad.train.") else {
+                continue;
+            };
             compared += 1;
             // A bias before a batch norm has no gradient; both sides show rounding there.
             if wanted.f32().iter().all(|g| g.abs() < 1e-6) {
-                assert!(gradient.parts[name].f32().iter().all(|g| g.abs() < 1e-5), "{name}");
+                assert!(
+                    gradient.parts[name].f32().iter().all(|g| g.abs() < 1e-5),
+                    "{name}"
+                );
             } else {
                 fixture.is_near(key, &gradient.parts[name].f32(), 1e-3);
             }
@@ -122,7 +146,9 @@ fn a_transfer_between_pytorch_models_returns_a_pytorch_model() {
             case.write(&format!("{copy}/config.json"), &config);
         }
         let mut spec = case.spec();
-        spec.as_object_mut().expect("an object").retain(|key, _| key != "data");
+        spec.as_object_mut()
+            .expect("an object")
+            .retain(|key, _| key != "data");
         spec["methods"] = json!(["weight_matching"]);
         let (_, result) = case.done(&spec);
         let written = read_tensors(&result.join("model.safetensors"));

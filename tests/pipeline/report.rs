@@ -13,7 +13,9 @@ fn report(case: &Case, spec: &Value) -> Value {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is a number"))
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is a number"))
 }
 
 #[test]
@@ -24,10 +26,22 @@ fn candidates_are_ranked_by_validation() {
     let mut ranks: Vec<u64> = Vec::new();
     for one in candidates {
         let rank = one["rank"].as_u64().expect("a rank");
-        assert_eq!(rank == 1, one["method"] == report["winner"], "{}", one["method"]);
-        let figures =
-            |c: &Value| (number(&c["validation"]["accuracy"]), -number(&c["validation"]["loss"]));
-        let better = candidates.iter().filter(|other| figures(other) > figures(one)).count();
+        assert_eq!(
+            rank == 1,
+            one["method"] == report["winner"],
+            "{}",
+            one["method"]
+        );
+        let figures = |c: &Value| {
+            (
+                number(&c["validation"]["accuracy"]),
+                -number(&c["validation"]["loss"]),
+            )
+        };
+        let better = candidates
+            .iter()
+            .filter(|other| figures(other) > figures(one))
+            .count();
         assert!(rank as usize > better, "{}", one["method"]);
         ranks.push(rank);
     }
@@ -42,7 +56,10 @@ fn candidates_are_ranked_by_validation() {
     assert_eq!(report["winner"], "identity");
     assert_eq!(report["candidates"][0]["rank"], Value::Null);
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("identity was taken because it is named last"), "{warnings}");
+    assert!(
+        warnings.contains("identity was taken because it is named last"),
+        "{warnings}"
+    );
 }
 
 #[test]
@@ -54,7 +71,12 @@ fn what_two_methods_build_upon_is_counted_once() {
     let report = report(&case, &spec);
     let of = |at: usize| number(&report["candidates"][at]["sample_gradients"]);
     // 2 · 3 timesteps · 32 samples; gradfix has them, too, and 32 that vote.
-    assert!((of(0) - 192.0).abs() < 0.5 && (of(1) - 224.0).abs() < 0.5, "{} {}", of(0), of(1));
+    assert!(
+        (of(0) - 192.0).abs() < 0.5 && (of(1) - 224.0).abs() < 0.5,
+        "{} {}",
+        of(0),
+        of(1)
+    );
     assert_eq!(report["cost"]["transfer_sample_gradients"], 224);
 }
 
@@ -66,17 +88,37 @@ fn time_and_energy_are_told_by_phase_and_for_training() {
     let timing = report(&case, &spec)["timing"].take();
     let phases = timing["by_phase"].as_object().expect("phases");
     let names: Vec<&str> = phases.keys().map(String::as_str).collect();
-    let mut expected =
-        ["fetching", "diagnosing", "aligning", "transferring", "evaluating", "fine_tuning"];
+    let mut expected = [
+        "fetching",
+        "diagnosing",
+        "aligning",
+        "transferring",
+        "evaluating",
+        "fine_tuning",
+    ];
     expected.sort_unstable();
     let mut sorted = names.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, expected);
-    let sum = |what: &str| phases.values().map(|phase| number(&phase[what])).sum::<f64>();
-    assert!(sum("wall_seconds") <= number(&timing["wall_seconds"]) + 1e-3, "{timing:#}");
-    assert!(sum("cpu_seconds") <= number(&timing["cpu_seconds"]) + 0.05, "{timing:#}");
+    let sum = |what: &str| {
+        phases
+            .values()
+            .map(|phase| number(&phase[what]))
+            .sum::<f64>()
+    };
+    assert!(
+        sum("wall_seconds") <= number(&timing["wall_seconds"]) + 1e-3,
+        "{timing:#}"
+    );
+    assert!(
+        sum("cpu_seconds") <= number(&timing["cpu_seconds"]) + 0.05,
+        "{timing:#}"
+    );
     let tuned = &timing["training"]["fine_tune"];
-    assert!(number(&tuned["cpu_seconds"]) > 0.0 && number(&tuned["joules"]) > 0.0, "{timing:#}");
+    assert!(
+        number(&tuned["cpu_seconds"]) > 0.0 && number(&tuned["joules"]) > 0.0,
+        "{timing:#}"
+    );
     assert!(number(&timing["winner_over_training"]) >= 0.0);
     assert!(number(&timing["methods_cpu_seconds"]["fgmt"]) >= 0.0);
     assert_eq!(timing["training"]["few_shot"], Value::Null);
@@ -91,17 +133,28 @@ fn time_and_energy_are_told_by_phase_and_for_training() {
 fn the_new_base_is_measured_with_statistics_of_the_training_samples() {
     let case = Case::normed();
     let mut new = case.model("new");
-    new.insert("bn.running_mean", HostTensor::from_f32(vec![8], vec![50.0; 8]));
+    new.insert(
+        "bn.running_mean",
+        HostTensor::from_f32(vec![8], vec![50.0; 8]),
+    );
     case.put_weights("new", &new);
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
     spec["options"] = json!({"timesteps": 1, "alpha": 0.0, "step": "last"});
     let report = report(&case, &spec);
-    let (before, nothing) =
-        (&report["baselines"]["target_before"], &report["candidates"][0]["test"]);
-    assert_eq!((&before["accuracy"], &before["loss"]), (&nothing["accuracy"], &nothing["loss"]));
+    let (before, nothing) = (
+        &report["baselines"]["target_before"],
+        &report["candidates"][0]["test"],
+    );
+    assert_eq!(
+        (&before["accuracy"], &before["loss"]),
+        (&nothing["accuracy"], &nothing["loss"])
+    );
     assert_eq!(before["statistics"], "re_estimated");
-    assert_eq!(report["baselines"]["source_tuned"]["statistics"], "as_deployed");
+    assert_eq!(
+        report["baselines"]["source_tuned"]["statistics"],
+        "as_deployed"
+    );
 }
 
 pub(super) fn listed(case: &Case, first: &Path) -> Value {
@@ -125,7 +178,9 @@ fn a_trajectory_that_starts_elsewhere_is_noticed() {
     let case = Case::fresh();
     let warned = |first: &str| {
         let spec = listed(&case, &case.path(first));
-        report(&case, &spec)["warnings"].to_string().contains("is not source.base")
+        report(&case, &spec)["warnings"]
+            .to_string()
+            .contains("is not source.base")
     };
     assert!(!warned("old"));
     assert!(warned("new"));
@@ -139,7 +194,10 @@ fn a_trajectory_that_starts_elsewhere_is_noticed() {
             panic!("it is refused: {failure:?}")
         };
         let found = (code, pointer.as_deref());
-        assert_eq!(found, (FailureCode::IncompatibleModels, Some("/source/trajectory")));
+        assert_eq!(
+            found,
+            (FailureCode::IncompatibleModels, Some("/source/trajectory"))
+        );
     }
 }
 
@@ -147,7 +205,10 @@ fn a_trajectory_that_starts_elsewhere_is_noticed() {
 fn without_an_output_layer_there_is_no_head_to_keep() {
     let config = json!({"model_type": "graph", "input": {"kind": "features", "shape": [6]},
         "nodes": [{"op": "linear", "param": "fc"}, {"op": "relu"}]});
-    let shapes = [("fc.weight".to_owned(), vec![3, 6]), ("fc.bias".to_owned(), vec![3])];
+    let shapes = [
+        ("fc.weight".to_owned(), vec![3, 6]),
+        ("fc.bias".to_owned(), vec![3]),
+    ];
     let case = Case::empty(Network::of(&config, shapes));
     for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
         case.put_model(name, &case.network.parameters(seed));
@@ -163,7 +224,10 @@ fn without_an_output_layer_there_is_no_head_to_keep() {
             let Some(Failure::Input { code, pointer, .. }) = failure else {
                 panic!("it is refused: {failure:?}")
             };
-            assert_eq!((code, pointer.as_deref()), (FailureCode::NoHead, Some("/options/head")));
+            assert_eq!(
+                (code, pointer.as_deref()),
+                (FailureCode::NoHead, Some("/options/head"))
+            );
         }
     }
     spec["options"] = json!({"head": "transport"});

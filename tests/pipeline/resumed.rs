@@ -27,7 +27,11 @@ impl Progress for Until {
     }
 
     fn go_on(&self) -> Result<(), Stop> {
-        if self.0.load(Relaxed) == 0 { Err(Stop::HandedBack) } else { Ok(()) }
+        if self.0.load(Relaxed) == 0 {
+            Err(Stop::HandedBack)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -42,8 +46,13 @@ fn an_interrupted_gmt_goes_on_after_the_last_step_that_it_had_finished() {
     case.cache = Some(cache.clone());
     // Asked before every step: three are finished when the fourth is refused.
     let ended = case.run_with(&spec, &Until(AtomicUsize::new(4)));
-    assert!(matches!(ended, Err(Failure::Stopped(Stop::HandedBack))), "{ended:?}");
-    let folders: Vec<_> = fs::read_dir(cache.join("steps")).expect("a folder").collect();
+    assert!(
+        matches!(ended, Err(Failure::Stopped(Stop::HandedBack))),
+        "{ended:?}"
+    );
+    let folders: Vec<_> = fs::read_dir(cache.join("steps"))
+        .expect("a folder")
+        .collect();
     let folder = folders[0].as_ref().expect("readable").path();
     let left = || fs::read_dir(&folder).map_or(0, Iterator::count);
     assert_eq!(left(), 3);
@@ -66,13 +75,19 @@ fn an_interrupted_weight_matching_goes_on_at_the_last_group() {
     case.cache = Some(cache.clone());
     // Asked before the first group and after each.
     let ended = case.run_with(&spec, &Until(AtomicUsize::new(3)));
-    assert!(matches!(ended, Err(Failure::Stopped(Stop::HandedBack))), "{ended:?}");
+    assert!(
+        matches!(ended, Err(Failure::Stopped(Stop::HandedBack))),
+        "{ended:?}"
+    );
     let left = || -> Vec<_> {
         let files = fs::read_dir(cache.join("matching")).expect("a folder");
         files.map(|file| file.expect("readable").path()).collect()
     };
     let [underway] = left().try_into().expect("one file");
-    assert_eq!(underway.extension().and_then(|e| e.to_str()), Some("underway"));
+    assert_eq!(
+        underway.extension().and_then(|e| e.to_str()),
+        Some("underway")
+    );
     let whole = fs::read_to_string(&underway).expect("text");
     let (_, resumed) = case.done(&spec);
     let timing =
@@ -100,14 +115,22 @@ fn an_interrupted_functional_goes_on_behind_its_last_layer() {
     case.cache = Some(cache.clone());
 
     let left = || -> Vec<_> {
-        let folders = fs::read_dir(cache.join("steps")).into_iter().flatten().flatten();
+        let folders = fs::read_dir(cache.join("steps"))
+            .into_iter()
+            .flatten()
+            .flatten();
         let files = folders.flat_map(|folder| fs::read_dir(folder.path()).expect("a folder"));
         let names = files.map(|file| file.expect("readable").path());
-        names.filter(|path| path.extension().is_some_and(|e| e == "json")).collect()
+        names
+            .filter(|path| path.extension().is_some_and(|e| e == "json"))
+            .collect()
     };
     // Asked before every node: behind the first layers.
     let ended = case.run_with(&spec, &Until(AtomicUsize::new(4)));
-    assert!(matches!(ended, Err(Failure::Stopped(Stop::HandedBack))), "{ended:?}");
+    assert!(
+        matches!(ended, Err(Failure::Stopped(Stop::HandedBack))),
+        "{ended:?}"
+    );
     let layers = left();
     assert!(!layers.is_empty(), "the first layer of both starts");
     // What is cut off is fitted again.

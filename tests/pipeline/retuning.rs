@@ -13,22 +13,41 @@ async fn send(served: &Served, method: Method, path: &str, body: Option<Value>) 
     let url = format!("{}/v1/{path}", served.url);
     let mut request = http().request(method, url);
     if let Some(body) = body {
-        request = request.header("content-type", "application/json").body(body.to_string());
+        request = request
+            .header("content-type", "application/json")
+            .body(body.to_string());
     }
     let answer = request.send().await.expect("an answer");
     let status = answer.status().as_u16();
     let text = answer.text().await.expect("a body");
-    (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}")))
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}")),
+    )
 }
 
 /// Follows the retune's only transfer to its end.
 async fn followed(served: &Served, retune: &Value) -> Value {
     let retune = retune.as_str().expect("a retune");
-    let (_, members) = send(served, Method::GET, &format!("transfers?retune={retune}"), None).await;
-    let id = members["data"][0]["id"].as_str().expect("one transfer").to_owned();
+    let (_, members) = send(
+        served,
+        Method::GET,
+        &format!("transfers?retune={retune}"),
+        None,
+    )
+    .await;
+    let id = members["data"][0]["id"]
+        .as_str()
+        .expect("one transfer")
+        .to_owned();
     loop {
-        let (_, transfer) =
-            send(served, Method::GET, &format!("transfers/{id}?wait=30"), None).await;
+        let (_, transfer) = send(
+            served,
+            Method::GET,
+            &format!("transfers/{id}?wait=30"),
+            None,
+        )
+        .await;
         if transfer["finished_at"].is_string() {
             return transfer;
         }
@@ -38,7 +57,14 @@ async fn followed(served: &Served, retune: &Value) -> Value {
 async fn serve(case: &Case, test: &TestDatabase) -> Served {
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--data-dir",
+        ])
         .arg(case.folder.path().join("state"))
         .env("DATABASE_URL", &test.url)
         .env("RETUNE_STORAGE_ROOTS", case.uri(""));
@@ -54,7 +80,13 @@ fn a_new_base_is_in_production_without_a_person() {
         let put = async |path: &str, body| send(&served, Method::PUT, path, Some(body)).await.0;
         let land = async |version: &str, folder: &str| {
             let body = json!({"version": version, "uri": case.uri(folder)});
-            send(&served, Method::POST, "base_models/mlp/versions", Some(body)).await
+            send(
+                &served,
+                Method::POST,
+                "base_models/mlp/versions",
+                Some(body),
+            )
+            .await
         };
         assert_eq!(put("base_models/mlp", json!({})).await, 201);
         assert_eq!(land("1", "old/").await.0, 201);
@@ -84,11 +116,18 @@ fn a_new_base_is_in_production_without_a_person() {
         let folder = path_of(production["uri"].as_str().unwrap());
         assert!(folder.join("model.safetensors").is_file());
         let manifest = read_json(&folder.join("manifest.json"));
-        assert_eq!((&manifest["id"], &manifest["spec"]), (&transfer["id"], &transfer["spec"]));
+        assert_eq!(
+            (&manifest["id"], &manifest["spec"]),
+            (&transfer["id"], &transfer["spec"])
+        );
         let retune = format!("retunes/{}", landed["retune"].as_str().unwrap());
         let (_, retune) = send(&served, Method::GET, &retune, None).await;
         assert_eq!(retune["status"], "succeeded");
         assert!(retune["compute_seconds"].as_f64().unwrap() > 0.0);
-        assert_eq!(land("2", "new/").await.0, 200, "the same again is nothing new");
+        assert_eq!(
+            land("2", "new/").await.0,
+            200,
+            "the same again is nothing new"
+        );
     });
 }

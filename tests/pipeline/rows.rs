@@ -8,8 +8,11 @@ use crate::engine::transformers::{Projection, Size, VOCABULARY, language_model};
 
 fn name_classes(case: &Case, model: &str, labels: &[&str]) {
     let mut config = read_json(&case.path(&format!("{model}/config.json")));
-    config["id2label"] =
-        labels.iter().enumerate().map(|(row, name)| (row.to_string(), json!(name))).collect();
+    config["id2label"] = labels
+        .iter()
+        .enumerate()
+        .map(|(row, name)| (row.to_string(), json!(name)))
+        .collect();
     case.write(&format!("{model}/config.json"), format!("{config:#}"));
 }
 
@@ -75,7 +78,10 @@ fn classes_follow_their_labels() {
                 "target": 4, "shared": 3, "own": {}}])
     );
     let found = read_tensors(&folder.join("model.safetensors"));
-    assert_same(&found, &with_rows(&case.model("tuned"), &HEAD, &ORDER, 0.25));
+    assert_same(
+        &found,
+        &with_rows(&case.model("tuned"), &HEAD, &ORDER, 0.25),
+    );
     let labels = &read_json(&folder.join("config.json"))["id2label"];
     assert_eq!(labels["1"], "elk", "the new base's");
     // Gradients of a head that both sides now have.
@@ -137,10 +143,17 @@ fn a_class_of_the_new_base_alone_stays_where_updates_are_made_orthogonal() {
         let wanted = HostTensor::from_f32(old[name].shape().to_vec(), wanted);
         let wanted = rows(&wanted, &ORDER, 0.5);
         for (found, wanted) in found[name].f32().iter().zip(wanted.f32().iter()) {
-            assert!((found - wanted).abs() < 1e-6, "{name}: {found}, not {wanted}");
+            assert!(
+                (found - wanted).abs() < 1e-6,
+                "{name}: {found}, not {wanted}"
+            );
         }
         let width = old[name].len() / 3;
-        assert_eq!(found[name].floats(width..2 * width)[..], vec![0.5; width], "{name}");
+        assert_eq!(
+            found[name].floats(width..2 * width)[..],
+            vec![0.5; width],
+            "{name}"
+        );
     }
 }
 
@@ -148,9 +161,15 @@ fn a_class_of_the_new_base_alone_stays_where_updates_are_made_orthogonal() {
 fn classes_without_labels_are_refused() {
     let (case, spec) = a_class_more();
     let refused = |case: &Case| {
-        for error in [case.run(&spec).expect_err("it is"), case.plan(&spec).expect_err("it is")] {
+        for error in [
+            case.run(&spec).expect_err("it is"),
+            case.plan(&spec).expect_err("it is"),
+        ] {
             let text = error.to_string();
-            assert!(text.contains("fc2.bias is [3] here and [4] there"), "{text}");
+            assert!(
+                text.contains("fc2.bias is [3] here and [4] there"),
+                "{text}"
+            );
             assert!(text.contains("id2label"), "{text}");
         }
     };
@@ -179,21 +198,37 @@ fn a_head_of_other_classes_than_both_bases_is_the_old_tunings() {
     assert_eq!(report["head"]["adopted"], json!(["fc2.bias", "fc2.weight"]));
     assert_eq!(report["shared_rows"], json!([]));
     let found = read_tensors(&folder.join("model.safetensors"));
-    assert_eq!(found["fc2.bias"].bytes(), case.model("tuned")["fc2.bias"].bytes());
+    assert_eq!(
+        found["fc2.bias"].bytes(),
+        case.model("tuned")["fc2.bias"].bytes()
+    );
     let accuracy = report["metrics"]["accuracy"].as_f64().expect("a figure");
-    let source = report["metrics"]["source_accuracy"].as_f64().expect("a figure");
+    let source = report["metrics"]["source_accuracy"]
+        .as_f64()
+        .expect("a figure");
     assert!(accuracy > source - 0.05, "{accuracy} of {source}");
 }
 
 /// The output matrix is the embedding: both are the vocabulary's.
 #[test]
 fn tokens_follow_their_texts() {
-    let case = Case::empty(language_model(Projection::Grouped, Size { depth: 1, width: 16 }, true));
+    let case = Case::empty(language_model(
+        Projection::Grouped,
+        Size {
+            depth: 1,
+            width: 16,
+        },
+        true,
+    ));
     for (name, seed) in [("old", 1), ("tuned", 2)] {
         case.put_model(name, &case.network.parameters(seed));
     }
     // One of the old tokens is gone, the rest is in reverse, two are new.
-    let order: Vec<_> = (1..VOCABULARY).rev().map(Some).chain([None, None]).collect();
+    let order: Vec<_> = (1..VOCABULARY)
+        .rev()
+        .map(Some)
+        .chain([None, None])
+        .collect();
     let (old, tuned) = (case.model("old"), case.model("tuned"));
     case.put_model("new", &with_rows(&old, &["words.weight"], &order, 0.125));
     let listed = |rows: &[Option<usize>]| {
@@ -203,7 +238,10 @@ fn tokens_follow_their_texts() {
         };
         rows.iter().enumerate().map(text).collect::<String>()
     };
-    case.write("old/vocab.txt", listed(&(0..VOCABULARY).map(Some).collect::<Vec<_>>()));
+    case.write(
+        "old/vocab.txt",
+        listed(&(0..VOCABULARY).map(Some).collect::<Vec<_>>()),
+    );
     case.write("new/vocab.txt", listed(&order));
     let spec = json!({
         "source": {"base": case.uri("old/"), "trajectory": case.uri("tuned/")},

@@ -25,7 +25,10 @@ fn large_case() -> Case {
     let case = Case::fresh();
     let wide = mlp(&[6, 2048, 2048, 3]);
     for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
-        case.write(&format!("{name}/config.json"), wide.graph.to_document().to_string());
+        case.write(
+            &format!("{name}/config.json"),
+            wide.graph.to_document().to_string(),
+        );
         case.put_weights(name, &wide.parameters(seed));
     }
     case
@@ -46,11 +49,21 @@ const INPUTS: [&str; 9] = [
 fn serve_on(weed: &Weed, database: &TestDatabase, data_dir: &Path) -> std::process::Command {
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--data-dir",
+        ])
         .arg(data_dir)
         .env("DATABASE_URL", &database.url)
         .env("RETUNE_STORAGE_ROOTS", "s3://bucket/jobs/")
-        .env("RETUNE_STORAGE_S3_ENDPOINT", format!("http://127.0.0.1:{}", weed.s3))
+        .env(
+            "RETUNE_STORAGE_S3_ENDPOINT",
+            format!("http://127.0.0.1:{}", weed.s3),
+        )
         .env("RETUNE_STORAGE_S3_ALLOW_HTTP", "true")
         .env("RETUNE_STORAGE_S3_PATH_STYLE", "true")
         .env("RETUNE_STORAGE_S3_REGION", "us-east-1")
@@ -62,9 +75,15 @@ fn serve_on(weed: &Weed, database: &TestDatabase, data_dir: &Path) -> std::proce
 #[tokio::test]
 async fn a_job_on_s3_gives_the_bytes_that_files_give() {
     let weed = Weed::start().await;
-    let case = tokio::task::spawn_blocking(large_case).await.expect("no panic");
+    let case = tokio::task::spawn_blocking(large_case)
+        .await
+        .expect("no panic");
     for name in INPUTS {
-        weed.put(&format!("jobs/{name}"), std::fs::read(case.path(name)).expect("a file")).await;
+        weed.put(
+            &format!("jobs/{name}"),
+            std::fs::read(case.path(name)).expect("a file"),
+        )
+        .await;
     }
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
@@ -76,29 +95,61 @@ async fn a_job_on_s3_gives_the_bytes_that_files_give() {
     let served = Served::start(&mut serve_on(&weed, &database, &data_dir)).await;
     let transfer = over_http(&served, &on_s3).await;
     assert_eq!(transfer["status"], "succeeded", "{transfer}");
-    let uri = transfer["result"]["uri"].as_str().expect("a URI").to_owned();
-    let folder = uri.strip_prefix("s3://bucket/").expect("in the bucket").to_owned();
+    let uri = transfer["result"]["uri"]
+        .as_str()
+        .expect("a URI")
+        .to_owned();
+    let folder = uri
+        .strip_prefix("s3://bucket/")
+        .expect("in the bucket")
+        .to_owned();
 
     let run_here = move || {
         let folder = by_command(&case, &spec);
         (case, folder)
     };
-    let (case, local) = tokio::task::spawn_blocking(run_here).await.expect("a result on files");
-    for name in ["model.safetensors", "permutation.safetensors", "config.json"] {
+    let (case, local) = tokio::task::spawn_blocking(run_here)
+        .await
+        .expect("a result on files");
+    for name in [
+        "model.safetensors",
+        "permutation.safetensors",
+        "config.json",
+    ] {
         let wanted = std::fs::read(local.join(name)).expect(name);
-        assert!(weed.get(&format!("{folder}{name}")).await == wanted, "{name} on S3");
+        assert!(
+            weed.get(&format!("{folder}{name}")).await == wanted,
+            "{name} on S3"
+        );
         let url = format!(
             "{}/v1/transfers/{}/files/{name}",
             served.url,
             transfer["id"].as_str().expect("id")
         );
-        let streamed = http().get(url).send().await.expect("an answer").bytes().await;
-        assert!(streamed.expect("a body") == wanted, "{name} through the service");
+        let streamed = http()
+            .get(url)
+            .send()
+            .await
+            .expect("an answer")
+            .bytes()
+            .await;
+        assert!(
+            streamed.expect("a body") == wanted,
+            "{name} through the service"
+        );
     }
-    assert!(std::fs::metadata(local.join("model.safetensors")).expect("there").len() > LARGE);
+    assert!(
+        std::fs::metadata(local.join("model.safetensors"))
+            .expect("there")
+            .len()
+            > LARGE
+    );
     let mut names = weed.names(&folder).await;
     names.sort();
-    assert_eq!(names, super::case::names_in(&path_of(&format!("file://{}", local.display()))));
+    assert_eq!(
+        names,
+        super::case::names_in(&path_of(&format!("file://{}", local.display())))
+    );
 
     // A bad input on S3 leaves nothing there either.
     let spoilt = b"\xff\xff\xff\xff\xff\xff\xff\xff{}".to_vec();
@@ -111,5 +162,7 @@ async fn a_job_on_s3_gives_the_bytes_that_files_give() {
     assert_eq!(transfer["status"], "failed", "{transfer}");
     assert_eq!(transfer["error"]["code"], "header_too_large", "{transfer}");
     assert!(weed.names("jobs/refused/").await.is_empty());
-    tokio::task::spawn_blocking(move || drop(case)).await.expect("no panic");
+    tokio::task::spawn_blocking(move || drop(case))
+        .await
+        .expect("no panic");
 }

@@ -18,8 +18,10 @@ pub fn by_command(case: &Case, spec: &Value) -> PathBuf {
         .arg(case.path("spec.json"))
         .output()
         .expect("the program runs");
-    let (said, complaint) =
-        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let (said, complaint) = (
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr),
+    );
     assert!(done.status.success(), "{said}{complaint}");
     let outcome: Value = serde_json::from_str(&said).expect("JSON");
     path_of(outcome["uri"].as_str().expect("a URI"))
@@ -38,8 +40,11 @@ pub async fn over_http(served: &Served, spec: &Value) -> Value {
     let status = answer.status();
     let mut transfer: Value = answer.json().await.expect("JSON");
     assert_eq!(status.as_u16(), 202, "{transfer}");
-    let url =
-        format!("{}/v1/transfers/{}?wait=30", served.url, transfer["id"].as_str().expect("id"));
+    let url = format!(
+        "{}/v1/transfers/{}?wait=30",
+        served.url,
+        transfer["id"].as_str().expect("id")
+    );
     while ["queued", "running"].contains(&transfer["status"].as_str().expect("a status")) {
         let answer = client.get(&url).send().await.expect("an answer");
         transfer = answer.json().await.expect("JSON");
@@ -59,11 +64,23 @@ pub fn lasting(report: &Path) -> Value {
 /// the card repeats the digest).
 pub fn are_the_same(one: &Path, other: &Path) {
     assert_ne!(one, other);
-    for name in ["model.safetensors", "permutation.safetensors", "config.json"] {
+    for name in [
+        "model.safetensors",
+        "permutation.safetensors",
+        "config.json",
+    ] {
         let read = |folder: &Path| fs::read(folder.join(name)).expect(name);
-        assert!(read(one) == read(other), "{name} of {} and {}", one.display(), other.display());
+        assert!(
+            read(one) == read(other),
+            "{name} of {} and {}",
+            one.display(),
+            other.display()
+        );
     }
-    assert_eq!(lasting(&one.join("report.json")), lasting(&other.join("report.json")));
+    assert_eq!(
+        lasting(&one.join("report.json")),
+        lasting(&other.join("report.json"))
+    );
 }
 
 #[test]
@@ -84,13 +101,22 @@ fn the_same_job_twice_gives_the_same_bytes() {
 #[tokio::test]
 async fn the_same_job_over_http_gives_the_same_bytes() {
     // A runtime of the case's own may not start inside another.
-    let case = tokio::task::spawn_blocking(Case::fresh).await.expect("no panic");
+    let case = tokio::task::spawn_blocking(Case::fresh)
+        .await
+        .expect("no panic");
     let spec = case.spec();
     let database = TestDatabase::fresh().await;
     let (_kept, data_dir) = reachable_folder();
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--data-dir",
+        ])
         .arg(&data_dir)
         .env("DATABASE_URL", &database.url)
         .env("RETUNE_STORAGE_ROOTS", case.uri(""));
@@ -102,5 +128,7 @@ async fn the_same_job_over_http_gives_the_same_bytes() {
     let digest = retune::storage::sha256_of(&manifest).clone();
     assert_eq!(transfer["result"]["manifest_sha256"], digest);
     let check = move || are_the_same(&result, &by_command(&case, &spec));
-    tokio::task::spawn_blocking(check).await.expect("the same bytes");
+    tokio::task::spawn_blocking(check)
+        .await
+        .expect("the same bytes");
 }

@@ -44,13 +44,29 @@ struct Job {
 impl Job {
     /// Old base, tuned model and new base of these seeds, in so many files each.
     fn of(llama: &Llama, dtype: DType, shards: usize) -> Self {
-        let job = Self { folder: tempfile::tempdir().expect("a folder") };
+        let job = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        };
         let old = llama.model(dtype, 1, None);
-        let tuned = llama.model(dtype, 1, Some(Change { seed: 2, share: 0.05 }));
+        let tuned = llama.model(
+            dtype,
+            1,
+            Some(Change {
+                seed: 2,
+                share: 0.05,
+            }),
+        );
         let graph = Graph::from_config(&llama.config(), &old.signature()).expect("a Llama");
         let symmetry = Symmetry::derive(&graph, &old.signature()).expect("a symmetry");
         let planted = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(3));
-        let noisy = llama.model(dtype, 1, Some(Change { seed: 4, share: 0.1 }));
+        let noisy = llama.model(
+            dtype,
+            1,
+            Some(Change {
+                seed: 4,
+                share: 0.1,
+            }),
+        );
         let new = planted.apply(&symmetry, &noisy);
         for (name, model) in [("old", &old), ("tuned", &tuned), ("new", &new)] {
             write_model(&job.path(name), &llama.config(), model, shards).expect("our own folder");
@@ -95,7 +111,9 @@ impl Job {
 /// `VmHWM` in MB; pages of files count.
 fn resident_peak(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)
 }
 
@@ -125,14 +143,33 @@ fn the_same_bytes_whatever_the_shards_and_threads() {
 
 #[test]
 fn memory_does_not_grow_with_the_model() {
-    let small = Job::of(&Llama { vocabulary: 1000, layers: 1, ..LLAMA }, DType::BF16, 1);
+    let small = Job::of(
+        &Llama {
+            vocabulary: 1000,
+            layers: 1,
+            ..LLAMA
+        },
+        DType::BF16,
+        1,
+    );
     // 3 × 130 MB of files; the result as much again.
-    let llama = Llama { vocabulary: 250_000, ..LLAMA };
+    let llama = Llama {
+        vocabulary: 250_000,
+        ..LLAMA
+    };
     let large = Job::of(&llama, DType::BF16, 2);
     for (methods, room) in [(json!(["identity"]), 60), (json!("auto"), 400)] {
         let ((_, before), (result, peak)) = (small.run(&methods, 2), large.run(&methods, 2));
-        let size = fs::metadata(result.join("model.safetensors")).expect("a result").len();
-        assert!(size > 2 * llama.parameters() as u64 && size > 120 << 20, "{size} B");
-        assert!(peak < before + room, "{methods}: {peak} MB after {before} MB");
+        let size = fs::metadata(result.join("model.safetensors"))
+            .expect("a result")
+            .len();
+        assert!(
+            size > 2 * llama.parameters() as u64 && size > 120 << 20,
+            "{size} B"
+        );
+        assert!(
+            peak < before + room,
+            "{methods}: {peak} MB after {before} MB"
+        );
     }
 }

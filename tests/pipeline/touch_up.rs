@@ -9,7 +9,9 @@ fn report(case: &Case, spec: &Value) -> Value {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is a number"))
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is a number"))
 }
 
 fn spec(case: &Case, stage: &Value) -> Value {
@@ -27,10 +29,16 @@ fn a_stage_without_numbers_is_a_touch_up_and_all_of_it_is_counted() {
     let tuned = &report["fine_tune"];
     let touch_up = &tuned["touch_up"];
     assert_eq!(touch_up["labels"], "given");
-    assert_eq!((&touch_up["warmup"], &touch_up["pull"]), (&json!(0.05), &json!(0.0)));
+    assert_eq!(
+        (&touch_up["warmup"], &touch_up["pull"]),
+        (&json!(0.05), &json!(0.0))
+    );
 
     let trials = touch_up["trials"].as_array().expect("trials");
-    let rates: Vec<f64> = trials.iter().map(|trial| number(&trial["learning_rate"])).collect();
+    let rates: Vec<f64> = trials
+        .iter()
+        .map(|trial| number(&trial["learning_rate"]))
+        .collect();
     assert_eq!(rates.len(), 3);
     let best = trials
         .iter()
@@ -45,13 +53,25 @@ fn a_stage_without_numbers_is_a_touch_up_and_all_of_it_is_counted() {
     assert_eq!(gradients, 3 * 128.min(train) + epochs * train);
 
     let looks = touch_up["looks"].as_array().expect("looks");
-    let best_step = touch_up["best_step"].as_u64().expect("a look is the result");
-    let at_best = looks.iter().find(|look| look["step"] == best_step).expect("that look");
+    let best_step = touch_up["best_step"]
+        .as_u64()
+        .expect("a look is the result");
+    let at_best = looks
+        .iter()
+        .find(|look| look["step"] == best_step)
+        .expect("that look");
     // Fewer than 512 validation samples are all looked at.
-    for (look, end) in [("validation_accuracy", "accuracy"), ("validation_loss", "loss")] {
+    for (look, end) in [
+        ("validation_accuracy", "accuracy"),
+        ("validation_loss", "loss"),
+    ] {
         // Summed in another order.
         let apart = number(&at_best[look]) - number(&tuned["validation"][end]);
-        assert!(apart.abs() < 1e-9, "{look}: {at_best} and {}", tuned["validation"]);
+        assert!(
+            apart.abs() < 1e-9,
+            "{look}: {at_best} and {}",
+            tuned["validation"]
+        );
     }
 }
 
@@ -84,7 +104,12 @@ fn the_old_models_probabilities_are_learned() {
     let scores = |folder: &std::path::Path| {
         number(&read_json(&folder.join("report.json"))["fine_tune"]["test"]["accuracy"])
     };
-    assert!(scores(&refreshed) >= scores(&gold) - 0.1, "{} {}", scores(&refreshed), scores(&gold));
+    assert!(
+        scores(&refreshed) >= scores(&gold) - 0.1,
+        "{} {}",
+        scores(&refreshed),
+        scores(&gold)
+    );
 
     // The teacher goes forward once a sample and epoch.
     let train = told["splits"]["train"].as_u64().expect("samples");
@@ -107,9 +132,15 @@ fn auto_tells_the_same_steps_without_the_pull() {
     let trials = 3 * 128.min(report["splits"]["train"].as_u64().expect("samples"));
     let gradients = |value: &Value| value["sample_gradients"].as_u64().expect("gradients");
     // At the rate that was chosen: no trials.
-    assert!(gradients(without) + trials >= gradients(tuned), "{report:#}");
+    assert!(
+        gradients(without) + trials >= gradients(tuned),
+        "{report:#}"
+    );
     assert!(number(&without["validation"]["accuracy"]) > 0.0);
-    assert!(only["learning_rate"].is_number(), "tried for the new base: {only:#}");
+    assert!(
+        only["learning_rate"].is_number(),
+        "tried for the new base: {only:#}"
+    );
 }
 
 #[test]

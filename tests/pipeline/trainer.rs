@@ -13,7 +13,9 @@ use super::case::{Case, read_json, read_model};
 /// Three checkpoints between the old base and the tuned model, the last one included.
 fn checkpoints(case: &Case) -> Vec<Checkpoint> {
     let (old, tuned) = (case.model("old"), case.model("tuned"));
-    [0.4, 0.7, 1.0].map(|fraction| old.interpolated(&tuned, fraction)).into()
+    [0.4, 0.7, 1.0]
+        .map(|fraction| old.interpolated(&tuned, fraction))
+        .into()
 }
 
 fn bytes(model: &Checkpoint) -> Vec<u8> {
@@ -26,7 +28,10 @@ fn result(case: &Case, trajectory: &str, options: &Value) -> (Vec<u8>, Value) {
     spec["source"]["trajectory"] = json!(case.uri(trajectory));
     spec["options"] = options.clone();
     let (_, folder) = case.done(&spec);
-    (bytes(&read_model(&folder)), read_json(&folder.join("report.json")))
+    (
+        bytes(&read_model(&folder)),
+        read_json(&folder.join("report.json")),
+    )
 }
 
 #[test]
@@ -52,7 +57,11 @@ fn a_trainer_folder_a_list_and_a_single_model_give_the_same_linear_transfer() {
     let stored = json!({"timesteps": 10, "batch_size": 32, "trajectory": "stored"});
     let (trained, report) = result(&case, "trainer/", &stored);
     let last = &report["candidates"][2]["last_step"]["step"];
-    assert_eq!(last, 3, "one step a stored checkpoint: {}", report["candidates"][2]);
+    assert_eq!(
+        last, 3,
+        "one step a stored checkpoint: {}",
+        report["candidates"][2]
+    );
     assert_eq!(result(&case, "list/", &stored).0, trained);
     // The list was read too.
     let mut spec = case.spec();
@@ -69,7 +78,11 @@ fn a_lora_adapter_gives_what_the_merged_model_gives() {
     let old = case.model("old");
     let weight = &old["fc1.weight"];
     let (out, read) = (weight.shape()[0], weight.shape()[1]);
-    let values = |n: usize| (0..n).map(|i| ((i * 37 % 19) as f32 - 9.0) / 64.0).collect();
+    let values = |n: usize| {
+        (0..n)
+            .map(|i| ((i * 37 % 19) as f32 - 9.0) / 64.0)
+            .collect()
+    };
     let a = HostTensor::from_f32(vec![2, read], values(2 * read));
     let b = HostTensor::from_f32(vec![out, 2], values(2 * out));
     let (first, second) = (a.f32().into_owned(), b.f32().into_owned());
@@ -80,13 +93,19 @@ fn a_lora_adapter_gives_what_the_merged_model_gives() {
         (f64::from(weight.f32()[at]) + 2.0 * (product(0) + product(1))) as f32
     });
     let mut tuned = old.clone();
-    tuned.insert("fc1.weight", HostTensor::from_f32(vec![out, read], merged.collect()));
+    tuned.insert(
+        "fc1.weight",
+        HostTensor::from_f32(vec![out, read], merged.collect()),
+    );
     tuned.insert("fc2.bias", case.model("tuned")["fc2.bias"].clone());
     case.put_model("merged", &tuned);
     let adapter: Checkpoint = [
         ("base_model.model.fc1.lora_A.weight".to_owned(), a),
         ("base_model.model.fc1.lora_B.weight".to_owned(), b),
-        ("base_model.model.fc2.bias".to_owned(), tuned["fc2.bias"].clone()),
+        (
+            "base_model.model.fc2.bias".to_owned(),
+            tuned["fc2.bias"].clone(),
+        ),
     ]
     .into_iter()
     .collect();
@@ -103,7 +122,13 @@ fn a_lora_adapter_gives_what_the_merged_model_gives() {
     case.write("lora/adapter_model.safetensors", bytes(&old));
     let failure = case.plan(&spec).unwrap_err();
     assert!(
-        matches!(failure, Failure::Input { code: FailureCode::UnexpectedTensor, .. }),
+        matches!(
+            failure,
+            Failure::Input {
+                code: FailureCode::UnexpectedTensor,
+                ..
+            }
+        ),
         "{failure:?}"
     );
 }
@@ -125,7 +150,11 @@ fn the_head_is_transported_taken_from_the_source_or_kept() {
         assert_eq!(head("transport")[name].bytes(), transported[name].bytes());
     }
     for mode in ["keep", "source", "transport"] {
-        assert_eq!(head(mode)["fc1.weight"].bytes(), transported["fc1.weight"].bytes(), "{mode}");
+        assert_eq!(
+            head(mode)["fc1.weight"].bytes(),
+            transported["fc1.weight"].bytes(),
+            "{mode}"
+        );
     }
 }
 
@@ -139,7 +168,10 @@ fn methods_without_a_permutation_are_published_without_one() {
         let (outcome, folder) = case.done(&spec);
         assert_eq!(outcome.metrics["method"], method);
         let report = read_json(&folder.join("report.json"));
-        (folder.join("permutation.safetensors").exists(), report["candidates"][0].clone())
+        (
+            folder.join("permutation.safetensors").exists(),
+            report["candidates"][0].clone(),
+        )
     };
     for method in ["bico", "theseus"] {
         let (has_permutation, candidate) = run(method, json!({}));

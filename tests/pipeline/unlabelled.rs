@@ -14,7 +14,9 @@ impl Case {
     /// Replaces a split by inputs alone.
     fn without_labels(&self, name: &str, count: usize, seed: u64) -> HostTensor {
         let inputs = samples(count, seed).0;
-        let data: Checkpoint = [("inputs".to_owned(), inputs.clone())].into_iter().collect();
+        let data: Checkpoint = [("inputs".to_owned(), inputs.clone())]
+            .into_iter()
+            .collect();
         self.write(&format!("{name}.safetensors"), tensors::to_bytes(&data));
         inputs
     }
@@ -29,10 +31,16 @@ impl Case {
     fn classes(&self, model: &Checkpoint, inputs: &HostTensor) -> Vec<usize> {
         use retune::engine::training::Batch;
         let sample_shape = inputs.shape()[1..].to_vec();
-        let batch = Batch { inputs: inputs.f32().to_vec(), sample_shape, labels: Vec::new() };
+        let batch = Batch {
+            inputs: inputs.f32().to_vec(),
+            sample_shape,
+            labels: Vec::new(),
+        };
         let logits = self.network.learner().predict(model, &batch);
         let largest = |row: &[f32]| {
-            (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("classes")
+            (0..row.len())
+                .max_by(|&a, &b| row[a].total_cmp(&row[b]))
+                .expect("classes")
         };
         logits.chunks(3).map(largest).collect()
     }
@@ -52,14 +60,23 @@ fn inputs_alone_are_enough_to_transfer_and_to_measure_agreement() {
     let inputs = samples(60, 7).0;
     let mut spec = case.spec();
     spec["methods"] = json!(["identity", "weight_matching", "theseus", "functional"]);
-    assert_eq!(case.plan(&spec).unwrap()["unlabelled"], json!(["train", "validation", "test"]));
+    assert_eq!(
+        case.plan(&spec).unwrap()["unlabelled"],
+        json!(["train", "validation", "test"])
+    );
 
     let (outcome, folder) = case.done(&spec);
     let report = read_json(&folder.join("report.json"));
     assert_eq!(outcome.verdict, Verdict::Published);
-    assert_eq!(report["splits"]["unlabelled"], json!(["train", "validation", "test"]));
+    assert_eq!(
+        report["splits"]["unlabelled"],
+        json!(["train", "validation", "test"])
+    );
     let metrics = &report["metrics"];
-    assert_eq!((&metrics["accuracy"], &metrics["loss"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&metrics["accuracy"], &metrics["loss"]),
+        (&Value::Null, &Value::Null)
+    );
     assert!(metrics["divergence"].as_f64().unwrap() >= 0.0, "{metrics}");
 
     // The figure is what the two models' own predictions give.
@@ -72,16 +89,25 @@ fn inputs_alone_are_enough_to_transfer_and_to_measure_agreement() {
 
     // No figure of a split without labels is called accuracy.
     let old_tuned = &report["baselines"]["source_tuned"];
-    assert_eq!((&old_tuned["accuracy"], &old_tuned["agreement"]), (&Value::Null, &json!(1.0)));
+    assert_eq!(
+        (&old_tuned["accuracy"], &old_tuned["agreement"]),
+        (&Value::Null, &json!(1.0))
+    );
     for candidate in report["candidates"].as_array().unwrap() {
         assert!(candidate["validation"]["accuracy"].is_null(), "{candidate}");
         assert!(candidate["validation"]["agreement"].is_f64(), "{candidate}");
         for step in candidate["steps"].as_array().unwrap() {
-            assert!(step["accuracy"].is_null() && step["agreement"].is_f64(), "{step}");
+            assert!(
+                step["accuracy"].is_null() && step["agreement"].is_f64(),
+                "{step}"
+            );
         }
     }
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("no labels in train, validation, test"), "{warnings}");
+    assert!(
+        warnings.contains("no labels in train, validation, test"),
+        "{warnings}"
+    );
     assert!(names_in(&folder).contains(&"predictions.parquet".to_owned()));
     assert_eq!(report["decision"]["accuracy_lost_per_100"], Value::Null);
 }
@@ -98,7 +124,10 @@ fn what_needs_labels_is_refused_by_plan_and_run_alike() {
     spec["gate"] = json!({"min": 0.5});
     assert_eq!(refused(case.plan(&spec)), missing("/gate/metric"));
     assert_eq!(refused(case.run(&spec)), missing("/gate/metric"));
-    assert!(case.left_under_output().is_empty(), "nothing is left of a refused job");
+    assert!(
+        case.left_under_output().is_empty(),
+        "nothing is left of a refused job"
+    );
 }
 
 /// The old tuned model's probabilities are something to train on.
@@ -109,14 +138,20 @@ fn a_stage_after_the_transfer_learns_from_the_old_tuned_model() {
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
     spec["fine_tune"] = json!({"epochs": 20, "learning_rate": 0.05, "batch_size": 16});
-    assert_eq!(refused(case.run(&spec)).1.as_deref(), Some("/fine_tune/labels"));
+    assert_eq!(
+        refused(case.run(&spec)).1.as_deref(),
+        Some("/fine_tune/labels")
+    );
     spec["fine_tune"]["labels"] = json!("old_model");
     let (_, folder) = case.done(&spec);
     let report = read_json(&folder.join("report.json"));
     let (before, tuned) = (&report["candidates"][0], &report["fine_tune"]);
     let agreement = |of: &Value| of["test"]["agreement"].as_f64().unwrap();
     assert!(agreement(tuned) > agreement(before), "{tuned}");
-    assert!(tuned["epochs"][0]["validation_accuracy"].is_null(), "{tuned}");
+    assert!(
+        tuned["epochs"][0]["validation_accuracy"].is_null(),
+        "{tuned}"
+    );
     assert_eq!(report["published_model"], "fine_tuned");
 }
 
@@ -132,8 +167,9 @@ fn auto_without_labels_takes_no_method_that_needs_them_and_publishes_by_its_gate
     assert_eq!(outcome.verdict, Verdict::Published, "{}", report["metrics"]);
     assert_eq!(report["gate"][0]["value"], report["metrics"]["agreement"]);
     for step in report["ladder"].as_array().unwrap() {
-        let needs_labels =
-            ["fgmt", "gmt", "bico", "gradfix"].iter().any(|name| step["method"] == *name);
+        let needs_labels = ["fgmt", "gmt", "bico", "gradfix"]
+            .iter()
+            .any(|name| step["method"] == *name);
         assert!(!(needs_labels && step["taken"] == true), "{step}");
         assert!(step["validation_accuracy"].is_null(), "{step}");
     }
@@ -168,7 +204,12 @@ fn auto_without_labels_and_gate_publishes_what_is_shown_to_agree() {
     let (outcome, folder) = case.done(&spec);
     let report = read_json(&folder.join("report.json"));
     let shown = outcome.recommendation == Some(Recommendation::Transfer);
-    assert_eq!(outcome.verdict == Verdict::Published, shown, "{}", report["recommendation"]);
+    assert_eq!(
+        outcome.verdict == Verdict::Published,
+        shown,
+        "{}",
+        report["recommendation"]
+    );
 }
 
 /// What training alone reaches is measured without labels, too: by the old tuned model's probabilities, whose
@@ -189,7 +230,10 @@ fn training_alone_learns_from_the_old_tuned_model() {
     assert_eq!(few_shot["by_old_model"], true, "{report:#}");
     assert!(few_shot["agreement"].is_f64(), "{few_shot}");
     assert!(few_shot["accuracy"].is_null(), "{few_shot}");
-    assert!(few_shot["sample_gradients"].as_u64().unwrap() > 0, "{few_shot}");
+    assert!(
+        few_shot["sample_gradients"].as_u64().unwrap() > 0,
+        "{few_shot}"
+    );
 }
 
 #[test]
@@ -202,8 +246,15 @@ fn a_labelled_test_split_judges_accuracy_whatever_chose() {
     spec["gate"] = json!({"min": 0.5});
     let (_, folder) = case.done(&spec);
     let report = read_json(&folder.join("report.json"));
-    assert_eq!(report["splits"]["unlabelled"], json!(["train", "validation"]));
-    assert!(report["metrics"]["accuracy"].as_f64().unwrap() > 0.5, "{}", report["metrics"]);
+    assert_eq!(
+        report["splits"]["unlabelled"],
+        json!(["train", "validation"])
+    );
+    assert!(
+        report["metrics"]["accuracy"].as_f64().unwrap() > 0.5,
+        "{}",
+        report["metrics"]
+    );
     assert!(report["metrics"]["agreement"].is_f64() && report["metrics"]["divergence"].is_null());
     assert!(report["candidates"][0]["validation"]["agreement"].is_f64());
     assert!(report["candidates"][0]["test"]["accuracy"].is_f64());

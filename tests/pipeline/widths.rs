@@ -28,7 +28,9 @@ fn widened(model: &Checkpoint) -> Checkpoint {
     let widened = |name: &str, tensor: &HostTensor| {
         let layer: usize = name[2..3].parse().expect("fc and a digit");
         let rows = HIDDEN.get(layer).copied().unwrap_or_default();
-        let columns = layer.checked_sub(1).map_or(&[][..], |before| HIDDEN[before]);
+        let columns = layer
+            .checked_sub(1)
+            .map_or(&[][..], |before| HIDDEN[before]);
         let mut shape = tensor.shape().to_vec();
         if layer < 2 {
             shape[0] = WIDER[layer];
@@ -36,21 +38,38 @@ fn widened(model: &Checkpoint) -> Checkpoint {
         if layer > 0 && shape.len() == 2 {
             shape[1] = WIDER[layer - 1];
         }
-        let (from, to) = (tensor.shape().get(1).unwrap_or(&1), shape.get(1).unwrap_or(&1));
+        let (from, to) = (
+            tensor.shape().get(1).unwrap_or(&1),
+            shape.get(1).unwrap_or(&1),
+        );
         let mut values = vec![0f32; shape.iter().product()];
         for (at, &value) in tensor.f32().iter().enumerate() {
             let (row, column) = (at / from, at % from);
-            let column = if tensor.shape().len() == 2 { place(columns, column) } else { 0 };
+            let column = if tensor.shape().len() == 2 {
+                place(columns, column)
+            } else {
+                0
+            };
             values[place(rows, row) * to + column] = value;
         }
         HostTensor::from_f32(shape, values)
     };
-    model.iter().map(|(name, tensor)| (name.to_owned(), widened(name, tensor))).collect()
+    model
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), widened(name, tensor)))
+        .collect()
 }
 
 fn tuned(network: &Network, base: &Checkpoint, data: &Dataset, epochs: usize) -> Checkpoint {
     let learner = network.learner();
-    learner.fine_tune(base, data, &plan(epochs), &mut |_| ControlFlow::Continue(())).checkpoint
+    learner
+        .fine_tune(
+            base,
+            data,
+            &plan(epochs),
+            &mut |_| ControlFlow::Continue(()),
+        )
+        .checkpoint
 }
 
 /// The new base is the old one inside a wider network.
@@ -86,14 +105,21 @@ fn a_network_inside_a_wider_one_is_found() {
         let (_, folder) = case.done(&spec);
         let found = read_tensors(&folder.join("model.safetensors"));
         for (name, tensor) in wanted.iter() {
-            let pairs = found[name].f32().into_owned().into_iter().zip(tensor.f32().into_owned());
+            let pairs = found[name]
+                .f32()
+                .into_owned()
+                .into_iter()
+                .zip(tensor.f32().into_owned());
             let off = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             assert!(off < 1e-4, "{method}: {name} is {off:e} off");
         }
         let report = read_json(&folder.join("report.json"));
         assert_eq!(report["diagnosis"]["across_widths"], true);
         assert_eq!(report["diagnosis"]["identical_bases"], false);
-        assert_eq!(report["metrics"]["accuracy"], report["metrics"]["source_accuracy"]);
+        assert_eq!(
+            report["metrics"]["accuracy"],
+            report["metrics"]["source_accuracy"]
+        );
     }
 }
 
@@ -106,13 +132,22 @@ fn between_widths_auto_tries_what_leads_there() {
     let report = read_json(&folder.join("report.json"));
     let ladder = report["ladder"].as_array().expect("rungs");
     let taken = |method: &str| {
-        let rung = ladder.iter().find(|rung| rung["method"] == method).expect("every rung");
-        (rung["taken"] == true, rung["reason"].as_str().expect("a reason").to_owned())
+        let rung = ladder
+            .iter()
+            .find(|rung| rung["method"] == method)
+            .expect("every rung");
+        (
+            rung["taken"] == true,
+            rung["reason"].as_str().expect("a reason").to_owned(),
+        )
     };
     assert!(taken("functional").0);
     for method in ["identity", "weight_matching", "fgmt"] {
         let (taken, reason) = taken(method);
-        assert!(!taken && reason.contains("differ in width"), "{method}: {reason}");
+        assert!(
+            !taken && reason.contains("differ in width"),
+            "{method}: {reason}"
+        );
     }
     assert!(report["baselines"]["fine_tune_only"]["accuracy"].is_number());
     assert!(!folder.join("permutation.safetensors").exists());
@@ -122,8 +157,16 @@ fn between_widths_auto_tries_what_leads_there() {
 fn what_does_not_lead_between_widths_is_refused() {
     let (case, sound) = a_wider_base();
     let refused = |spec: &Value, pointer: &str, hint: &str| {
-        for error in [case.run(spec).expect_err("it is"), case.plan(spec).expect_err("it is")] {
-            let retune::pipeline::Failure::Input { code, pointer: at, detail } = error else {
+        for error in [
+            case.run(spec).expect_err("it is"),
+            case.plan(spec).expect_err("it is"),
+        ] {
+            let retune::pipeline::Failure::Input {
+                code,
+                pointer: at,
+                detail,
+            } = error
+            else {
                 panic!("{error:?}");
             };
             assert_eq!(
@@ -131,7 +174,10 @@ fn what_does_not_lead_between_widths_is_refused() {
                 (FailureCode::IncompatibleModels, Some(pointer)),
                 "{detail}"
             );
-            assert!(detail.contains("fc0.bias is [5] here and [9] there"), "{detail}");
+            assert!(
+                detail.contains("fc0.bias is [5] here and [9] there"),
+                "{detail}"
+            );
             assert!(detail.contains(hint), "{detail}");
         }
     };
@@ -140,11 +186,22 @@ fn what_does_not_lead_between_widths_is_refused() {
         change(&mut spec);
         spec
     };
-    refused(&with(|s| s["methods"] = json!(["theseus", "fgmt"])), "/methods", "not fgmt");
-    refused(&with(|s| s["methods"] = json!(["gradfix"])), "/methods", "not gradfix");
+    refused(
+        &with(|s| s["methods"] = json!(["theseus", "fgmt"])),
+        "/methods",
+        "not fgmt",
+    );
+    refused(
+        &with(|s| s["methods"] = json!(["gradfix"])),
+        "/methods",
+        "not gradfix",
+    );
     let blind = with(|s| {
         s["methods"] = json!("auto");
-        s["data"].as_object_mut().expect("an object").remove("train");
+        s["data"]
+            .as_object_mut()
+            .expect("an object")
+            .remove("train");
     });
     refused(&blind, "/data/train", "training samples");
     // Another depth is another network.
@@ -160,14 +217,22 @@ fn what_does_not_lead_between_widths_is_refused() {
 
 fn put_tokens(case: &Case, name: &str, data: &Dataset) {
     let all: Vec<usize> = (0..data.len()).collect();
-    let ids: Vec<i64> = data.batch(&all).inputs.iter().map(|&id| id as i64).collect();
+    let ids: Vec<i64> = data
+        .batch(&all)
+        .inputs
+        .iter()
+        .map(|&id| id as i64)
+        .collect();
     let shape = [&[data.len()], data.sample_shape()].concat();
     let mask: Vec<i64> = ids.iter().map(|&id| i64::from(id >= 0)).collect();
     let ids: Vec<i64> = ids.iter().map(|&id| id.max(0)).collect();
     let tensors: Checkpoint = [
         ("input_ids", HostTensor::from_i64(shape.clone(), &ids)),
         ("attention_mask", HostTensor::from_i64(shape, &mask)),
-        ("labels", HostTensor::from_i64(vec![data.len()], data.labels())),
+        (
+            "labels",
+            HostTensor::from_i64(vec![data.len()], data.labels()),
+        ),
     ]
     .into_iter()
     .map(|(name, tensor)| (name.to_owned(), tensor))
@@ -199,7 +264,14 @@ fn transformers_of_two_widths() {
         let found = read_tensors(&folder.join("model.safetensors"));
         let base = case.model("new");
         let moved = |name: &str| found[name].bytes() != base[name].bytes();
-        assert!(moved("head.weight") && moved("words.weight"), "{projection:?}");
-        assert!(found.iter().all(|(_, t)| t.f32().iter().all(|v| v.is_finite())));
+        assert!(
+            moved("head.weight") && moved("words.weight"),
+            "{projection:?}"
+        );
+        assert!(
+            found
+                .iter()
+                .all(|(_, t)| t.f32().iter().all(|v| v.is_finite()))
+        );
     }
 }

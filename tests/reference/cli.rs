@@ -22,7 +22,10 @@ fn add(command: &Command, page: &mut String) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let help = command.clone().render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    page.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim()));
+    page.push_str(&format!(
+        "\n## `{name}`\n\n```text\n{}\n```\n",
+        help.join("\n").trim()
+    ));
 
     for below in command.get_subcommands() {
         if !below.is_hide_set() && below.get_name() != "help" {
@@ -41,5 +44,7 @@ fn without_common_options(command: &Command) -> Command {
 
 /// The same whatever this process finds in its environment.
 fn without_values(command: Command) -> Command {
-    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
+    command
+        .mut_args(|arg| arg.hide_env_values(true))
+        .mut_subcommands(without_values)
 }

@@ -19,14 +19,21 @@ const SOURCE: &str = include_str!("../../src/contract/codes.rs");
 const LISTED_REQUESTS: usize = 4;
 
 pub fn page() -> String {
-    let mut page = head("Codes", "`src/contract/{codes,events}.rs` and the OpenAPI document");
+    let mut page = head(
+        "Codes",
+        "`src/contract/{codes,events}.rs` and the OpenAPI document",
+    );
     page.push_str("Texts may change from version to version, codes do not.\n\n");
 
     page.push_str("## Why a transfer failed\n\n`error.code` of a transfer. What to do: ");
     page.push_str("[runbook](../operate/runbook.md#failed-transfers).\n\n");
     page.push_str("| code | meaning |\n|---|---|\n");
     for code in FailureCode::ALL {
-        page.push_str(&format!("| `{}` | {} |\n", code.name(), line(&meaning(code.name()))));
+        page.push_str(&format!(
+            "| `{}` | {} |\n",
+            code.name(),
+            line(&meaning(code.name()))
+        ));
     }
 
     page.push_str(
@@ -66,7 +73,10 @@ fn meaning(code: &str) -> String {
             comment.push(said.trim());
             continue;
         }
-        let name: String = text.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let name: String = text
+            .chars()
+            .take_while(char::is_ascii_alphanumeric)
+            .collect();
         if !comment.is_empty() && snake_case(&name) == code {
             return comment.join(" ");
         }

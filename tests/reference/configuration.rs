@@ -5,7 +5,10 @@ use super::{head, line};
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 pub fn page() -> String {
-    let mut page = head("Settings", "[config/default.toml](../../config/default.toml)");
+    let mut page = head(
+        "Settings",
+        "[config/default.toml](../../config/default.toml)",
+    );
     let mut comment: Vec<&str> = Vec::new();
     let mut is_within_table = false;
 
@@ -38,8 +41,9 @@ pub fn page() -> String {
 
 /// What a comment says that belongs to no key, with its examples.
 fn remarks(comment: &[&str]) -> String {
-    let (examples, said): (Vec<&str>, Vec<&str>) =
-        comment.iter().partition(|text| text.starts_with('[') || text.contains(" = "));
+    let (examples, said): (Vec<&str>, Vec<&str>) = comment
+        .iter()
+        .partition(|text| text.starts_with('[') || text.contains(" = "));
     let mut text = String::new();
     if !said.is_empty() {
         text.push_str(&format!("{}\n\n", line(&said.join(" "))));

@@ -15,15 +15,31 @@ pub fn page() -> String {
     page.push_str("Of a network with experts the order of the experts and the units of each are permuted. `functional`, ");
     page.push_str("`bico` and `theseus` leave both as they are: they fit or map the layers beside the experts.\n\n");
     page.push_str("| names | library | classes that are read |\n|---|---|---|\n");
-    for Entry { names, library, classes, has_bodies, has_experts } in entries() {
+    for Entry {
+        names,
+        library,
+        classes,
+        has_bodies,
+        has_experts,
+    } in entries()
+    {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         let body = has_bodies.then_some("a body (`…Model`)".to_owned());
-        let classes = classes.iter().map(|class| format!("`…{class}`")).chain(body);
+        let classes = classes
+            .iter()
+            .map(|class| format!("`…{class}`"))
+            .chain(body);
         let classes: Vec<String> = classes.collect();
-        let classes =
-            if classes.is_empty() { "classifiers of images".into() } else { classes.join(", ") };
+        let classes = if classes.is_empty() {
+            "classifiers of images".into()
+        } else {
+            classes.join(", ")
+        };
         let experts = if has_experts { "; has experts" } else { "" };
-        page.push_str(&format!("| {} | {library} | {classes}{experts} |\n", names.join(", ")));
+        page.push_str(&format!(
+            "| {} | {library} | {classes}{experts} |\n",
+            names.join(", ")
+        ));
     }
     page.push_str("| `\"model_type\": \"graph\"` | yours | [a network as a graph]");
     page.push_str("(../guide/models-and-data.md#a-network-as-a-graph) |\n");

@@ -8,7 +8,10 @@ use super::{head, line};
 pub fn page() -> String {
     let document = serde_json::to_value(api::openapi()).expect("a document");
     let schemas = &document["components"]["schemas"];
-    let mut page = head("Report", "the types of `src/contract/report.rs`, as OpenAPI has them,");
+    let mut page = head(
+        "Report",
+        "the types of `src/contract/report.rs`, as OpenAPI has them,",
+    );
     page.push_str("A field of a type \"… or null\" is null where nothing was measured.\n\n");
 
     // Each type once, in the order in which they are named.
@@ -31,7 +34,10 @@ pub fn page() -> String {
 /// One type: what it is for, its fields or its values.
 fn section(name: &str, schema: &Value) -> String {
     let mut text = format!("## {name}\n\n");
-    for paragraph in description(schema).split("\n\n").filter(|part| !part.is_empty()) {
+    for paragraph in description(schema)
+        .split("\n\n")
+        .filter(|part| !part.is_empty())
+    {
         text.push_str(&format!("{}\n\n", line(paragraph)));
     }
     if schema["enum"].is_array() {
@@ -63,7 +69,9 @@ fn section(name: &str, schema: &Value) -> String {
 /// What is said of a schema, or of the one thing that it may be beside null.
 fn description(schema: &Value) -> String {
     let choices = schema["oneOf"].as_array().into_iter().flatten();
-    let said = std::iter::once(schema).chain(choices).find_map(|one| one["description"].as_str());
+    let said = std::iter::once(schema)
+        .chain(choices)
+        .find_map(|one| one["description"].as_str());
     said.unwrap_or_default().to_owned()
 }
 
@@ -74,7 +82,10 @@ fn form(schema: &Value) -> String {
         return format!("[`{name}`](#{})", name.to_lowercase());
     }
     if let Some(values) = schema["enum"].as_array() {
-        let values = values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`"));
+        let values = values
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|value| format!("`{value}`"));
         return values.collect::<Vec<_>>().join(", ");
     }
     for choices in [&schema["oneOf"], &schema["anyOf"]] {
@@ -86,7 +97,10 @@ fn form(schema: &Value) -> String {
         Value::String(name) => form_of(name, schema),
         Value::Array(names) => {
             let names = names.iter().filter_map(Value::as_str);
-            names.map(|name| form_of(name, schema)).collect::<Vec<_>>().join(" or ")
+            names
+                .map(|name| form_of(name, schema))
+                .collect::<Vec<_>>()
+                .join(" or ")
         }
         _ => "any value".to_owned(),
     }
@@ -108,9 +122,12 @@ fn named_in(schema: &Value) -> Vec<String> {
         Value::Object(fields) => fields
             .iter()
             .flat_map(|(key, value)| match value.as_str() {
-                Some(reference) if key == "$ref" => {
-                    reference.rsplit('/').next().map(str::to_owned).into_iter().collect()
-                }
+                Some(reference) if key == "$ref" => reference
+                    .rsplit('/')
+                    .next()
+                    .map(str::to_owned)
+                    .into_iter()
+                    .collect(),
                 _ => named_in(value),
             })
             .collect(),

@@ -36,17 +36,29 @@ impl File {
     fn read(path: &str) -> Self {
         let bytes = fs::read(format!("{FIXTURES}/{path}")).expect("a fixture");
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
-        let config = header.metadata().as_ref().and_then(|fields| fields.get("config"));
-        let config = config.map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON"));
+        let config = header
+            .metadata()
+            .as_ref()
+            .and_then(|fields| fields.get("config"));
+        let config = config.map_or(Value::Null, |text| {
+            serde_json::from_str(text).expect("JSON")
+        });
         let file = SafeTensors::deserialize(&bytes).expect("a fixture");
 
         let tensors = file.tensors().into_iter().map(|(name, view)| {
-            let dtype = if view.dtype() == Dtype::F32 { DType::F32 } else { DType::I64 };
+            let dtype = if view.dtype() == Dtype::F32 {
+                DType::F32
+            } else {
+                DType::I64
+            };
             let data = Bytes::copy_from_slice(view.data());
             let tensor = HostTensor::from_bytes(dtype, view.shape().to_vec(), data);
             (name, tensor.expect("whole"))
         });
-        Self { tensors: tensors.collect(), config }
+        Self {
+            tensors: tensors.collect(),
+            config,
+        }
     }
 
     fn parameters(&self) -> Checkpoint {
@@ -58,24 +70,42 @@ impl File {
 
     fn integers(&self, name: &str) -> Option<Vec<i64>> {
         let bytes = self.tensors.get(name)?.bytes();
-        Some(bytes.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect())
+        Some(
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&bytes| i64::from_le_bytes(bytes))
+                .collect(),
+        )
     }
 }
 
 /// Sentences of a case, as a reader of datasets packs them.
 fn sentences(file: &File, case: &str) -> Batch {
     let ids = file.integers(&format!("{case}.input_ids")).expect("ids");
-    let mask = file.integers(&format!("{case}.attention_mask")).expect("a mask");
+    let mask = file
+        .integers(&format!("{case}.attention_mask"))
+        .expect("a mask");
     let types = file.integers(&format!("{case}.token_type_ids"));
     let packed = |at: usize| {
         let token_type = types.as_ref().map_or(0, |types| types[at]);
         let (id, token_type) = (ids[at] as u32, token_type as u32);
-        Token { id, token_type, masked: mask[at] == 0 }.packed()
+        Token {
+            id,
+            token_type,
+            masked: mask[at] == 0,
+        }
+        .packed()
     };
 
     let shape = file.tensors[&format!("{case}.input_ids")].shape();
     let inputs = (0..ids.len()).map(packed).collect();
-    Batch { inputs, sample_shape: shape[1..].to_vec(), labels: vec![0; shape[0]] }
+    Batch {
+        inputs,
+        sample_shape: shape[1..].to_vec(),
+        labels: vec![0; shape[0]],
+    }
 }
 
 /// Left, right, not at all, with the padding's id at the end of sentences, with masks of the user's own
@@ -83,8 +113,11 @@ fn sentences(file: &File, case: &str) -> Batch {
 #[test]
 fn sentences_are_read_as_the_library_reads_them() {
     let padding = File::read("padding/padding.safetensors");
-    let cases: Vec<&str> =
-        padding.tensors.keys().filter_map(|name| name.strip_suffix(".logits")).collect();
+    let cases: Vec<&str> = padding
+        .tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix(".logits"))
+        .collect();
     assert_eq!(cases.len(), 7 * 5 + 4);
 
     for case in cases {
@@ -100,7 +133,10 @@ fn sentences_are_read_as_the_library_reads_them() {
 
         let found = learner.predict(&parameters, &sentences(&padding, case));
         let expected = padding.tensors[&format!("{case}.logits")].f32();
-        let furthest = found.iter().zip(expected.iter()).map(|(a, b)| (a - b).abs());
+        let furthest = found
+            .iter()
+            .zip(expected.iter())
+            .map(|(a, b)| (a - b).abs());
         let furthest = furthest.fold(0.0, f32::max);
         assert!(furthest < 2e-5, "{case}: a logit is {furthest:e} off");
     }
@@ -119,7 +155,11 @@ fn built(family: &str, keys: &Value) -> Result<Graph, String> {
 #[test]
 fn settings_that_change_the_computation_are_refused_by_name() {
     for (family, key, value) in [
-        ("bert", "position_embedding_type", json!("relative_key_query")),
+        (
+            "bert",
+            "position_embedding_type",
+            json!("relative_key_query"),
+        ),
         ("bert", "num_hidden_layers", json!(1)),
         ("roberta", "is_decoder", json!(true)),
         ("roberta", "pad_token_id", json!(null)),
@@ -130,25 +170,53 @@ fn settings_that_change_the_computation_are_refused_by_name() {
         ("llama", "attention_bias", json!(true)),
         ("llama", "mlp_bias", json!(true)),
         ("llama", "rope_scaling", json!({"rope_type": "default"})),
-        ("llama", "quantization_config", json!({"quant_method": "gptq"})),
+        (
+            "llama",
+            "quantization_config",
+            json!({"quant_method": "gptq"}),
+        ),
         ("llama", "some_new_switch", json!(true)),
-        ("mistral", "rope_parameters", json!({"rope_type": "proportional"})),
-        ("mistral", "layer_types", json!(["full_attention", "full_attention"])),
-        ("qwen3_lm", "layer_types", json!(["full_attention", "linear_attention"])),
+        (
+            "mistral",
+            "rope_parameters",
+            json!({"rope_type": "proportional"}),
+        ),
+        (
+            "mistral",
+            "layer_types",
+            json!(["full_attention", "full_attention"]),
+        ),
+        (
+            "qwen3_lm",
+            "layer_types",
+            json!(["full_attention", "linear_attention"]),
+        ),
         ("qwen3_lm", "head_dim", json!(4)),
         ("smollm3_lm", "no_rope_layers", json!([1])),
-        ("olmo3_lm", "rope_parameters", json!({"rope_type": "default", "rope_theta": 1e4})),
+        (
+            "olmo3_lm",
+            "rope_parameters",
+            json!({"rope_type": "default", "rope_theta": 1e4}),
+        ),
         ("gemma_lm", "hidden_activation", json!("relu")),
         ("gemma2_lm", "use_bidirectional_attention", json!(true)),
         ("gemma3_text_lm", "attn_logit_softcapping", json!(2.0)),
         ("gemma3_text_lm", "sliding_window", json!(null)),
         ("phi3_lm", "mlp_bias", json!(true)),
-        ("phi3_lm", "rope_parameters", json!({"rope_type": "linear", "factor": 2.0})),
+        (
+            "phi3_lm",
+            "rope_parameters",
+            json!({"rope_type": "linear", "factor": 2.0}),
+        ),
         ("granite_lm", "logits_scaling", json!(0)),
         ("glm4_lm", "head_dim", json!(4)),
         ("modernbert", "classifier_pooling", json!("max")),
         ("modernbert", "sliding_window", json!(2)),
-        ("qwen2", "rope_parameters", json!({"rope_type": "default", "partial_rotary_factor": 0.5})),
+        (
+            "qwen2",
+            "rope_parameters",
+            json!({"rope_type": "default", "partial_rotary_factor": 0.5}),
+        ),
         ("vit", "hidden_act", json!("quick_gelu")),
         ("timm_vit", "global_pool", json!("avg")),
         ("timm_vit", "model_args", json!({"norm_layer": "rmsnorm"})),
@@ -175,13 +243,22 @@ fn a_model_with_one_label_is_no_classifier() {
         // It can be carried by its tensors' names, and nothing computes with it.
         let graph = built(family, &keys).expect(family);
         let name = &graph.by_names().expect("no classifier").name;
-        assert!(name.contains("of one label") || name.contains("of problem_type"), "{name}");
+        assert!(
+            name.contains("of one label") || name.contains("of problem_type"),
+            "{name}"
+        );
     }
 
     // Whatever says so: the output has one number.
     let head = [("head.weight", vec![1, 4])];
     let signature = head.map(|(name, shape)| {
-        (name.to_owned(), retune::engine::tensors::TensorInfo { dtype: DType::F32, shape })
+        (
+            name.to_owned(),
+            retune::engine::tensors::TensorInfo {
+                dtype: DType::F32,
+                shape,
+            },
+        )
     });
     let document = json!({"input": {"kind": "features", "shape": [4]},
         "nodes": [{"op": "linear", "param": "head"}]});
@@ -199,22 +276,32 @@ impl Judged {
         let model = File::read(&format!("transformers/{family}.safetensors"));
         let test = TestStorage::on_files();
         test.write("model/config.json", model.config.to_string());
-        test.write("model/model.safetensors", tensors::to_bytes(&model.parameters()));
+        test.write(
+            "model/model.safetensors",
+            tensors::to_bytes(&model.parameters()),
+        );
         Self(test)
     }
 
     fn put_data(&self, inputs: HostTensor) {
         let samples = inputs.shape()[0];
-        let labels = (0..samples as i64).map(|label| label % 3).collect::<Vec<_>>();
+        let labels = (0..samples as i64)
+            .map(|label| label % 3)
+            .collect::<Vec<_>>();
         let labels = HostTensor::from_i64(vec![samples], &labels);
-        let data: Checkpoint =
-            [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
+        let data: Checkpoint = [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)]
+            .into_iter()
+            .collect();
         self.0.write("data.safetensors", tensors::to_bytes(&data));
     }
 
     fn loss(&self, preprocess: Option<&Preprocess>) -> Result<f64, Failure> {
         let scratch = self.0.scratch();
-        let access = Access { storage: &self.0.storage, scratch: &scratch, go_on: &|| true };
+        let access = Access {
+            storage: &self.0.storage,
+            scratch: &scratch,
+            go_on: &|| true,
+        };
         let (model, data) = (self.0.uri("model/"), self.0.uri("data.safetensors"));
         let found = pipeline::evaluate(access, &model, &data, preprocess, None)?;
         Ok(found["loss"].as_f64().expect("a loss"))
@@ -224,18 +311,31 @@ impl Judged {
 /// A table for more patches has another grid: its first rows would be another image's.
 #[test]
 fn images_of_another_size_than_the_positions_are_refused() {
-    for (family, sizes) in
-        [("vit", [[4, 4], [16, 16], [16, 4]]), ("timm_vit", [[8, 8], [4, 4], [12, 8]])]
-    {
+    for (family, sizes) in [
+        ("vit", [[4, 4], [16, 16], [16, 4]]),
+        ("timm_vit", [[8, 8], [4, 4], [12, 8]]),
+    ] {
         let judged = Judged::of(family);
         for [height, width] in sizes {
             let size = 6 * 3 * height * width;
-            judged.put_data(HostTensor::from_f32(vec![6, 3, height, width], vec![0.1; size]));
-            let Err(Failure::Input { code, pointer, detail }) = judged.loss(None) else {
+            judged.put_data(HostTensor::from_f32(
+                vec![6, 3, height, width],
+                vec![0.1; size],
+            ));
+            let Err(Failure::Input {
+                code,
+                pointer,
+                detail,
+            }) = judged.loss(None)
+            else {
                 panic!("{family} reads {height} × {width}")
             };
             let found = (code, pointer.as_deref());
-            assert_eq!(found, (FailureCode::WrongInputShape, Some("/data")), "{family}: {detail}");
+            assert_eq!(
+                found,
+                (FailureCode::WrongInputShape, Some("/data")),
+                "{family}: {detail}"
+            );
         }
     }
 }
@@ -246,11 +346,19 @@ fn images_of_another_size_than_the_positions_are_refused() {
 fn bytes_are_normalised_as_the_model_says() {
     let bytes = |shape: Vec<usize>| {
         let size = shape.iter().product::<usize>();
-        let values = (0..size).map(|at| (at * 37 % 251) as u8).collect::<Vec<_>>();
+        let values = (0..size)
+            .map(|at| (at * 37 % 251) as u8)
+            .collect::<Vec<_>>();
         HostTensor::from_bytes(DType::U8, shape, Bytes::from(values)).expect("whole")
     };
-    let mean_and_std = Preprocess { mean: vec![0.5, 0.4, 0.3], std: vec![0.25, 0.5, 0.2] };
-    let none = Preprocess { mean: vec![0.0], std: vec![1.0] };
+    let mean_and_std = Preprocess {
+        mean: vec![0.5, 0.4, 0.3],
+        std: vec![0.25, 0.5, 0.2],
+    };
+    let none = Preprocess {
+        mean: vec![0.0],
+        std: vec![1.0],
+    };
 
     let judged = Judged::of("vit");
     judged.put_data(bytes(vec![6, 3, 8, 8]));
@@ -261,12 +369,18 @@ fn bytes_are_normalised_as_the_model_says() {
 
     let processor = json!({"do_normalize": true, "rescale_factor": 1.0 / 255.0,
         "image_mean": mean_and_std.mean, "image_std": mean_and_std.std});
-    judged.0.write("model/preprocessor_config.json", processor.to_string());
+    judged
+        .0
+        .write("model/preprocessor_config.json", processor.to_string());
     assert!((judged.loss(None).expect("read") - expected).abs() < 1e-6);
     assert_eq!(judged.loss(Some(&none)).expect("read"), plain);
 
     // Floats may be normalised already.
-    let values = bytes(vec![6, 3, 8, 8]).bytes().iter().map(|&v| f32::from(v) / 255.0).collect();
+    let values = bytes(vec![6, 3, 8, 8])
+        .bytes()
+        .iter()
+        .map(|&v| f32::from(v) / 255.0)
+        .collect();
     judged.put_data(HostTensor::from_f32(vec![6, 3, 8, 8], values));
     assert!((judged.loss(None).expect("read") - plain).abs() < 1e-6);
 
@@ -289,14 +403,22 @@ fn a_tuned_model_that_computes_otherwise_is_refused() {
     assert_ne!(config, other);
     case.write("tuned/config.json", other);
 
-    let Err(Failure::Input { code, pointer, detail }) = case.run(&case.spec()) else {
+    let Err(Failure::Input {
+        code,
+        pointer,
+        detail,
+    }) = case.run(&case.spec())
+    else {
         panic!("the job is refused")
     };
     assert_eq!(
         (code, pointer.as_deref()),
         (FailureCode::IncompatibleModels, Some("/source/trajectory"))
     );
-    assert!(detail.contains("gelu") && detail.contains("relu"), "{detail}");
+    assert!(
+        detail.contains("gelu") && detail.contains("relu"),
+        "{detail}"
+    );
 }
 
 /// What two releases of one base may differ in is carried, and told.
@@ -312,7 +434,10 @@ fn another_epsilon_of_the_new_base_is_told() {
     let report = fs::read_to_string(folder.join("report.json")).expect("a report");
     let report: Value = serde_json::from_str(&report).expect("JSON");
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("does not compute as the tuned model"), "{warnings}");
+    assert!(
+        warnings.contains("does not compute as the tuned model"),
+        "{warnings}"
+    );
 }
 
 /// What a job's own plan puts above the worker's memory is refused before anything large is read.
@@ -346,7 +471,10 @@ fn a_small_file_that_asks_for_a_large_matrix_is_refused_before_it_is_made() {
     };
     assert_eq!(code, FailureCode::NeedsMemory);
     let planned = case.plan(&spec).expect("headers are enough")["estimate"]["memory_bytes"].clone();
-    assert!(planned.as_f64().is_some_and(|bytes| bytes > 6e9), "{planned}");
+    assert!(
+        planned.as_f64().is_some_and(|bytes| bytes > 6e9),
+        "{planned}"
+    );
 }
 
 /// Products of such numbers wrap where nobody checks them; the plan, the job and the command line say which it is.
@@ -392,7 +520,10 @@ fn numbers_that_no_memory_holds_are_refused_by_plan_and_job() {
             assert!(pointer.is_some_and(|at| at.ends_with("/base")), "{config}");
         }
         case.write("job.json", spec.to_string());
-        let ran = retune().args(["transfer"]).arg(case.path("job.json")).output();
+        let ran = retune()
+            .args(["transfer"])
+            .arg(case.path("job.json"))
+            .output();
         let ran = ran.expect("the program runs");
         assert_eq!(
             ran.status.code(),

@@ -19,12 +19,27 @@ impl Installation {
         let (guard, folder) = reachable_folder();
         let mut command = retune();
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workers",
+                "0",
+                "--data-dir",
+            ])
             .arg(folder.join("state"))
-            .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", folder.display()))
+            .env(
+                "RETUNE_STORAGE_ROOTS",
+                format!("file://{}/", folder.display()),
+            )
             .env("DATABASE_URL", &database.url);
         let served = Served::start(&mut command).await;
-        Self { database, served, folder, _folder: guard }
+        Self {
+            database,
+            served,
+            folder,
+            _folder: guard,
+        }
     }
 
     fn uri(&self, name: &str) -> String {
@@ -46,12 +61,19 @@ impl Installation {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let ran = retune().args(arguments).env("RETUNE_URL", &self.served.url).output();
+        let ran = retune()
+            .args(arguments)
+            .env("RETUNE_URL", &self.served.url)
+            .output();
         ran.expect("the program starts")
     }
 
     fn text(&self, arguments: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.run(arguments);
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.run(arguments);
         let said = String::from_utf8_lossy(&stderr);
         assert_eq!(status.code(), Some(0), "{arguments:?}: {said}");
         String::from_utf8(stdout).expect("text")
@@ -64,7 +86,11 @@ impl Installation {
 
     /// What a refused command says.
     fn refused(&self, arguments: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.run(arguments);
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.run(arguments);
         assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{arguments:?}");
         String::from_utf8(stderr).expect("text")
     }
@@ -78,9 +104,21 @@ fn write(path: &Path, content: &str) {
 async fn a_base_model_and_its_dependents_are_kept_by_commands_alone() {
     let all = Installation::begin().await;
     let described = all.file("description.json", &json!({"licence": "mit"}));
-    assert_eq!(all.json(&["base-models", "put", "llama", &described])["licence"], "mit");
-    let first = all.json(&["base-models", "add-version", "llama", "1", &all.model("llama-1")]);
-    assert_eq!((&first["version"], &first["retune"]), (&json!("1"), &Value::Null));
+    assert_eq!(
+        all.json(&["base-models", "put", "llama", &described])["licence"],
+        "mit"
+    );
+    let first = all.json(&[
+        "base-models",
+        "add-version",
+        "llama",
+        "1",
+        &all.model("llama-1"),
+    ]);
+    assert_eq!(
+        (&first["version"], &first["retune"]),
+        (&json!("1"), &Value::Null)
+    );
     let spec = all.file(
         "news.json",
         &json!({
@@ -89,8 +127,14 @@ async fn a_base_model_and_its_dependents_are_kept_by_commands_alone() {
             "policy": {"on": "new_version", "mode": "propose"},
         }),
     );
-    assert!(all.text(&["fine-tunes", "put", "news", &spec]).contains("llama"));
-    assert_eq!(all.json(&["fine-tunes", "show", "news"])["policy"]["mode"], "propose");
+    assert!(
+        all.text(&["fine-tunes", "put", "news", &spec])
+            .contains("llama")
+    );
+    assert_eq!(
+        all.json(&["fine-tunes", "show", "news"])["policy"]["mode"],
+        "propose"
+    );
     let second = all.json(&[
         "base-models",
         "add-version",
@@ -106,22 +150,41 @@ async fn a_base_model_and_its_dependents_are_kept_by_commands_alone() {
     let retune = second["retune"].as_str().expect("a retune");
     let listed = all.text(&["base-models", "versions", "llama"]);
     let lines: Vec<_> = listed.lines().collect();
-    assert!(lines[0].starts_with("VERSION") && lines[1].starts_with("2 "), "{listed}");
+    assert!(
+        lines[0].starts_with("VERSION") && lines[1].starts_with("2 "),
+        "{listed}"
+    );
     assert!(lines[1].contains(retune) && lines.len() == 3, "{listed}");
     assert!(all.text(&["base-models", "list"]).contains("llama"));
     let moved = all.json(&["base-models", "alias", "llama", "stable", "2"]);
-    assert_eq!(all.json(&["base-models", "alias", "llama", "stable"]), moved);
+    assert_eq!(
+        all.json(&["base-models", "alias", "llama", "stable"]),
+        moved
+    );
     let page = all.json(&["base-models", "versions", "llama", "--limit", "1"]);
     let next = page["next"].as_str().expect("another page");
     let rest = all.json(&["base-models", "versions", "llama", "--after", next]);
     assert_eq!(rest["data"][0]["version"], "1");
 
-    for (command, status) in [("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")] {
+    for (command, status) in [
+        ("pause", "paused"),
+        ("resume", "queued"),
+        ("cancel", "cancelled"),
+    ] {
         assert_eq!(all.json(&["retunes", command, retune])["status"], status);
     }
-    assert_eq!(all.json(&["retunes", "show", retune])["counts"]["cancelled"], 1);
-    assert!(all.text(&["retunes", "list", "--status", "cancelled"]).contains(retune));
-    assert_eq!(all.json(&["retunes", "list", "--status", "queued"])["data"], json!([]));
+    assert_eq!(
+        all.json(&["retunes", "show", retune])["counts"]["cancelled"],
+        1
+    );
+    assert!(
+        all.text(&["retunes", "list", "--status", "cancelled"])
+            .contains(retune)
+    );
+    assert_eq!(
+        all.json(&["retunes", "list", "--status", "queued"])["data"],
+        json!([])
+    );
     let target = all.model("elsewhere");
     let by_hand = all.json(&[
         "retunes",
@@ -141,7 +204,13 @@ async fn what_a_service_refuses_is_told_with_exit_code_2() {
     let all = Installation::begin().await;
     for command in [
         &["base-models", "versions", "llama"][..],
-        &["base-models", "add-version", "llama", "1", "file:///nowhere/"],
+        &[
+            "base-models",
+            "add-version",
+            "llama",
+            "1",
+            "file:///nowhere/",
+        ],
         &["fine-tunes", "show", "news"],
         &["fine-tunes", "versions", "news"],
         &["fine-tunes", "promote", "news", "1"],
@@ -152,7 +221,10 @@ async fn what_a_service_refuses_is_told_with_exit_code_2() {
     }
     all.text(&["base-models", "put", "llama"]);
     let outside = all.refused(&["base-models", "add-version", "llama", "1", "file:///etc/"]);
-    assert!(outside.contains("location_not_allowed") && outside.contains("/uri"), "{outside}");
+    assert!(
+        outside.contains("location_not_allowed") && outside.contains("/uri"),
+        "{outside}"
+    );
     for usage in [
         &["retunes", "start"][..],
         &["retunes", "start", "--base-model", "llama"],
@@ -172,35 +244,61 @@ async fn arrivals_and_tenants_are_listed() {
     all.model("llama/2");
     let address = format!("{}/v1/base_models/llama/inbound_tokens", all.served.url);
     let body = json!({"prefix": all.uri("llama"), "poll_seconds": 30});
-    let made = crate::support::http().post(address).json(&body).send().await.expect("an answer");
+    let made = crate::support::http()
+        .post(address)
+        .json(&body)
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(made.status(), 201);
     within("what is in the folder is registered", async || {
         let listed = all.text(&["base-models", "arrivals", "llama", "--status", "registered"]);
-        listed.lines().nth(1).map(str::to_owned).filter(|line| line.starts_with("2 "))
+        listed
+            .lines()
+            .nth(1)
+            .map(str::to_owned)
+            .filter(|line| line.starts_with("2 "))
     })
     .await;
     let run = |arguments: &[&str]| {
-        let ran = retune().args(arguments).env("DATABASE_URL", &all.database.url).output();
+        let ran = retune()
+            .args(arguments)
+            .env("DATABASE_URL", &all.database.url)
+            .output();
         String::from_utf8(ran.expect("the program starts").stdout).expect("text")
     };
     run(&["keys", "create", "--tenant", "vision"]);
     let tenants: Value = serde_json::from_str(&run(&["tenants", "list", "--json"])).expect("JSON");
-    let names: Vec<_> =
-        tenants["data"].as_array().expect("rows").iter().map(|t| &t["name"]).collect();
+    let names: Vec<_> = tenants["data"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|t| &t["name"])
+        .collect();
     assert_eq!(names, ["default", "vision"]);
-    assert!(run(&["tenants", "list"]).lines().any(|line| line.ends_with("  vision")));
+    assert!(
+        run(&["tenants", "list"])
+            .lines()
+            .any(|line| line.ends_with("  vision"))
+    );
     let quotas = |arguments: &[&str]| -> [Value; 2] {
         let all = [&["tenants", "quotas", "vision", "--json"], arguments].concat();
         let tenant: Value = serde_json::from_str(&run(&all)).expect("JSON");
         ["queued_transfers", "result_bytes_per_day"].map(|name| tenant[name].clone())
     };
-    assert_eq!(quotas(&["--queued-transfers", "3"]), [json!(3), Value::Null]);
+    assert_eq!(
+        quotas(&["--queued-transfers", "3"]),
+        [json!(3), Value::Null]
+    );
     // What is not named stays.
     assert_eq!(
         quotas(&["--result-bytes-per-day", "5000000000"]),
         [json!(3), json!(5_000_000_000_i64)]
     );
-    assert_eq!(quotas(&["--queued-transfers", "default"]), [Value::Null, json!(5_000_000_000_i64)]);
+    assert_eq!(
+        quotas(&["--queued-transfers", "default"]),
+        [Value::Null, json!(5_000_000_000_i64)]
+    );
     assert!(run(&["tenants", "quotas", "vision"]).contains("queued_transfers          default"));
     assert_eq!(run(&["tenants", "quotas", "nobody", "--json"]), "");
 }

@@ -42,7 +42,10 @@ impl Case {
             write_model(&path.join(name), 64, name.len() as u64 * 31);
         }
         write_data(&path.join("train.safetensors"));
-        Self { test: TestDatabase::fresh().await, folder }
+        Self {
+            test: TestDatabase::fresh().await,
+            folder,
+        }
     }
 
     fn uri(&self, name: &str) -> String {
@@ -63,7 +66,14 @@ impl Case {
             "options": {"timesteps": timesteps, "batch_size": 256, "alpha": 1.0, "step": "last"},
             "output": self.uri("out/"),
         });
-        self.test.submit(Enqueue { spec, max_attempts: 5, ..enqueue() }).await.id
+        self.test
+            .submit(Enqueue {
+                spec,
+                max_attempts: 5,
+                ..enqueue()
+            })
+            .await
+            .id
     }
 
     fn worker(&self) -> Process {
@@ -93,11 +103,20 @@ impl Case {
 
     /// The transfer ended well, once, and what lies in the store is what the row says.
     pub async fn succeeded_once(&self, id: TransferId) {
-        let ended = self.test.until(id, |transfer| transfer.status.is_final()).await;
+        let ended = self
+            .test
+            .until(id, |transfer| transfer.status.is_final())
+            .await;
         assert_eq!(ended.status, Status::Succeeded, "{ended:#?}");
         let kinds = self.test.event_kinds(id).await;
-        let successes = kinds.iter().filter(|kind| *kind == "transfer.succeeded").count();
-        assert_eq!((successes, kinds.last().unwrap().as_str()), (1, "transfer.succeeded"));
+        let successes = kinds
+            .iter()
+            .filter(|kind| *kind == "transfer.succeeded")
+            .count();
+        assert_eq!(
+            (successes, kinds.last().unwrap().as_str()),
+            (1, "transfer.succeeded")
+        );
         let manifest = fs::read(self.result(id).join("manifest.json")).unwrap();
         let digest = hex::encode(Sha256::digest(&manifest));
         assert_eq!(ended.result.unwrap().manifest_sha256, digest);
@@ -135,7 +154,10 @@ fn write_model(folder: &Path, width: usize, seed: u64) {
         })
         .collect();
     let views = tensors.iter().map(|(name, shape, bytes)| {
-        (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        (
+            *name,
+            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+        )
     });
     serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
 }
@@ -144,8 +166,14 @@ fn write_data(file: &Path) {
     let inputs = floats(512 * 16, 7);
     let labels: Vec<u8> = (0..512_i64).flat_map(|i| (i % 4).to_le_bytes()).collect();
     let views = [
-        ("inputs", TensorView::new(Dtype::F32, vec![512, 16], &inputs).unwrap()),
-        ("labels", TensorView::new(Dtype::I64, vec![512], &labels).unwrap()),
+        (
+            "inputs",
+            TensorView::new(Dtype::F32, vec![512, 16], &inputs).unwrap(),
+        ),
+        (
+            "labels",
+            TensorView::new(Dtype::I64, vec![512], &labels).unwrap(),
+        ),
     ];
     serialize_to_file(views, None, file).unwrap();
 }
@@ -154,7 +182,9 @@ fn write_data(file: &Path) {
 fn floats(count: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
     };
     (0..count).flat_map(|_| next().to_le_bytes()).collect()
@@ -174,7 +204,11 @@ async fn a_killed_worker_is_succeeded_by_another() {
     let _second = case.worker();
     case.test.until(id, |transfer| transfer.attempt >= 2).await;
     // With a lease of 30 s this is the promised 45.
-    assert!(killed.elapsed() < LEASE + Duration::from_secs(15), "{:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() < LEASE + Duration::from_secs(15),
+        "{:?}",
+        killed.elapsed()
+    );
     case.succeeded_once(id).await;
 }
 
@@ -182,7 +216,9 @@ async fn a_killed_worker_is_succeeded_by_another() {
 fn gradients(cache: &Path) -> usize {
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
     let of_jobs = entries(&cache.join("steps")).flat_map(|job| entries(&job.path()));
-    of_jobs.filter(|file| file.path().extension().is_some_and(|e| e == "sha256")).count()
+    of_jobs
+        .filter(|file| file.path().extension().is_some_and(|e| e == "sha256"))
+        .count()
 }
 
 /// Entries of fitted layers under a worker's cache.
@@ -228,7 +264,10 @@ impl Killed {
         };
         let id = case.queued_with(self.method, self.timesteps).await;
         let mut first = worker();
-        within("enough is kept", async || ((self.kept)(&cache) >= self.enough).then_some(())).await;
+        within("enough is kept", async || {
+            ((self.kept)(&cache) >= self.enough).then_some(())
+        })
+        .await;
         first.signal(Signal::SIGKILL);
         first.ended().await;
         assert!(!case.result(id).join("manifest.json").exists());
@@ -267,8 +306,9 @@ async fn a_killed_fgmt_goes_on_where_it_was() {
         enough: 20,
         figure: "resumed_gradients",
     };
-    let Resumed { found, left } =
-        fgmt.goes_on(&["model.safetensors", "permutation.safetensors"]).await;
+    let Resumed { found, left } = fgmt
+        .goes_on(&["model.safetensors", "permutation.safetensors"])
+        .await;
     assert!(found >= left && found < 120, "{found} of {left} left");
 }
 
@@ -300,14 +340,20 @@ async fn a_worker_stopped_past_its_lease_cannot_publish() {
     second.signal(Signal::SIGSTOP);
     first.signal(Signal::SIGCONT);
     let next = case.queued(1).await;
-    within("the first worker has dropped it and taken the next", async || {
-        let known = workers::list(&case.test.database).await.unwrap();
-        let first = known.into_iter().find(|worker| worker.pid == first.id())?;
-        let over = case.test.get(next).await.status.is_final();
-        (over || first.transfer == Some(next)).then_some(())
-    })
+    within(
+        "the first worker has dropped it and taken the next",
+        async || {
+            let known = workers::list(&case.test.database).await.unwrap();
+            let first = known.into_iter().find(|worker| worker.pid == first.id())?;
+            let over = case.test.get(next).await.status.is_final();
+            (over || first.transfer == Some(next)).then_some(())
+        },
+    )
     .await;
-    assert!(!case.result(id).join("manifest.json").exists(), "published without a lease");
+    assert!(
+        !case.result(id).join("manifest.json").exists(),
+        "published without a lease"
+    );
     second.signal(Signal::SIGCONT);
     case.succeeded_once(id).await;
 }
@@ -344,8 +390,13 @@ async fn a_cancelled_transfer_stops_soon_and_leaves_no_result() {
     let _worker = case.worker();
     case.aligning(id, 1).await;
     let asked = Instant::now();
-    transitions::request_cancel(&case.test.database, DEFAULT_TENANT, id).await.unwrap();
-    let ended = case.test.until(id, |transfer| transfer.status.is_final()).await;
+    transitions::request_cancel(&case.test.database, DEFAULT_TENANT, id)
+        .await
+        .unwrap();
+    let ended = case
+        .test
+        .until(id, |transfer| transfer.status.is_final())
+        .await;
     assert_eq!(ended.status, Status::Cancelled);
     assert!(asked.elapsed() < LEASE, "{:?}", asked.elapsed());
     let left = fs::read_dir(case.result(id)).map_or(0, Iterator::count);

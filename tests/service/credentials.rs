@@ -37,7 +37,9 @@ impl Installation {
         let mut command = retune();
         let mut tenants = vec![DEFAULT_TENANT];
         for (key, secret) in KEYS {
-            let tenant = tenants::add(&database.database, key).await.expect("a tenant");
+            let tenant = tenants::add(&database.database, key)
+                .await
+                .expect("a tenant");
             let (id, secret_name) = (format!("{key}_ID"), format!("{key}_SECRET"));
             settings += &format!(
                 "[storage.credentials.{tenant}]\naccess_key_id = '{id}'\nsecret_access_key = '{secret_name}'\n"
@@ -51,7 +53,14 @@ impl Installation {
             futures::future::join_all(tenants.into_iter().map(|tenant| key_of(&database, tenant)));
         let api_keys = api_keys.await;
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--config"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workers",
+                "0",
+                "--config",
+            ])
             .arg(file)
             .arg("--data-dir")
             .arg(folder.join("state"))
@@ -60,7 +69,11 @@ impl Installation {
             .env("AWS_ACCESS_KEY_ID", "nobody")
             .env("AWS_SECRET_ACCESS_KEY", "hunter5")
             .stderr(File::create(folder.join("log")).expect("our own folder"));
-        Self { served: Served::start(&mut command).await, api_keys, _database: database }
+        Self {
+            served: Served::start(&mut command).await,
+            api_keys,
+            _database: database,
+        }
     }
 
     /// As the tenant of this place in `api_keys`.
@@ -99,10 +112,13 @@ fn each_tenant_reads_by_its_own_keys_and_nobody_sees_them() {
         let mut said = String::new();
         let body = json!({"version": "1", "uri": "s3://bucket/allowed/visionkey/1/"});
         for (who, wanted) in [(1, true), (0, false), (2, false)] {
-            let put = all.ask(who, Method::PUT, "/v1/base_models/llama", &json!({})).await;
+            let put = all
+                .ask(who, Method::PUT, "/v1/base_models/llama", &json!({}))
+                .await;
             assert_eq!(put.0, 201, "{}", put.1);
-            let (status, text) =
-                all.ask(who, Method::POST, "/v1/base_models/llama/versions", &body).await;
+            let (status, text) = all
+                .ask(who, Method::POST, "/v1/base_models/llama/versions", &body)
+                .await;
             assert_eq!(status == 201, wanted, "{who}: {status} {text}");
             said += &text;
         }
@@ -136,7 +152,9 @@ fn each_tenant_reads_by_its_own_keys_and_nobody_sees_them() {
 async fn the_settings_give_a_tenant_roots_in_place_of_the_services() {
     let database = TestDatabase::fresh().await;
     let (_guard, folder) = reachable_folder();
-    let vision = tenants::add(&database.database, "vision").await.expect("a tenant");
+    let vision = tenants::add(&database.database, "vision")
+        .await
+        .expect("a tenant");
     let root = |name: &str| format!("file://{}/{name}/", folder.display());
     let file = folder.join("retune.toml");
     let settings = format!(
@@ -145,10 +163,20 @@ async fn the_settings_give_a_tenant_roots_in_place_of_the_services() {
         root("vision"),
     );
     std::fs::write(&file, settings).expect("our own folder");
-    let api_keys = [key_of(&database, vision).await, key_of(&database, DEFAULT_TENANT).await];
+    let api_keys = [
+        key_of(&database, vision).await,
+        key_of(&database, DEFAULT_TENANT).await,
+    ];
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--config"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--config",
+        ])
         .arg(file)
         .arg("--data-dir")
         .arg(folder.join("state"))
@@ -156,7 +184,11 @@ async fn the_settings_give_a_tenant_roots_in_place_of_the_services() {
     let served = Served::start(&mut command).await;
     let ask = async |who: usize, root: &str| {
         let request = http().post(format!("{}/v1/transfers", served.url));
-        let answer = request.bearer_auth(&api_keys[who]).json(&spec_in(root)).send().await;
+        let answer = request
+            .bearer_auth(&api_keys[who])
+            .json(&spec_in(root))
+            .send()
+            .await;
         let answer = answer.expect("an answer");
         (answer.status().as_u16(), answer.text().await.expect("text"))
     };
@@ -164,13 +196,18 @@ async fn the_settings_give_a_tenant_roots_in_place_of_the_services() {
         let (status, text) = ask(who, &root(own)).await;
         assert_eq!(status, 202, "{text}");
         let (status, text) = ask(who, &root(other)).await;
-        assert!(status == 422 && text.contains("location_not_allowed"), "{status} {text}");
+        assert!(
+            status == 422 && text.contains("location_not_allowed"),
+            "{status} {text}"
+        );
     }
     // The workers have the same settings: their jobs end for what is missing, not for where it should be.
     let codes = within("both jobs have ended", async || {
         let mut codes = Vec::new();
         for key in &api_keys {
-            let request = http().get(format!("{}/v1/transfers", served.url)).bearer_auth(key);
+            let request = http()
+                .get(format!("{}/v1/transfers", served.url))
+                .bearer_auth(key);
             let listed = request.send().await.expect("an answer");
             let listed: Value = listed.json().await.expect("JSON");
             codes.push(listed["data"][0]["error"]["code"].as_str()?.to_owned());
@@ -178,7 +215,10 @@ async fn the_settings_give_a_tenant_roots_in_place_of_the_services() {
         Some(codes)
     })
     .await;
-    assert!(codes.iter().all(|code| code != "location_not_allowed"), "{codes:?}");
+    assert!(
+        codes.iter().all(|code| code != "location_not_allowed"),
+        "{codes:?}"
+    );
 }
 
 fn spec_in(root: &str) -> Value {

@@ -22,25 +22,45 @@ struct Setting {
 
 impl Setting {
     async fn fresh() -> Self {
-        let case = tokio::task::spawn_blocking(Case::fresh).await.expect("no panic");
+        let case = tokio::task::spawn_blocking(Case::fresh)
+            .await
+            .expect("no panic");
         let test = TestDatabase::fresh().await;
         let mut command = retune();
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workers",
+                "1",
+                "--data-dir",
+            ])
             .arg(case.folder.path().join("data"))
             .env("DATABASE_URL", &test.url)
             .env("RETUNE_STORAGE_ROOTS", case.uri(""));
-        Self { served: Served::start(&mut command).await, case, test }
+        Self {
+            served: Served::start(&mut command).await,
+            case,
+            test,
+        }
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = retune();
         command.args(arguments).env("RETUNE_URL", &self.served.url);
-        command.current_dir(self.case.folder.path()).output().expect("the program starts")
+        command
+            .current_dir(self.case.folder.path())
+            .output()
+            .expect("the program starts")
     }
 
     fn text(&self, arguments: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.run(arguments);
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.run(arguments);
         let said = String::from_utf8_lossy(&stderr);
         assert_eq!(status.code(), Some(0), "{arguments:?}: {said}");
         String::from_utf8(stdout).expect("text")
@@ -92,14 +112,29 @@ async fn a_job_goes_from_plain_paths_to_a_downloaded_result() {
     });
     let (code, said) = setting.refused(&["submit", &file]);
     assert_eq!(code, Some(2));
-    assert!(said.contains("retune push 'my new/'") && said.contains("/target/base"), "{said}");
+    assert!(
+        said.contains("retune push 'my new/'") && said.contains("/target/base"),
+        "{said}"
+    );
 
     let target = setting.case.uri("pushed/");
     let pushed = setting.json(&["push", "my new", &target]);
-    assert_eq!((&pushed["uri"], pushed["files"].as_array().unwrap().len()), (&json!(target), 2));
-    assert_eq!(pushed["files"][1]["name"], "config.json", "documents come last");
+    assert_eq!(
+        (&pushed["uri"], pushed["files"].as_array().unwrap().len()),
+        (&json!(target), 2)
+    );
+    assert_eq!(
+        pushed["files"][1]["name"], "config.json",
+        "documents come last"
+    );
     let again = setting.json(&["push", "my new", &target, "--verify"]);
-    assert!(again["files"].as_array().unwrap().iter().all(|file| file["present"] == true));
+    assert!(
+        again["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|file| file["present"] == true)
+    );
     fs::write(setting.outside("my new/config.json"), "{}").unwrap();
     let (code, said) = setting.refused(&["push", "my new", &target]);
     assert_eq!(code, Some(2));
@@ -123,7 +158,11 @@ async fn a_job_goes_from_plain_paths_to_a_downloaded_result() {
     assert!(!setting.text(&["list", "--name", "news"]).contains(&id));
     assert_eq!(setting.refused(&["show", ambiguous]).0, Some(2));
     let none = setting.refused(&["show", "0190f0000000"]);
-    assert!(none.1.contains("no transfer has an id that begins with"), "{}", none.1);
+    assert!(
+        none.1.contains("no transfer has an id that begins with"),
+        "{}",
+        none.1
+    );
     assert!(setting.text(&["report", short]).contains("identity"));
     let events = setting.text(&["events", short, "--follow"]);
     assert!(
@@ -138,12 +177,18 @@ async fn a_job_goes_from_plain_paths_to_a_downloaded_result() {
     setting.text(&["download", short, &place]);
     let result = setting.case.path(&format!("out/{id}"));
     let model = fs::read(result.join("model.safetensors")).unwrap();
-    assert_eq!(fs::read(downloaded.join("model.safetensors")).unwrap(), model);
+    assert_eq!(
+        fs::read(downloaded.join("model.safetensors")).unwrap(),
+        model
+    );
     // What broke off goes on, and what is damaged is not kept.
     fs::remove_file(downloaded.join("model.safetensors")).unwrap();
     fs::write(downloaded.join("model.safetensors.part"), &model[..100]).unwrap();
     setting.text(&["download", short, &place]);
-    assert_eq!(fs::read(downloaded.join("model.safetensors")).unwrap(), model);
+    assert_eq!(
+        fs::read(downloaded.join("model.safetensors")).unwrap(),
+        model
+    );
     assert!(!downloaded.join("model.safetensors.part").exists());
 
     setting.text(&["delete", short, "--files"]);
@@ -157,7 +202,10 @@ async fn a_failed_job_is_tried_again_by_a_command() {
     let file = setting.spec(|spec| spec["target"]["base"] = json!(setting.case.uri("later/")));
     let Output { status, stdout, .. } = setting.run(&["submit", &file, "--wait", "--json"]);
     let failed: Value = serde_json::from_slice(&stdout).expect("JSON");
-    assert_eq!((status.code(), &failed["status"]), (Some(1), &json!("failed")));
+    assert_eq!(
+        (status.code(), &failed["status"]),
+        (Some(1), &json!("failed"))
+    );
     copy(&setting.case.path("new"), &setting.case.path("later"));
     let id = failed["id"].as_str().expect("an id");
     assert_eq!(setting.json(&["retry", &id[..18]])["id"], json!(id));
@@ -172,35 +220,61 @@ async fn the_doctor_says_what_is_wrong_and_how_to_mend_it() {
         command
             .args(["doctor", "--json", "--data-dir"])
             .arg(setting.case.folder.path().join("data"));
-        command.env("DATABASE_URL", url).env("RETUNE_STORAGE_ROOTS", roots);
-        let Output { status, stdout, stderr } = command.output().expect("the program starts");
+        command
+            .env("DATABASE_URL", url)
+            .env("RETUNE_STORAGE_ROOTS", roots);
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().expect("the program starts");
         let said = String::from_utf8_lossy(&stderr).into_owned();
         let found: Value = serde_json::from_slice(&stdout).expect(&said);
         let of = |subject: &str| {
             let all = found["findings"].as_array().expect("findings");
-            let one = all.iter().find(|one| one["subject"].as_str().unwrap().starts_with(subject));
-            one.unwrap_or_else(|| panic!("{subject} is not in {found:#}")).clone()
+            let one = all
+                .iter()
+                .find(|one| one["subject"].as_str().unwrap().starts_with(subject));
+            one.unwrap_or_else(|| panic!("{subject} is not in {found:#}"))
+                .clone()
         };
         (status.code(), of("database"), of("root"))
     };
     let (_, database, root) = look(&setting.case.uri(""), &setting.test.url);
-    assert_eq!((&database["state"], &root["state"]), (&json!("ok"), &json!("ok")), "{root:#}");
+    assert_eq!(
+        (&database["state"], &root["state"]),
+        (&json!("ok"), &json!("ok")),
+        "{root:#}"
+    );
     let before = fs::read_dir(setting.case.path("")).unwrap().count();
 
     fs::write(setting.outside("file"), "no folder").unwrap();
     let blocked = format!("file://{}/", setting.outside("file").display());
     let (code, database, root) = look(&blocked, "postgres://nobody@127.0.0.1:1/none");
     assert_eq!(code, Some(1));
-    assert_eq!((&database["state"], &root["state"]), (&json!("trouble"), &json!("trouble")));
+    assert_eq!(
+        (&database["state"], &root["state"]),
+        (&json!("trouble"), &json!("trouble"))
+    );
     assert!(database["mend"].is_string() && root["mend"].is_string());
-    assert_eq!(fs::read_dir(setting.case.path("")).unwrap().count(), before, "nothing is left");
+    assert_eq!(
+        fs::read_dir(setting.case.path("")).unwrap().count(),
+        before,
+        "nothing is left"
+    );
 }
 
 #[test]
 fn shells_are_told_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
-        let done = retune().args(["completions", shell]).output().expect("the program starts");
+        let done = retune()
+            .args(["completions", shell])
+            .output()
+            .expect("the program starts");
         let script = String::from_utf8(done.stdout).expect("text");
-        assert!(done.status.success() && script.contains("doctor"), "{shell}");
+        assert!(
+            done.status.success() && script.contains("doctor"),
+            "{shell}"
+        );
     }
 }

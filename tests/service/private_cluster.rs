@@ -17,19 +17,36 @@ async fn a_server_outlives_a_killed_service_and_is_joined_and_stopped_by_the_nex
     let (_folder, data_dir) = reachable_folder();
     let serve = || {
         let mut command = retune();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"]);
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "0",
+            "--data-dir",
+        ]);
         command.arg(&data_dir);
         command
     };
     let mut first = Served::start(&mut serve()).await;
     let pid_file = data_dir.join("postgres/data/postmaster.pid");
-    let postmaster = || std::fs::read_to_string(&pid_file).ok()?.lines().next().map(str::to_owned);
+    let postmaster = || {
+        std::fs::read_to_string(&pid_file)
+            .ok()?
+            .lines()
+            .next()
+            .map(str::to_owned)
+    };
     let started = postmaster().expect("a server runs");
     first.process.signal(Signal::SIGKILL);
     first.process.ended().await;
 
     let mut second = Served::start(&mut serve()).await;
-    assert_eq!(postmaster().as_ref(), Some(&started), "the orphan is joined, not replaced");
+    assert_eq!(
+        postmaster().as_ref(),
+        Some(&started),
+        "the orphan is joined, not replaced"
+    );
 
     // A third user comes and goes without taking the server away.
     let third = PrivateCluster::open(&data_dir, "").unwrap();
@@ -55,7 +72,10 @@ fn a_folder_of_another_version_is_left_alone() {
     let version = data_dir.join("postgres/data/PG_VERSION");
     std::fs::write(&version, "9.6\n").unwrap();
     let error = PrivateCluster::open(&data_dir, "").unwrap_err().to_string();
-    assert!(error.contains("9.6") && error.contains("RETUNE_PG_BIN"), "{error}");
+    assert!(
+        error.contains("9.6") && error.contains("RETUNE_PG_BIN"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -63,6 +83,10 @@ fn a_long_data_dir_gets_its_socket_elsewhere() {
     let (_folder, data_dir) = reachable_folder();
     let deep = data_dir.join("d".repeat(120));
     let cluster = PrivateCluster::open(&deep, "").unwrap();
-    assert!(cluster.url().contains("%2Ftmp%2Fretune-"), "{}", cluster.url());
+    assert!(
+        cluster.url().contains("%2Ftmp%2Fretune-"),
+        "{}",
+        cluster.url()
+    );
     cluster.close().unwrap();
 }

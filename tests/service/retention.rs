@@ -8,15 +8,25 @@ use sqlx::AssertSqlSafe;
 
 use crate::support::TestDatabase;
 
-const MONTH: Retention = Retention { deliveries_days: 30, arrivals_days: 30, audit_days: 30 };
+const MONTH: Retention = Retention {
+    deliveries_days: 30,
+    arrivals_days: 30,
+    audit_days: 30,
+};
 
 async fn execute(on: &TestDatabase, sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&on.database.pool).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&on.database.pool)
+        .await
+        .unwrap();
 }
 
 async fn left(on: &TestDatabase, what: &str) -> Vec<String> {
     let sql = AssertSqlSafe(format!("SELECT {what} ORDER BY 1"));
-    sqlx::query_scalar(sql).fetch_all(&on.database.pool).await.unwrap()
+    sqlx::query_scalar(sql)
+        .fetch_all(&on.database.pool)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -66,8 +76,16 @@ async fn what_ended_long_ago_is_forgotten_and_what_waits_is_not() {
         ),
     )
     .await;
-    let forever = Retention { deliveries_days: 0, arrivals_days: 0, audit_days: 0 };
-    assert_eq!(retention::prune(&test.database, forever).await.unwrap(), 1, "the attempt alone");
+    let forever = Retention {
+        deliveries_days: 0,
+        arrivals_days: 0,
+        audit_days: 0,
+    };
+    assert_eq!(
+        retention::prune(&test.database, forever).await.unwrap(),
+        1,
+        "the attempt alone"
+    );
     assert_eq!(retention::prune(&test.database, MONTH).await.unwrap(), 3);
     assert_eq!(retention::prune(&test.database, MONTH).await.unwrap(), 0);
     let endpoints = "name FROM webhook_endpoints e JOIN deliveries d ON d.endpoint = e.id";
@@ -78,7 +96,11 @@ async fn what_ended_long_ago_is_forgotten_and_what_waits_is_not() {
     );
     assert_eq!(left(&test, "action FROM audit_events").await, ["new"]);
     assert_eq!(
-        left(&test, "extract(epoch FROM now() - ended_at)::int / 3600 || ' h' FROM attempts").await,
+        left(
+            &test,
+            "extract(epoch FROM now() - ended_at)::int / 3600 || ' h' FROM attempts"
+        )
+        .await,
         ["25 h"]
     );
     assert_eq!(test.event_kinds(transfer).await, ["transfer.queued"]);

@@ -21,7 +21,14 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     let log = folder.path().join("log");
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "0",
+            "--data-dir",
+        ])
         .arg(folder.path())
         .env("DATABASE_URL", test.url.replace("app@", "app:hunter2@"))
         .env("RETUNE_LOG_LEVEL", "trace")
@@ -31,7 +38,9 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
         .stderr(File::create(&log).expect("a file"));
     let mut served = Served::start(&mut command).await;
     let ask = async |method: reqwest::Method, path: &str, key: &str, body: Value| {
-        let request = http().request(method, format!("{}{path}", served.url)).bearer_auth(key);
+        let request = http()
+            .request(method, format!("{}{path}", served.url))
+            .bearer_auth(key);
         let answer = request.json(&body).send().await.expect("an answer");
         answer.text().await.expect("text")
     };
@@ -44,9 +53,15 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     let target = json!({"url": format!("{}?token=hunter3", hook.url)});
     let forged = format!("{}{}", &key[..16], "7".repeat(64));
     let forged_token = format!("{}{}", &key[..16], "8".repeat(64));
-    let mut secrets = vec![key[16..].to_owned(), "hunter2".to_owned(), "hunter3".to_owned()];
+    let mut secrets = vec![
+        key[16..].to_owned(),
+        "hunter2".to_owned(),
+        "hunter3".to_owned(),
+    ];
     secrets.push(secret_in(&ask(put.clone(), path, &key, target).await));
-    secrets.push(secret_in(&ask(post.clone(), &format!("{path}/rotate"), &key, json!({})).await));
+    secrets.push(secret_in(
+        &ask(post.clone(), &format!("{path}/rotate"), &key, json!({})).await,
+    ));
     let callback = ask(post.clone(), "/v1/callback_secret/rotate", &key, json!({})).await;
     secrets.push(secret_in(&callback));
     let wanted = json!({"name": "more", "role": "read"});
@@ -71,14 +86,27 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     let mut errors = String::new();
     for key in [&key, &more, &forged] {
         errors += &ask(post.clone(), "/v1/api_keys", key, json!({"name": 3})).await;
-        errors += &ask(put.clone(), path, key, json!({"url": "https://a:hunter4@x/"})).await;
+        errors += &ask(
+            put.clone(),
+            path,
+            key,
+            json!({"url": "https://a:hunter4@x/"}),
+        )
+        .await;
     }
-    secrets.extend([more[16..].to_owned(), forged[16..].to_owned(), "hunter4".to_owned()]);
+    secrets.extend([
+        more[16..].to_owned(),
+        forged[16..].to_owned(),
+        "hunter4".to_owned(),
+    ]);
 
     served.process.signal(Signal::SIGTERM);
     assert_eq!(served.process.ended().await, Some(0));
     let log = fs::read_to_string(log).expect("the log");
-    for route in ["/v1/webhook_endpoints/{name}", "/v1/inbound/{sender}/{token}"] {
+    for route in [
+        "/v1/webhook_endpoints/{name}",
+        "/v1/inbound/{sender}/{token}",
+    ] {
         assert!(log.contains(route), "requests are logged");
     }
     for secret in secrets {

@@ -12,7 +12,9 @@ use retune::{
 use crate::support::{LONG, OVER, TestDatabase};
 
 async fn claim_and_die(on: &TestDatabase) -> Option<i32> {
-    let lease = leases::claim(&on.database, WorkerId::generate(), OVER).await.unwrap();
+    let lease = leases::claim(&on.database, WorkerId::generate(), OVER)
+        .await
+        .unwrap();
     lease.map(|lease| lease.attempt)
 }
 
@@ -42,7 +44,10 @@ async fn the_last_attempt_that_dies_fails_the_transfer() {
     let failed = test.get(id).await;
     assert_eq!(failed.status, Status::Failed);
     assert_eq!(failed.error.unwrap().code, "attempts_exhausted");
-    assert_eq!(test.event_kinds(id).await.last().unwrap(), "transfer.failed");
+    assert_eq!(
+        test.event_kinds(id).await.last().unwrap(),
+        "transfer.failed"
+    );
     assert_eq!(attempts::sweep(&test.database, OVER).await.unwrap(), 0);
 }
 
@@ -51,7 +56,9 @@ async fn a_cancellation_that_nobody_could_obey_is_obeyed_by_the_sweep() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
     claim_and_die(&test).await;
-    transitions::request_cancel(&test.database, DEFAULT_TENANT, id).await.unwrap();
+    transitions::request_cancel(&test.database, DEFAULT_TENANT, id)
+        .await
+        .unwrap();
     assert_eq!(claim_and_die(&test).await, None);
     attempts::sweep(&test.database, OVER).await.unwrap();
     assert_eq!(test.get(id).await.status, Status::Cancelled);
@@ -62,11 +69,23 @@ async fn a_dead_childs_lease_is_released_at_once_and_only_its_own() {
     let test = TestDatabase::fresh().await;
     let (one, two) = (test.queued(3).await.id, test.queued(3).await.id);
     let (dead, alive) = (WorkerId::generate(), WorkerId::generate());
-    let held = leases::claim(&test.database, dead, LONG).await.unwrap().unwrap();
+    let held = leases::claim(&test.database, dead, LONG)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(held.transfer, one);
-    leases::claim(&test.database, alive, LONG).await.unwrap().unwrap();
-    assert_eq!(attempts::release(&test.database, dead, LONG).await.unwrap(), 1);
+    leases::claim(&test.database, alive, LONG)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        attempts::release(&test.database, dead, LONG).await.unwrap(),
+        1
+    );
     assert_eq!(test.get(one).await.status, Status::Queued);
     assert_eq!(test.get(two).await.status, Status::Running);
-    assert_eq!(attempts::release(&test.database, dead, LONG).await.unwrap(), 0);
+    assert_eq!(
+        attempts::release(&test.database, dead, LONG).await.unwrap(),
+        0
+    );
 }

@@ -24,7 +24,9 @@ async fn two_tenants(test: &TestDatabase) -> [TenantId; 2] {
         .await
         .expect("a tenant");
     for tenant in [DEFAULT_TENANT, other] {
-        api_keys::create(&test.database, "key", tenant, Role::Read, None).await.expect("a key");
+        api_keys::create(&test.database, "key", tenant, Role::Read, None)
+            .await
+            .expect("a key");
         sqlx::query(
             "INSERT INTO webhook_endpoints (id, tenant, name, url, events, enabled, secret)
              VALUES (gen_random_uuid(), $1, 'ci', 'https://example.com/', '{*}', true,
@@ -34,7 +36,11 @@ async fn two_tenants(test: &TestDatabase) -> [TenantId; 2] {
         .execute(&test.database.pool)
         .await
         .expect("an endpoint");
-        test.submit(Enqueue { tenant, ..enqueue() }).await;
+        test.submit(Enqueue {
+            tenant,
+            ..enqueue()
+        })
+        .await;
     }
     [DEFAULT_TENANT, other]
 }
@@ -63,7 +69,11 @@ async fn every_table_of_tenants_is_behind_the_wall() {
     .fetch_all(&test.database.pool)
     .await
     .unwrap();
-    assert_eq!(open, Vec::<String>::new(), "call protect('table') in the migration that adds it");
+    assert_eq!(
+        open,
+        Vec::<String>::new(),
+        "call protect('table') in the migration that adds it"
+    );
 }
 
 #[tokio::test]
@@ -82,20 +92,33 @@ async fn a_query_that_forgets_the_tenant_sees_and_changes_nothing_of_another() {
             .await
             .unwrap();
         let theirs = sqlx::AssertSqlSafe(count(&format!("WHERE tenant = '{other}'")));
-        let theirs: i64 = sqlx::query_scalar(theirs).fetch_one(&mut *scope).await.unwrap();
+        let theirs: i64 = sqlx::query_scalar(theirs)
+            .fetch_one(&mut *scope)
+            .await
+            .unwrap();
         assert_eq!(theirs, 0, "{table}");
-        if ["api_keys", "transfers", "events", "webhook_endpoints", "deliveries", "audit_events"]
-            .contains(&table.as_str())
+        if [
+            "api_keys",
+            "transfers",
+            "events",
+            "webhook_endpoints",
+            "deliveries",
+            "audit_events",
+        ]
+        .contains(&table.as_str())
         {
             assert!(seen > 0 && seen < all, "{table}: {seen} of {all}");
         }
-        let deleted = scope
-            .execute(sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE tenant = '{other}'")));
+        let deleted = scope.execute(sqlx::AssertSqlSafe(format!(
+            "DELETE FROM {table} WHERE tenant = '{other}'"
+        )));
         assert_eq!(deleted.await.unwrap().rows_affected(), 0, "{table}");
     }
     let mut scope = test.database.scope(own).await.unwrap();
-    let names: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM tenants").fetch_all(&mut *scope).await.unwrap();
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM tenants")
+        .fetch_all(&mut *scope)
+        .await
+        .unwrap();
     assert_eq!(names, ["default"]);
     let smuggled = sqlx::query(
         "INSERT INTO audit_events (tenant, action, subject, outcome) VALUES ($1, 'x', 'x', 'done')",
@@ -104,7 +127,10 @@ async fn a_query_that_forgets_the_tenant_sees_and_changes_nothing_of_another() {
     .execute(&mut *scope)
     .await
     .unwrap_err();
-    assert!(smuggled.to_string().contains("row-level security"), "{smuggled}");
+    assert!(
+        smuggled.to_string().contains("row-level security"),
+        "{smuggled}"
+    );
 }
 
 /// The one lookup that enters no scope runs as a user whom the policies hold.
@@ -138,11 +164,17 @@ async fn the_wall_ends_with_the_transaction() {
     let count = "SELECT count(DISTINCT tenant) FROM transfers";
     for tenant in [own, other] {
         let mut scope = one.scope(tenant).await.unwrap();
-        let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut *scope).await.unwrap();
+        let seen: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut *scope)
+            .await
+            .unwrap();
         assert_eq!(seen, 1);
         // Dropped, as readers do: the same connection is then as it was.
         drop(scope);
-        let seen: i64 = sqlx::query_scalar(count).fetch_one(&one.pool).await.unwrap();
+        let seen: i64 = sqlx::query_scalar(count)
+            .fetch_one(&one.pool)
+            .await
+            .unwrap();
         assert_eq!(seen, 2);
     }
 }
@@ -160,23 +192,41 @@ async fn the_wall_holds_for_an_owner_who_is_no_superuser() {
         "CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name};
          ALTER ROLE {name} IN DATABASE {database} SET search_path = {name}"
     );
-    test.database.pool.execute(sqlx::AssertSqlSafe(schema)).await.unwrap();
-    let url = test.url.replace("postgres://app@", &format!("postgres://{name}@"));
+    test.database
+        .pool
+        .execute(sqlx::AssertSqlSafe(schema))
+        .await
+        .unwrap();
+    let url = test
+        .url
+        .replace("postgres://app@", &format!("postgres://{name}@"));
     let owned = Database::connect_to(&url, 2).await.unwrap();
     owned.migrate().await.unwrap();
     let other = TenantId::generate();
     let add = format!("INSERT INTO tenants (id, name) VALUES ('{other}', 'other')");
     owned.pool.execute(sqlx::AssertSqlSafe(add)).await.unwrap();
     for tenant in [DEFAULT_TENANT, other] {
-        api_keys::create(&owned, "key", tenant, Role::Read, None).await.unwrap();
+        api_keys::create(&owned, "key", tenant, Role::Read, None)
+            .await
+            .unwrap();
     }
     let count = "SELECT count(*) FROM api_keys";
-    let all: i64 = sqlx::query_scalar(count).fetch_one(&owned.pool).await.unwrap();
+    let all: i64 = sqlx::query_scalar(count)
+        .fetch_one(&owned.pool)
+        .await
+        .unwrap();
     let mut scope = owned.scope(other).await.unwrap();
-    let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut *scope).await.unwrap();
+    let seen: i64 = sqlx::query_scalar(count)
+        .fetch_one(&mut *scope)
+        .await
+        .unwrap();
     assert_eq!((all, seen), (2, 1));
     drop(scope);
     owned.pool.close().await;
     let tidy = format!("DROP OWNED BY {name} CASCADE; DROP ROLE {name}");
-    test.database.pool.execute(sqlx::AssertSqlSafe(tidy)).await.unwrap();
+    test.database
+        .pool
+        .execute(sqlx::AssertSqlSafe(tidy))
+        .await
+        .unwrap();
 }

@@ -34,7 +34,9 @@ struct Collector {
 impl Collector {
     /// Its address.
     async fn start(&self) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("bound");
         let routes = Router::new()
             .route("/v1/traces", post(Self::take))
@@ -63,18 +65,28 @@ impl Collector {
     }
 
     fn spans(&self) -> Vec<Span> {
-        self.spans.lock().expect("no panic").iter().map(|(_, span)| span.clone()).collect()
+        self.spans
+            .lock()
+            .expect("no panic")
+            .iter()
+            .map(|(_, span)| span.clone())
+            .collect()
     }
 
     /// The spans of one trace, by its id in hexadecimal.
     fn trace(&self, id: &str) -> Vec<Span> {
-        self.spans().into_iter().filter(|span| hex::encode(&span.trace_id) == id).collect()
+        self.spans()
+            .into_iter()
+            .filter(|span| hex::encode(&span.trace_id) == id)
+            .collect()
     }
 }
 
 fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     let mut found = spans.iter().filter(|span| span.name == name);
-    let first = found.next().unwrap_or_else(|| panic!("no span {name} in {spans:#?}"));
+    let first = found
+        .next()
+        .unwrap_or_else(|| panic!("no span {name} in {spans:#?}"));
     assert!(found.next().is_none(), "two spans {name}");
     first
 }
@@ -91,10 +103,20 @@ fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
 fn serve(test: &TestDatabase, case: &Case, collector: &str) -> std::process::Command {
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--data-dir",
+        ])
         .arg(case.folder.path().join("state"))
         .env("DATABASE_URL", &test.url)
-        .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", case.folder.path().display()))
+        .env(
+            "RETUNE_STORAGE_ROOTS",
+            format!("file://{}/", case.folder.path().display()),
+        )
         .env("RETUNE_WEBHOOKS_ALLOW_PRIVATE", "true")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
         .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
@@ -135,7 +157,11 @@ async fn a_transfer_is_one_trace_and_its_request_is_in_the_caller_s() {
     spec["callback"] = json!({"url": format!("{address}/webhook")});
     let done = transfer(&served, &spec, &format!("00-{CALLER}-{CALLERS_SPAN}-01")).await;
     assert_eq!(done["status"], "succeeded", "{done}");
-    http().get(format!("{}/healthz", served.url)).send().await.unwrap();
+    http()
+        .get(format!("{}/healthz", served.url))
+        .send()
+        .await
+        .unwrap();
     let told = within("the callback comes", async || {
         collector.posts.lock().expect("no panic").last().cloned()
     })
@@ -156,10 +182,19 @@ async fn a_transfer_is_one_trace_and_its_request_is_in_the_caller_s() {
     let spans = collector.trace(&id.replace('-', ""));
     let whole = named(&spans, "transfer");
     assert!(whole.parent_span_id.is_empty());
-    assert_eq!(attribute(&whole.attributes, "transfer").as_deref(), Some(id));
-    assert_eq!(attribute(&whole.attributes, "outcome").as_deref(), Some("succeeded"));
-    let named_to_receivers =
-        format!("00-{}-{}-01", hex::encode(&whole.trace_id), hex::encode(&whole.span_id));
+    assert_eq!(
+        attribute(&whole.attributes, "transfer").as_deref(),
+        Some(id)
+    );
+    assert_eq!(
+        attribute(&whole.attributes, "outcome").as_deref(),
+        Some("succeeded")
+    );
+    let named_to_receivers = format!(
+        "00-{}-{}-01",
+        hex::encode(&whole.trace_id),
+        hex::encode(&whole.span_id)
+    );
     assert_eq!(told, named_to_receivers);
     let submitted = named(&spans, "submitted");
     assert_eq!(submitted.parent_span_id, whole.span_id);
@@ -167,7 +202,10 @@ async fn a_transfer_is_one_trace_and_its_request_is_in_the_caller_s() {
     assert_eq!(request.links[0].trace_id, whole.trace_id);
     let attempt = named(&spans, "attempt");
     assert_eq!(attempt.parent_span_id, whole.span_id);
-    assert_eq!(attribute(&attempt.attributes, "number").as_deref(), Some("1"));
+    assert_eq!(
+        attribute(&attempt.attributes, "number").as_deref(),
+        Some("1")
+    );
     let phases: BTreeSet<&str> = spans
         .iter()
         .filter(|span| span.parent_span_id == attempt.span_id)
@@ -175,7 +213,10 @@ async fn a_transfer_is_one_trace_and_its_request_is_in_the_caller_s() {
         .collect();
     for phase in ["fetching", "diagnosing", "evaluating", "publishing"] {
         assert!(phases.contains(phase), "{phases:?}");
-        let span = spans.iter().find(|span| span.name == phase).expect("just seen");
+        let span = spans
+            .iter()
+            .find(|span| span.name == phase)
+            .expect("just seen");
         assert!(span.start_time_unix_nano >= attempt.start_time_unix_nano);
         assert!(span.end_time_unix_nano <= attempt.end_time_unix_nano);
     }
@@ -183,9 +224,17 @@ async fn a_transfer_is_one_trace_and_its_request_is_in_the_caller_s() {
     assert!(whole.end_time_unix_nano >= attempt.end_time_unix_nano);
 
     // Who asks every few seconds is not in any trace.
-    assert!(!collector.spans().iter().any(|span| span.name.contains("healthz")));
+    assert!(
+        !collector
+            .spans()
+            .iter()
+            .any(|span| span.name.contains("healthz"))
+    );
     for (resource, _) in collector.spans.lock().unwrap().iter() {
-        assert_eq!(attribute(&resource.attributes, "service.name").as_deref(), Some("retune"));
+        assert_eq!(
+            attribute(&resource.attributes, "service.name").as_deref(),
+            Some("retune")
+        );
         let own = attribute(&resource.attributes, "deployment.environment");
         assert_eq!(own.as_deref(), Some("test"));
     }

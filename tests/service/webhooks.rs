@@ -19,7 +19,14 @@ use crate::support::{Served, TestDatabase, receiver::Receiver, retune, within};
 fn serve(test: &TestDatabase) -> Command {
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "0",
+            "--data-dir",
+        ])
         .arg(std::env::temp_dir().join("retune-tests-unused"))
         .env("DATABASE_URL", &test.url)
         .env("RETUNE_WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8")
@@ -29,13 +36,20 @@ fn serve(test: &TestDatabase) -> Command {
 }
 
 async fn subscribe(test: &TestDatabase, url: &str) -> String {
-    let wanted = Wanted { url: url.to_owned(), events: vec!["*".to_owned()], enabled: true };
+    let wanted = Wanted {
+        url: url.to_owned(),
+        events: vec!["*".to_owned()],
+        enabled: true,
+    };
     let made = webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0).await;
     made.expect("an endpoint").1.expect("a secret").reveal()
 }
 
 async fn delivery(test: &TestDatabase) -> Delivery {
-    let filter = ListFilter { limit: 1, ..ListFilter::default() };
+    let filter = ListFilter {
+        limit: 1,
+        ..ListFilter::default()
+    };
     let listed = deliveries::list(&test.database, DEFAULT_TENANT, "ci", &filter).await;
     listed.expect("the database answers").remove(0)
 }
@@ -81,7 +95,12 @@ async fn two_services_on_one_database_deliver_each_event_once() {
     }
     let mut told = Vec::new();
     for _ in 0..expected.len() {
-        told.push(hook.post().await.json()["subject"].as_str().expect("text").to_owned());
+        told.push(
+            hook.post().await.json()["subject"]
+                .as_str()
+                .expect("text")
+                .to_owned(),
+        );
     }
     told.sort_unstable();
     assert_eq!(told, expected, "ids rise with time");

@@ -38,7 +38,10 @@ const LARGE: usize = (17 << 20) / 4;
 /// A model of which the bytes tell whose it is.
 fn model(value: f32) -> Checkpoint {
     let of = |name: &str, len: usize| {
-        (name.to_owned(), HostTensor::from_f32(vec![len], vec![value; len]))
+        (
+            name.to_owned(),
+            HostTensor::from_f32(vec![len], vec![value; len]),
+        )
     };
     [of("large", LARGE), of("small", 4)].into_iter().collect()
 }
@@ -58,7 +61,12 @@ impl World {
         test.write("base/LICENSE", "free");
         let location = test.storage.check_location(&test.uri("base")).unwrap();
         let target = ModelFolder::look(test.storage.blocking(), &location).unwrap();
-        Self { test, config, credentials: None, target }
+        Self {
+            test,
+            config,
+            credentials: None,
+            target,
+        }
     }
 
     fn storage(&self, endpoint: Option<&str>) -> Storage {
@@ -68,13 +76,20 @@ impl World {
         }
         let storage = Storage::local(config, self.test.runtime.handle().clone());
         let (tenant, credentials) = (Uuid::nil(), self.credentials.clone());
-        let own =
-            HashMap::from([(tenant, TenantStorage { credentials, ..TenantStorage::default() })]);
+        let own = HashMap::from([(
+            tenant,
+            TenantStorage {
+                credentials,
+                ..TenantStorage::default()
+            },
+        )]);
         storage.with_tenants(own).unwrap().of(tenant)
     }
 
     fn folder(&self) -> Location {
-        self.storage(None).check_location(&format!("{ROOT}out/{ID}")).unwrap()
+        self.storage(None)
+            .check_location(&format!("{ROOT}out/{ID}"))
+            .unwrap()
     }
 
     /// One attempt from beginning to end, with a model of its own.
@@ -85,7 +100,11 @@ impl World {
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), ArtifactError> {
         let scratch = self.test.scratch();
-        let access = Access { storage, scratch: &scratch, go_on };
+        let access = Access {
+            storage,
+            scratch: &scratch,
+            go_on,
+        };
         let output = storage.check_location(&format!("{ROOT}out/"))?;
         let Begun::Fresh(mut writer) = ResultWriter::begin(access, &output, ID)? else {
             return Ok(());
@@ -103,7 +122,12 @@ impl World {
             return Err(error);
         }
         let spec = json!({});
-        let facts = ManifestFacts { id: ID, spec: &spec, verdict: Verdict::Published, inputs: &[] };
+        let facts = ManifestFacts {
+            id: ID,
+            spec: &spec,
+            verdict: Verdict::Published,
+            inputs: &[],
+        };
         let finished = writer.finish(facts)?;
         assert!(matches!(finished, Finished::Own(_) | Finished::Other(_)));
         Ok(())
@@ -118,7 +142,10 @@ impl World {
         let mut said = BTreeMap::new();
         for output in manifest["outputs"].as_array().unwrap() {
             let name = output["name"].as_str().unwrap();
-            said.insert(name.to_owned(), output["sha256"].as_str().unwrap().to_owned());
+            said.insert(
+                name.to_owned(),
+                output["sha256"].as_str().unwrap().to_owned(),
+            );
         }
         assert!(said.contains_key("model.safetensors"), "{what}");
         for (name, digest) in &said {
@@ -131,7 +158,10 @@ impl World {
         }
         for file in storage.list(&folder).unwrap().files {
             let name = file.location.name();
-            assert!(name == "manifest.json" || said.contains_key(name), "{what}: {name}");
+            assert!(
+                name == "manifest.json" || said.contains_key(name),
+                "{what}: {name}"
+            );
         }
     }
 
@@ -157,7 +187,8 @@ impl World {
             let held = gate.wait(&|| over.load(Ordering::SeqCst));
             if held.is_some() {
                 lost.store(true, Ordering::SeqCst);
-                self.attempt(&self.storage(None), 0.5, &|| true).expect("the second attempt");
+                self.attempt(&self.storage(None), 0.5, &|| true)
+                    .expect("the second attempt");
                 self.judge(&format!("before the release of {held:?}"));
             }
             gate.release();
@@ -182,7 +213,11 @@ fn no_request_that_arrives_late_changes_a_result() {
         let is_late_part = |asked: &Asked| asked.target.contains("partNumber=");
         if !held.as_ref().is_some_and(is_late_part) {
             let left = server.unfinished_uploads();
-            assert!(left.is_subset(&before), "{held:?}: {:?}", left.difference(&before));
+            assert!(
+                left.is_subset(&before),
+                "{held:?}: {:?}",
+                left.difference(&before)
+            );
         }
         world.clear();
         if held.is_none() {
@@ -209,14 +244,23 @@ fn late_requests_on_a_real_server() {
         secret_access_key: SECRET_KEY.into(),
         session_token: None,
     };
-    let world = World { credentials: Some(credentials), ..World::new(files, config) };
+    let world = World {
+        credentials: Some(credentials),
+        ..World::new(files, config)
+    };
     let kinds: [Kind; 7] = [
-        ("the completion", |a| a.method == "POST" && a.target.contains("uploadId=")),
-        ("a part", |a| a.method == "PUT" && a.target.contains("partNumber=")),
+        ("the completion", |a| {
+            a.method == "POST" && a.target.contains("uploadId=")
+        }),
+        ("a part", |a| {
+            a.method == "PUT" && a.target.contains("partNumber=")
+        }),
         ("a copy", |a| a.copies),
         ("the election", |a| a.target.contains("elected-")),
         ("the manifest", |a| a.target.contains("manifest.json")),
-        ("the deletion", |a| a.method == "POST" && a.target.contains("?delete")),
+        ("the deletion", |a| {
+            a.method == "POST" && a.target.contains("?delete")
+        }),
         ("the first write", |a| a.number == 0),
     ];
     for (name, kind) in kinds {
@@ -239,7 +283,9 @@ fn who_was_elected_and_died_is_finished_by_the_next() {
         Box::new(|asked| asked.target.contains("uploadId=") && asked.method == "POST"),
     );
     assert!(held.is_some());
-    let report = storage.blocking().read_small(&world.folder().child("report.json").unwrap(), 999);
+    let report = storage
+        .blocking()
+        .read_small(&world.folder().child("report.json").unwrap(), 999);
     let report: Value = serde_json::from_slice(&report.unwrap()).unwrap();
     assert_eq!(report["whose"], 0.25);
 }

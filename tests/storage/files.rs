@@ -22,7 +22,9 @@ const LARGE: usize = 20 << 20;
 
 /// Bytes that no two parts of a file share.
 fn noise(length: usize) -> Vec<u8> {
-    (0..length as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+    (0..length as u64)
+        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+        .collect()
 }
 
 #[test]
@@ -35,7 +37,10 @@ fn a_large_file_is_written_aside_and_then_gets_its_name() {
     fs::write(&local, &content).unwrap();
 
     let attempt = storage.begin_attempt(&folder).unwrap();
-    let file = NewFile { attempt: &attempt, name: "deep/model.safetensors" };
+    let file = NewFile {
+        attempt: &attempt,
+        name: "deep/model.safetensors",
+    };
     let staged = storage.stage_file(file, &local, &|| true).unwrap();
     assert_eq!(staged.size, LARGE as u64);
     let place = test.objects().join("out/deep/model.safetensors");
@@ -44,7 +49,9 @@ fn a_large_file_is_written_aside_and_then_gets_its_name() {
     assert_eq!(fs::read(&place).unwrap(), content);
     // Again, by somebody who does not know: nothing changes.
     assert!(storage.put_in_place(&attempt, &staged).unwrap());
-    storage.tidy(&folder, &["deep/model.safetensors"], &[attempt.id]).unwrap();
+    storage
+        .tidy(&folder, &["deep/model.safetensors"], &[attempt.id])
+        .unwrap();
     assert_eq!(fs::read(&place).unwrap(), content);
     assert_eq!(fs::read_dir(test.objects().join("out")).unwrap().count(), 1);
 }
@@ -56,13 +63,22 @@ fn what_was_cleared_away_gets_no_name() {
     let folder = test.storage.check_location(&test.uri("out")).unwrap();
     let attempt = storage.begin_attempt(&folder).unwrap();
     let mut pieces = std::iter::once(Ok(Bytes::from_static(b"mine")));
-    let file = NewFile { attempt: &attempt, name: "a" };
-    let content = Content { size: 4, pieces: &mut pieces };
+    let file = NewFile {
+        attempt: &attempt,
+        name: "a",
+    };
+    let content = Content {
+        size: 4,
+        pieces: &mut pieces,
+    };
     let staged = storage.stage(file, content, &|| true).unwrap();
     test.write("out/a", "another's");
     storage.clear_attempt(&attempt).unwrap();
     assert!(!storage.put_in_place(&attempt, &staged).unwrap());
-    assert_eq!(fs::read(test.objects().join("out/a")).unwrap(), b"another's");
+    assert_eq!(
+        fs::read(test.objects().join("out/a")).unwrap(),
+        b"another's"
+    );
     storage.abandon(&attempt).unwrap();
     assert!(test.objects().join("out/a").exists());
 }
@@ -71,13 +87,28 @@ fn what_was_cleared_away_gets_no_name() {
 fn small_objects_are_created_once() {
     let test = TestStorage::on_files();
     let storage = test.storage.blocking();
-    let location = test.storage.check_location(&test.uri("out/report.json")).unwrap();
-    storage.publish_bytes(&location, Bytes::from_static(b"{}")).unwrap();
-    storage.publish_bytes(&location, Bytes::from_static(b"{}")).unwrap();
-    let error = storage.publish_bytes(&location, Bytes::from_static(b"[]")).unwrap_err();
-    assert!(matches!(error, StorageError::AlreadyExists { .. }), "{error}");
+    let location = test
+        .storage
+        .check_location(&test.uri("out/report.json"))
+        .unwrap();
+    storage
+        .publish_bytes(&location, Bytes::from_static(b"{}"))
+        .unwrap();
+    storage
+        .publish_bytes(&location, Bytes::from_static(b"{}"))
+        .unwrap();
+    let error = storage
+        .publish_bytes(&location, Bytes::from_static(b"[]"))
+        .unwrap_err();
+    assert!(
+        matches!(error, StorageError::AlreadyExists { .. }),
+        "{error}"
+    );
     assert_eq!(storage.read_small(&location, 10).unwrap(), "{}");
-    assert_eq!(storage.read_small(&location, 1).unwrap_err().code(), FailureCode::TooLarge);
+    assert_eq!(
+        storage.read_small(&location, 1).unwrap_err().code(),
+        FailureCode::TooLarge
+    );
     assert_eq!(storage.read_range(&location, 1..99).unwrap(), "}");
 }
 
@@ -89,7 +120,10 @@ fn a_stop_leaves_nothing_behind() {
     let local = test.scratch().join("model");
     fs::write(&local, noise(LARGE)).unwrap();
     let attempt = storage.begin_attempt(&folder).unwrap();
-    let file = NewFile { attempt: &attempt, name: "model" };
+    let file = NewFile {
+        attempt: &attempt,
+        name: "model",
+    };
     let error = storage.stage_file(file, &local, &|| false).unwrap_err();
     assert!(matches!(error, StorageError::Stopped), "{error}");
     storage.abandon(&attempt).unwrap();
@@ -106,15 +140,23 @@ fn files_are_used_where_they_are() {
     let listing = storage.list(&folder).unwrap();
     assert_eq!(listing.files.len(), 1);
     assert_eq!(listing.folders, [folder.child("deep").unwrap()]);
-    let file = storage.fetch(&listing.files[0].location, &test.scratch(), &|| true).unwrap();
+    let file = storage
+        .fetch(&listing.files[0].location, &test.scratch(), &|| true)
+        .unwrap();
     // Whatever becomes of the name, it is the file that was opened.
     fs::rename(test.objects().join("a/x"), test.objects().join("a/z")).unwrap();
     test.write("a/x", b"another");
     assert_eq!(fs::read(&file.path).unwrap(), b"abc");
-    assert_eq!(file.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(
+        file.sha256,
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
     let missing = folder.child("none").unwrap();
     assert_eq!(
-        storage.fetch(&missing, &test.scratch(), &|| true).unwrap_err().code(),
+        storage
+            .fetch(&missing, &test.scratch(), &|| true)
+            .unwrap_err()
+            .code(),
         FailureCode::NotFound
     );
     assert!(storage.list(&missing).unwrap().files.is_empty());
@@ -128,7 +170,11 @@ fn a_symlink_planted_after_the_check_is_refused_at_the_access() {
     test.write("model/config.json", b"{}");
     let storage = test.storage.blocking();
     let folder = test.storage.check_location(&test.uri("model")).unwrap();
-    symlink(outside.path().join("secret"), test.objects().join("model/model.safetensors")).unwrap();
+    symlink(
+        outside.path().join("secret"),
+        test.objects().join("model/model.safetensors"),
+    )
+    .unwrap();
     symlink(outside.path(), test.objects().join("model/deep")).unwrap();
     let file = folder.child("model.safetensors").unwrap();
     let inside = folder.join("deep/secret").unwrap();
@@ -153,10 +199,17 @@ fn the_state_folder_around_the_objects_is_out_of_reach() {
     let test = TestStorage::on_files();
     let root = format!("file://{}", test.dir.path().display());
     for path in ["", "/scratch", "/scratch/x", "/objects2"] {
-        let error = test.storage.check_location(&format!("{root}{path}")).unwrap_err();
+        let error = test
+            .storage
+            .check_location(&format!("{root}{path}"))
+            .unwrap_err();
         assert_eq!(error.code, FailureCode::LocationNotAllowed, "{path}");
     }
-    assert!(test.storage.check_location(&format!("{root}/objects/m")).is_ok());
+    assert!(
+        test.storage
+            .check_location(&format!("{root}/objects/m"))
+            .is_ok()
+    );
 }
 
 /// Nothing waits for a pipe without a writer, and nothing is read from what is no regular file.
@@ -173,8 +226,16 @@ fn what_is_no_regular_file_is_refused_at_once() {
         let place = folder.child(name).unwrap();
         let code = |error: StorageError| (error.code(), error.is_input());
         let refused = (FailureCode::NotAFile, true);
-        assert_eq!(code(storage.read_small(&place, 9).unwrap_err()), refused, "{name}");
-        assert_eq!(code(storage.read_range(&place, 0..1).unwrap_err()), refused, "{name}");
+        assert_eq!(
+            code(storage.read_small(&place, 9).unwrap_err()),
+            refused,
+            "{name}"
+        );
+        assert_eq!(
+            code(storage.read_range(&place, 0..1).unwrap_err()),
+            refused,
+            "{name}"
+        );
         assert_eq!(code(storage.head(&place).unwrap_err()), refused, "{name}");
         assert_eq!(code(storage.digest(&place).unwrap_err()), refused, "{name}");
         let fetched = storage.fetch(&place, &test.scratch(), &|| true);
@@ -185,13 +246,21 @@ fn what_is_no_regular_file_is_refused_at_once() {
     assert_eq!(names.len(), 3, "{names:?}");
     let folder = storage.read_small(&folder, 9).unwrap_err();
     assert!(folder.to_string().contains("is a folder"), "{folder}");
-    let looping = test.storage.check_location(&test.uri("model/loop")).unwrap_err();
+    let looping = test
+        .storage
+        .check_location(&test.uri("model/loop"))
+        .unwrap_err();
     assert!(looping.detail.contains("symbolic links"), "{looping}");
     // Commands that run locally ask for no roots.
     let runtime = &test.runtime;
     let local = Storage::local(S3Config::default(), runtime.handle().clone());
-    let place = local.check_location(test.objects().join("model/loop").to_str().unwrap()).unwrap();
-    assert_eq!(local.blocking().head(&place).unwrap_err().code(), FailureCode::NotAFile);
+    let place = local
+        .check_location(test.objects().join("model/loop").to_str().unwrap())
+        .unwrap();
+    assert_eq!(
+        local.blocking().head(&place).unwrap_err().code(),
+        FailureCode::NotAFile
+    );
 }
 
 #[test]
@@ -223,7 +292,10 @@ fn a_link_swapped_between_check_and_opening_leads_nowhere() {
     let storage = test.storage.blocking();
     let place = test.storage.check_location(&test.uri("model/x")).unwrap();
     let folder = test.storage.check_location(&test.uri("model")).unwrap();
-    let deeper = test.storage.check_location(&test.uri("model/new/deeper/x")).unwrap();
+    let deeper = test
+        .storage
+        .check_location(&test.uri("model/new/deeper/x"))
+        .unwrap();
     symlink("honest", objects.join("model")).unwrap();
     let (mut honest, mut refused) = (0, 0);
     thread::scope(|scope| {
@@ -275,7 +347,9 @@ fn a_file_that_changes_between_two_looks_is_noticed() {
     let watching = test.storage.watching();
     let storage = watching.blocking();
     storage.read_small(&place("a"), 9).unwrap();
-    storage.fetch(&place("b"), &test.scratch(), &|| true).unwrap();
+    storage
+        .fetch(&place("b"), &test.scratch(), &|| true)
+        .unwrap();
     watching.check_unchanged().unwrap();
     // Another file of the same name and content.
     test.write("c", "one");
@@ -283,7 +357,10 @@ fn a_file_that_changes_between_two_looks_is_noticed() {
     let error = watching.check_unchanged().unwrap_err();
     assert_eq!(error.code(), FailureCode::InputChanged);
     assert!(error.to_string().contains("/b "), "{error}");
-    assert_eq!(storage.read_small(&place("b"), 9).unwrap_err().code(), FailureCode::InputChanged);
+    assert_eq!(
+        storage.read_small(&place("b"), 9).unwrap_err().code(),
+        FailureCode::InputChanged
+    );
     // Whoever does not watch is not asked.
     test.storage.check_unchanged().unwrap();
     test.storage.blocking().read_small(&place("b"), 9).unwrap();

@@ -63,10 +63,14 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     pub async fn fresh() -> Self {
-        let cluster = tokio::task::spawn_blocking(cluster).await.expect("no panic");
+        let cluster = tokio::task::spawn_blocking(cluster)
+            .await
+            .expect("no panic");
         let server = cluster.0.as_ref().expect("open until dropped").url();
         let name = format!("t_{}", Uuid::now_v7().simple());
-        let admin = Database::connect_to(&server, 1).await.expect("the server answers");
+        let admin = Database::connect_to(&server, 1)
+            .await
+            .expect("the server answers");
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .execute(&admin.pool)
             .await
@@ -74,30 +78,50 @@ impl TestDatabase {
         forget_old(&admin).await;
         admin.pool.close().await;
         let url = server.replace("/postgres?", &format!("/{name}?"));
-        let database = Database::connect_to(&url, 8).await.expect("the new database answers");
+        let database = Database::connect_to(&url, 8)
+            .await
+            .expect("the new database answers");
         database.migrate().await.expect("the schema");
         let changes = Changes::listen(&database);
-        Self { database, url, changes, _cluster: cluster }
+        Self {
+            database,
+            url,
+            changes,
+            _cluster: cluster,
+        }
     }
 
     /// A transfer of the default tenant, queued.
     pub async fn queued(&self, max_attempts: i32) -> Transfer {
-        self.submit(Enqueue { max_attempts, ..enqueue() }).await
+        self.submit(Enqueue {
+            max_attempts,
+            ..enqueue()
+        })
+        .await
     }
 
     pub async fn submit(&self, new: Enqueue) -> Transfer {
-        transfers::enqueue(&self.database, new).await.expect("queued").transfer
+        transfers::enqueue(&self.database, new)
+            .await
+            .expect("queued")
+            .transfer
     }
 
     pub async fn get(&self, id: TransferId) -> Transfer {
         let found = transfers::get(&self.database, DEFAULT_TENANT, id).await;
-        found.expect("the database answers").expect("the transfer exists")
+        found
+            .expect("the database answers")
+            .expect("the transfer exists")
     }
 
     /// The kinds of a transfer's events, in order.
     pub async fn event_kinds(&self, id: TransferId) -> Vec<String> {
         let events = events::list(&self.database, DEFAULT_TENANT, id, 0, 1000).await;
-        events.expect("the database answers").into_iter().map(|event| event.kind).collect()
+        events
+            .expect("the database answers")
+            .into_iter()
+            .map(|event| event.kind)
+            .collect()
     }
 
     /// Waits until the transfer is as `wanted`, looking again whenever something changed.
@@ -123,7 +147,10 @@ impl TestDatabase {
 /// Drops databases of runs an hour ago and more.
 async fn forget_old(admin: &Database) {
     let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
-    let since = hour_ago.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let since = hour_ago
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
     let oldest = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, since, 0));
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT datname FROM pg_database WHERE datname LIKE 't\\_%' AND datname < $1",
@@ -160,7 +187,14 @@ pub fn spec(source: &str, target: &str) -> Value {
 }
 
 /// Leases that outlive a test.
-pub const LONG: RetryPolicy =
-    RetryPolicy { lease: PATIENCE, backoff: PATIENCE, longest_wait: PATIENCE, give_up: PATIENCE };
+pub const LONG: RetryPolicy = RetryPolicy {
+    lease: PATIENCE,
+    backoff: PATIENCE,
+    longest_wait: PATIENCE,
+    give_up: PATIENCE,
+};
 /// Leases that have run out as soon as they are given.
-pub const OVER: RetryPolicy = RetryPolicy { lease: Duration::ZERO, ..LONG };
+pub const OVER: RetryPolicy = RetryPolicy {
+    lease: Duration::ZERO,
+    ..LONG
+};

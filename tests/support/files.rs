@@ -36,7 +36,11 @@ impl TestStorage {
             ..StorageConfig::default()
         };
         let storage = Storage::new(config, runtime.handle().clone()).unwrap();
-        Self { runtime, storage, dir }
+        Self {
+            runtime,
+            storage,
+            dir,
+        }
     }
 
     pub fn objects(&self) -> std::path::PathBuf {

@@ -68,7 +68,11 @@ impl Gate {
         let given = Arc::clone(&shared);
         let app = Router::new().fallback(move |request| pass(Arc::clone(&given), request));
         handle.spawn(async move { axum::serve(listener, app).await });
-        Self { endpoint, shared, handle: handle.clone() }
+        Self {
+            endpoint,
+            shared,
+            handle: handle.clone(),
+        }
     }
 
     /// Waits until a request is held back, or `over` says that none will be; which one.
@@ -77,8 +81,16 @@ impl Gate {
         let tick = std::time::Duration::from_millis(20);
         while !over() {
             let held = state.wait_for(|state| *state == State::Held);
-            if self.handle.block_on(async { tokio::time::timeout(tick, held).await.is_ok() }) {
-                return self.shared.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if self
+                .handle
+                .block_on(async { tokio::time::timeout(tick, held).await.is_ok() })
+            {
+                return self
+                    .shared
+                    .held
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
             }
         }
         None
@@ -94,20 +106,37 @@ async fn pass(shared: Arc<Shared>, request: Request) -> Response {
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let target = head
+        .uri
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     if head.method != Method::GET && head.method != Method::HEAD {
         let number = shared.writes.fetch_add(1, Ordering::SeqCst);
         let copies = head.headers.contains_key("x-amz-copy-source");
         shared
-            .hold(Asked { method: head.method.clone(), target: target.clone(), copies, number })
+            .hold(Asked {
+                method: head.method.clone(),
+                target: target.clone(),
+                copies,
+                number,
+            })
             .await;
     }
     let url = format!("{}{target}", shared.upstream);
     let mut headers = head.headers;
     headers.remove("content-length");
     headers.remove("transfer-encoding");
-    let sent = shared.client.request(head.method, url).headers(headers).body(body).send().await;
-    let Ok(answer) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
+    let sent = shared
+        .client
+        .request(head.method, url)
+        .headers(headers)
+        .body(body)
+        .send()
+        .await;
+    let Ok(answer) = sent else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     *response.headers_mut() = answer.headers().clone();

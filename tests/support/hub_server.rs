@@ -71,7 +71,11 @@ impl HubServer {
     pub async fn open() -> Self {
         let [hub, files] = [listener().await, listener().await];
         let state = Arc::<State>::default();
-        let server = Self { address: address(&hub), files_address: address(&files), state };
+        let server = Self {
+            address: address(&hub),
+            files_address: address(&files),
+            state,
+        };
         let (of_hub, of_files) = (server.clone(), server.clone());
         let hub_app =
             Router::new().fallback(move |request: Request| async move { of_hub.answer(&request) });
@@ -108,11 +112,17 @@ impl HubServer {
     }
 
     pub fn gate(&self, repository: &str) {
-        self.repositories().entry(repository.to_owned()).or_default().is_gated = true;
+        self.repositories()
+            .entry(repository.to_owned())
+            .or_default()
+            .is_gated = true;
     }
 
     pub fn rename(&self, old: &str, new: &str) {
-        self.repositories().entry(old.to_owned()).or_default().renamed = Some(new.to_owned());
+        self.repositories()
+            .entry(old.to_owned())
+            .or_default()
+            .renamed = Some(new.to_owned());
     }
 
     pub fn be_busy(&self, times: usize) {
@@ -155,8 +165,10 @@ impl HubServer {
 
         let repositories = self.repositories();
         let Some(found) = repositories.get(&repository) else {
-            let refusal =
-                [("x-error-code", "RepoNotFound"), ("x-error-message", "Repository not found")];
+            let refusal = [
+                ("x-error-code", "RepoNotFound"),
+                ("x-error-message", "Repository not found"),
+            ];
             return (StatusCode::UNAUTHORIZED, refusal).into_response();
         };
         if let Some(new) = &found.renamed {
@@ -164,20 +176,26 @@ impl HubServer {
             return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response();
         }
         if found.is_gated && token(request.headers()).as_deref() != Some(TOKEN) {
-            let refusal =
-                [("x-error-code", "GatedRepo"), ("x-error-message", "Access is restricted")];
+            let refusal = [
+                ("x-error-code", "GatedRepo"),
+                ("x-error-message", "Access is restricted"),
+            ];
             return (StatusCode::FORBIDDEN, refusal).into_response();
         }
         let commit = found.revisions.get(revision).unwrap_or(revision);
         let Some(files) = found.commits.get(commit) else {
-            let refusal =
-                [("x-error-code", "RevisionNotFound"), ("x-error-message", "Invalid rev id")];
+            let refusal = [
+                ("x-error-code", "RevisionNotFound"),
+                ("x-error-message", "Invalid rev id"),
+            ];
             return (StatusCode::NOT_FOUND, refusal).into_response();
         };
         match what.as_str() {
             "revision" => {
-                let siblings: Vec<_> =
-                    files.keys().map(|path| json!({"rfilename": path})).collect();
+                let siblings: Vec<_> = files
+                    .keys()
+                    .map(|path| json!({"rfilename": path}))
+                    .collect();
                 let told = json!({"id": repository, "sha": commit, "siblings": siblings});
                 Json(told).into_response()
             }
@@ -187,10 +205,16 @@ impl HubServer {
     }
 
     fn tree(&self, request: &Request, files: &BTreeMap<String, Bytes>, folder: &str) -> Response {
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let prefix = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
         let (mut entries, mut folders) = (Vec::new(), BTreeSet::new());
         for (path, bytes) in files {
-            let Some(rest) = path.strip_prefix(&prefix) else { continue };
+            let Some(rest) = path.strip_prefix(&prefix) else {
+                continue;
+            };
             match rest.split_once('/') {
                 Some((name, _)) if folders.insert(name.to_owned()) => {
                     entries.push(json!({"type": "directory", "oid": "0", "size": 0, "path": format!("{prefix}{name}")}));
@@ -200,13 +224,17 @@ impl HubServer {
             }
         }
         if entries.is_empty() {
-            let refusal =
-                [("x-error-code", "EntryNotFound"), ("x-error-message", "Entry not found")];
+            let refusal = [
+                ("x-error-code", "EntryNotFound"),
+                ("x-error-message", "Entry not found"),
+            ];
             return (StatusCode::NOT_FOUND, refusal).into_response();
         }
 
         let query = request.uri().query().unwrap_or_default();
-        let start: usize = query.strip_prefix("cursor=").map_or(0, |at| at.parse().expect("ours"));
+        let start: usize = query
+            .strip_prefix("cursor=")
+            .map_or(0, |at| at.parse().expect("ours"));
         let page: Vec<Value> = entries.iter().skip(start).take(PAGE).cloned().collect();
         let next = format!(
             "<{}{}?cursor={}>; rel=\"next\"",
@@ -214,14 +242,20 @@ impl HubServer {
             request.uri().path(),
             start + PAGE
         );
-        let link = if start + PAGE < entries.len() { next } else { String::new() };
+        let link = if start + PAGE < entries.len() {
+            next
+        } else {
+            String::new()
+        };
         ([(header::LINK, link)], Json(page)).into_response()
     }
 
     fn resolve(&self, request: &Request, file: Option<&Bytes>, commit: &str) -> Response {
         let Some(bytes) = file else {
-            let refusal =
-                [("x-error-code", "EntryNotFound"), ("x-error-message", "Entry not found")];
+            let refusal = [
+                ("x-error-code", "EntryNotFound"),
+                ("x-error-message", "Entry not found"),
+            ];
             return (StatusCode::NOT_FOUND, refusal).into_response();
         };
         if bytes.len() < LARGE {
@@ -244,14 +278,23 @@ impl HubServer {
     fn file(&self, request: &Request) -> Response {
         let range = request.headers().get(header::RANGE);
         let range = range.map(|range| range.to_str().expect("ours").to_owned());
-        let asked = Asked { range, token: token(request.headers()) };
+        let asked = Asked {
+            range,
+            token: token(request.headers()),
+        };
         self.state.asked.lock().expect("no panic").push(asked);
 
         let wanted = request.uri().path().trim_start_matches('/');
         let repositories = self.repositories();
-        let files =
-            repositories.values().flat_map(|one| one.commits.values()).flat_map(BTreeMap::values);
-        let Some(bytes) = files.into_iter().find(|bytes| digest(bytes) == wanted).cloned() else {
+        let files = repositories
+            .values()
+            .flat_map(|one| one.commits.values())
+            .flat_map(BTreeMap::values);
+        let Some(bytes) = files
+            .into_iter()
+            .find(|bytes| digest(bytes) == wanted)
+            .cloned()
+        else {
             return StatusCode::NOT_FOUND.into_response();
         };
         let whole = sent(request, &bytes);
@@ -261,8 +304,10 @@ impl HubServer {
         let (parts, _) = whole.into_parts();
         // In pieces: a server keeps the last of them back, and drops it with the connection.
         let half = bytes.slice(..bytes.len() / 2);
-        let pieces: Vec<_> =
-            half.chunks(PIECE).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let pieces: Vec<_> = half
+            .chunks(PIECE)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
         let broken = Err(std::io::Error::other("broken off"));
         let pieces = futures::stream::iter(pieces.into_iter().chain([broken]));
         Response::from_parts(parts, Body::from_stream(pieces))
@@ -271,13 +316,21 @@ impl HubServer {
 
 /// Whether one of so many times is left, and takes it.
 fn took(times: &AtomicUsize) -> bool {
-    times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    times
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
 
 /// The bytes, or the range of them that is asked for.
 fn sent(request: &Request, bytes: &Bytes) -> Response {
     let range = request.headers().get(header::RANGE).and_then(|range| {
-        let (first, last) = range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+        let (first, last) = range
+            .to_str()
+            .ok()?
+            .strip_prefix("bytes=")?
+            .split_once('-')?;
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
         Some(first..(last + 1).min(bytes.len()))
     });
@@ -286,14 +339,21 @@ fn sent(request: &Request, bytes: &Bytes) -> Response {
         Some(range) => {
             let told = format!("bytes {}-{}/{}", range.start, range.end - 1, bytes.len());
             let part = bytes.slice(range.clone());
-            (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, told)], part).into_response()
+            (
+                StatusCode::PARTIAL_CONTENT,
+                [(header::CONTENT_RANGE, told)],
+                part,
+            )
+                .into_response()
         }
         None => bytes.clone().into_response(),
     };
     if request.method() == Method::HEAD {
         *response.body_mut() = Body::empty();
     }
-    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, length.into());
     response
 }
 

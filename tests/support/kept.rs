@@ -23,7 +23,13 @@ pub fn hold(path: &str, text: &str, tests: &str) {
     let command = format!("`{REWRITE}=1 cargo test --test main {tests}` rewrites it");
     let mut pairs = kept.lines().zip(text.lines()).enumerate();
     if let Some((at, (kept, found))) = pairs.find(|(_, (kept, found))| kept != found) {
-        panic!("{path}, line {}: {found:?}, not {kept:?} ({command})", at + 1);
+        panic!(
+            "{path}, line {}: {found:?}, not {kept:?} ({command})",
+            at + 1
+        );
     }
-    assert!(kept == text, "{path} is longer or shorter than it was ({command})");
+    assert!(
+        kept == text,
+        "{path} is longer or shorter than it was ({command})"
+    );
 }

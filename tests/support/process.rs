@@ -34,7 +34,10 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let stdout = child.stdout.take().map(BufReader::new);
         Self { child, stdout }
     }
@@ -47,8 +50,10 @@ impl Process {
             stdout.read_line(&mut line).expect("stdout is text");
             (stdout, line)
         });
-        let (stdout, line) =
-            time::timeout(PATIENCE, reading).await.expect("a line in time").expect("no panic");
+        let (stdout, line) = time::timeout(PATIENCE, reading)
+            .await
+            .expect("a line in time")
+            .expect("no panic");
         self.stdout = Some(stdout);
         line.trim_end().to_owned()
     }
@@ -92,7 +97,10 @@ impl Served {
     pub async fn start(command: &mut Command) -> Self {
         let mut process = Process::start(command);
         let line = process.line().await;
-        let url = line.strip_prefix("retune listening on ").expect(&line).to_owned();
+        let url = line
+            .strip_prefix("retune listening on ")
+            .expect(&line)
+            .to_owned();
         Self { process, url }
     }
 }

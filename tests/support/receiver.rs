@@ -33,7 +33,9 @@ pub struct Post {
 
 impl Post {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
     }
 
     pub fn json(&self) -> Value {
@@ -88,7 +90,11 @@ impl Receiver {
         let url = format!("http://{}/hook", listener.local_addr().expect("bound"));
         let (sender, posts) = unbounded_channel();
         let next = Arc::new(Mutex::new(statuses.iter().copied().collect()));
-        let answers = Answers { next, location, posts: sender };
+        let answers = Answers {
+            next,
+            location,
+            posts: sender,
+        };
         let router = Router::new().fallback(receive).with_state(answers);
         let task = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("serves");
@@ -116,7 +122,11 @@ impl Drop for Receiver {
 
 async fn receive(State(answers): State<Answers>, headers: HeaderMap, body: String) -> Response {
     let _ = answers.posts.send(Post { headers, body });
-    let next = answers.next.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = answers
+        .next
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .pop_front();
     if next == Some(SILENCE) {
         return std::future::pending().await;
     }

@@ -90,7 +90,11 @@ impl S3Server {
             anonymous: true,
             ..S3Config::default()
         };
-        Self { config, folder, faults }
+        Self {
+            config,
+            folder,
+            faults,
+        }
     }
 
     /// Puts an object into the bucket, past every key.
@@ -112,7 +116,12 @@ impl S3Server {
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names
             .filter_map(|name| {
-                Some(name.strip_prefix(".upload_id-")?.split_once(".part-")?.0.into())
+                Some(
+                    name.strip_prefix(".upload_id-")?
+                        .split_once(".part-")?
+                        .0
+                        .into(),
+                )
             })
             .collect()
     }
@@ -131,7 +140,10 @@ impl S3Server {
 /// Whether the path, or the folder to be listed, names the key that the request is signed with. Whether
 /// it is signed well is for the service to say.
 fn is_of_the_signer(request: &Request) -> bool {
-    let signed = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let signed = request
+        .headers()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
     let key = signed.and_then(|text| text.split_once("Credential=")?.1.split('/').next());
     key.is_some_and(|key| request.uri().to_string().contains(key))
 }
@@ -153,7 +165,9 @@ async fn answer(service: S3Service, faults: Faults, request: Request) -> Respons
         Ok(response) => response.map(Body::new),
         Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     };
-    let Some(Mishap::CutAfter(bytes)) = mishap else { return response };
+    let Some(Mishap::CutAfter(bytes)) = mishap else {
+        return response;
+    };
     response.map(|body| {
         let mut left = bytes;
         Body::from_stream(body.into_data_stream().map(move |chunk| {

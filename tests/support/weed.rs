@@ -23,7 +23,9 @@ pub const SECRET_KEY: &str = "of-retune";
 /// The program, or a failure that says how to get it: a test that is skipped tests nothing.
 fn weed() -> PathBuf {
     let named = env::var_os("RETUNE_TEST_WEED").map(PathBuf::from);
-    let named = named.iter().flat_map(|path| [path.clone(), path.join("bin/weed")]);
+    let named = named
+        .iter()
+        .flat_map(|path| [path.clone(), path.join("bin/weed")]);
     let path = env::var_os("PATH").unwrap_or_default();
     let found = named
         .chain(env::split_paths(&path).map(|folder| folder.join("weed")))
@@ -54,8 +56,18 @@ impl Weed {
         let names = ["master", "volume", "filer", "s3"];
         let ports = free_ports(2 * names.len());
         let mut command = std::process::Command::new(weed());
-        command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
-        command.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"]);
+        command.args([
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+        ]);
+        command.args([
+            "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=20",
+        ]);
         command.arg(format!("-dir={}", folder.path().display()));
         command.arg(format!("-s3.config={}", identities.display()));
         for (name, ports) in names.iter().zip(ports.chunks(2)) {
@@ -65,13 +77,25 @@ impl Weed {
         // Its programs write beside themselves otherwise.
         command.current_dir(folder.path()).stderr(Stdio::null());
         let process = Process::start(&mut command);
-        let weed = Self { _process: process, _folder: folder, s3: ports[6], filer: ports[4] };
+        let weed = Self {
+            _process: process,
+            _folder: folder,
+            s3: ports[6],
+            filer: ports[4],
+        };
         within("the S3 server listens", async || {
-            TcpStream::connect(("127.0.0.1", weed.s3)).is_ok().then_some(())
+            TcpStream::connect(("127.0.0.1", weed.s3))
+                .is_ok()
+                .then_some(())
         })
         .await;
         within("it takes objects", async || {
-            let put = http().put(weed.filer_url("ready")).body("x").send().await.ok()?;
+            let put = http()
+                .put(weed.filer_url("ready"))
+                .body("x")
+                .send()
+                .await
+                .ok()?;
             put.status().is_success().then_some(())
         })
         .await;
@@ -84,12 +108,21 @@ impl Weed {
     }
 
     pub async fn put(&self, key: &str, bytes: Vec<u8>) {
-        let put = http().put(self.filer_url(key)).body(bytes).send().await.expect("an answer");
+        let put = http()
+            .put(self.filer_url(key))
+            .body(bytes)
+            .send()
+            .await
+            .expect("an answer");
         assert!(put.status().is_success(), "{key}: {}", put.status());
     }
 
     pub async fn get(&self, key: &str) -> Vec<u8> {
-        let got = http().get(self.filer_url(key)).send().await.expect("an answer");
+        let got = http()
+            .get(self.filer_url(key))
+            .send()
+            .await
+            .expect("an answer");
         assert!(got.status().is_success(), "{key}: {}", got.status());
         got.bytes().await.expect("a body").to_vec()
     }
@@ -109,7 +142,9 @@ impl Weed {
 
     /// The names in a folder, and whether they are folders.
     async fn entries(&self, folder: &str) -> Vec<(String, bool)> {
-        let ask = http().get(self.filer_url(folder)).header("accept", "application/json");
+        let ask = http()
+            .get(self.filer_url(folder))
+            .header("accept", "application/json");
         let listing = ask.send().await.expect("an answer");
         if listing.status().as_u16() == 404 {
             return Vec::new();
@@ -118,7 +153,12 @@ impl Weed {
         let entries = listing["Entries"].as_array().cloned().unwrap_or_default();
         let of = |entry: &Value| {
             let name = entry["FullPath"].as_str()?.rsplit('/').next()?.to_owned();
-            Some((name, entry["Mode"].as_u64().is_some_and(|mode| mode & FOLDER != 0)))
+            Some((
+                name,
+                entry["Mode"]
+                    .as_u64()
+                    .is_some_and(|mode| mode & FOLDER != 0),
+            ))
         };
         entries.iter().filter_map(of).collect()
     }
@@ -126,7 +166,11 @@ impl Weed {
 
 /// Ports that are free now; held together so that they differ.
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
+        .collect();
+    listeners
+        .iter()
+        .map(|l| l.local_addr().expect("an address").port())
+        .collect()
 }

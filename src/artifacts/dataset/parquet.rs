@@ -74,8 +74,14 @@ pub fn look(
     channels: Option<usize>,
 ) -> Result<Signature, ArtifactError> {
     let size = storage.blocking().head(location)?.size;
-    let stored = Stored { storage: storage.clone(), location: location.clone(), size };
-    guarded(location, || Columns::of(stored, location, look::budget())?.look(channels))
+    let stored = Stored {
+        storage: storage.clone(),
+        location: location.clone(),
+        size,
+    };
+    guarded(location, || {
+        Columns::of(stored, location, look::budget())?.look(channels)
+    })
 }
 
 /// Refuses more than may be decoded in memory, of all files of a dataset together.
@@ -91,7 +97,11 @@ pub fn check_room(bytes: usize, location: &Location) -> Result<(), ArtifactError
          held there",
         MOST_BYTES >> 30
     );
-    Err(ArtifactError::fault(FailureCode::DatasetTooLarge, location, detail))
+    Err(ArtifactError::fault(
+        FailureCode::DatasetTooLarge,
+        location,
+        detail,
+    ))
 }
 
 /// The samples of a local file whose name, in errors, is `location`.
@@ -112,8 +122,14 @@ pub fn open(
         )
     })?;
     let bytes = AtomicU64::new(MOST_BYTES as u64);
-    let budget = Budget { values: MOST_VALUES, page: MOST_OF_A_PAGE, bytes };
-    guarded(location, || Columns::of(Local::from(file), location, budget)?.read(channels))
+    let budget = Budget {
+        values: MOST_VALUES,
+        page: MOST_OF_A_PAGE,
+        bytes,
+    };
+    guarded(location, || {
+        Columns::of(Local::from(file), location, budget)?.read(channels)
+    })
 }
 
 /// The reader of Parquet has panicked on files made to that end; a fault of the file is what it is.
@@ -133,7 +149,8 @@ fn guarded<T>(
 /// The first of the columns that the row has.
 fn row_field<'r>(row: &'r Row, names: &[&str]) -> Option<&'r Field> {
     names.iter().find_map(|name| {
-        row.get_column_iter().find_map(|(column, field)| (column == name).then_some(field))
+        row.get_column_iter()
+            .find_map(|(column, field)| (column == name).then_some(field))
     })
 }
 
@@ -144,7 +161,10 @@ fn of_labels(labels: &[i64]) -> Named {
 }
 
 fn i64s(values: &[i64]) -> Bytes {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 fn tensors(named: impl IntoIterator<Item = Named>) -> Checkpoint {

@@ -30,7 +30,11 @@ pub fn files(storage: &Storage, location: &Location) -> Result<Vec<Location>, Ar
     if shards.is_empty() {
         let detail = "is a folder without Parquet files; give a safetensors or Parquet file, or a \
                       folder of Parquet shards";
-        return Err(ArtifactError::fault(FailureCode::NotFound, location, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::NotFound,
+            location,
+            detail,
+        ));
     }
     check_whole(location, &shards)?;
     Ok(shards)
@@ -48,14 +52,25 @@ fn numbered(name: &str) -> Option<Numbered<'_>> {
     let stem = name.strip_suffix(".parquet")?;
     let (rest, of) = stem.rsplit_once("-of-")?;
     let (split, number) = rest.rsplit_once('-')?;
-    Some(Numbered { split, number: number.parse().ok()?, of: of.parse().ok()? })
+    Some(Numbered {
+        split,
+        number: number.parse().ok()?,
+        of: of.parse().ok()?,
+    })
 }
 
 /// Refuses a folder with several splits, or with a shard missing.
 fn check_whole(folder: &Location, shards: &[Location]) -> Result<(), ArtifactError> {
-    let numbered: Vec<Numbered> = shards.iter().filter_map(|file| numbered(file.name())).collect();
-    let Some(first) = numbered.first() else { return Ok(()) };
-    let one_split = numbered.iter().all(|shard| (shard.split, shard.of) == (first.split, first.of));
+    let numbered: Vec<Numbered> = shards
+        .iter()
+        .filter_map(|file| numbered(file.name()))
+        .collect();
+    let Some(first) = numbered.first() else {
+        return Ok(());
+    };
+    let one_split = numbered
+        .iter()
+        .all(|shard| (shard.split, shard.of) == (first.split, first.of));
 
     if !one_split || numbered.len() != shards.len() {
         let names: Vec<&str> = shards.iter().take(5).map(Location::name).collect();
@@ -63,7 +78,11 @@ fn check_whole(folder: &Location, shards: &[Location]) -> Result<(), ArtifactErr
             "holds the shards of more than one split ({} …); give each split a folder of its own",
             names.join(", ")
         );
-        return Err(ArtifactError::fault(FailureCode::SeveralSplits, folder, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::SeveralSplits,
+            folder,
+            detail,
+        ));
     }
     let missing = (0..first.of).find(|n| numbered.iter().all(|shard| shard.number != *n));
     if let Some(missing) = missing {
@@ -107,7 +126,9 @@ pub fn joined(folder: &Location, shards: Vec<Checkpoint>) -> Result<Checkpoint, 
     let tensors = all.into_iter().map(|(name, info)| {
         let parts: Vec<Bytes> = match info.shape[..] {
             [_, length] if name != INPUTS => {
-                let filled = shards.iter().map(|shard| filled(&shard[&name], &name, length));
+                let filled = shards
+                    .iter()
+                    .map(|shard| filled(&shard[&name], &name, length));
                 filled.collect()
             }
             _ => shards.iter().map(|shard| shard[&name].bytes()).collect(),
@@ -134,7 +155,10 @@ fn filled(tensor: &HostTensor, name: &str, length: usize) -> Bytes {
     let values = integers(tensor);
     let rows = values.chunks(own).map(|row| (row, length - row.len()));
     let values = rows.flat_map(|(row, short)| {
-        row.iter().copied().chain(std::iter::repeat_n(with, short)).collect::<Vec<_>>()
+        row.iter()
+            .copied()
+            .chain(std::iter::repeat_n(with, short))
+            .collect::<Vec<_>>()
     });
     values.flat_map(i64::to_le_bytes).collect()
 }
@@ -158,5 +182,9 @@ fn check_alike(
     }
 
     let detail = "its shards have different columns, or images of different sizes";
-    Err(ArtifactError::fault(FailureCode::WrongShape, folder, detail))
+    Err(ArtifactError::fault(
+        FailureCode::WrongShape,
+        folder,
+        detail,
+    ))
 }

@@ -15,9 +15,17 @@ pub(super) fn check_signature(
     signature: &Signature,
     location: &Location,
 ) -> Result<DatasetInfo, ArtifactError> {
-    if let Some(unread) = UNREAD.into_iter().find(|name| signature.contains_key(*name)) {
+    if let Some(unread) = UNREAD
+        .into_iter()
+        .find(|name| signature.contains_key(*name))
+    {
         let detail = "changes what the network computes, and is not read here; leave it out";
-        return Err(ArtifactError::tensor(FailureCode::UnexpectedTensor, location, unread, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::UnexpectedTensor,
+            location,
+            unread,
+            detail,
+        ));
     }
 
     let (name, inputs) = match (signature.get(INPUTS), signature.get(IDS)) {
@@ -63,7 +71,12 @@ pub(super) fn check_signature(
 
     let [samples, sample_shape @ ..] = &inputs.shape[..] else {
         let detail = "must be [N, …], one row a sample";
-        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, name, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::WrongShape,
+            location,
+            name,
+            detail,
+        ));
     };
     let labels = signature.get(LABELS);
     match labels {
@@ -81,7 +94,12 @@ pub(super) fn check_signature(
     }
     if sample_shape.is_empty() || sample_shape.contains(&0) {
         let detail = format!("has the shape {:?}; a sample needs values", inputs.shape);
-        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, name, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::WrongShape,
+            location,
+            name,
+            detail,
+        ));
     }
     if name == IDS {
         check_ids_signature(signature, location)?;
@@ -99,11 +117,18 @@ pub(super) fn check_signature(
 /// Refuses a file without labels that has tensors of other names: they may be its labels.
 fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
     let known = [INPUTS, IDS, MASK, TYPES];
-    let other = signature.keys().find(|name| !known.contains(&name.as_str()));
+    let other = signature
+        .keys()
+        .find(|name| !known.contains(&name.as_str()));
     let Some(other) = other else { return Ok(()) };
     let detail = "is not read, and there are no labels; rename it to labels if it is these, or leave it out \
                   if the samples have none";
-    Err(ArtifactError::tensor(FailureCode::UnexpectedTensor, location, other, detail))
+    Err(ArtifactError::tensor(
+        FailureCode::UnexpectedTensor,
+        location,
+        other,
+        detail,
+    ))
 }
 
 /// Labels are one a sample, or beside token ids one a token.
@@ -128,11 +153,21 @@ fn check_labels_signature(
             "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
             labels.shape
         );
-        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, LABELS, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::WrongShape,
+            location,
+            LABELS,
+            detail,
+        ));
     }
     if labels.shape.first() != inputs.shape.first() {
         let detail = format!("{} labels for {} {name}", labels.shape[0], inputs.shape[0]);
-        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, LABELS, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::WrongShape,
+            location,
+            LABELS,
+            detail,
+        ));
     }
     Ok(())
 }
@@ -141,11 +176,18 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
     let ids = &signature[IDS].shape;
     if ids.len() != 2 {
         let detail = format!("must be [N, S], not {ids:?}");
-        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, IDS, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::WrongShape,
+            location,
+            IDS,
+            detail,
+        ));
     }
 
     for name in [MASK, TYPES] {
-        let Some(beside) = signature.get(name) else { continue };
+        let Some(beside) = signature.get(name) else {
+            continue;
+        };
         if beside.dtype != DType::I64 {
             return Err(ArtifactError::tensor(
                 FailureCode::WrongDtype,
@@ -156,17 +198,28 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
         }
         if beside.shape != *ids {
             let detail = format!("must be {ids:?} as input_ids are, not {:?}", beside.shape);
-            return Err(ArtifactError::tensor(FailureCode::WrongShape, location, name, detail));
+            return Err(ArtifactError::tensor(
+                FailureCode::WrongShape,
+                location,
+                name,
+                detail,
+            ));
         }
     }
 
-    let of_tokens =
-        signature.iter().filter(|(_, info)| info.dtype == DType::I64 && info.shape == *ids);
+    let of_tokens = signature
+        .iter()
+        .filter(|(_, info)| info.dtype == DType::I64 && info.shape == *ids);
     let mut names = of_tokens.map(|(name, _)| name.as_str());
     if let Some(name) = names.find(|name| !OF_TOKENS.contains(name)) {
         let detail = "has a whole number for every token, as what a network reads beside the ids has, and is \
                       not read here; leave it out, or give it its name: attention_mask, token_type_ids, labels";
-        return Err(ArtifactError::tensor(FailureCode::UnexpectedTensor, location, name, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::UnexpectedTensor,
+            location,
+            name,
+            detail,
+        ));
     }
 
     Ok(())
@@ -188,8 +241,10 @@ mod tests {
     #[test]
     fn headers_of_token_data_are_checked() {
         let code = |tensors: &[(&str, HostTensor)]| {
-            let all: Checkpoint =
-                tensors.iter().map(|(name, t)| ((*name).to_owned(), t.clone())).collect();
+            let all: Checkpoint = tensors
+                .iter()
+                .map(|(name, t)| ((*name).to_owned(), t.clone()))
+                .collect();
             match check_signature(&all.signature(), &location()) {
                 Ok(info) => format!("{:?}", info.sample_shape),
                 Err(error) => error.code().to_string(),
@@ -198,9 +253,18 @@ mod tests {
         let labels = || (LABELS, i64s(&[2], &[0, 1]));
         let ids = || (IDS, i64s(&[2, 3], &[0; 6]));
         assert_eq!(code(&[labels(), ids()]), "[3]");
-        assert_eq!(code(&[labels(), ids(), (MASK, i64s(&[2, 3], &[1; 6]))]), "[3]");
-        assert_eq!(code(&[labels(), ids(), (MASK, i64s(&[2, 2], &[1; 4]))]), "wrong_shape");
-        assert_eq!(code(&[labels(), ids(), (TYPES, i64s(&[2, 2], &[1; 4]))]), "wrong_shape");
+        assert_eq!(
+            code(&[labels(), ids(), (MASK, i64s(&[2, 3], &[1; 6]))]),
+            "[3]"
+        );
+        assert_eq!(
+            code(&[labels(), ids(), (MASK, i64s(&[2, 2], &[1; 4]))]),
+            "wrong_shape"
+        );
+        assert_eq!(
+            code(&[labels(), ids(), (TYPES, i64s(&[2, 2], &[1; 4]))]),
+            "wrong_shape"
+        );
         assert_eq!(
             code(&[labels(), ids(), (UNREAD[0], i64s(&[2, 3], &[1; 6]))]),
             "unexpected_tensor"
@@ -209,19 +273,35 @@ mod tests {
             let size = shape.iter().product();
             code(&[labels(), ids(), (name, i64s(shape, &vec![1; size]))])
         };
-        assert_eq!(beside("segment_ids", &[2, 3]), "unexpected_tensor", "another name of types");
+        assert_eq!(
+            beside("segment_ids", &[2, 3]),
+            "unexpected_tensor",
+            "another name of types"
+        );
         assert_eq!(beside("special_tokens_mask", &[2, 3]), "[3]");
         assert_eq!(beside("idx", &[2]), "[3]");
         assert_eq!(code(&[labels(), (IDS, i64s(&[2], &[0; 2]))]), "wrong_shape");
         let floats = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
         assert_eq!(code(&[labels(), (IDS, floats.clone())]), "wrong_dtype");
-        assert_eq!(code(&[labels(), ids(), (INPUTS, floats)]), "unexpected_tensor");
+        assert_eq!(
+            code(&[labels(), ids(), (INPUTS, floats)]),
+            "unexpected_tensor"
+        );
         assert_eq!(code(&[labels()]), "missing_tensor");
         assert_eq!(code(&[ids()]), "[3]");
-        let infos = [ids()].into_iter().map(|(name, t)| (name.to_owned(), t)).collect();
+        let infos = [ids()]
+            .into_iter()
+            .map(|(name, t)| (name.to_owned(), t))
+            .collect();
         let has_labels = |all: Checkpoint| check_signature(&all.signature(), &location());
-        assert_eq!(code(&[ids(), ("label", i64s(&[2], &[0, 1]))]), "unexpected_tensor");
-        assert!(!has_labels(infos).unwrap().has_labels, "labels may be absent");
+        assert_eq!(
+            code(&[ids(), ("label", i64s(&[2], &[0, 1]))]),
+            "unexpected_tensor"
+        );
+        assert!(
+            !has_labels(infos).unwrap().has_labels,
+            "labels may be absent"
+        );
         let next = |shape: &[usize]| (LABELS, i64s(shape, &vec![-100; shape.iter().product()]));
         assert_eq!(code(&[next(&[2, 3]), ids()]), "[3]");
         assert_eq!(code(&[next(&[2, 2]), ids()]), "wrong_shape");

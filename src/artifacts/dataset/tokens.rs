@@ -31,29 +31,42 @@ pub(super) fn packed_tokens(
     let mask = beside.mask.map_or_else(|| vec![1; values.len()], integers);
     let types = beside.types.map_or_else(|| vec![0; values.len()], integers);
 
-    let packed = values.into_iter().zip(mask).zip(types).enumerate().map(|(at, row)| {
-        let ((id, seen), token_type) = row;
-        let masked = match seen {
-            0 => true,
-            1 => false,
-            _ => {
-                let detail = format!("element {at} is {seen}; it must be 0 or 1");
-                return Err(ArtifactError::tensor(
-                    FailureCode::InvalidMask,
-                    location,
-                    MASK,
-                    detail,
-                ));
+    let packed = values
+        .into_iter()
+        .zip(mask)
+        .zip(types)
+        .enumerate()
+        .map(|(at, row)| {
+            let ((id, seen), token_type) = row;
+            let masked = match seen {
+                0 => true,
+                1 => false,
+                _ => {
+                    let detail = format!("element {at} is {seen}; it must be 0 or 1");
+                    return Err(ArtifactError::tensor(
+                        FailureCode::InvalidMask,
+                        location,
+                        MASK,
+                        detail,
+                    ));
+                }
+            };
+            if masked && id < 0 {
+                return Ok(ABSENT);
             }
-        };
-        if masked && id < 0 {
-            return Ok(ABSENT);
-        }
-        let id = below(MOST_IDS, id, IDS, at, location)?;
-        let token_type = below(MOST_TYPES, token_type, TYPES, at, location)?;
-        Ok(Token { id, token_type, masked }.packed())
-    });
-    Ok(HostTensor::from_f32(ids.shape().to_vec(), packed.collect::<Result<_, _>>()?))
+            let id = below(MOST_IDS, id, IDS, at, location)?;
+            let token_type = below(MOST_TYPES, token_type, TYPES, at, location)?;
+            Ok(Token {
+                id,
+                token_type,
+                masked,
+            }
+            .packed())
+        });
+    Ok(HostTensor::from_f32(
+        ids.shape().to_vec(),
+        packed.collect::<Result<_, _>>()?,
+    ))
 }
 
 /// A number from 0 to below `bound`.
@@ -64,10 +77,16 @@ fn below(
     at: usize,
     location: &Location,
 ) -> Result<u32, ArtifactError> {
-    u32::try_from(value).ok().filter(|value| *value < bound).ok_or_else(|| {
-        let detail = format!("element {at} is {value}; it must lie between 0 and {}", bound - 1);
-        ArtifactError::tensor(FailureCode::TokenOutOfRange, location, tensor, detail)
-    })
+    u32::try_from(value)
+        .ok()
+        .filter(|value| *value < bound)
+        .ok_or_else(|| {
+            let detail = format!(
+                "element {at} is {value}; it must lie between 0 and {}",
+                bound - 1
+            );
+            ArtifactError::tensor(FailureCode::TokenOutOfRange, location, tensor, detail)
+        })
 }
 
 #[cfg(test)]
@@ -96,6 +115,9 @@ mod tests {
         assert_eq!(code(None, None), FailureCode::TokenOutOfRange);
         let (odd, too_many) = (i64s(&[2, 2], &[1, 1, 2, 0]), i64s(&[2, 2], &[8, 0, 0, 0]));
         assert_eq!(code(Some(&odd), None), FailureCode::InvalidMask);
-        assert_eq!(code(Some(&mask), Some(&too_many)), FailureCode::TokenOutOfRange);
+        assert_eq!(
+            code(Some(&mask), Some(&too_many)),
+            FailureCode::TokenOutOfRange
+        );
     }
 }

@@ -44,17 +44,24 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let mut metadata = None;
         while let Some(name) = map.next_key::<String>()? {
             if name == "__metadata__" {
-                if metadata.replace(map.next_value::<BTreeMap<String, String>>()?).is_some() {
+                if metadata
+                    .replace(map.next_value::<BTreeMap<String, String>>()?)
+                    .is_some()
+                {
                     return Err(A::Error::custom("__metadata__ appears twice"));
                 }
                 continue;
             }
             if tensors.len() == TENSOR_LIMIT {
-                return Err(A::Error::custom(format!("more than {TENSOR_LIMIT} tensors")));
+                return Err(A::Error::custom(format!(
+                    "more than {TENSOR_LIMIT} tensors"
+                )));
             }
             let entry = map.next_value()?;
             if tensors.contains_key(&name) {
-                return Err(A::Error::custom(format!("the tensor {name:?} appears twice")));
+                return Err(A::Error::custom(format!(
+                    "the tensor {name:?} appears twice"
+                )));
             }
             tensors.insert(name, entry);
         }

@@ -112,11 +112,18 @@ impl Reading<'_> {
 
         if changes.is_empty() {
             let detail = "the adapter holds no tensors";
-            return Err(ArtifactError::fault(FailureCode::EmptyTrajectory, self.place, detail));
+            return Err(ArtifactError::fault(
+                FailureCode::EmptyTrajectory,
+                self.place,
+                detail,
+            ));
         }
 
         let untied = self.settle_ties(&mut changes);
-        Ok(Changes { by_tensor: changes, untied })
+        Ok(Changes {
+            by_tensor: changes,
+            untied,
+        })
     }
 
     fn add(
@@ -129,7 +136,10 @@ impl Reading<'_> {
             Kind::Ignored => {}
             Kind::Part { end, of } => {
                 let stem = name.strip_suffix(end).unwrap_or(name);
-                if !of.iter().any(|a| self.own.contains_key(&format!("{stem}{a}"))) {
+                if !of
+                    .iter()
+                    .any(|a| self.own.contains_key(&format!("{stem}{a}")))
+                {
                     let detail = "is there without A".to_owned();
                     return Err(self.fault(FailureCode::UnexpectedTensor, name, detail));
                 }
@@ -146,7 +156,10 @@ impl Reading<'_> {
                 let (tensor, shape) = self.of_base(name, &format!("{module}.bias"), false)?;
                 self.same_shape(name, &self.own[name].shape, &shape)?;
                 let scale = self.settings.scale(module).map_err(self.refused(name))?;
-                let shift = Some(Shift { bias: name.to_owned(), scale });
+                let shift = Some(Shift {
+                    bias: name.to_owned(),
+                    scale,
+                });
                 changes.entry(tensor).or_default().shift = shift;
             }
             Kind::Factors { module, ends } => {
@@ -233,7 +246,11 @@ impl Reading<'_> {
         let stem = a.strip_suffix(ends[0]).unwrap_or(a);
         let b = format!("{stem}{}", ends[1]);
         let Some(TensorInfo { shape: second, .. }) = self.own.get(&b) else {
-            return Err(self.fault(FailureCode::MissingTensor, &b, "A is there without B".into()));
+            return Err(self.fault(
+                FailureCode::MissingTensor,
+                &b,
+                "A is there without B".into(),
+            ));
         };
         let rank = self.settings.rank(module).map_err(self.refused(a))?;
         let ([r, read @ ..], [out, s, kernel @ ..]) = (&self.own[a].shape[..], &second[..]) else {
@@ -248,10 +265,16 @@ impl Reading<'_> {
         }
 
         let transposed = ends == EMBEDDING || is_transposed(self.config, module);
-        let changed = if transposed { [read, &[*out]].concat() } else { [&[*out], read].concat() };
+        let changed = if transposed {
+            [read, &[*out]].concat()
+        } else {
+            [&[*out], read].concat()
+        };
         self.same_shape(a, &changed, weight)?;
         let magnitudes = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
-        let magnitude = magnitudes.into_iter().find(|name| self.own.contains_key(name));
+        let magnitude = magnitudes
+            .into_iter()
+            .find(|name| self.own.contains_key(name));
         match &magnitude {
             Some(name) => {
                 let values: usize = self.own[name].shape.iter().product();
@@ -269,7 +292,13 @@ impl Reading<'_> {
         }
 
         let scale = self.settings.scale(module).map_err(self.refused(a))?;
-        Ok(Product { a: a.to_owned(), b, scale, transposed, magnitude })
+        Ok(Product {
+            a: a.to_owned(),
+            b,
+            scale,
+            transposed,
+            magnitude,
+        })
     }
 
     fn rows(&self, name: &str, module: &str, weight: &[usize]) -> Result<Rows, ArtifactError> {
@@ -284,7 +313,10 @@ impl Reading<'_> {
             let detail = format!("row {row} of {} in trainable_token_indices", weight[0]);
             return Err(self.fault(FailureCode::WrongShape, name, detail));
         }
-        Ok(Rows { values: name.to_owned(), indices })
+        Ok(Rows {
+            values: name.to_owned(),
+            indices,
+        })
     }
 
     /// Of the heads that a base may lack, a classifier's is known.
@@ -305,7 +337,11 @@ impl Reading<'_> {
         if own == base {
             return Ok(());
         }
-        Err(self.fault(FailureCode::WrongShape, name, format!("changes {base:?} by {own:?}")))
+        Err(self.fault(
+            FailureCode::WrongShape,
+            name,
+            format!("changes {base:?} by {own:?}"),
+        ))
     }
 
     fn refused(&self, name: &str) -> impl Fn(Refusal) -> ArtifactError + use<'_> {

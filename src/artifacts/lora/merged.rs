@@ -62,10 +62,20 @@ impl Product {
 
 impl Rows {
     fn replaced(&self, tensor: &HostTensor, own: &Checkpoint) -> HostTensor {
-        let rows = self.indices.iter().enumerate().map(|(at, &row)| (row, at)).collect();
+        let rows = self
+            .indices
+            .iter()
+            .enumerate()
+            .map(|(at, &row)| (row, at))
+            .collect();
         let width = tensor.shape()[1..].iter().product();
         let values = own[&self.values].held();
-        let replaced = Replaced { of: tensor.clone(), values, rows, width };
+        let replaced = Replaced {
+            of: tensor.clone(),
+            values,
+            rows,
+            width,
+        };
         let lazy = HostTensor::lazy(DType::F32, tensor.shape().to_vec(), Arc::new(replaced));
         if tensor.is_lazy() { lazy } else { lazy.held() }
     }
@@ -99,11 +109,19 @@ impl Merged {
         }
         let magnitudes = magnitude.f32();
         let factors = squares.into_iter().zip(magnitudes.iter());
-        Arc::new(factors.map(|(square, &m)| f64::from(m) / square.sqrt()).collect())
+        Arc::new(
+            factors
+                .map(|(square, &m)| f64::from(m) / square.sqrt())
+                .collect(),
+        )
     }
 
     fn output_of(&self, at: usize) -> usize {
-        if self.transposed { at % self.columns } else { at / self.columns }
+        if self.transposed {
+            at % self.columns
+        } else {
+            at / self.columns
+        }
     }
 
     fn exact(&self, range: Range<usize>) -> Vec<f64> {
@@ -112,20 +130,36 @@ impl Merged {
         let (a, b) = (self.a.f32(), self.b.f32());
         let weight = self.weight.floats(range.clone());
         let value = |(at, &weight): (usize, &f32)| {
-            let (row, column) =
-                ((range.start + at) / self.columns, (range.start + at) % self.columns);
-            let (o, i) = if self.transposed { (column, row) } else { (row, column) };
+            let (row, column) = (
+                (range.start + at) / self.columns,
+                (range.start + at) % self.columns,
+            );
+            let (o, i) = if self.transposed {
+                (column, row)
+            } else {
+                (row, column)
+            };
             let product = |k: usize| f64::from(b[o * rank + k]) * f64::from(a[k * read + i]);
             let sum = f64::from(weight) + self.scale * (0..rank).map(product).sum::<f64>();
-            self.factors.as_ref().map_or(sum, |factors| factors[o] * sum)
+            self.factors
+                .as_ref()
+                .map_or(sum, |factors| factors[o] * sum)
         };
-        weight.par_iter().enumerate().with_min_len(MIN_LEN).map(value).collect()
+        weight
+            .par_iter()
+            .enumerate()
+            .with_min_len(MIN_LEN)
+            .map(value)
+            .collect()
     }
 }
 
 impl Elements for Merged {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
-        self.exact(range).into_iter().map(|value| value as f32).collect()
+        self.exact(range)
+            .into_iter()
+            .map(|value| value as f32)
+            .collect()
     }
 
     fn bytes(&self, range: Range<usize>) -> Bytes {
@@ -194,7 +228,10 @@ mod tests {
         assert_eq!(merged.f32().as_ref(), [20.0, 2.0, 40.0, 4.0, 60.0, 6.0]);
         let change = Change {
             product: Some(product(true)),
-            rows: Some(Rows { values: "rows".into(), indices: vec![1] }),
+            rows: Some(Rows {
+                values: "rows".into(),
+                indices: vec![1],
+            }),
             ..Change::default()
         };
         let changed = change.of(Some(&tensor(&[3, 2], &[0.0; 6])), &own).unwrap();

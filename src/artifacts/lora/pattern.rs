@@ -41,7 +41,10 @@ impl Pattern {
             });
         }
 
-        Ok(Self { from_the_start, parts })
+        Ok(Self {
+            from_the_start,
+            parts,
+        })
     }
 
     /// Whether the name is that of the pattern, or ends with a dot and it.

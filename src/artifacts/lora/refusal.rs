@@ -6,5 +6,8 @@ use crate::contract::codes::FailureCode;
 pub(super) type Refusal = (FailureCode, String);
 
 pub(super) fn not_implemented(what: &str) -> Refusal {
-    (FailureCode::NotImplemented, format!("{what}; merge the adapter into its base instead"))
+    (
+        FailureCode::NotImplemented,
+        format!("{what}; merge the adapter into its base instead"),
+    )
 }

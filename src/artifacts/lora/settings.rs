@@ -29,7 +29,10 @@ const BASE_CHANGED: &str = "changes the base's own weights before it is trained,
 
 /// Keys of `LoraConfig`, peft 0.21 and before.
 const KEYS: [(&str, Meaning); 44] = [
-    ("alora_invocation_tokens", Only(is_off, "changes some tokens of a sentence only")),
+    (
+        "alora_invocation_tokens",
+        Only(is_off, "changes some tokens of a sentence only"),
+    ),
     ("alpha_pattern", Built),
     ("arrow_config", Only(is_off, NOT_PLAIN)),
     ("auto_mapping", Neutral),
@@ -45,7 +48,10 @@ const KEYS: [(&str, Meaning); 44] = [
     ("inference_mode", Neutral),
     ("init_lora_weights", Only(leaves_the_base, BASE_CHANGED)),
     ("kasa_config", Only(is_off, NOT_PLAIN)),
-    ("layer_replication", Only(is_off, "repeats layers of the base")),
+    (
+        "layer_replication",
+        Only(is_off, "repeats layers of the base"),
+    ),
     ("layers_pattern", Neutral),
     ("layers_to_transform", Neutral),
     ("loftq_config", Neutral),
@@ -58,19 +64,28 @@ const KEYS: [(&str, Meaning); 44] = [
     ("merge_weights", Neutral),
     ("modules_to_save", Built),
     ("monteclora_config", Only(is_off, NOT_PLAIN)),
-    ("peft_type", Only(|value| value == "LORA", "is not implemented; LORA is")),
+    (
+        "peft_type",
+        Only(|value| value == "LORA", "is not implemented; LORA is"),
+    ),
     ("peft_version", Neutral),
     ("qalora_group_size", Neutral),
     ("r", Built),
     ("rank_pattern", Built),
     ("revision", Neutral),
     ("target_modules", Neutral),
-    ("target_parameters", Only(is_off, "changes parameters that are no layer's weight")),
+    (
+        "target_parameters",
+        Only(is_off, "changes parameters that are no layer's weight"),
+    ),
     ("task_type", Built),
     ("trainable_token_indices", Built),
     ("use_bdlora", Only(is_off, NOT_PLAIN)),
     ("use_dora", Built),
-    ("use_qalora", Only(is_off, "reads averages of a layer's inputs")),
+    (
+        "use_qalora",
+        Only(is_off, "reads averages of a layer's inputs"),
+    ),
     ("use_rslora", Built),
     ("velora_config", Neutral),
     ("runtime_config", Neutral),
@@ -131,7 +146,9 @@ impl Settings {
         let document: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
         if !document.contains_key("peft_type") {
-            return Err(malformed("peft_type is missing; \"LORA\" is what can be read".into()));
+            return Err(malformed(
+                "peft_type is missing; \"LORA\" is what can be read".into(),
+            ));
         }
 
         // Another kind of adapter has keys of its own: what it is comes first.
@@ -163,7 +180,10 @@ impl Settings {
     }
 
     fn patterns(&self) -> impl Iterator<Item = &String> {
-        [&self.rank_pattern, &self.alpha_pattern].into_iter().flatten().flat_map(Map::keys)
+        [&self.rank_pattern, &self.alpha_pattern]
+            .into_iter()
+            .flatten()
+            .flat_map(Map::keys)
     }
 
     /// The rank of a module's factors.
@@ -192,7 +212,10 @@ impl Settings {
         let alpha = match by_pattern(self.alpha_pattern.as_ref(), module)? {
             None => self.lora_alpha,
             Some(value) => value.as_f64().ok_or_else(|| {
-                (FailureCode::MalformedConfig, format!("alpha_pattern: give a number, not {value}"))
+                (
+                    FailureCode::MalformedConfig,
+                    format!("alpha_pattern: give a number, not {value}"),
+                )
             })?,
         };
         Ok(alpha / if self.use_rslora { rank.sqrt() } else { rank })
@@ -201,18 +224,24 @@ impl Settings {
     /// Whether a module was trained as a copy of its own.
     pub fn saves(&self, module: &str) -> bool {
         let saved = self.modules_to_save.iter().flatten();
-        saved.into_iter().any(|name| module.ends_with(name.as_str()))
+        saved
+            .into_iter()
+            .any(|name| module.ends_with(name.as_str()))
     }
 
     /// The tokens of an embedding that were trained by themselves.
     pub fn tokens(&self, module: &str) -> Option<Vec<usize>> {
         let list = match &self.trainable_token_indices {
-            Value::Object(map) => {
-                map.iter().find(|(name, _)| module.ends_with(name.as_str()))?.1.as_array()?
-            }
+            Value::Object(map) => map
+                .iter()
+                .find(|(name, _)| module.ends_with(name.as_str()))?
+                .1
+                .as_array()?,
             list => list.as_array()?,
         };
-        list.iter().map(|row| row.as_u64().and_then(|row| usize::try_from(row).ok())).collect()
+        list.iter()
+            .map(|row| row.as_u64().and_then(|row| usize::try_from(row).ok()))
+            .collect()
     }
 }
 
@@ -294,7 +323,11 @@ mod tests {
         for kind in ["gaussian", "orthogonal", "eva", "mica"] {
             assert!(read(json!({"init_lora_weights": kind})).is_ok(), "{kind}");
         }
-        for (key, value) in [("r", json!(0)), ("r", json!("2")), ("lora_alpha", json!(null))] {
+        for (key, value) in [
+            ("r", json!(0)),
+            ("r", json!("2")),
+            ("lora_alpha", json!(null)),
+        ] {
             assert_eq!(
                 read(json!({key: value})).expect_err(key).0,
                 FailureCode::MalformedConfig,
@@ -310,7 +343,12 @@ mod tests {
             "alpha_pattern": {".*\\.1\\.k": 5, "v": 8},
         }));
         let settings = settings.unwrap();
-        let of = |module: &str| (settings.rank(module).unwrap(), settings.scale(module).unwrap());
+        let of = |module: &str| {
+            (
+                settings.rank(module).unwrap(),
+                settings.scale(module).unwrap(),
+            )
+        };
         assert_eq!(of("model.h.0.q"), (4, 1.5));
         assert_eq!(of("x.model.h.0.q"), (2, 3.0), "^ is the start");
         assert_eq!(of("model.h.0.k"), (1, 6.0));

@@ -49,7 +49,10 @@ impl Beside {
             if is_of_module || may_be_weights(&name, file.size) {
                 self.left_out.push(name);
             } else if let Some(key) = ResultKey::carried(&name) {
-                self.other_files.push(OtherFile { key, location: file.location.clone() });
+                self.other_files.push(OtherFile {
+                    key,
+                    location: file.location.clone(),
+                });
             } else if is_safetensors(&name) {
                 self.left_out.push(name);
             }
@@ -66,7 +69,15 @@ fn is_safetensors(name: &str) -> bool {
 fn may_be_weights(name: &str, size: u64) -> bool {
     let name = name.to_ascii_lowercase();
     let file = name.rsplit('/').next().unwrap_or(&name);
-    let of_tokenizer = [".json", ".txt", ".model", ".tiktoken", ".spm", ".bpe", ".vocab"];
+    let of_tokenizer = [
+        ".json",
+        ".txt",
+        ".model",
+        ".tiktoken",
+        ".spm",
+        ".bpe",
+        ".vocab",
+    ];
     is_pickle(&name)
         || OTHER_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
         || (file.ends_with(".index.json") && !is_safetensors(&name))

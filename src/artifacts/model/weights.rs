@@ -42,24 +42,42 @@ pub(super) fn find(
         }
     }
 
-    let names: Vec<&str> = listing.files.iter().map(|file| file.location.name()).collect();
-    let index = names.iter().copied().find(|name| name.ends_with(".bin.index.json"));
+    let names: Vec<&str> = listing
+        .files
+        .iter()
+        .map(|file| file.location.name())
+        .collect();
+    let index = names
+        .iter()
+        .copied()
+        .find(|name| name.ends_with(".bin.index.json"));
     let pickle = names.iter().copied().find(|name| is_pickled_model(name));
     let any = names.iter().copied().find(|name| is_pickle(name));
     let pickle = index.or(pickle).or(any);
     let given = Some(location.name()).filter(|name| is_pickle(name));
     if let Some(name) = given.or(pickle) {
-        let what =
-            if index == Some(name) { "names pickles, which are" } else { "is a pickle, which is" };
+        let what = if index == Some(name) {
+            "names pickles, which are"
+        } else {
+            "is a pickle, which is"
+        };
         let detail = format!(
             "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
         );
-        return Err(ArtifactError::fault(FailureCode::PickleRefused, location, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::PickleRefused,
+            location,
+            detail,
+        ));
     }
 
     if is_adapter(listing) {
         let detail = "is a PEFT adapter, not a model: it may be a trajectory, after its base";
-        return Err(ArtifactError::fault(FailureCode::NotFound, location, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::NotFound,
+            location,
+            detail,
+        ));
     }
 
     let detail = if location.name().ends_with(".safetensors") {
@@ -69,7 +87,11 @@ pub(super) fn find(
     } else {
         "holds no model: neither model.safetensors nor model.safetensors.index.json is there"
     };
-    Err(ArtifactError::fault(FailureCode::NotFound, location, detail))
+    Err(ArtifactError::fault(
+        FailureCode::NotFound,
+        location,
+        detail,
+    ))
 }
 
 fn read_index(
@@ -92,14 +114,22 @@ fn read_index(
             let detail = format!(
                 "weight_map names {shard:?}; shards must be plain names of .safetensors files"
             );
-            return Err(ArtifactError::fault(FailureCode::MalformedIndex, index, detail));
+            return Err(ArtifactError::fault(
+                FailureCode::MalformedIndex,
+                index,
+                detail,
+            ));
         }
         shards.entry(shard).or_default().insert(tensor);
     }
 
     if shards.is_empty() || shards.len() > SHARD_LIMIT {
         let detail = format!("weight_map must name 1 to {SHARD_LIMIT} shards");
-        return Err(ArtifactError::fault(FailureCode::MalformedIndex, index, detail));
+        return Err(ArtifactError::fault(
+            FailureCode::MalformedIndex,
+            index,
+            detail,
+        ));
     }
 
     Ok(shards)
@@ -111,13 +141,20 @@ pub(super) fn check_promise<S: AsRef<str>>(
     promised: Option<&BTreeSet<String>>,
     found: impl Iterator<Item = S>,
 ) -> Result<(), ArtifactError> {
-    let Some(promised) = promised else { return Ok(()) };
+    let Some(promised) = promised else {
+        return Ok(());
+    };
     let mut missing: BTreeSet<&str> = promised.iter().map(String::as_str).collect();
     for name in found {
         let name = name.as_ref();
         if !missing.remove(name) {
             let detail = "is in this shard, but the index does not say so";
-            return Err(ArtifactError::tensor(FailureCode::MalformedIndex, location, name, detail));
+            return Err(ArtifactError::tensor(
+                FailureCode::MalformedIndex,
+                location,
+                name,
+                detail,
+            ));
         }
     }
 
@@ -125,7 +162,12 @@ pub(super) fn check_promise<S: AsRef<str>>(
         None => Ok(()),
         Some(name) => {
             let detail = "is missing here, where the index promises it";
-            Err(ArtifactError::tensor(FailureCode::MissingTensor, location, name, detail))
+            Err(ArtifactError::tensor(
+                FailureCode::MissingTensor,
+                location,
+                name,
+                detail,
+            ))
         }
     }
 }

@@ -71,13 +71,17 @@ pub(super) fn hold(
     })?;
     for round in 0..ROUNDS {
         let place = place(folder, round)?;
-        let created = storage.blocking().publish_bytes(&place, Bytes::from(text.clone()));
+        let created = storage
+            .blocking()
+            .publish_bytes(&place, Bytes::from(text.clone()));
         match created {
             Ok(_) => {
                 let standing = own.finish(storage, folder)?;
-                return Ok(Finished::Own(standing.ok_or_else(|| StorageError::Unavailable {
-                    location: folder.to_string(),
-                    detail: "another attempt has cleared away what this one had written".into(),
+                return Ok(Finished::Own(standing.ok_or_else(|| {
+                    StorageError::Unavailable {
+                        location: folder.to_string(),
+                        detail: "another attempt has cleared away what this one had written".into(),
+                    }
                 })?));
             }
             Err(StorageError::AlreadyExists { .. }) => {}
@@ -91,7 +95,11 @@ pub(super) fn hold(
     }
 
     let location = folder.to_string();
-    Err(StorageError::Unavailable { location, detail: "too many elections".into() }.into())
+    Err(StorageError::Unavailable {
+        location,
+        detail: "too many elections".into(),
+    }
+    .into())
 }
 
 impl Elected {
@@ -109,7 +117,9 @@ impl Elected {
         }
 
         let place = folder.at(&ResultKey::Manifest);
-        let written = storage.blocking().publish_bytes(&place, pretty(&self.manifest))?;
+        let written = storage
+            .blocking()
+            .publish_bytes(&place, pretty(&self.manifest))?;
         let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
         tidy(storage, folder, &names);
         let mut outputs: Vec<OutputFile> = self.files.iter().map(OutputFile::from).collect();
@@ -138,7 +148,11 @@ pub(super) fn tidy(storage: &Storage, folder: &Location, names: &[&str]) {
 
 impl From<&Staged> for OutputFile {
     fn from(file: &Staged) -> Self {
-        Self { name: file.name.clone(), size: file.size, sha256: file.sha256.clone() }
+        Self {
+            name: file.name.clone(),
+            size: file.size,
+            sha256: file.sha256.clone(),
+        }
     }
 }
 

@@ -30,7 +30,11 @@ impl Standing {
 
     /// Of all files but the manifest.
     pub(super) fn names(&self) -> Vec<&str> {
-        self.listing.outputs.iter().map(|file| file.name.as_str()).collect()
+        self.listing
+            .outputs
+            .iter()
+            .map(|file| file.name.as_str())
+            .collect()
     }
 }
 
@@ -62,8 +66,12 @@ pub fn find(storage: &Storage, folder: &Location) -> Result<Option<Standing>, Ar
     }
 
     let bytes = storage.read_small(&place, MANIFEST_LIMIT)?;
-    let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
-    let Ok(listing) = Listing::deserialize(&manifest) else { return Ok(None) };
+    let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else {
+        return Ok(None);
+    };
+    let Ok(listing) = Listing::deserialize(&manifest) else {
+        return Ok(None);
+    };
     for OutputFile { name, size, sha256 } in listing.outputs.iter().cloned() {
         let file = folder.join(&name)?;
         if !storage.exists(&file)? || storage.digest(&file)? != (Published { size, sha256 }) {
@@ -72,5 +80,10 @@ pub fn find(storage: &Storage, folder: &Location) -> Result<Option<Standing>, Ar
     }
 
     let manifest_sha256 = sha256_of(&bytes);
-    Ok(Some(Standing { uri: format!("{folder}/"), manifest_sha256, manifest, listing }))
+    Ok(Some(Standing {
+        uri: format!("{folder}/"),
+        manifest_sha256,
+        manifest,
+        listing,
+    }))
 }

@@ -59,7 +59,10 @@ impl Bundle {
             dsse_envelope: Envelope {
                 payload: STANDARD.encode(statement),
                 payload_type: PAYLOAD.into(),
-                signatures: vec![Signature { sig, keyid: String::new() }],
+                signatures: vec![Signature {
+                    sig,
+                    keyid: String::new(),
+                }],
             },
         }
     }
@@ -71,18 +74,26 @@ impl Bundle {
         let envelope = &bundle.dsse_envelope;
         if bundle.media_type != BUNDLE || envelope.payload_type != PAYLOAD {
             let (bundle, payload) = (&bundle.media_type, &envelope.payload_type);
-            return Err(format!("is a {bundle} with {payload}, not a {BUNDLE} with {PAYLOAD}"));
+            return Err(format!(
+                "is a {bundle} with {payload}, not a {BUNDLE} with {PAYLOAD}"
+            ));
         }
         let Some(name) = &bundle.verification_material.public_key else {
             return Err("was signed by no plain key, but by a certificate or an identity".into());
         };
         if let Some(hint) = name.hint.as_deref().filter(|hint| *hint != key.hint()) {
-            return Err(format!("was signed by another key: {hint}, not {}", key.hint()));
+            return Err(format!(
+                "was signed by another key: {hint}, not {}",
+                key.hint()
+            ));
         }
 
         let statement = STANDARD.decode(&envelope.payload).ok();
         let [Signature { sig, .. }] = &envelope.signatures[..] else {
-            return Err(format!("has {} signatures, not one", envelope.signatures.len()));
+            return Err(format!(
+                "has {} signatures, not one",
+                envelope.signatures.len()
+            ));
         };
         let sealed = statement.zip(STANDARD.decode(sig).ok());
         sealed
@@ -123,7 +134,11 @@ mod tests {
         assert!(open(&other_payload).unwrap_err().contains("not this key's"));
         let mut other_key = sealed.clone();
         other_key["verificationMaterial"]["publicKey"]["hint"] = "00".into();
-        assert!(open(&other_key).unwrap_err().starts_with("was signed by another key: 00"));
+        assert!(
+            open(&other_key)
+                .unwrap_err()
+                .starts_with("was signed by another key: 00")
+        );
         let mut certificate = sealed;
         certificate["verificationMaterial"] = serde_json::json!({"certificate": {}});
         assert!(open(&certificate).unwrap_err().contains("by a certificate"));

@@ -64,7 +64,9 @@ impl Signer {
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("public", &self.public.hint).finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("public", &self.public.hint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +87,10 @@ impl PublicKey {
 
     fn of(key: VerifyingKey) -> Option<Self> {
         let pem = key.to_public_key_pem(LineEnding::LF).ok()?;
-        Some(Self { key, hint: sha256_of(pem.as_bytes()) })
+        Some(Self {
+            key,
+            hint: sha256_of(pem.as_bytes()),
+        })
     }
 
     /// By which a signature names its key: the SHA-256 of the public key as PEM.
@@ -128,7 +133,10 @@ mod tests {
         assert_eq!(Signer::from_pem(PUBLIC).unwrap_err(), KeyError::Private);
         assert_eq!(PublicKey::from_pem(PKCS8).unwrap_err(), KeyError::Public);
         let other_curve = include_str!("../../../tests/fixtures/signing/p384.pem");
-        assert_eq!(Signer::from_pem(other_curve).unwrap_err(), KeyError::Private);
+        assert_eq!(
+            Signer::from_pem(other_curve).unwrap_err(),
+            KeyError::Private
+        );
         let shown = format!("{:?}", Signer::from_pem(PKCS8).unwrap());
         assert!(shown.starts_with("Signer { public: \""), "{shown}");
     }

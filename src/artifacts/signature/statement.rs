@@ -14,8 +14,14 @@ const SHA256: &str = "sha256";
 const FILES: &str = "files";
 
 /// What is signed by none: the signature itself, the manifest that lists it, and what a hub adds to a repository.
-const IGNORED: [&str; 6] =
-    [files::SIGNATURE, files::MANIFEST, ".git", ".gitattributes", ".github", ".gitignore"];
+const IGNORED: [&str; 6] = [
+    files::SIGNATURE,
+    files::MANIFEST,
+    ".git",
+    ".gitattributes",
+    ".github",
+    ".gitignore",
+];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statement {
@@ -69,7 +75,10 @@ impl Statement {
     pub fn of(manifest: &Manifest) -> serde_json::Result<Self> {
         let resources: Vec<Resource> = manifest.outputs.iter().map(Resource::of).collect();
         let sha256 = root_digest(&resources).unwrap_or_default();
-        let subject = Subject { name: manifest.id.to_string(), digest: SubjectDigest { sha256 } };
+        let subject = Subject {
+            name: manifest.id.to_string(),
+            digest: SubjectDigest { sha256 },
+        };
         let serialization = Serialization {
             method: FILES.into(),
             hash_type: SHA256.into(),
@@ -81,7 +90,11 @@ impl Statement {
             kind: STATEMENT.into(),
             subject: vec![subject],
             predicate_type: PREDICATE.into(),
-            predicate: Predicate { serialization, resources, retune_manifest },
+            predicate: Predicate {
+                serialization,
+                resources,
+                retune_manifest,
+            },
         })
     }
 
@@ -90,16 +103,25 @@ impl Statement {
         let statement: Self =
             serde_json::from_slice(bytes).map_err(|error| format!("its statement: {error}"))?;
         let predicate = &statement.predicate;
-        let Serialization { method, hash_type, .. } = &predicate.serialization;
+        let Serialization {
+            method, hash_type, ..
+        } = &predicate.serialization;
         if statement.kind != STATEMENT || statement.predicate_type != PREDICATE {
-            return Err(format!("it states {}, not {PREDICATE}", statement.predicate_type));
+            return Err(format!(
+                "it states {}, not {PREDICATE}",
+                statement.predicate_type
+            ));
         }
         if method != FILES || hash_type != SHA256 {
             return Err(format!(
                 "it lists {method} by {hash_type}; only files by sha256 are checked"
             ));
         }
-        if predicate.resources.iter().any(|file| file.algorithm != SHA256) {
+        if predicate
+            .resources
+            .iter()
+            .any(|file| file.algorithm != SHA256)
+        {
             return Err("it has a digest that is no sha256".into());
         }
         match &statement.subject[..] {
@@ -118,15 +140,22 @@ impl Statement {
 
     /// The signed files: name and SHA-256.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.predicate.resources.iter().map(|file| (file.name.as_str(), file.digest.as_str()))
+        self.predicate
+            .resources
+            .iter()
+            .map(|file| (file.name.as_str(), file.digest.as_str()))
     }
 
     /// Whether a file of the folder need not be signed.
     pub fn ignores(&self, name: &str) -> bool {
-        self.predicate.serialization.ignore_paths.iter().any(|path| {
-            let rest = name.strip_prefix(path.trim_end_matches('/'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        self.predicate
+            .serialization
+            .ignore_paths
+            .iter()
+            .any(|path| {
+                let rest = name.strip_prefix(path.trim_end_matches('/'));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
     }
 
     /// The manifest without the signature among its outputs, if `retune` has signed.
@@ -137,7 +166,11 @@ impl Statement {
 
 impl Resource {
     fn of(file: &OutputFile) -> Self {
-        Self { name: file.name.clone(), algorithm: SHA256.into(), digest: file.sha256.clone() }
+        Self {
+            name: file.name.clone(),
+            algorithm: SHA256.into(),
+            digest: file.sha256.clone(),
+        }
     }
 }
 
@@ -155,14 +188,21 @@ mod tests {
     use super::*;
 
     fn resource(digest: &str) -> Resource {
-        Resource { name: "f".into(), algorithm: SHA256.into(), digest: digest.into() }
+        Resource {
+            name: "f".into(),
+            algorithm: SHA256.into(),
+            digest: digest.into(),
+        }
     }
 
     #[test]
     fn the_root_digest_is_over_the_bytes_of_the_digests() {
         // printf '\x01\x02' | sha256sum
         let expected = "a12871fee210fb8619291eaea194581cbd2531e4b23759d225f6806923f63222";
-        assert_eq!(root_digest(&[resource("01"), resource("02")]).as_deref(), Some(expected));
+        assert_eq!(
+            root_digest(&[resource("01"), resource("02")]).as_deref(),
+            Some(expected)
+        );
         assert_eq!(root_digest(&[resource("0g")]), None);
     }
 
@@ -174,7 +214,11 @@ mod tests {
             allow_symlinks: false,
             ignore_paths: vec!["model.sig".into(), ".git/".into()],
         };
-        let predicate = Predicate { serialization, resources: vec![], retune_manifest: None };
+        let predicate = Predicate {
+            serialization,
+            resources: vec![],
+            retune_manifest: None,
+        };
         let statement = Statement {
             kind: STATEMENT.into(),
             subject: vec![],
@@ -183,7 +227,12 @@ mod tests {
         };
         let ignored = ["model.sig", ".git", ".git/HEAD"];
         assert!(ignored.iter().all(|name| statement.ignores(name)));
-        let signed = ["model.sig2", ".gitattributes", "model.safetensors", "a/model.sig"];
+        let signed = [
+            "model.sig2",
+            ".gitattributes",
+            "model.safetensors",
+            "a/model.sig",
+        ];
         assert!(!signed.iter().any(|name| statement.ignores(name)));
     }
 }

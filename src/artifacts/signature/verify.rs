@@ -76,7 +76,10 @@ pub fn verify(
     let bytes = storage.read_small(&place, SIGNATURE_LIMIT)?;
     let statement = Bundle::open(&bytes, key)
         .and_then(|statement| Statement::read(&statement))
-        .map_err(|detail| VerifyError::Signature { location: place.to_string(), detail })?;
+        .map_err(|detail| VerifyError::Signature {
+            location: place.to_string(),
+            detail,
+        })?;
 
     let found = names(storage, folder)?;
     let signed: BTreeMap<&str, &str> = statement.files().collect();
@@ -90,20 +93,33 @@ pub fn verify(
             Some(_) => {}
         }
     }
-    let added = found.keys().filter(|name| !signed.contains_key(name.as_str()));
+    let added = found
+        .keys()
+        .filter(|name| !signed.contains_key(name.as_str()));
     let added = added.filter(|name| !statement.ignores(name));
     faults.extend(added.map(|name| FileFault::new(name, FaultKind::Added)));
     if let Some(expected) = statement.manifest() {
-        faults.extend(manifest_fault(storage, found.get(files::MANIFEST), expected)?);
+        faults.extend(manifest_fault(
+            storage,
+            found.get(files::MANIFEST),
+            expected,
+        )?);
     }
 
     faults.sort();
-    Ok(Verification { name: statement.name().to_owned(), files: signed.len(), faults })
+    Ok(Verification {
+        name: statement.name().to_owned(),
+        files: signed.len(),
+        faults,
+    })
 }
 
 impl FileFault {
     fn new(file: &str, kind: FaultKind) -> Self {
-        Self { file: file.to_owned(), kind }
+        Self {
+            file: file.to_owned(),
+            kind,
+        }
     }
 }
 

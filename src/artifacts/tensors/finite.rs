@@ -26,9 +26,16 @@ pub fn first_not_finite(checkpoint: &Checkpoint) -> Option<(String, usize)> {
 /// # Errors
 /// `not_finite`, with the tensor and the position.
 pub fn check_finite(checkpoint: &Checkpoint, location: &Location) -> Result<(), ArtifactError> {
-    let Some((name, position)) = first_not_finite(checkpoint) else { return Ok(()) };
+    let Some((name, position)) = first_not_finite(checkpoint) else {
+        return Ok(());
+    };
     let detail = format!("element {position} is NaN or infinite; every value must be finite");
-    Err(ArtifactError::tensor(FailureCode::NotFinite, location, &name, detail))
+    Err(ArtifactError::tensor(
+        FailureCode::NotFinite,
+        location,
+        &name,
+        detail,
+    ))
 }
 
 fn position_not_finite(tensor: &HostTensor) -> Option<usize> {

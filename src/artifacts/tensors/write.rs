@@ -36,17 +36,28 @@ pub struct FinitePieces<'a> {
 /// A checkpoint as a safetensors file. Tensors are ordered by element size (largest first, so that
 /// all are aligned) and name: the same checkpoint gives the same bytes.
 pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
-    let Front { header, size, tensors } = front(checkpoint);
+    let Front {
+        header,
+        size,
+        tensors,
+    } = front(checkpoint);
     let parts = tensors.into_iter().flat_map(|(_, tensor)| {
         let tensor = tensor.clone();
         tensor.pieces().map(move |range| tensor.bytes_of(range))
     });
-    Pieces { size, pieces: Box::new(std::iter::once(header).chain(parts)) }
+    Pieces {
+        size,
+        pieces: Box::new(std::iter::once(header).chain(parts)),
+    }
 }
 
 /// The same, each value looked at before it is handed out.
 pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
-    let Front { header, size, tensors } = front(checkpoint);
+    let Front {
+        header,
+        size,
+        tensors,
+    } = front(checkpoint);
     let parts = tensors.into_iter().flat_map(|(name, tensor)| {
         let (name, tensor) = (name.to_owned(), tensor.clone());
         tensor.pieces().map(move |range| {
@@ -58,11 +69,17 @@ pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
             });
             match found {
                 None => Ok(bytes),
-                Some(element) => Err(NotFinite { tensor: name.clone(), element }),
+                Some(element) => Err(NotFinite {
+                    tensor: name.clone(),
+                    element,
+                }),
             }
         })
     });
-    FinitePieces { size, pieces: Box::new(std::iter::once(Ok(header)).chain(parts)) }
+    FinitePieces {
+        size,
+        pieces: Box::new(std::iter::once(Ok(header)).chain(parts)),
+    }
 }
 
 /// What stands before the tensors of a file, and their order in it.
@@ -75,7 +92,12 @@ struct Front<'a> {
 
 fn front(checkpoint: &Checkpoint) -> Front<'_> {
     let mut tensors: Vec<_> = checkpoint.iter().collect();
-    tensors.sort_by(|a, b| b.1.dtype().size().cmp(&a.1.dtype().size()).then(a.0.cmp(b.0)));
+    tensors.sort_by(|a, b| {
+        b.1.dtype()
+            .size()
+            .cmp(&a.1.dtype().size())
+            .then(a.0.cmp(b.0))
+    });
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({"format": "pt"}));
     let mut position = 0;
@@ -97,7 +119,11 @@ fn front(checkpoint: &Checkpoint) -> Front<'_> {
     let mut front = (json.len() as u64).to_le_bytes().to_vec();
     front.append(&mut json);
     let size = (front.len() + position) as u64;
-    Front { header: front.into(), size, tensors }
+    Front {
+        header: front.into(),
+        size,
+        tensors,
+    }
 }
 
 /// A checkpoint as the bytes of a safetensors file, for small ones.
@@ -117,7 +143,10 @@ pub fn shards(checkpoint: &Checkpoint, limit: u64) -> Vec<Checkpoint> {
             size = 0;
         }
         size += bytes;
-        shards.last_mut().expect("one shard at least").insert(name, tensor.clone());
+        shards
+            .last_mut()
+            .expect("one shard at least")
+            .insert(name, tensor.clone());
     }
     shards
 }

@@ -31,10 +31,20 @@ pub const FEW: usize = 256;
 const CHECKPOINTS: usize = 5;
 
 /// How the bases learn.
-const BASE: Recipe = Recipe { epochs: 15, learning_rate: 0.05, seed: 0, snapshots: 0 };
+const BASE: Recipe = Recipe {
+    epochs: 15,
+    learning_rate: 0.05,
+    seed: 0,
+    snapshots: 0,
+};
 
 /// How a base is fully customised, the old one and, for comparison, the new one.
-pub const CUSTOMISE: Recipe = Recipe { epochs: 15, learning_rate: 0.05, seed: 0, snapshots: 0 };
+pub const CUSTOMISE: Recipe = Recipe {
+    epochs: 15,
+    learning_rate: 0.05,
+    seed: 0,
+    snapshots: 0,
+};
 
 /// Models and data of one seed.
 pub struct Case {
@@ -68,12 +78,23 @@ impl Case {
         let (train, validation) = half.turned().split_at(TRAIN);
         let test = upright.turned();
         let title = "customised on turned images";
-        let recipe = Recipe { seed: derived(seed, 2), snapshots: CHECKPOINTS, ..CUSTOMISE };
+        let recipe = Recipe {
+            seed: derived(seed, 2),
+            snapshots: CHECKPOINTS,
+            ..CUSTOMISE
+        };
         let tuned = trainer.train(title, &old_base, &train, recipe)?;
         say(title, trainer.accuracy(&tuned.model, &test), &tuned);
         let new_base = base("new base, other half, upright", &other_half, 3)?;
 
-        Ok(Self { old_base, tuned, new_base, train, validation, test })
+        Ok(Self {
+            old_base,
+            tuned,
+            new_base,
+            train,
+            validation,
+            test,
+        })
     }
 
     /// Writes models, trajectory and data under `folder`.
@@ -96,9 +117,11 @@ impl Case {
         write_json(&trajectory.join("trajectory.json"), &list)?;
         let data = folder.join("data");
         make(&data)?;
-        for (name, images) in
-            [("train", &self.train), ("validation", &self.validation), ("test", &self.test)]
-        {
+        for (name, images) in [
+            ("train", &self.train),
+            ("validation", &self.validation),
+            ("test", &self.test),
+        ] {
             write_tensors(&data.join(format!("{name}.safetensors")), &images.tensors())?;
         }
         let (few, _) = self.train.split_at(FEW);
@@ -115,7 +138,10 @@ pub fn derived(seed: u64, number: u64) -> u64 {
 
 fn say(title: &str, accuracy: f64, trained: &Trained) {
     let percent = 100.0 * accuracy;
-    tellln!("  {title:<32} {percent:5.1} % of the test  {:5.1} s", trained.seconds);
+    tellln!(
+        "  {title:<32} {percent:5.1} % of the test  {:5.1} s",
+        trained.seconds
+    );
 }
 
 /// A folder of its own for every run: what an earlier one left is never touched.
@@ -125,7 +151,11 @@ fn say(title: &str, accuracy: f64, trained: &Trained) {
 pub fn fresh_folder(objects: &Path, seed: u64) -> anyhow::Result<PathBuf> {
     make(objects)?;
     for run in 1.. {
-        let name = if run == 1 { format!("seed-{seed}") } else { format!("seed-{seed}-run-{run}") };
+        let name = if run == 1 {
+            format!("seed-{seed}")
+        } else {
+            format!("seed-{seed}-run-{run}")
+        };
         let folder = objects.join(name);
         match fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
@@ -153,7 +183,9 @@ fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
 fn write_tensors(path: &Path, tensors: &Checkpoint) -> anyhow::Result<()> {
     File::create(path)
         .and_then(|mut file| {
-            tensors::to_pieces(tensors).pieces.try_for_each(|piece| file.write_all(&piece))
+            tensors::to_pieces(tensors)
+                .pieces
+                .try_for_each(|piece| file.write_all(&piece))
         })
         .with_context(|| path.display().to_string())
 }

@@ -37,11 +37,21 @@ pub struct Best {
 
 impl Row {
     fn new(name: &str, accuracy: f64, seconds: Option<f64>, sample_gradients: u64) -> Self {
-        Self { name: name.to_owned(), accuracy, seconds, sample_gradients }
+        Self {
+            name: name.to_owned(),
+            accuracy,
+            seconds,
+            sample_gradients,
+        }
     }
 
     fn trained(name: &str, accuracy: f64, trained: &Trained) -> Self {
-        Self::new(name, accuracy, Some(trained.seconds), trained.sample_gradients)
+        Self::new(
+            name,
+            accuracy,
+            Some(trained.seconds),
+            trained.sample_gradients,
+        )
     }
 }
 
@@ -50,7 +60,11 @@ impl Row {
 /// # Errors
 /// When the report lacks a figure.
 pub fn of_report(report: &Report, tuned: &Trained) -> anyhow::Result<Vec<Row>> {
-    let Baselines { source_tuned, target_before, .. } = &report.baselines;
+    let Baselines {
+        source_tuned,
+        target_before,
+        ..
+    } = &report.baselines;
     let [old, new] = [source_tuned, target_before]
         .map(|standing| lacking(standing.as_ref().and_then(|standing| standing.accuracy)));
     let old = Row::trained("old tuned model", old?, tuned);
@@ -68,9 +82,15 @@ pub fn of_report(report: &Report, tuned: &Trained) -> anyhow::Result<Vec<Row>> {
 /// When the report lacks a figure.
 pub fn with_epoch(report: &Report) -> anyhow::Result<Row> {
     let winner = Some(report.winner.as_str());
-    let winner = report.candidates.iter().find(|one| one.method.as_deref() == winner);
+    let winner = report
+        .candidates
+        .iter()
+        .find(|one| one.method.as_deref() == winner);
     let start = of_method(report, winner.context("the report has no winner")?)?;
-    let tuned = report.fine_tune.as_ref().context("the report has no fine-tuning")?;
+    let tuned = report
+        .fine_tune
+        .as_ref()
+        .context("the report has no fine-tuning")?;
     let seconds = report.timing.fine_tune_seconds;
     Ok(Row {
         name: format!("{} + one epoch", start.name),
@@ -81,10 +101,18 @@ pub fn with_epoch(report: &Report) -> anyhow::Result<Row> {
 }
 
 fn of_method(report: &Report, candidate: &Candidate) -> anyhow::Result<Row> {
-    let method = candidate.method.as_deref().context("a candidate has no method")?;
+    let method = candidate
+        .method
+        .as_deref()
+        .context("a candidate has no method")?;
     let seconds = report.timing.methods.get(method).copied();
     let accuracy = accuracy(candidate.test.as_ref())?;
-    Ok(Row::new(label(method), accuracy, seconds, gradients(candidate.sample_gradients)?))
+    Ok(Row::new(
+        label(method),
+        accuracy,
+        seconds,
+        gradients(candidate.sample_gradients)?,
+    ))
 }
 
 fn label(method: &str) -> &str {
@@ -119,12 +147,23 @@ pub fn plain(
     budget: u64,
 ) -> anyhow::Result<(Vec<Row>, f64)> {
     let epochs = usize::try_from(budget)?.div_ceil(case.train.len());
-    let recipe = Recipe { epochs, learning_rate: 0.0, seed: derived(seed, 4), snapshots: 0 };
+    let recipe = Recipe {
+        epochs,
+        learning_rate: 0.0,
+        seed: derived(seed, 4),
+        snapshots: 0,
+    };
     let short = best_rate(case, trainer, &case.train, recipe)?;
-    let recipe = Recipe { seed: derived(seed, 2), ..CUSTOMISE };
+    let recipe = Recipe {
+        seed: derived(seed, 2),
+        ..CUSTOMISE
+    };
     let full = trainer.train("full fine-tuning", &case.new_base, &case.train, recipe)?;
-    let rows = [("plain fine-tuning, same cost", &short.trained), ("full fine-tuning", &full)]
-        .map(|(name, one)| Row::trained(name, trainer.accuracy(&one.model, &case.test), one));
+    let rows = [
+        ("plain fine-tuning, same cost", &short.trained),
+        ("full fine-tuning", &full),
+    ]
+    .map(|(name, one)| Row::trained(name, trainer.accuracy(&one.model, &case.test), one));
     Ok((rows.to_vec(), short.learning_rate))
 }
 
@@ -137,15 +176,25 @@ fn best_rate(
 ) -> anyhow::Result<Best> {
     let mut best: Option<(f64, Best)> = None;
     for learning_rate in RATES {
-        let recipe = Recipe { learning_rate, ..recipe };
+        let recipe = Recipe {
+            learning_rate,
+            ..recipe
+        };
         let title = format!("plain fine-tuning, rate {learning_rate}");
         let trained = trainer.train(&title, &case.new_base, images, recipe)?;
         let reached = trainer.accuracy(&trained.model, &case.validation);
         if best.as_ref().is_none_or(|(other, _)| reached > *other) {
-            best = Some((reached, Best { learning_rate, trained }));
+            best = Some((
+                reached,
+                Best {
+                    learning_rate,
+                    trained,
+                },
+            ));
         }
     }
-    best.map(|(_, best)| best).context("no learning rate to try")
+    best.map(|(_, best)| best)
+        .context("no learning rate to try")
 }
 
 /// The second table: what [`FEW`] images give, to a transfer without their labels and to training with them.
@@ -158,25 +207,41 @@ pub fn without_labels(
     seed: u64,
     report: &Report,
 ) -> anyhow::Result<Vec<Row>> {
-    let methods = report.candidates.iter().map(|method| of_method(report, method));
+    let methods = report
+        .candidates
+        .iter()
+        .map(|method| of_method(report, method));
     let mut rows = methods.collect::<anyhow::Result<Vec<_>>>()?;
     let (few, _) = case.train.split_at(FEW);
-    let recipe = Recipe { epochs: 30, learning_rate: 0.0, seed: derived(seed, 5), snapshots: 0 };
+    let recipe = Recipe {
+        epochs: 30,
+        learning_rate: 0.0,
+        seed: derived(seed, 5),
+        snapshots: 0,
+    };
     let Best { trained, .. } = best_rate(case, trainer, &few, recipe)?;
     let accuracy = trainer.accuracy(&trained.model, &case.test);
-    rows.push(Row::trained("plain fine-tuning, with labels", accuracy, &trained));
+    rows.push(Row::trained(
+        "plain fine-tuning, with labels",
+        accuracy,
+        &trained,
+    ));
     Ok(rows)
 }
 
 /// The rows as lines for a terminal.
 pub fn lines(rows: &[Row]) -> String {
-    let mut cells =
-        vec![["", "accuracy", "seconds", "sample gradients"].map(String::from).to_vec()];
+    let mut cells = vec![
+        ["", "accuracy", "seconds", "sample gradients"]
+            .map(String::from)
+            .to_vec(),
+    ];
     cells.extend(rows.iter().map(|row| {
         vec![
             row.name.clone(),
             format!("{:.1} %", 100.0 * row.accuracy),
-            row.seconds.map_or_else(|| "-".into(), |seconds| format!("{seconds:.2}")),
+            row.seconds
+                .map_or_else(|| "-".into(), |seconds| format!("{seconds:.2}")),
             row.sample_gradients.to_string(),
         ]
     }));
@@ -207,10 +272,14 @@ mod tests {
         let rows = of_report(&report, &tuned).unwrap();
         assert_eq!(rows[0], Row::new("old tuned model", 0.75, Some(8.0), 9));
         assert_eq!(rows[1], Row::new("new base as it is", 0.125, None, 0));
-        assert_eq!(rows[4], Row::new("FGMT + one epoch", 0.625, Some(2.0), 4560));
+        assert_eq!(
+            rows[4],
+            Row::new("FGMT + one epoch", 0.625, Some(2.0), 4560)
+        );
         let text = lines(&rows);
         assert!(
-            text.lines().any(|line| line.ends_with("62.5 %     2.00              4560")),
+            text.lines()
+                .any(|line| line.ends_with("62.5 %     2.00              4560")),
             "{text}"
         );
         assert!(of_report(&Report::default(), &tuned).is_err());

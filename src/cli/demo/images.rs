@@ -40,11 +40,21 @@ impl Images {
     fn part(file: &SafeTensors, name: &str) -> anyhow::Result<Self> {
         let [pixels, labels] = ["inputs", "labels"].map(|kind| {
             let name = format!("{name}.{kind}");
-            file.tensor(&name).with_context(|| format!("the demo's data have no {name}"))
+            file.tensor(&name)
+                .with_context(|| format!("the demo's data have no {name}"))
         });
         let (pixels, labels) = (pixels?, labels?);
-        let labels = labels.data().as_chunks().0.iter().map(|&l| i64::from_le_bytes(l)).collect();
-        Ok(Self { pixels: pixels.data().to_vec(), labels })
+        let labels = labels
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&l| i64::from_le_bytes(l))
+            .collect();
+        Ok(Self {
+            pixels: pixels.data().to_vec(),
+            labels,
+        })
     }
 
     pub fn len(&self) -> usize {
@@ -53,8 +63,14 @@ impl Images {
 
     fn chosen(&self, wanted: impl Fn(usize) -> bool) -> Self {
         let pixels = self.pixels.chunks(SIDE * SIDE);
-        let kept = pixels.zip(&self.labels).enumerate().filter(|(i, _)| wanted(*i));
-        let mut chosen = Self { pixels: Vec::new(), labels: Vec::new() };
+        let kept = pixels
+            .zip(&self.labels)
+            .enumerate()
+            .filter(|(i, _)| wanted(*i));
+        let mut chosen = Self {
+            pixels: Vec::new(),
+            labels: Vec::new(),
+        };
         for (_, (image, label)) in kept {
             chosen.pixels.extend_from_slice(image);
             chosen.labels.push(*label);
@@ -64,7 +80,10 @@ impl Images {
 
     /// Every other run of ten samples, and the rest: two halves without a common image.
     pub fn halves(&self) -> (Self, Self) {
-        (self.chosen(is_in_first_half), self.chosen(|i| !is_in_first_half(i)))
+        (
+            self.chosen(is_in_first_half),
+            self.chosen(|i| !is_in_first_half(i)),
+        )
     }
 
     /// The first `count` samples, and the rest.
@@ -78,7 +97,10 @@ impl Images {
         for image in self.pixels.chunks(SIDE * SIDE) {
             pixels.extend(turned(image, SIDE));
         }
-        Self { pixels, labels: self.labels.clone() }
+        Self {
+            pixels,
+            labels: self.labels.clone(),
+        }
     }
 
     /// To train on and to evaluate with.
@@ -123,7 +145,10 @@ mod tests {
         // 4 5 6  →   2 5 8
         // 7 8 9      1 4 7
         let image = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-        assert_eq!(turned(&image, 3).collect::<Vec<_>>(), [3, 6, 9, 2, 5, 8, 1, 4, 7]);
+        assert_eq!(
+            turned(&image, 3).collect::<Vec<_>>(),
+            [3, 6, 9, 2, 5, 8, 1, 4, 7]
+        );
     }
 
     #[test]
@@ -144,7 +169,10 @@ mod tests {
         assert_eq!(second.pixels[..SIDE * SIDE], expected);
         assert_eq!(first.pixels[..SIDE * SIDE], train.pixels[..SIDE * SIDE]);
         let (fit, held) = first.split_at(2560);
-        assert_eq!((first.len(), second.len(), fit.len(), held.len()), (3000, 3000, 2560, 440));
+        assert_eq!(
+            (first.len(), second.len(), fit.len(), held.len()),
+            (3000, 3000, 2560, 440)
+        );
         for part in [second, fit, held, test] {
             for class in 0..CLASSES as i64 {
                 let count = part.labels.iter().filter(|&&label| label == class).count();

@@ -44,7 +44,16 @@ impl Service {
         let file = File::create(&log).with_context(|| log.display().to_string())?;
         let program = env::current_exe().context("cannot find our own program")?;
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"]).arg(dir);
+        command
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workers",
+                "1",
+                "--data-dir",
+            ])
+            .arg(dir);
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy().into_owned();
             if text.starts_with("DATABASE_URL") || text.starts_with("RETUNE_") {
@@ -58,12 +67,18 @@ impl Service {
 
         // A group of its own: Ctrl-C reaches us alone, and we end it in good order.
         command.process_group(0).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file);
         let mut child = command.spawn().context("cannot start the service")?;
         let stdout = child.stdout.take().context("the service has no output")?;
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
-        stdout.read_line(&mut line).await.context("the service's output")?;
+        stdout
+            .read_line(&mut line)
+            .await
+            .context("the service's output")?;
         let Some(address) = line.trim().strip_prefix(READY) else {
             let status = child.wait().await?;
             bail!(
@@ -72,8 +87,14 @@ impl Service {
                 tail(&log)
             );
         };
-        let url = address.parse().with_context(|| format!("the service's address {address:?}"))?;
-        Ok(Self { url, child, _stdout: stdout })
+        let url = address
+            .parse()
+            .with_context(|| format!("the service's address {address:?}"))?;
+        Ok(Self {
+            url,
+            child,
+            _stdout: stdout,
+        })
     }
 
     /// Ends the service: workers first, the database last.
@@ -86,7 +107,10 @@ impl Service {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         if time::timeout(PATIENCE, self.child.wait()).await.is_err() {
-            self.child.kill().await.context("the service does not end")?;
+            self.child
+                .kill()
+                .await
+                .context("the service does not end")?;
         }
         Ok(())
     }

@@ -49,11 +49,21 @@ impl Network {
             ("fc2.weight", vec![CLASSES, WIDTH]),
             ("fc2.bias", vec![CLASSES]),
         ];
-        let signature = Signature::from(
-            shapes.map(|(name, shape)| (name.to_owned(), TensorInfo { dtype: DType::F32, shape })),
-        );
+        let signature = Signature::from(shapes.map(|(name, shape)| {
+            (
+                name.to_owned(),
+                TensorInfo {
+                    dtype: DType::F32,
+                    shape,
+                },
+            )
+        }));
         let graph = Graph::from_document(&config).context("the demo's network")?;
-        Ok(Self { config, graph, signature })
+        Ok(Self {
+            config,
+            graph,
+            signature,
+        })
     }
 }
 
@@ -124,7 +134,9 @@ impl<'a> Trainer<'a> {
             }
         };
         let (begun, spent) = (Instant::now(), self.learner.cost());
-        let tuned = self.learner.fine_tune(start, &images.dataset(), &plan, &mut observe);
+        let tuned = self
+            .learner
+            .fine_tune(start, &images.dataset(), &plan, &mut observe);
         let seconds = begun.elapsed().as_secs_f64();
         bar.finish_and_clear();
         if self.stop.is_cancelled() {
@@ -133,7 +145,12 @@ impl<'a> Trainer<'a> {
 
         let sample_gradients = (self.learner.cost() - spent).sample_gradients;
         let (model, snapshots) = (tuned.checkpoint, tuned.snapshots);
-        Ok(Trained { model, snapshots, seconds, sample_gradients })
+        Ok(Trained {
+            model,
+            snapshots,
+            seconds,
+            sample_gradients,
+        })
     }
 
     /// Share of right answers, in [0, 1].
@@ -146,5 +163,7 @@ impl<'a> Trainer<'a> {
 fn bar(title: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("  {msg:34} {bar:32} {pos}/{len} {elapsed}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style).with_message(title.to_owned())
+    ProgressBar::new(0)
+        .with_style(style)
+        .with_message(title.to_owned())
 }

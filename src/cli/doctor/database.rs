@@ -44,7 +44,11 @@ pub async fn look(settings: &Settings) -> Vec<Finding> {
 
 /// The database did not answer a question.
 fn unanswered(subject: &str, error: &sqlx::Error) -> Finding {
-    Finding::trouble(subject, error.to_string(), "look at the log of the database server")
+    Finding::trouble(
+        subject,
+        error.to_string(),
+        "look at the log of the database server",
+    )
 }
 
 async fn schema(database: &Database) -> Finding {
@@ -81,7 +85,10 @@ async fn clocks(database: &Database) -> Finding {
 
 fn of_clocks(own: OffsetDateTime, there: OffsetDateTime) -> Finding {
     let apart = (own - there).abs().unsigned_abs();
-    let found = format!("this machine and the database are {:.1} s apart", apart.as_secs_f64());
+    let found = format!(
+        "this machine and the database are {:.1} s apart",
+        apart.as_secs_f64()
+    );
     if apart > CLOCK_LIMIT {
         return Finding::trouble(
             "clock",
@@ -104,18 +111,32 @@ async fn of_workers(database: &Database) -> Vec<Finding> {
 }
 
 fn judge_workers(workers: &[Worker], now: OffsetDateTime) -> Vec<Finding> {
-    let alive: Vec<&Worker> =
-        workers.iter().filter(|worker| now - worker.last_seen_at < SILENT_AFTER).collect();
+    let alive: Vec<&Worker> = workers
+        .iter()
+        .filter(|worker| now - worker.last_seen_at < SILENT_AFTER)
+        .collect();
     let mut findings = Vec::new();
     if alive.is_empty() {
         let mend = "start `retune serve`, or `retune work` beside an API that has none";
-        findings.push(Finding::trouble("workers", "none has been seen for a minute", mend));
+        findings.push(Finding::trouble(
+            "workers",
+            "none has been seen for a minute",
+            mend,
+        ));
     } else {
-        let busy = alive.iter().filter(|worker| worker.transfer.is_some()).count();
-        findings.push(Finding::ok("workers", format!("{} live, {busy} are at work", alive.len())));
+        let busy = alive
+            .iter()
+            .filter(|worker| worker.transfer.is_some())
+            .count();
+        findings.push(Finding::ok(
+            "workers",
+            format!("{} live, {busy} are at work", alive.len()),
+        ));
     }
 
-    let other = alive.iter().find(|worker| worker.version != env!("CARGO_PKG_VERSION"));
+    let other = alive
+        .iter()
+        .find(|worker| worker.version != env!("CARGO_PKG_VERSION"));
     findings.extend(other.map(|worker| {
         let found = format!(
             "{} runs version {}, this is {}",
@@ -148,7 +169,10 @@ async fn queue(database: &Database) -> Finding {
 }
 
 fn count(counts: &[(Status, i64)], wanted: Status) -> i64 {
-    counts.iter().find(|(status, _)| *status == wanted).map_or(0, |(_, count)| *count)
+    counts
+        .iter()
+        .find(|(status, _)| *status == wanted)
+        .map_or(0, |(_, count)| *count)
 }
 
 #[cfg(test)]
@@ -183,7 +207,13 @@ mod tests {
     #[test]
     fn clocks_may_differ_a_little() {
         let now = OffsetDateTime::now_utc();
-        assert_eq!(of_clocks(now, now - Duration::from_secs(4)).state, State::Ok);
-        assert_eq!(of_clocks(now, now + Duration::from_secs(6)).state, State::Trouble);
+        assert_eq!(
+            of_clocks(now, now - Duration::from_secs(4)).state,
+            State::Ok
+        );
+        assert_eq!(
+            of_clocks(now, now + Duration::from_secs(6)).state,
+            State::Trouble
+        );
     }
 }

@@ -18,11 +18,19 @@ const FEW_BYTES: u64 = 10 << 30;
 pub fn look(settings: &Settings) -> Vec<Finding> {
     let folders = [
         ("state", Some(settings.data_dir()), "--data-dir or data_dir"),
-        ("scratch", Some(settings.scratch_dir()), "worker.scratch_dir"),
+        (
+            "scratch",
+            Some(settings.scratch_dir()),
+            "worker.scratch_dir",
+        ),
         ("cache", settings.cache_dir(), "worker.cache_dir"),
     ];
-    let there = folders.into_iter().filter_map(|(name, path, key)| Some((name, path?, key)));
-    there.map(|(name, path, key)| of_folder(name, &path, key)).collect()
+    let there = folders
+        .into_iter()
+        .filter_map(|(name, path, key)| Some((name, path?, key)));
+    there
+        .map(|(name, path, key)| of_folder(name, &path, key))
+        .collect()
 }
 
 fn of_folder(name: &str, path: &Path, key: &str) -> Finding {
@@ -41,7 +49,11 @@ fn of_folder(name: &str, path: &Path, key: &str) -> Finding {
         Ok(stat) => room(subject, &place, free_bytes(&stat), key),
         Err(error) => {
             let found = format!("{} cannot be looked at: {error}", place.display());
-            Finding::trouble(subject, found, format!("set {key} to a folder that is there"))
+            Finding::trouble(
+                subject,
+                found,
+                format!("set {key} to a folder that is there"),
+            )
         }
     }
 }
@@ -52,8 +64,11 @@ fn free_bytes(stat: &Statvfs) -> u64 {
 }
 
 fn room(subject: String, place: &Path, free: u64, key: &str) -> Finding {
-    let found =
-        format!("{:.1} GiB are free in {}", free as f64 / f64::from(1 << 30), place.display());
+    let found = format!(
+        "{:.1} GiB are free in {}",
+        free as f64 / f64::from(1 << 30),
+        place.display()
+    );
     let mend = format!("make room, or set {key} to a larger disk");
     match free {
         0..LEAST_BYTES => Finding::trouble(subject, found, mend),

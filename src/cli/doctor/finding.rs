@@ -25,7 +25,12 @@ pub struct Finding {
 
 impl Finding {
     pub fn ok(subject: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { subject: subject.into(), state: State::Ok, found: found.into(), mend: None }
+        Self {
+            subject: subject.into(),
+            state: State::Ok,
+            found: found.into(),
+            mend: None,
+        }
     }
 
     pub fn warning(
@@ -33,7 +38,11 @@ impl Finding {
         found: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
-        Self { state: State::Warning, mend: Some(mend.into()), ..Self::ok(subject, found) }
+        Self {
+            state: State::Warning,
+            mend: Some(mend.into()),
+            ..Self::ok(subject, found)
+        }
     }
 
     pub fn trouble(
@@ -41,7 +50,10 @@ impl Finding {
         found: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
-        Self { state: State::Trouble, ..Self::warning(subject, found, mend) }
+        Self {
+            state: State::Trouble,
+            ..Self::warning(subject, found, mend)
+        }
     }
 }
 

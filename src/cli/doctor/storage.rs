@@ -17,7 +17,11 @@ pub async fn look(settings: &Settings) -> Vec<Finding> {
         Err(error) => {
             let mend =
                 "write each root as s3://bucket/prefix/, gs://, az:// or file:///absolute/path/";
-            return vec![Finding::trouble("storage roots", format!("{error:#}"), mend)];
+            return vec![Finding::trouble(
+                "storage roots",
+                format!("{error:#}"),
+                mend,
+            )];
         }
     };
 

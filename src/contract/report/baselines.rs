@@ -22,7 +22,10 @@ pub struct Baselines {
     #[serde(deserialize_with = "lenient::part")]
     pub fine_tune_only: Option<Trained>,
     /// The winner after the same steps without the pull towards it. Absent where there was no pull.
-    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient::part",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub without_pull: Option<Trained>,
 }
 

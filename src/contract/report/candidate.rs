@@ -77,10 +77,16 @@ pub struct Candidate {
     pub builds_on: Option<String>,
     #[serde(deserialize_with = "lenient::part")]
     pub maps: Option<LayerMaps>,
-    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient::part",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub functional: Option<FunctionalFits>,
     /// Where an α was searched for each group of layers. Absent elsewhere.
-    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient::part",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub by_group: Option<AlphasByGroup>,
     #[serde(deserialize_with = "lenient::items")]
     pub matching: Vec<MatchedStep>,
@@ -298,7 +304,10 @@ pub struct FineTuned {
     #[serde(deserialize_with = "lenient::part")]
     pub flops: Option<f64>,
     /// What was done beside plain steps. Absent where nothing was.
-    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient::part",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub touch_up: Option<TouchUp>,
 }
 

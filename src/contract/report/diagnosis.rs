@@ -75,7 +75,9 @@ impl PartialSchema for LayerCosine {
         ]));
         ArrayBuilder::new()
             .items(part)
-            .description(Some("The prefix of a layer's tensors, and their cosine or null."))
+            .description(Some(
+                "The prefix of a layer's tensors, and their cosine or null.",
+            ))
             .max_items(Some(2))
             .min_items(Some(2))
             .into()

@@ -14,7 +14,10 @@ pub struct Named<T>(pub Vec<(String, T)>);
 
 impl<T> Named<T> {
     pub fn get(&self, name: &str) -> Option<&T> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
@@ -55,7 +58,11 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Named<T> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
                 let mut values = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    values.extend(serde_json::from_value(value).ok().map(|value| (name, value)));
+                    values.extend(
+                        serde_json::from_value(value)
+                            .ok()
+                            .map(|value| (name, value)),
+                    );
                 }
                 Ok(Named(values))
             }
@@ -73,7 +80,10 @@ mod tests {
     fn order_lasts_and_what_has_another_form_is_left_out() {
         let text = r#"{"b":1.0,"a":"x","c":2.5}"#;
         let named: Named<f64> = serde_json::from_str(text).unwrap();
-        assert_eq!(serde_json::to_string(&named).unwrap(), r#"{"b":1.0,"c":2.5}"#);
+        assert_eq!(
+            serde_json::to_string(&named).unwrap(),
+            r#"{"b":1.0,"c":2.5}"#
+        );
         assert_eq!((named.get("c"), named.get("a")), (Some(&2.5), None));
     }
 }

@@ -18,7 +18,10 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -63,7 +66,10 @@ impl Spec {
         let spec: Self =
             serde_path_to_error::deserialize(Objects(value)).map_err(|error| SpecError {
                 code: FailureCode::InvalidSpec,
-                faults: vec![Fault::new(pointer_of(error.path()), error.inner().to_string())],
+                faults: vec![Fault::new(
+                    pointer_of(error.path()),
+                    error.inner().to_string(),
+                )],
             })?;
         spec.check()?;
         Ok(spec)
@@ -82,7 +88,10 @@ impl Spec {
         if faults.is_empty() {
             Ok(())
         } else {
-            Err(SpecError { code: FailureCode::InvalidSpec, faults })
+            Err(SpecError {
+                code: FailureCode::InvalidSpec,
+                faults,
+            })
         }
     }
 
@@ -106,33 +115,56 @@ impl Spec {
             let detail = "only the service calls back; submit the job, or leave this out";
             faults.push(Fault::new("/callback", detail));
         }
-        if self.gate.as_ref().is_some_and(|gate| gate.external.is_some()) {
+        if self
+            .gate
+            .as_ref()
+            .is_some_and(|gate| gate.external.is_some())
+        {
             let detail =
                 "only the service waits for an evaluation; submit the job, or leave this out";
             faults.push(Fault::new("/gate/external", detail));
         }
         let code = FailureCode::NotImplemented;
-        if faults.is_empty() { Ok(()) } else { Err(SpecError { code, faults }) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(SpecError { code, faults })
+        }
     }
 
     fn check_methods(&self, faults: &mut Vec<Fault>) {
-        let Methods::Named(methods) = &self.methods else { return };
+        let Methods::Named(methods) = &self.methods else {
+            return;
+        };
         if methods.is_empty() {
-            faults.push(Fault::new("/methods", "name at least one method, or say \"auto\""));
+            faults.push(Fault::new(
+                "/methods",
+                "name at least one method, or say \"auto\"",
+            ));
         }
 
         if methods.len() > METHODS_LIMIT {
-            faults.push(Fault::new("/methods", format!("at most {METHODS_LIMIT} methods")));
+            faults.push(Fault::new(
+                "/methods",
+                format!("at most {METHODS_LIMIT} methods"),
+            ));
         }
 
         for (i, method) in methods.iter().take(METHODS_LIMIT).enumerate() {
             if methods[..i].contains(method) {
-                faults.push(Fault::new(format!("/methods/{i}"), "this method is named twice"));
+                faults.push(Fault::new(
+                    format!("/methods/{i}"),
+                    "this method is named twice",
+                ));
             }
             if method.needs_data() && !self.has_train() {
                 faults.push(Fault::new(
                     format!("/methods/{i}"),
-                    format!("{} needs {}: give data.train", method.name(), method.needs()),
+                    format!(
+                        "{} needs {}: give data.train",
+                        method.name(),
+                        method.needs()
+                    ),
                 ));
             }
         }
@@ -147,7 +179,13 @@ impl Spec {
     fn check_numbers(&self, faults: &mut Vec<Fault>) {
         let options = &self.options;
         within(faults, "/options/timesteps", options.timesteps, 1, 1000);
-        within(faults, "/options/batch_size", options.batch_size, 1, 1 << 20);
+        within(
+            faults,
+            "/options/batch_size",
+            options.batch_size,
+            1,
+            1 << 20,
+        );
         if let Some(update) = &options.update {
             within(faults, "/options/update/rank", update.rank, 1, 4096);
         }
@@ -160,15 +198,27 @@ impl Spec {
         if let Alpha::Fixed(alpha) = options.alpha
             && !(alpha.is_finite() && alpha.abs() <= 100.0)
         {
-            faults.push(Fault::new("/options/alpha", "a number of magnitude at most 100"));
+            faults.push(Fault::new(
+                "/options/alpha",
+                "a number of magnitude at most 100",
+            ));
         }
 
         if !(0.0..=1000.0).contains(&options.weight_anchor) {
-            faults.push(Fault::new("/options/weight_anchor", "must lie between 0 and 1000"));
+            faults.push(Fault::new(
+                "/options/weight_anchor",
+                "must lie between 0 and 1000",
+            ));
         }
 
         let selection = &options.selection;
-        within(faults, "/options/selection/samples", selection.samples, 1, 1 << 20);
+        within(
+            faults,
+            "/options/selection/samples",
+            selection.samples,
+            1,
+            1 << 20,
+        );
         if !(selection.confidence > 0.5 && selection.confidence < 1.0) {
             let detail = "must lie between 0.5 and 1, both excluded";
             faults.push(Fault::new("/options/selection/confidence", detail));
@@ -191,7 +241,10 @@ impl Spec {
                 faults.push(Fault::new("/data/preprocess", detail));
             }
             if preprocess.mean.len() != preprocess.std.len() {
-                faults.push(Fault::new("/data/preprocess", "mean and std differ in length"));
+                faults.push(Fault::new(
+                    "/data/preprocess",
+                    "mean and std differ in length",
+                ));
             }
             if preprocess.mean.iter().any(|m| !m.is_finite()) {
                 faults.push(Fault::new("/data/preprocess/mean", "must be finite"));
@@ -220,11 +273,22 @@ impl Spec {
         }
 
         texts.extend(self.name.iter().map(|name| ("/name".into(), name.as_str())));
-        if self.name.as_ref().is_some_and(|name| name.chars().count() > NAME_LIMIT) {
-            faults.push(Fault::new("/name", format!("at most {NAME_LIMIT} characters")));
+        if self
+            .name
+            .as_ref()
+            .is_some_and(|name| name.chars().count() > NAME_LIMIT)
+        {
+            faults.push(Fault::new(
+                "/name",
+                format!("at most {NAME_LIMIT} characters"),
+            ));
         }
 
-        texts.extend(self.callback.iter().map(|to| ("/callback/url".into(), to.url.as_str())));
+        texts.extend(
+            self.callback
+                .iter()
+                .map(|to| ("/callback/url".into(), to.url.as_str())),
+        );
         for (key, value) in self.metadata.iter().take(METADATA_LIMIT) {
             let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
             texts.push((pointer.clone(), key));
@@ -232,12 +296,18 @@ impl Spec {
         }
 
         if self.metadata.len() > METADATA_LIMIT {
-            faults.push(Fault::new("/metadata", format!("at most {METADATA_LIMIT} entries")));
+            faults.push(Fault::new(
+                "/metadata",
+                format!("at most {METADATA_LIMIT} entries"),
+            ));
         }
 
         for (pointer, text) in texts {
             if text.len() > TEXT_LIMIT {
-                faults.push(Fault::new(pointer, format!("longer than {TEXT_LIMIT} bytes")));
+                faults.push(Fault::new(
+                    pointer,
+                    format!("longer than {TEXT_LIMIT} bytes"),
+                ));
             } else if text.chars().any(char::is_control) {
                 faults.push(Fault::new(pointer, "contains a control character"));
             } else if text.is_empty() && !pointer.starts_with("/metadata") {
@@ -266,12 +336,18 @@ impl Spec {
             faults.push(Fault::new("/gate", format!("give at least one of {names}")));
         }
         if !self.has_data() && (is_bounded || gate.external.is_none()) {
-            faults.push(Fault::new("/gate", "a gate needs data to judge by: give data.test"));
+            faults.push(Fault::new(
+                "/gate",
+                "a gate needs data to judge by: give data.test",
+            ));
         }
 
         for (name, bound) in bounds {
             if bound.is_some_and(|b| !(0.0..=1.0).contains(&b)) {
-                faults.push(Fault::new(format!("/gate/{name}"), "must lie between 0 and 1"));
+                faults.push(Fault::new(
+                    format!("/gate/{name}"),
+                    "must lie between 0 and 1",
+                ));
             }
         }
     }
@@ -281,14 +357,23 @@ impl Spec {
 pub fn check_gate_name(pointer: &str, name: &str, faults: &mut Vec<Fault>) {
     let length = name.chars().count();
     if !(1..=NAME_LIMIT).contains(&length) || name.chars().any(char::is_control) {
-        faults.push(Fault::new(pointer, format!("1 to {NAME_LIMIT} characters, none of control")));
+        faults.push(Fault::new(
+            pointer,
+            format!("1 to {NAME_LIMIT} characters, none of control"),
+        ));
     }
 }
 
 /// The numbers of the stage after a transfer.
 fn check_training(stage: &FineTune, faults: &mut Vec<Fault>) {
     within(faults, "/fine_tune/epochs", stage.epochs, 1, 10_000);
-    within(faults, "/fine_tune/batch_size", stage.batch_size, 1, 1 << 20);
+    within(
+        faults,
+        "/fine_tune/batch_size",
+        stage.batch_size,
+        1,
+        1 << 20,
+    );
     let counts = [
         ("looks_per_epoch", stage.looks_per_epoch, 1000),
         ("patience", stage.patience, 100_000),
@@ -305,25 +390,37 @@ fn check_training(stage: &FineTune, faults: &mut Vec<Fault>) {
     };
     for (name, value) in [("learning_rate", rate), ("clip", stage.clip)] {
         if value.is_some_and(|value| !(value.is_finite() && value > 0.0)) {
-            faults.push(Fault::new(format!("/fine_tune/{name}"), "must be above zero"));
+            faults.push(Fault::new(
+                format!("/fine_tune/{name}"),
+                "must be above zero",
+            ));
         }
     }
     if stage.stop_at.is_some_and(|at| !(0.0..=1.0).contains(&at)) {
         let detail = "is an accuracy: must lie between 0 and 1";
         faults.push(Fault::new("/fine_tune/stop_at", detail));
     }
-    if stage.warmup.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+    if stage
+        .warmup
+        .is_some_and(|share| !(0.0..1.0).contains(&share))
+    {
         let detail = "is a share of the steps: must be at least 0 and below 1";
         faults.push(Fault::new("/fine_tune/warmup", detail));
     }
-    if stage.pull.is_some_and(|pull| !(0.0..=1000.0).contains(&pull)) {
+    if stage
+        .pull
+        .is_some_and(|pull| !(0.0..=1000.0).contains(&pull))
+    {
         faults.push(Fault::new("/fine_tune/pull", "must lie between 0 and 1000"));
     }
 }
 
 fn within(faults: &mut Vec<Fault>, pointer: &str, value: usize, low: usize, high: usize) {
     if !(low..=high).contains(&value) {
-        faults.push(Fault::new(pointer, format!("must lie between {low} and {high}, not {value}")));
+        faults.push(Fault::new(
+            pointer,
+            format!("must lie between {low} and {high}, not {value}"),
+        ));
     }
 }
 

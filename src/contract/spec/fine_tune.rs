@@ -105,7 +105,10 @@ pub enum Labels {
     OldModel,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn are_given(labels: &Labels) -> bool {
     *labels == Labels::Given
 }

@@ -37,7 +37,9 @@ impl<'de> Deserializer<'de> for Objects<'de> {
                 Ok(value)
             }
             Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| (name.as_str(), Self(value)));
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), Self(value)));
                 let mut fields = MapDeserializer::new(fields);
                 let value = visitor.visit_map(&mut fields)?;
                 fields.end()?;
@@ -117,14 +119,28 @@ mod tests {
     #[test]
     fn a_structure_is_no_array_at_any_depth() {
         let whole = json!({"inner": {"a": 1}, "other": [{"a": 2}], "share": 3});
-        let wanted = Outer { inner: Inner { a: 1 }, other: Some(vec![Inner { a: 2 }]), share: 3.0 };
+        let wanted = Outer {
+            inner: Inner { a: 1 },
+            other: Some(vec![Inner { a: 2 }]),
+            share: 3.0,
+        };
         assert_eq!(read(&whole).unwrap(), wanted);
-        assert_eq!(read(&json!({"inner": {"a": 1}, "other": null})).unwrap().other, None);
-        for array in
-            [json!([{"a": 1}]), json!({"inner": [1]}), json!({"inner": {"a": 1}, "other": [[2]]})]
-        {
+        assert_eq!(
+            read(&json!({"inner": {"a": 1}, "other": null}))
+                .unwrap()
+                .other,
+            None
+        );
+        for array in [
+            json!([{"a": 1}]),
+            json!({"inner": [1]}),
+            json!({"inner": {"a": 1}, "other": [[2]]}),
+        ] {
             let error = read(&array).unwrap_err().to_string();
-            assert_eq!(error, "invalid type: sequence, expected an object", "{array}");
+            assert_eq!(
+                error, "invalid type: sequence, expected an object",
+                "{array}"
+            );
         }
         assert!(read(&json!({"inner": {"a": 300}})).is_err());
     }

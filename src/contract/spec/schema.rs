@@ -13,13 +13,17 @@ use utoipa::{
 use super::{Alpha, LearningRate, Method, Methods};
 
 fn word(word: &str) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some([word]))
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .enum_values(Some([word]))
 }
 
 impl PartialSchema for Methods {
     fn schema() -> RefOr<Schema> {
         let named = ArrayBuilder::new()
-            .items(RefOr::Ref(Ref::from_schema_name(<Method as ToSchema>::name())))
+            .items(RefOr::Ref(Ref::from_schema_name(
+                <Method as ToSchema>::name(),
+            )))
             .min_items(Some(1))
             .unique_items(true);
         OneOfBuilder::new()
@@ -47,7 +51,9 @@ impl PartialSchema for Alpha {
             .minimum(Some(-100.0))
             .maximum(Some(100.0));
         OneOfBuilder::new()
-            .description(Some("Length of the step along the transported task vector."))
+            .description(Some(
+                "Length of the step along the transported task vector.",
+            ))
             .item(word("search"))
             .item(word("by_group"))
             .item(fixed)

@@ -20,7 +20,11 @@ impl Executor {
     /// burn's CPU device stands for our kernels.
     pub fn on(device: Device) -> Self {
         let device = device.inner();
-        if device == Device::flex() { Self::Cpu } else { Self::Burn(device) }
+        if device == Device::flex() {
+            Self::Cpu
+        } else {
+            Self::Burn(device)
+        }
     }
 
     /// Where burn runs.

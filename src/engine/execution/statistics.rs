@@ -43,6 +43,10 @@ impl BatchStatistics {
     pub fn download(self) -> Moments {
         let [mean, variance] = [self.mean, self.variance]
             .map(|tensor| floats(tensor).into_iter().map(f64::from).collect());
-        Moments { mean, variance, count: self.count }
+        Moments {
+            mean,
+            variance,
+            count: self.count,
+        }
     }
 }

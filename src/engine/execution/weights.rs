@@ -63,7 +63,10 @@ impl Held {
     /// The same as a leaf on the autodiff device.
     fn leaf(&self) -> Self {
         let tensor = self.values.tensor().autodiff().require_grad();
-        Self { shape: self.shape.clone(), values: Values::Device(Box::new(tensor)) }
+        Self {
+            shape: self.shape.clone(),
+            values: Values::Device(Box::new(tensor)),
+        }
     }
 }
 
@@ -74,8 +77,13 @@ impl Weights {
     /// When a tensor of the program is missing.
     pub fn upload(program: &Program, params: &Checkpoint, executor: &Executor) -> Self {
         let weights = Self::of(&program.instructions, params, executor);
-        let tensors = weights.tensors.into_iter().map(|(name, held)| (name, held.resident()));
-        Self { tensors: tensors.collect() }
+        let tensors = weights
+            .tensors
+            .into_iter()
+            .map(|(name, held)| (name, held.resident()));
+        Self {
+            tensors: tensors.collect(),
+        }
     }
 
     /// Those of some instructions. Experts that lie in a file are read one at a time, as often as they are
@@ -92,7 +100,9 @@ impl Weights {
             .collect();
 
         let mut tensors = HashMap::new();
-        let read = instructions.iter().flat_map(|instruction| &instruction.params);
+        let read = instructions
+            .iter()
+            .flat_map(|instruction| &instruction.params);
         for param in read.filter(|param| param.role != Role::Counter) {
             let tensor = &params[&param.name];
             tensors.entry(param.name.clone()).or_insert_with(|| Held {
@@ -135,7 +145,10 @@ impl Weights {
     /// # Panics
     /// When these are the weights of another program.
     pub(super) fn tensor<const RANK: usize>(&self, param: &Param<RANK>) -> Tensor<RANK> {
-        self.tensors[&param.name].values.tensor().reshape(param.shape)
+        self.tensors[&param.name]
+            .values
+            .tensor()
+            .reshape(param.shape)
     }
 
     /// Replaces a tensor by what `step` makes of it.
@@ -169,13 +182,24 @@ impl Weights {
     /// The same tensors as leaves on the autodiff device.
     #[must_use]
     pub fn leaves(&self) -> Self {
-        let tensors = self.tensors.iter().map(|(name, held)| (name.clone(), held.leaf()));
-        Self { tensors: tensors.collect() }
+        let tensors = self
+            .tensors
+            .iter()
+            .map(|(name, held)| (name.clone(), held.leaf()));
+        Self {
+            tensors: tensors.collect(),
+        }
     }
 
     /// The same, of one node's tensors only.
     pub(super) fn leaves_of(&self, params: &[ParamUse]) -> Self {
-        let some = params.iter().filter_map(|param| self.tensors.get_key_value(&param.name));
-        Self { tensors: some.map(|(name, held)| (name.clone(), held.leaf())).collect() }
+        let some = params
+            .iter()
+            .filter_map(|param| self.tensors.get_key_value(&param.name));
+        Self {
+            tensors: some
+                .map(|(name, held)| (name.clone(), held.leaf()))
+                .collect(),
+        }
     }
 }

@@ -47,7 +47,10 @@ const QUANTISED: [&str; 2] = ["quantization_config", "quantization"];
 impl GraphError {
     /// Why nothing can be computed with a network by names.
     pub(super) fn unknown(network: &ByNames) -> Self {
-        Self::UnknownArchitecture { name: network.name.clone(), known: network.known.clone() }
+        Self::UnknownArchitecture {
+            name: network.name.clone(),
+            known: network.known.clone(),
+        }
     }
 }
 
@@ -55,7 +58,12 @@ impl Graph {
     /// The network where only its tensors are known: nothing can be computed with it.
     pub fn by_names(&self) -> Option<&ByNames> {
         match self.nodes.as_slice() {
-            [Node { op: Op::Opaque { network }, .. }] => Some(network),
+            [
+                Node {
+                    op: Op::Opaque { network },
+                    ..
+                },
+            ] => Some(network),
             _ => None,
         }
     }
@@ -65,7 +73,8 @@ impl Graph {
     /// # Errors
     /// [`GraphError::UnknownArchitecture`].
     pub fn check_wired(&self) -> Result<(), GraphError> {
-        self.by_names().map_or(Ok(()), |network| Err(GraphError::unknown(network)))
+        self.by_names()
+            .map_or(Ok(()), |network| Err(GraphError::unknown(network)))
     }
 
     /// Whether what it computes can be judged and trained: its wiring is known, and it has a head.
@@ -84,7 +93,9 @@ impl Graph {
         signature: &Signature,
     ) -> Result<Self, GraphError> {
         if let Some(key) = QUANTISED.into_iter().find(|key| !config[*key].is_null()) {
-            return Err(GraphError::Packed { what: format!("config.json has {key}") });
+            return Err(GraphError::Packed {
+                what: format!("config.json has {key}"),
+            });
         }
         if let Some((name, info)) = signature.iter().find(|(name, info)| is_packed(name, info)) {
             let what = format!("the tensor {name:?} is {}", info.dtype.name());
@@ -98,12 +109,26 @@ impl Graph {
             rank: info.shape.len(),
             rows: rows.of_tensor(name, info),
         });
-        let network = ByNames { name: name.to_owned(), known, tensors: tensors.collect() };
-        let op = Op::Opaque { network: Arc::new(network) };
-        let node = Node { id: "network".to_owned(), op, inputs: vec![Operand::Input] };
+        let network = ByNames {
+            name: name.to_owned(),
+            known,
+            tensors: tensors.collect(),
+        };
+        let op = Op::Opaque {
+            network: Arc::new(network),
+        };
+        let node = Node {
+            id: "network".to_owned(),
+            op,
+            inputs: vec![Operand::Input],
+        };
         // What it reads nobody knows: no sample fits.
         let input = Input::Features { shape: [0] };
-        Ok(Self { input, task: Task::Classification, nodes: vec![node] })
+        Ok(Self {
+            input,
+            task: Task::Classification,
+            nodes: vec![node],
+        })
     }
 }
 
@@ -153,7 +178,11 @@ impl Rows {
 
     fn of_tensor(&self, name: &str, info: &TensorInfo) -> Option<RowsOf> {
         let (module, part) = name.rsplit_once('.')?;
-        let count = info.shape.first().copied().filter(|_| info.dtype.is_float());
+        let count = info
+            .shape
+            .first()
+            .copied()
+            .filter(|_| info.dtype.is_float());
         count?;
         let is_classifier = CLASSIFIERS.contains(&module) && matches!(part, "weight" | "bias");
         if is_classifier && count == self.classes {
@@ -174,7 +203,13 @@ mod tests {
 
     fn signature(tensors: &[(&str, DType, &[usize])]) -> Signature {
         let info = |(name, dtype, shape): &(&str, DType, &[usize])| {
-            ((*name).to_owned(), TensorInfo { dtype: *dtype, shape: shape.to_vec() })
+            (
+                (*name).to_owned(),
+                TensorInfo {
+                    dtype: *dtype,
+                    shape: shape.to_vec(),
+                },
+            )
         };
         tensors.iter().map(info).collect()
     }
@@ -196,16 +231,36 @@ mod tests {
         assert_eq!(network.name, "of_next_year");
         assert_eq!(
             graph.learned(),
-            ["fc.weight", "model.embed_tokens.weight", "model.q_proj.weight"]
+            [
+                "fc.weight",
+                "model.embed_tokens.weight",
+                "model.q_proj.weight"
+            ]
         );
-        let statistics = graph.params().filter(|(_, param)| param.role == Role::Statistic);
-        assert_eq!(statistics.map(|(_, p)| p.name).collect::<Vec<_>>(), ["bn.running_var"]);
-        assert_eq!(network.tensors_of(RowsOf::Classes).collect::<Vec<_>>(), ["fc.weight"]);
+        let statistics = graph
+            .params()
+            .filter(|(_, param)| param.role == Role::Statistic);
+        assert_eq!(
+            statistics.map(|(_, p)| p.name).collect::<Vec<_>>(),
+            ["bn.running_var"]
+        );
+        assert_eq!(
+            network.tensors_of(RowsOf::Classes).collect::<Vec<_>>(),
+            ["fc.weight"]
+        );
         let tables = network.tensors_of(RowsOf::Tokens).collect::<Vec<_>>();
         assert_eq!(tables, ["model.embed_tokens.weight"]);
 
-        assert!(Symmetry::derive(&graph, &signature).unwrap().groups.is_empty());
-        assert_eq!(graph.check_wired().unwrap_err().code(), "unknown_architecture");
+        assert!(
+            Symmetry::derive(&graph, &signature)
+                .unwrap()
+                .groups
+                .is_empty()
+        );
+        assert_eq!(
+            graph.check_wired().unwrap_err().code(),
+            "unknown_architecture"
+        );
         assert_eq!((graph.head(), graph.has_batch_norm()), (None, false));
     }
 
@@ -213,7 +268,9 @@ mod tests {
     fn packed_weights_are_refused() {
         let float = ("a.weight", DType::F16, &[4, 4][..]);
         let refused = |config: Value, tensors: &[(&str, DType, &[usize])]| {
-            Graph::from_config(&config, &signature(tensors)).err().map(|error| error.code())
+            Graph::from_config(&config, &signature(tensors))
+                .err()
+                .map(|error| error.code())
         };
         assert_eq!(refused(json!({"model_type": "new"}), &[float]), None);
         let quantised = json!({"model_type": "new", "quantization_config": {"bits": 4}});

@@ -31,8 +31,9 @@ impl Graph {
     /// # Errors
     /// Malformed JSON, unknown ops and fields, wiring that does not run forward.
     pub fn from_document(config: &Value) -> Result<Self, GraphError> {
-        let malformed =
-            |error: serde_json::Error| GraphError::Malformed { detail: error.to_string() };
+        let malformed = |error: serde_json::Error| GraphError::Malformed {
+            detail: error.to_string(),
+        };
         let document = Document::deserialize(config).map_err(malformed)?;
         if document.nodes.is_empty() || document.nodes.len() > NODE_LIMIT {
             let detail = format!("nodes: give between 1 and {NODE_LIMIT} nodes");
@@ -44,15 +45,21 @@ impl Graph {
         for (position, fields) in document.nodes.into_iter().enumerate() {
             let node = read_node(position, fields, &ids)?;
             if node.id == INPUT || ids.insert(node.id.clone(), position).is_some() {
-                let detail =
-                    format!("node {position}: the id {:?} is taken; give it an id", node.id);
+                let detail = format!(
+                    "node {position}: the id {:?} is taken; give it an id",
+                    node.id
+                );
                 return Err(GraphError::Malformed { detail });
             }
             nodes.push(node);
         }
 
         check_experts(&nodes)?;
-        Ok(Self { input: document.input, task: document.task, nodes })
+        Ok(Self {
+            input: document.input,
+            task: document.task,
+            nodes,
+        })
     }
 
     /// The graph as a `config.json`.
@@ -72,7 +79,11 @@ impl Graph {
             value["id"] = json!(node.id);
         }
         if node.inputs != [previous(position)] {
-            value["inputs"] = node.inputs.iter().map(|operand| self.name_of(*operand)).collect();
+            value["inputs"] = node
+                .inputs
+                .iter()
+                .map(|operand| self.name_of(*operand))
+                .collect();
         }
         value
     }
@@ -106,11 +117,14 @@ fn check_experts(nodes: &[Node]) -> Result<(), GraphError> {
 }
 
 fn default_id(position: usize, op: &Op) -> String {
-    op.param().map_or_else(|| position.to_string(), str::to_owned)
+    op.param()
+        .map_or_else(|| position.to_string(), str::to_owned)
 }
 
 fn previous(position: usize) -> Operand {
-    position.checked_sub(1).map_or(Operand::Input, Operand::Node)
+    position
+        .checked_sub(1)
+        .map_or(Operand::Input, Operand::Node)
 }
 
 fn read_node(
@@ -118,15 +132,20 @@ fn read_node(
     mut fields: Map<String, Value>,
     ids: &HashMap<String, usize>,
 ) -> Result<Node, GraphError> {
-    let malformed =
-        |detail: String| GraphError::Malformed { detail: format!("node {position}: {detail}") };
+    let malformed = |detail: String| GraphError::Malformed {
+        detail: format!("node {position}: {detail}"),
+    };
     let id: Option<String> = take(&mut fields, "id").map_err(malformed)?;
     let inputs: Option<Vec<String>> = take(&mut fields, "inputs").map_err(malformed)?;
     if let Some(Value::String(op)) = fields.get("op")
         && !Op::NAMES.contains(&op.as_str())
     {
         let (op, known) = (op.clone(), Op::NAMES.join(", "));
-        return Err(GraphError::UnknownOp { node: position, op, known });
+        return Err(GraphError::UnknownOp {
+            node: position,
+            op,
+            known,
+        });
     }
 
     let op: Op =
@@ -139,13 +158,17 @@ fn read_node(
             .map(|name| match ids.get(name) {
                 _ if name == INPUT => Ok(Operand::Input),
                 Some(&i) => Ok(Operand::Node(i)),
-                None => {
-                    Err(malformed(format!("reads {name:?}, but no node before it has that id")))
-                }
+                None => Err(malformed(format!(
+                    "reads {name:?}, but no node before it has that id"
+                ))),
             })
             .collect::<Result<_, _>>()?,
     };
-    Ok(Node { id: id.unwrap_or_else(|| default_id(position, &op)), op, inputs })
+    Ok(Node {
+        id: id.unwrap_or_else(|| default_id(position, &op)),
+        op,
+        inputs,
+    })
 }
 
 fn take<T: serde::de::DeserializeOwned>(
@@ -168,7 +191,10 @@ mod tests {
             "nodes":[{"op":"linear","param":"fc1"},{"op":"relu"},{"op":"linear","param":"fc2"}]});
         let graph = Graph::from_document(&config).unwrap();
         assert_eq!(graph.nodes[2].inputs, [Operand::Node(1)]);
-        assert_eq!(graph.learned(), ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
+        assert_eq!(
+            graph.learned(),
+            ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
+        );
         assert_eq!(graph.head(), Some("fc2"));
         assert_eq!(graph.to_document(), config);
     }
@@ -185,7 +211,10 @@ mod tests {
             read(json!([{"op":"relu","inputs":["later"]},{"op":"relu","id":"later"}])).code(),
             "malformed_config"
         );
-        assert_eq!(read(json!([{"op":"relu","slope":1}])).code(), "malformed_config");
+        assert_eq!(
+            read(json!([{"op":"relu","slope":1}])).code(),
+            "malformed_config"
+        );
         assert_eq!(
             read(json!([{"op":"relu","id":"a"},{"op":"relu","id":"a"}])).code(),
             "malformed_config"
@@ -195,11 +224,16 @@ mod tests {
     #[test]
     fn a_number_of_experts_asks_for_no_memory() {
         let read = |count: u64| {
-            Graph::from_document(&json!({"input": {"kind": "tokens", "shape": [4]}, "nodes": [
+            Graph::from_document(
+                &json!({"input": {"kind": "tokens", "shape": [4]}, "nodes": [
                 {"op": "embedding", "param": "e"}, {"op": "linear", "param": "r"},
-                {"op": "experts", "param": "m", "count": count, "top_k": 1, "inputs": ["e", "r"]}]}))
+                {"op": "experts", "param": "m", "count": count, "top_k": 1, "inputs": ["e", "r"]}]}),
+            )
         };
-        assert_eq!(read(4096).expect("as many as may be").params().count(), 2 + 1 + 6 * 4096);
+        assert_eq!(
+            read(4096).expect("as many as may be").params().count(),
+            2 + 1 + 6 * 4096
+        );
         assert_eq!(read(4097).unwrap_err().code(), "malformed_config");
     }
 }

@@ -8,7 +8,11 @@ pub enum GraphError {
     #[error("config.json: {detail}")]
     Malformed { detail: String },
     #[error("config.json: node {node}: unknown op {op:?}; known are {known}")]
-    UnknownOp { node: usize, op: String, known: String },
+    UnknownOp {
+        node: usize,
+        op: String,
+        known: String,
+    },
     #[error(
         "config.json: the architecture {name:?} (architectures, model_type) is not known; known are {known}. \
          Without its network only `identity` can be carried, and no data can be read. Any network can be spelt \
@@ -36,11 +40,19 @@ pub enum GraphError {
     )]
     UnexpectedTensor { tensor: String },
     #[error("the tensor {tensor:?} has shape {found:?}, but {expected} is needed")]
-    WrongShape { tensor: String, expected: String, found: Vec<usize> },
+    WrongShape {
+        tensor: String,
+        expected: String,
+        found: Vec<usize>,
+    },
     #[error("the tensor {tensor:?} has dtype {found}, but a float (f32, f16, bf16) is needed")]
     WrongDType { tensor: String, found: String },
     #[error("node {node:?} ({op}): {detail}")]
-    Wiring { node: String, op: &'static str, detail: String },
+    Wiring {
+        node: String,
+        op: &'static str,
+        detail: String,
+    },
 }
 
 impl GraphError {
@@ -61,6 +73,10 @@ impl GraphError {
     }
 
     pub(crate) fn wiring(node: &Node, detail: impl Into<String>) -> Self {
-        Self::Wiring { node: node.id.clone(), op: node.op.name(), detail: detail.into() }
+        Self::Wiring {
+            node: node.id.clone(),
+            op: node.op.name(),
+            detail: detail.into(),
+        }
     }
 }

@@ -51,16 +51,28 @@ const FAMILIES: [(&str, Build); 15] = [
     ("resnet101", |source| resnet::build(source, [3, 4, 23, 3])),
     ("resnet152", |source| resnet::build(source, [3, 8, 36, 3])),
     // Their widths are read from the tensors.
-    ("wide_resnet50_2", |source| resnet::build(source, [3, 4, 6, 3])),
-    ("wide_resnet101_2", |source| resnet::build(source, [3, 4, 23, 3])),
+    ("wide_resnet50_2", |source| {
+        resnet::build(source, [3, 4, 6, 3])
+    }),
+    ("wide_resnet101_2", |source| {
+        resnet::build(source, [3, 4, 23, 3])
+    }),
     ("vgg11", |source| vgg::build(source, [1, 1, 2, 2, 2], false)),
     ("vgg13", |source| vgg::build(source, [2, 2, 2, 2, 2], false)),
     ("vgg16", |source| vgg::build(source, [2, 2, 3, 3, 3], false)),
     ("vgg19", |source| vgg::build(source, [2, 2, 4, 4, 4], false)),
-    ("vgg11_bn", |source| vgg::build(source, [1, 1, 2, 2, 2], true)),
-    ("vgg13_bn", |source| vgg::build(source, [2, 2, 2, 2, 2], true)),
-    ("vgg16_bn", |source| vgg::build(source, [2, 2, 3, 3, 3], true)),
-    ("vgg19_bn", |source| vgg::build(source, [2, 2, 4, 4, 4], true)),
+    ("vgg11_bn", |source| {
+        vgg::build(source, [1, 1, 2, 2, 2], true)
+    }),
+    ("vgg13_bn", |source| {
+        vgg::build(source, [2, 2, 2, 2, 2], true)
+    }),
+    ("vgg16_bn", |source| {
+        vgg::build(source, [2, 2, 3, 3, 3], true)
+    }),
+    ("vgg19_bn", |source| {
+        vgg::build(source, [2, 2, 4, 4, 4], true)
+    }),
 ];
 
 /// One of Hugging Face's families.
@@ -75,15 +87,26 @@ struct Family {
 
 /// Tensors of all experts of a layer, and what each expert's part is called.
 const STACKED: &[(&str, &str)] = &[
-    ("model.layers.#.mlp.experts.gate_up_proj", "gate_up_proj.weight"),
-    ("model.layers.#.mlp.experts.gate_up_proj_bias", "gate_up_proj.bias"),
+    (
+        "model.layers.#.mlp.experts.gate_up_proj",
+        "gate_up_proj.weight",
+    ),
+    (
+        "model.layers.#.mlp.experts.gate_up_proj_bias",
+        "gate_up_proj.bias",
+    ),
     ("model.layers.#.mlp.experts.down_proj", "down_proj.weight"),
-    ("model.layers.#.mlp.experts.down_proj_bias", "down_proj.bias"),
+    (
+        "model.layers.#.mlp.experts.down_proj_bias",
+        "down_proj.bias",
+    ),
 ];
 /// In the place of a classifier's name: the library has none of this family.
 const NO_CLASSIFIER: &str = "";
-const ROTARY: &[&str] =
-    &["model.rotary_emb.inv_freq", "model.layers.#.self_attn.rotary_emb.inv_freq"];
+const ROTARY: &[&str] = &[
+    "model.rotary_emb.inv_freq",
+    "model.layers.#.self_attn.rotary_emb.inv_freq",
+];
 
 /// `model_type` of Hugging Face configurations with their builders.
 const MODEL_TYPES: [Family; 24] = [
@@ -95,7 +118,10 @@ const MODEL_TYPES: [Family; 24] = [
         names: Names {
             body: "bert",
             heads: &["classifier", "cls", "qa_outputs", "bert.pooler"],
-            buffers: &["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"],
+            buffers: &[
+                "bert.embeddings.position_ids",
+                "bert.embeddings.token_type_ids",
+            ],
             tied: None,
             stacked: &[],
         },
@@ -108,7 +134,10 @@ const MODEL_TYPES: [Family; 24] = [
         names: Names {
             body: "roberta",
             heads: &["classifier", "lm_head", "qa_outputs", "roberta.pooler"],
-            buffers: &["roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"],
+            buffers: &[
+                "roberta.embeddings.position_ids",
+                "roberta.embeddings.token_type_ids",
+            ],
             tied: None,
             stacked: &[],
         },
@@ -141,25 +170,60 @@ const MODEL_TYPES: [Family; 24] = [
         names: Names {
             body: "transformer",
             heads: &["score", "lm_head"],
-            buffers: &["transformer.h.#.attn.bias", "transformer.h.#.attn.masked_bias"],
+            buffers: &[
+                "transformer.h.#.attn.bias",
+                "transformer.h.#.attn.masked_bias",
+            ],
             tied: Some(("transformer.wte", true)),
             stacked: &[],
         },
     },
     llama_like("llama", "LlamaForSequenceClassification", &settings::LLAMA),
-    llama_like("mistral", "MistralForSequenceClassification", &settings::MISTRAL),
+    llama_like(
+        "mistral",
+        "MistralForSequenceClassification",
+        &settings::MISTRAL,
+    ),
     llama_like("qwen2", "Qwen2ForSequenceClassification", &settings::QWEN2),
     llama_like("qwen3", "Qwen3ForSequenceClassification", &settings::QWEN3),
-    llama_like("qwen3_moe", "Qwen3MoeForSequenceClassification", &settings::QWEN3_MOE),
-    llama_like("mixtral", "MixtralForSequenceClassification", &settings::MIXTRAL),
+    llama_like(
+        "qwen3_moe",
+        "Qwen3MoeForSequenceClassification",
+        &settings::QWEN3_MOE,
+    ),
+    llama_like(
+        "mixtral",
+        "MixtralForSequenceClassification",
+        &settings::MIXTRAL,
+    ),
     llama_like("olmoe", NO_CLASSIFIER, &settings::OLMOE),
-    stacked(llama_like("gpt_oss", "GptOssForSequenceClassification", &settings::GPT_OSS)),
-    tied(llama_like("smollm3", "SmolLM3ForSequenceClassification", &settings::SMOLLM3)),
+    stacked(llama_like(
+        "gpt_oss",
+        "GptOssForSequenceClassification",
+        &settings::GPT_OSS,
+    )),
+    tied(llama_like(
+        "smollm3",
+        "SmolLM3ForSequenceClassification",
+        &settings::SMOLLM3,
+    )),
     llama_like("olmo2", "Olmo2ForSequenceClassification", &settings::OLMO2),
     llama_like("olmo3", "Olmo3ForSequenceClassification", &settings::OLMO3),
-    tied(llama_like("gemma", "GemmaForSequenceClassification", &settings::GEMMA)),
-    tied(llama_like("gemma2", "Gemma2ForSequenceClassification", &settings::GEMMA2)),
-    tied(llama_like("gemma3_text", "Gemma3TextForSequenceClassification", &settings::GEMMA3)),
+    tied(llama_like(
+        "gemma",
+        "GemmaForSequenceClassification",
+        &settings::GEMMA,
+    )),
+    tied(llama_like(
+        "gemma2",
+        "Gemma2ForSequenceClassification",
+        &settings::GEMMA2,
+    )),
+    tied(llama_like(
+        "gemma3_text",
+        "Gemma3TextForSequenceClassification",
+        &settings::GEMMA3,
+    )),
     llama_like("phi3", "Phi3ForSequenceClassification", &settings::PHI3),
     llama_like("granite", NO_CLASSIFIER, &settings::GRANITE),
     llama_like("glm4", "Glm4ForSequenceClassification", &settings::GLM4),
@@ -221,18 +285,30 @@ const fn llama_like(
         tied: Some(("model.embed_tokens", false)),
         stacked: &[],
     };
-    Family { model_type, build: llama::build, settings, classifier: [classifier, "score"], names }
+    Family {
+        model_type,
+        build: llama::build,
+        settings,
+        classifier: [classifier, "score"],
+        names,
+    }
 }
 
 /// The same where the output matrix is the embedding unless the configuration says otherwise.
 const fn tied(family: Family) -> Family {
-    let names = Names { tied: Some(("model.embed_tokens", true)), ..family.names };
+    let names = Names {
+        tied: Some(("model.embed_tokens", true)),
+        ..family.names
+    };
     Family { names, ..family }
 }
 
 /// The same where the experts of a layer are one tensor in files.
 const fn stacked(family: Family) -> Family {
-    let names = Names { stacked: STACKED, ..family.names };
+    let names = Names {
+        stacked: STACKED,
+        ..family.names
+    };
     Family { names, ..family }
 }
 
@@ -245,7 +321,11 @@ impl Graph {
     /// # Errors
     /// A malformed document, packed weights, a tensor missing from which the builder reads a size.
     pub fn from_config(config: &Value, signature: &Signature) -> Result<Self, GraphError> {
-        Self::build(Source { config, signature, sample: None })
+        Self::build(Source {
+            config,
+            signature,
+            sample: None,
+        })
     }
 
     /// The same for samples of this shape: a known family reads images of another size where its builder
@@ -258,7 +338,11 @@ impl Graph {
         signature: &Signature,
         sample: &[usize],
     ) -> Result<Self, GraphError> {
-        let mut graph = Self::build(Source { config, signature, sample: Some(sample) })?;
+        let mut graph = Self::build(Source {
+            config,
+            signature,
+            sample: Some(sample),
+        })?;
         // What is computed is counted for sentences as long as these.
         if let (Input::Tokens { shape }, &[length]) = (&mut graph.input, sample)
             && config["model_type"] != "graph"
@@ -293,7 +377,9 @@ impl Graph {
         }
         let Some(full) = config["architecture"].as_str() else {
             // diffusers writes the class.
-            let class = config["_class_name"].as_str().or(config["architectures"][0].as_str());
+            let class = config["_class_name"]
+                .as_str()
+                .or(config["architectures"][0].as_str());
             return source.by_names(class.unwrap_or("(none)"), known());
         };
         // timm appends the training recipe after a dot.
@@ -347,9 +433,14 @@ mod tests {
 
     /// Tensors by name and shape, batch norms as `name` and channels.
     pub(super) fn signature(weights: &[(&str, &[usize])], norms: &[(&str, usize)]) -> Signature {
-        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
-        let mut all: Signature =
-            weights.iter().map(|(name, shape)| ((*name).to_owned(), info(shape))).collect();
+        let info = |shape: &[usize]| TensorInfo {
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+        };
+        let mut all: Signature = weights
+            .iter()
+            .map(|(name, shape)| ((*name).to_owned(), info(shape)))
+            .collect();
         for (name, channels) in norms {
             for suffix in ["weight", "bias", "running_mean", "running_var"] {
                 all.insert(format!("{name}.{suffix}"), info(&[*channels]));
@@ -365,21 +456,35 @@ mod tests {
             graph.by_names().map(|network| network.name.clone())
         };
         assert_eq!(name(json!({})).as_deref(), Some("(none)"));
-        assert_eq!(name(json!({"_class_name": "A", "model": 1})).as_deref(), Some("A"));
-        assert_eq!(name(json!({"architecture": "resnext50"})).as_deref(), Some("resnext50"));
+        assert_eq!(
+            name(json!({"_class_name": "A", "model": 1})).as_deref(),
+            Some("A")
+        );
+        assert_eq!(
+            name(json!({"architecture": "resnext50"})).as_deref(),
+            Some("resnext50")
+        );
         let answers = json!({"model_type": "bert", "architectures": ["BertForQuestionAnswering"]});
         assert_eq!(name(answers).as_deref(), Some("BertForQuestionAnswering"));
 
         let code = |config: Value| {
-            Graph::from_config(&config, &Signature::new()).expect_err("no such network").code()
+            Graph::from_config(&config, &Signature::new())
+                .expect_err("no such network")
+                .code()
         };
         let packed =
             json!({"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}});
         assert_eq!(code(packed), "wrong_dtype");
         assert_eq!(code(json!({"architecture":"resnet18"})), "missing_tensor");
-        assert_eq!(code(json!({"model_type": "bert", "new_key": 1})), "malformed_config");
+        assert_eq!(
+            code(json!({"model_type": "bert", "new_key": 1})),
+            "malformed_config"
+        );
         let conv = signature(&[("conv1.weight", &[8, 3, 7, 7])], &[]);
         let config = json!({"architecture":"resnet18","input_size":[64]});
-        assert_eq!(Graph::from_config(&config, &conv).unwrap_err().code(), "malformed_config");
+        assert_eq!(
+            Graph::from_config(&config, &conv).unwrap_err().code(),
+            "malformed_config"
+        );
     }
 }

@@ -111,8 +111,13 @@ impl Graph {
     /// Names of the learned tensors, in graph order, each once.
     pub fn learned(&self) -> Vec<String> {
         let mut seen = HashSet::new();
-        let learned = self.params().filter(|(_, param)| param.role == Role::Learned);
-        learned.map(|(_, param)| param.name).filter(|name| seen.insert(name.clone())).collect()
+        let learned = self
+            .params()
+            .filter(|(_, param)| param.role == Role::Learned);
+        learned
+            .map(|(_, param)| param.name)
+            .filter(|name| seen.insert(name.clone()))
+            .collect()
     }
 
     /// Prefix of the output layer: the last node with parameters, if the output is its own.
@@ -131,8 +136,14 @@ impl Graph {
 
     /// Whether another node reads the output layer's weights, as a language model's embedding does.
     pub fn head_is_tied(&self) -> bool {
-        let Some(head) = self.head() else { return false };
-        self.nodes.iter().filter(|node| node.op.param() == Some(head)).count() > 1
+        let Some(head) = self.head() else {
+            return false;
+        };
+        self.nodes
+            .iter()
+            .filter(|node| node.op.param() == Some(head))
+            .count()
+            > 1
     }
 
     /// The first node in which another graph computes otherwise, by both nodes as a configuration has
@@ -140,10 +151,16 @@ impl Graph {
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         let (own, others) = (self.without_updates(), other.without_updates());
         if let Some(detail) = own.first_difference(&others) {
-            return Some(Difference { detail, is_an_update: false });
+            return Some(Difference {
+                detail,
+                is_an_update: false,
+            });
         }
         let detail = self.first_difference(other)?;
-        Some(Difference { detail, is_an_update: true })
+        Some(Difference {
+            detail,
+            is_an_update: true,
+        })
     }
 
     /// The graph without what a base's next release may change below the same weights.
@@ -151,7 +168,12 @@ impl Graph {
         let mut graph = self.clone();
         for node in &mut graph.nodes {
             match &mut node.op {
-                Op::Attention { rotary, window, head_norms, .. } => {
+                Op::Attention {
+                    rotary,
+                    window,
+                    head_norms,
+                    ..
+                } => {
                     *rotary = rotary.as_ref().map(Rotary::at_default_speed);
                     *window = None;
                     if let Some(norms) = head_norms {
@@ -176,20 +198,28 @@ impl Graph {
             return Some(detail.to_owned());
         }
         if self.task != other.task {
-            return Some(format!("the task is {:?} here and {:?} there", self.task, other.task));
+            return Some(format!(
+                "the task is {:?} here and {:?} there",
+                self.task, other.task
+            ));
         }
         let mut pairs = self.nodes.iter().zip(&other.nodes);
         let different =
             pairs.find(|(own, others)| own.op != others.op || own.inputs != others.inputs);
         if let Some((own, others)) = different {
             let [here, there] = [own, others].map(|node| serde_json::json!(node.op).to_string());
-            return Some(format!("node {:?} is {here} here and {there} there", own.id));
+            return Some(format!(
+                "node {:?} is {here} here and {there} there",
+                own.id
+            ));
         }
         let (here, there) = (self.nodes.len(), other.nodes.len());
         (here != there).then(|| format!("there are {here} nodes here and {there} there"))
     }
 
     pub fn has_batch_norm(&self) -> bool {
-        self.nodes.iter().any(|n| matches!(n.op, Op::BatchNorm { .. }))
+        self.nodes
+            .iter()
+            .any(|n| matches!(n.op, Op::BatchNorm { .. }))
     }
 }

@@ -15,7 +15,9 @@ impl Graph {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut result = Checkpoint::new();
         for (node, param) in self.params() {
-            let Some(info) = signature.get(&param.name) else { continue };
+            let Some(info) = signature.get(&param.name) else {
+                continue;
+            };
             if result.get(&param.name).is_some() {
                 continue;
             }
@@ -67,14 +69,19 @@ impl Graph {
 fn counts_from_one(op: &Op) -> bool {
     match op {
         Op::RmsNorm { unit_offset, .. } => *unit_offset,
-        Op::Attention { head_norms: Some(norms), .. } => norms.unit_offset,
+        Op::Attention {
+            head_norms: Some(norms),
+            ..
+        } => norms.unit_offset,
         _ => false,
     }
 }
 
 fn uniform(shape: Vec<usize>, bound: f32, rng: &mut impl Rng) -> HostTensor {
     let length = shape.iter().product();
-    let values = (0..length).map(|_| rng.random_range(-bound..bound)).collect();
+    let values = (0..length)
+        .map(|_| rng.random_range(-bound..bound))
+        .collect();
     HostTensor::from_f32(shape, values)
 }
 
@@ -90,13 +97,25 @@ mod tests {
         let graph = Graph::from_document(&json!({"input": {"kind": "features", "shape": [4]},
             "nodes": [{"op": "linear", "param": "fc"}]}))
         .unwrap();
-        let shape = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
-        let signature: Signature =
-            [("fc.weight".into(), shape(&[50, 4])), ("fc.bias".into(), shape(&[50]))].into();
+        let shape = |shape: &[usize]| TensorInfo {
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+        };
+        let signature: Signature = [
+            ("fc.weight".into(), shape(&[50, 4])),
+            ("fc.bias".into(), shape(&[50])),
+        ]
+        .into();
         let model = graph.initial(&signature, 1);
         assert!(model["fc.weight"].f32().iter().all(|v| v.abs() <= 0.5));
         assert!(model["fc.weight"].f32().iter().any(|v| v.abs() > 0.45));
-        assert_eq!(model["fc.bias"].f32(), graph.initial(&signature, 1)["fc.bias"].f32());
-        assert_ne!(model["fc.bias"].f32(), graph.initial(&signature, 2)["fc.bias"].f32());
+        assert_eq!(
+            model["fc.bias"].f32(),
+            graph.initial(&signature, 1)["fc.bias"].f32()
+        );
+        assert_ne!(
+            model["fc.bias"].f32(),
+            graph.initial(&signature, 2)["fc.bias"].f32()
+        );
     }
 }

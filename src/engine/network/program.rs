@@ -61,7 +61,11 @@ pub struct Param<const RANK: usize> {
 
 /// Channels of a sample: last in tokens, first elsewhere.
 pub fn channels(shape: &[usize]) -> usize {
-    if let [_, channels] = shape { *channels } else { shape[0] }
+    if let [_, channels] = shape {
+        *channels
+    } else {
+        shape[0]
+    }
 }
 
 impl Program {
@@ -72,7 +76,9 @@ impl Program {
 
     /// Where the output stands.
     pub fn output(&self) -> Operand {
-        self.instructions.last().map_or(Operand::Input, |last| Operand::Node(last.position))
+        self.instructions
+            .last()
+            .map_or(Operand::Input, |last| Operand::Node(last.position))
     }
 
     /// Whether samples of this shape can be read: sequences may be shorter than the network's own, unless a
@@ -103,7 +109,12 @@ impl Program {
     pub fn last_readers(&self) -> HashMap<Operand, usize> {
         let mut last = HashMap::new();
         for instruction in &self.instructions {
-            last.extend(instruction.inputs.iter().map(|&operand| (operand, instruction.position)));
+            last.extend(
+                instruction
+                    .inputs
+                    .iter()
+                    .map(|&operand| (operand, instruction.position)),
+            );
         }
         last
     }
@@ -111,15 +122,19 @@ impl Program {
     /// Every tensor of the model with its use, in graph order. A tied tensor appears once for each
     /// reader.
     pub fn params(&self) -> impl Iterator<Item = &ParamUse> {
-        self.instructions.iter().flat_map(|instruction| &instruction.params)
+        self.instructions
+            .iter()
+            .flat_map(|instruction| &instruction.params)
     }
 
     /// The batch norms, with their positions.
     pub fn batch_norms(&self) -> impl Iterator<Item = (usize, &layer::BatchNorm)> {
-        self.instructions.iter().filter_map(|instruction| match &instruction.layer {
-            Layer::BatchNorm(norm) => Some((instruction.position, norm)),
-            _ => None,
-        })
+        self.instructions
+            .iter()
+            .filter_map(|instruction| match &instruction.layer {
+                Layer::BatchNorm(norm) => Some((instruction.position, norm)),
+                _ => None,
+            })
     }
 
     /// Width of the output: classes, or tokens of the vocabulary.
@@ -157,8 +172,9 @@ impl Program {
             (Task::NextToken, ..) => Err(last.fault(format!(
                 "the output must be [S, vocabulary] of S token ids, not {output:?}"
             ))),
-            (Task::TokenClassification, ..) => Err(last
-                .fault(format!("the output must be [S, classes] of S token ids, not {output:?}"))),
+            (Task::TokenClassification, ..) => Err(last.fault(format!(
+                "the output must be [S, classes] of S token ids, not {output:?}"
+            ))),
         }
     }
 }
@@ -179,7 +195,11 @@ impl Instruction {
     }
 
     fn fault(&self, detail: impl Into<String>) -> GraphError {
-        GraphError::Wiring { node: self.id.clone(), op: self.op, detail: detail.into() }
+        GraphError::Wiring {
+            node: self.id.clone(),
+            op: self.op,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -191,7 +211,10 @@ impl<T> Inputs<T> {
     #[must_use]
     pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Inputs<U> {
         let first = f(&self.first);
-        Inputs { first, rest: self.rest.iter().map(f).collect() }
+        Inputs {
+            first,
+            rest: self.rest.iter().map(f).collect(),
+        }
     }
 
     /// `f(f(first, second), third) …`

@@ -36,7 +36,11 @@ impl Graph {
         self.check_left_over(signature)?;
         if self.by_names().is_some() {
             let (input, task) = (self.input.clone(), self.task);
-            return Ok(Program { input, task, instructions: Vec::new() });
+            return Ok(Program {
+                input,
+                task,
+                instructions: Vec::new(),
+            });
         }
 
         let input = self.input.shape();
@@ -60,7 +64,9 @@ impl Graph {
     fn check_left_over(&self, signature: &Signature) -> Result<(), GraphError> {
         let known: HashSet<String> = self.params().map(|(_, param)| param.name).collect();
         match signature.keys().find(|name| !known.contains(*name)) {
-            Some(tensor) => Err(GraphError::UnexpectedTensor { tensor: tensor.clone() }),
+            Some(tensor) => Err(GraphError::UnexpectedTensor {
+                tensor: tensor.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -68,7 +74,9 @@ impl Graph {
 
 /// Whether a sample of this shape has more values than a node may put out.
 fn is_too_large(shape: &[usize]) -> bool {
-    let values = shape.iter().try_fold(1usize, |values, &axis| values.checked_mul(axis));
+    let values = shape
+        .iter()
+        .try_fold(1usize, |values, &axis| values.checked_mul(axis));
     values.is_none_or(|values| values > MAX_VALUES)
 }
 
@@ -94,7 +102,11 @@ impl<'a> Resolver<'a> {
         Self {
             node,
             position: before.instructions.len(),
-            inputs: node.inputs.iter().map(|operand| before.shape(*operand)).collect(),
+            inputs: node
+                .inputs
+                .iter()
+                .map(|operand| before.shape(*operand))
+                .collect(),
             signature,
             of_images: matches!(before.input, Input::Image { .. }),
         }
@@ -119,7 +131,10 @@ impl<'a> Resolver<'a> {
             id: id.clone(),
             op: op.name(),
             layer,
-            inputs: Inputs { first, rest: rest.to_vec() },
+            inputs: Inputs {
+                first,
+                rest: rest.to_vec(),
+            },
             output,
             params,
         })
@@ -136,37 +151,81 @@ impl<'a> Resolver<'a> {
             Op::Dropout { .. } => self.unchanged(Layer::Identity),
             Op::Flatten {} => {
                 let output = vec![self.one()?.iter().product()];
-                Ok(Resolved { layer: Layer::Flatten, output })
+                Ok(Resolved {
+                    layer: Layer::Flatten,
+                    output,
+                })
             }
             Op::Add {} => self.elementwise(Layer::Add),
             Op::Gate {} if self.inputs.len() > 2 => Err(self.fault("takes two inputs")),
             Op::Gate {} => self.elementwise(Layer::Gate),
 
-            &Op::Conv2d { ref param, stride, padding, dilation, groups } => {
-                self.conv2d(param, Window { stride, padding, dilation }, groups)
-            }
+            &Op::Conv2d {
+                ref param,
+                stride,
+                padding,
+                dilation,
+                groups,
+            } => self.conv2d(
+                param,
+                Window {
+                    stride,
+                    padding,
+                    dilation,
+                },
+                groups,
+            ),
             Op::BatchNorm { param, eps, .. } => self.batch_norm(param, *eps),
-            &Op::MaxPool { kernel, stride, padding, ceil_mode } => {
-                self.pool(Pooling { kind: PoolKind::Max, kernel, stride, padding, ceil_mode })
-            }
-            &Op::AvgPool { kernel, stride, padding, ceil_mode, count_include_pad } => {
+            &Op::MaxPool {
+                kernel,
+                stride,
+                padding,
+                ceil_mode,
+            } => self.pool(Pooling {
+                kind: PoolKind::Max,
+                kernel,
+                stride,
+                padding,
+                ceil_mode,
+            }),
+            &Op::AvgPool {
+                kernel,
+                stride,
+                padding,
+                ceil_mode,
+                count_include_pad,
+            } => {
                 let kind = PoolKind::Average { count_include_pad };
-                self.pool(Pooling { kind, kernel, stride, padding, ceil_mode })
+                self.pool(Pooling {
+                    kind,
+                    kernel,
+                    stride,
+                    padding,
+                    ceil_mode,
+                })
             }
             Op::AdaptiveAvgPool { output } => self.adaptive_avg_pool(*output),
             Op::GlobalAvgPool {} => self.global_avg_pool(),
 
             Op::LayerNorm { param, eps } => self.norm(param, NormKind::Layer, *eps),
-            &Op::RmsNorm { ref param, eps, unit_offset } => {
-                self.norm(param, NormKind::RootMeanSquare { unit_offset }, eps)
-            }
+            &Op::RmsNorm {
+                ref param,
+                eps,
+                unit_offset,
+            } => self.norm(param, NormKind::RootMeanSquare { unit_offset }, eps),
             &Op::Scale { factor } => self.scale(factor),
             &Op::SoftCap { cap } => self.soft_cap(cap),
             &Op::Split { parts, part } => self.split(parts, part),
             Op::LayerScale { param } => self.layer_scale(param),
             Op::Embedding { param } => self.embedding(param),
             Op::TokenTypeEmbedding { param } => self.token_type_embedding(param),
-            &Op::PositionEmbedding { ref param, bare, offset, constant, padding } => {
+            &Op::PositionEmbedding {
+                ref param,
+                bare,
+                offset,
+                constant,
+                padding,
+            } => {
                 let rows = Rows { offset, constant };
                 match padding {
                     Some(padding) if !bare && !constant => self.counted_positions(param, padding),
@@ -198,7 +257,9 @@ impl<'a> Resolver<'a> {
 
     fn image(&self) -> Result<[usize; 3], GraphError> {
         let input = self.one()?;
-        input.try_into().map_err(|_| self.fault(format!("needs an input [C, H, W], not {input:?}")))
+        input
+            .try_into()
+            .map_err(|_| self.fault(format!("needs an input [C, H, W], not {input:?}")))
     }
 
     fn tensor(&self, name: &str) -> Result<Option<&TensorInfo>, GraphError> {
@@ -212,19 +273,28 @@ impl<'a> Resolver<'a> {
     }
 
     fn missing(&self, tensor: String) -> GraphError {
-        GraphError::MissingTensor { tensor, node: self.node.id.clone() }
+        GraphError::MissingTensor {
+            tensor,
+            node: self.node.id.clone(),
+        }
     }
 
     /// The weight, without empty axes.
     fn weight<const RANK: usize>(&self, param: &str) -> Result<Param<RANK>, GraphError> {
         let name = format!("{param}.weight");
-        let Some(info) = self.tensor(&name)? else { return Err(self.missing(name)) };
+        let Some(info) = self.tensor(&name)? else {
+            return Err(self.missing(name));
+        };
 
         match info.shape.as_slice().try_into() {
             Ok(shape) if !info.shape.contains(&0) => Ok(Param { name, shape }),
             _ => {
                 let expected = format!("rank {RANK} without empty axes");
-                Err(GraphError::WrongShape { tensor: name, expected, found: info.shape.clone() })
+                Err(GraphError::WrongShape {
+                    tensor: name,
+                    expected,
+                    found: info.shape.clone(),
+                })
             }
         }
     }
@@ -232,10 +302,17 @@ impl<'a> Resolver<'a> {
     /// A vector with one entry a channel, where the model has it.
     fn vector(&self, name: String, channels: usize) -> Result<Option<Param<1>>, GraphError> {
         match self.tensor(&name)? {
-            Some(info) if info.shape == [channels] => Ok(Some(Param { name, shape: [channels] })),
+            Some(info) if info.shape == [channels] => Ok(Some(Param {
+                name,
+                shape: [channels],
+            })),
             Some(info) => {
                 let expected = format!("[{channels}]");
-                Err(GraphError::WrongShape { tensor: name, expected, found: info.shape.clone() })
+                Err(GraphError::WrongShape {
+                    tensor: name,
+                    expected,
+                    found: info.shape.clone(),
+                })
             }
             None => Ok(None),
         }
@@ -260,7 +337,11 @@ impl<'a> Resolver<'a> {
         };
 
         let [rows, columns] = weight.shape;
-        let (outputs, read) = if transposed { (columns, rows) } else { (rows, columns) };
+        let (outputs, read) = if transposed {
+            (columns, rows)
+        } else {
+            (rows, columns)
+        };
         if read != features {
             let expected = if transposed {
                 format!("[{features}, out]")
@@ -271,15 +352,26 @@ impl<'a> Resolver<'a> {
         }
 
         let bias = self.vector(format!("{param}.bias"), outputs)?;
-        let layer = Layer::Linear(Linear { weight, bias, transposed });
-        Ok(Resolved { layer, output: tokens.into_iter().chain([outputs]).collect() })
+        let layer = Layer::Linear(Linear {
+            weight,
+            bias,
+            transposed,
+        });
+        Ok(Resolved {
+            layer,
+            output: tokens.into_iter().chain([outputs]).collect(),
+        })
     }
 }
 
 impl<const RANK: usize> Param<RANK> {
     fn misfit(&self, expected: String) -> GraphError {
         let (tensor, found) = (self.name.clone(), self.shape.to_vec());
-        GraphError::WrongShape { tensor, expected, found }
+        GraphError::WrongShape {
+            tensor,
+            expected,
+            found,
+        }
     }
 }
 

@@ -29,7 +29,10 @@ impl Token {
     /// # Panics
     /// When the id or the type is out of range; readers check first.
     pub fn packed(self) -> f32 {
-        assert!(self.id < IDS && self.token_type < TYPES, "{self:?} is out of range");
+        assert!(
+            self.id < IDS && self.token_type < TYPES,
+            "{self:?} is out of range"
+        );
         let number = (self.token_type * IDS + self.id) as f32;
         if self.masked { -1.0 - number } else { number }
     }
@@ -41,7 +44,11 @@ impl Token {
         }
         let masked = packed < 0.0;
         let number = if masked { -1.0 - packed } else { packed } as u32;
-        Some(Self { id: number % IDS, token_type: number / IDS, masked })
+        Some(Self {
+            id: number % IDS,
+            token_type: number / IDS,
+            masked,
+        })
     }
 }
 
@@ -50,7 +57,11 @@ mod tests {
     use super::*;
 
     fn tokens() -> [Token; 5] {
-        let token = |id, token_type, masked| Token { id, token_type, masked };
+        let token = |id, token_type, masked| Token {
+            id,
+            token_type,
+            masked,
+        };
         [
             token(0, 0, false),
             token(0, 0, true),
@@ -66,7 +77,22 @@ mod tests {
             assert_eq!(Token::of(token.packed()), Some(token));
         }
         assert_eq!(Token::of(ABSENT), None);
-        assert_eq!(Token { id: 7, ..Token::default() }.packed(), 7.0);
-        assert_eq!(Token { id: 7, masked: true, ..Token::default() }.packed(), -8.0);
+        assert_eq!(
+            Token {
+                id: 7,
+                ..Token::default()
+            }
+            .packed(),
+            7.0
+        );
+        assert_eq!(
+            Token {
+                id: 7,
+                masked: true,
+                ..Token::default()
+            }
+            .packed(),
+            -8.0
+        );
     }
 }

@@ -134,9 +134,17 @@ pub fn solve(
     warm: Option<&mut Prices>,
 ) -> Result<Assignment, NotFinite> {
     assert_eq!(matrix.len(), n * n, "the matching matrix must be square");
-    assert!(current.is_none_or(|sigma| sigma.len() == n), "one current column a row");
+    assert!(
+        current.is_none_or(|sigma| sigma.len() == n),
+        "one current column a row"
+    );
     let arch = Arch::new();
-    let rows = Rows { arch, matrix, n, current };
+    let rows = Rows {
+        arch,
+        matrix,
+        n,
+        current,
+    };
     let largest = rows.largest_magnitudes()?;
     if let Some(sigma) = rows.maxima_if_distinct() {
         return Ok(rows.certified(sigma, Certificate::RowMaxima));
@@ -245,7 +253,10 @@ impl<'a> Rows<'a> {
         let sigma = self.current?;
         let kept = self.certified(sigma.to_vec(), Certificate::RowMaxima);
         let certificate = (kept.value >= enough).then(|| self.certificate(sigma, prices))?;
-        Some(Assignment { certificate, ..kept })
+        Some(Assignment {
+            certificate,
+            ..kept
+        })
     }
 
     /// The gap as a sum of what each row could still gain: no term is negative, nothing cancels.
@@ -259,8 +270,14 @@ impl<'a> Rows<'a> {
 
     fn certified(&self, sigma: Vec<u32>, certificate: Certificate) -> Assignment {
         let chosen = sigma.iter().enumerate();
-        let value = chosen.map(|(j, &i)| f64::from(self.row(j)[i as usize])).sum();
-        Assignment { sigma, value, certificate }
+        let value = chosen
+            .map(|(j, &i)| f64::from(self.row(j)[i as usize]))
+            .sum();
+        Assignment {
+            sigma,
+            value,
+            certificate,
+        }
     }
 }
 

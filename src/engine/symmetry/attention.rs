@@ -86,7 +86,11 @@ impl Attention {
         for target in 0..n {
             for source in 0..n {
                 let heads = Heads { target, source };
-                let pair = HeadPair { attention: self, matrices: &matrices, heads };
+                let pair = HeadPair {
+                    attention: self,
+                    matrices: &matrices,
+                    heads,
+                };
                 let (inside, value) = pair.solve(current.inside[target].clone())?;
                 insides.push(inside);
                 values.push(value as f32);
@@ -119,7 +123,9 @@ impl Attention {
     fn shuffled_dimensions(&self, rng: &mut impl Rng) -> Vec<u32> {
         let fixed = self.fixed_dimensions as u32;
         let moved = shuffled(self.head_size - self.fixed_dimensions, rng);
-        (0..fixed).chain(moved.into_iter().map(|dimension| fixed + dimension)).collect()
+        (0..fixed)
+            .chain(moved.into_iter().map(|dimension| fixed + dimension))
+            .collect()
     }
 
     /// Whether the orders of this attention's groups, among those of all, keep heads together and
@@ -131,7 +137,10 @@ impl Attention {
             .iter()
             .all(|inside| is_identity(&inside.query_dimensions[..self.fixed_dimensions]));
         let rebuilt = self.channels(&arrangement);
-        !moves_tied_dimensions && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
+        !moves_tied_dimensions
+            && rebuilt
+                .iter()
+                .all(|(group, sigma)| *sigma == sigmas[*group])
     }
 }
 
@@ -156,21 +165,34 @@ mod tests {
         let grouped = heads != kv_heads;
         let [keys, values, output] = if grouped { [1, 2, 3] } else { [0, 1, 1] };
         let fixed_dimensions = if rotary { head_size } else { 0 };
-        Attention { queries: 0, keys, values, output, heads, kv_heads, head_size, fixed_dimensions }
+        Attention {
+            queries: 0,
+            keys,
+            values,
+            output,
+            heads,
+            kv_heads,
+            head_size,
+            fixed_dimensions,
+        }
     }
 
     fn value(found: &[(usize, Vec<u32>)], matrices: &[Vec<f32>]) -> f64 {
         let of = |((_, sigma), matrix): (&(usize, Vec<u32>), &Vec<f32>)| -> f64 {
             let n = sigma.len();
-            (0..n).map(|j| f64::from(matrix[j * n + sigma[j] as usize])).sum()
+            (0..n)
+                .map(|j| f64::from(matrix[j * n + sigma[j] as usize]))
+                .sum()
         };
         found.iter().zip(matrices).map(of).sum()
     }
 
     /// Solved from where everything is in its place.
     fn solved(attention: &Attention, matrices: &[Vec<f32>]) -> Vec<(usize, Vec<u32>)> {
-        let still: Vec<Vec<u32>> =
-            matrices.iter().map(|matrix| (0..matrix.len().isqrt() as u32).collect()).collect();
+        let still: Vec<Vec<u32>> = matrices
+            .iter()
+            .map(|matrix| (0..matrix.len().isqrt() as u32).collect())
+            .collect();
         let current: Vec<&[u32]> = still.iter().map(Vec::as_slice).collect();
         attention.solve(matrices, &current).unwrap()
     }
@@ -179,7 +201,11 @@ mod tests {
         let sizes = attention.random(rng);
         sizes
             .iter()
-            .map(|(_, s)| (0..s.len() * s.len()).map(|_| rng.random_range(-1.0..1.0)).collect())
+            .map(|(_, s)| {
+                (0..s.len() * s.len())
+                    .map(|_| rng.random_range(-1.0..1.0))
+                    .collect()
+            })
             .collect()
     }
 
@@ -206,8 +232,11 @@ mod tests {
         for (heads, kv_heads, rotary) in [(4, 4, false), (4, 4, true), (6, 2, true), (6, 2, false)]
         {
             let attention = attention(heads, kv_heads, 4, rotary);
-            let sound: Vec<Vec<u32>> =
-                attention.random(&mut rng).into_iter().map(|(_, sigma)| sigma).collect();
+            let sound: Vec<Vec<u32>> = attention
+                .random(&mut rng)
+                .into_iter()
+                .map(|(_, sigma)| sigma)
+                .collect();
             assert!(attention.admits(&sound));
             for group in 0..sound.len() {
                 // Two units of one head, and two of different heads.
@@ -219,7 +248,11 @@ mod tests {
                     let inside_a_head = (a, b) == (0, 1);
                     let sound_again =
                         inside_a_head && (is_order_of_values || (is_order_of_keys && !rotary));
-                    assert_eq!(attention.admits(&torn), sound_again, "{heads} {group} {a} {b}");
+                    assert_eq!(
+                        attention.admits(&torn),
+                        sound_again,
+                        "{heads} {group} {a} {b}"
+                    );
                 }
             }
         }
@@ -228,9 +261,13 @@ mod tests {
     #[test]
     fn a_planted_arrangement_is_found() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        for (heads, kv_heads, rotary) in
-            [(4, 4, false), (4, 4, true), (6, 2, true), (4, 1, true), (6, 2, false)]
-        {
+        for (heads, kv_heads, rotary) in [
+            (4, 4, false),
+            (4, 4, true),
+            (6, 2, true),
+            (4, 1, true),
+            (6, 2, false),
+        ] {
             let attention = attention(heads, kv_heads, 5, rotary);
             let planted = attention.random(&mut rng);
             let matrices: Vec<Vec<f32>> = planted
@@ -243,7 +280,11 @@ mod tests {
                     matrix
                 })
                 .collect();
-            assert_eq!(solved(&attention, &matrices), planted, "{heads} over {kv_heads}");
+            assert_eq!(
+                solved(&attention, &matrices),
+                planted,
+                "{heads} over {kv_heads}"
+            );
         }
     }
 
@@ -258,11 +299,18 @@ mod tests {
             let still: Vec<u32> = (0..4).collect();
             let inside = |order: [u32; 4]| Inside {
                 queries: if heads == 4 { vec![0] } else { order.to_vec() },
-                query_dimensions: if rotary { still.clone() } else { order.to_vec() },
+                query_dimensions: if rotary {
+                    still.clone()
+                } else {
+                    order.to_vec()
+                },
                 value_dimensions: order.to_vec(),
             };
             let arranged = |heads: [u32; 4], inside: Vec<Inside>| {
-                attention.channels(&Arrangement { heads: heads.to_vec(), inside })
+                attention.channels(&Arrangement {
+                    heads: heads.to_vec(),
+                    inside,
+                })
             };
             let planted = arranged(planted, vec![inside(planted); 4]);
             let now = arranged(current, vec![inside(current); 4]);
@@ -273,7 +321,11 @@ mod tests {
                 let of_queries =
                     [attention.queries, attention.output].contains(&group) && heads > 4;
                 let head = channel / 4;
-                let (head, query) = if of_queries { (head / 4, head % 4) } else { (head, 0) };
+                let (head, query) = if of_queries {
+                    (head / 4, head % 4)
+                } else {
+                    (head, 0)
+                };
                 head >= 2 || query >= 2 || channel % 4 >= 2
             };
             let matrix = |(group, sigma): &(usize, Vec<u32>)| {
@@ -281,7 +333,11 @@ mod tests {
                 let mut entry = |(row, column): (usize, usize)| {
                     let fits = f32::from(u8::from(sigma[row] as usize == column));
                     let dead = is_dead(*group, row) || is_dead(*group, column);
-                    if dead { 0.0 } else { fits + rng.random_range(-0.2..0.2) }
+                    if dead {
+                        0.0
+                    } else {
+                        fits + rng.random_range(-0.2..0.2)
+                    }
                 };
                 (0..n * n).map(|i| entry((i / n, i % n))).collect()
             };

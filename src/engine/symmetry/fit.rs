@@ -64,14 +64,25 @@ impl Known {
         let sums = pair.target.iter().filter_map(|(name, target)| {
             let source = pair.source.get(name)?;
             let squares = [target.inner(target), source.inner(source)];
-            Some((name.to_owned(), Sums { at_identity: source.inner(target), squares }))
+            Some((
+                name.to_owned(),
+                Sums {
+                    at_identity: source.inner(target),
+                    squares,
+                },
+            ))
         });
-        Self { kind, sums: sums.collect() }
+        Self {
+            kind,
+            sums: sums.collect(),
+        }
     }
 
     /// `‖source‖²` of a tensor.
     fn source_square(&self, name: &str) -> f64 {
-        let found = self.sums.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        let found = self
+            .sums
+            .binary_search_by(|(known, _)| known.as_str().cmp(name));
         found.map_or(0.0, |at| self.sums[at].1.squares[1])
     }
 
@@ -106,7 +117,11 @@ impl GroupSums {
     fn cosines(&self) -> [f64; 2] {
         [0, 1].map(|side| {
             let norm = f64::sqrt(self.target * self.sources[side]);
-            if norm > 0.0 { self.products[side] / norm } else { 0.0 }
+            if norm > 0.0 {
+                self.products[side] / norm
+            } else {
+                0.0
+            }
         })
     }
 }
@@ -119,7 +134,10 @@ impl Fit {
         known: &[Known],
         moved: Moved,
     ) -> Option<Self> {
-        let Moved { products, permutation } = moved;
+        let Moved {
+            products,
+            permutation,
+        } = moved;
         let mut fit = Self::default();
         let mut groups = vec![GroupSums::default(); symmetry.groups.len()];
         let mut some = false;
@@ -131,8 +149,11 @@ impl Fit {
             fit.objective_at_identity += known.sums.iter().map(|(_, s)| s.at_identity).sum::<f64>();
             for ((name, sums), &product) in known.sums.iter().zip(products) {
                 let source = permutation.source(symmetry, name);
-                let square =
-                    if source == name { sums.squares[1] } else { known.source_square(source) };
+                let square = if source == name {
+                    sums.squares[1]
+                } else {
+                    known.source_square(source)
+                };
                 for group in groups_of(symmetry, name) {
                     groups[group].add(sums, product, square);
                 }
@@ -147,7 +168,9 @@ impl Fit {
 
 /// The groups that a learned tensor belongs to, each once.
 fn groups_of(symmetry: &Symmetry, name: &str) -> Vec<usize> {
-    let axes = symmetry.axes(name).filter(|(member, _)| member.role == Role::Learned);
+    let axes = symmetry
+        .axes(name)
+        .filter(|(member, _)| member.role == Role::Learned);
     let mut groups: Vec<usize> = axes.map(|(_, group)| group).collect();
     groups.sort_unstable();
     groups.dedup();

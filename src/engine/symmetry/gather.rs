@@ -35,10 +35,13 @@ pub fn gather(source: &[f32], axes: &[Offsets]) -> Vec<f32> {
     let mut result = vec![0.0; axes[0].len() * width];
     if !result.is_empty() {
         let rows = rows_at_once(axes[0].len());
-        result.par_chunks_mut(rows * width).enumerate().for_each(|(chunk, out)| {
-            let first = chunk * rows;
-            view.write_rows(first..first + out.len() / width, out, width, 0);
-        });
+        result
+            .par_chunks_mut(rows * width)
+            .enumerate()
+            .for_each(|(chunk, out)| {
+                let first = chunk * rows;
+                view.write_rows(first..first + out.len() / width, out, width, 0);
+            });
     }
 
     result
@@ -67,10 +70,20 @@ mod tests {
             };
             let inside = along(kernel, 1);
             let on_first = |order_in: &[usize]| {
-                vec![along(out, rows), vec![0], order(order_in, columns), inside.clone()]
+                vec![
+                    along(out, rows),
+                    vec![0],
+                    order(order_in, columns),
+                    inside.clone(),
+                ]
             };
             let on_second = |order_out: &[usize]| {
-                vec![along(input, columns), order(order_out, rows), vec![0], inside.clone()]
+                vec![
+                    along(input, columns),
+                    order(order_out, rows),
+                    vec![0],
+                    inside.clone(),
+                ]
             };
             for (axes, others) in [
                 (on_first(&[2, 0, 3]), on_first(&[1, 3, 2])),

@@ -115,7 +115,10 @@ impl Symmetry {
     pub fn of(program: &Program) -> Self {
         let mut spaces = Spaces::default();
         let size = program.input.shape()[0];
-        let input = Space { class: spaces.open(size), size };
+        let input = Space {
+            class: spaces.open(size),
+            size,
+        };
         spaces.fix(input.class);
 
         let mut outputs: Vec<Space> = Vec::with_capacity(program.instructions.len());
@@ -134,7 +137,12 @@ impl Symmetry {
             let hidden = spaces.hidden(instruction);
             uses.extend(instruction.params.iter().map(|param| {
                 let hidden = hidden.get(param.expert.unwrap_or_default()).copied();
-                Use { param, read, output, hidden }
+                Use {
+                    param,
+                    read,
+                    output,
+                    hidden,
+                }
             }));
             outputs.push(output);
         }
@@ -145,14 +153,19 @@ impl Symmetry {
         spaces.settle_experts(program);
         let axes = spaces.tie(uses);
         spaces.settle();
-        Self { free: free::parameters(program), ..spaces.collect(axes) }
+        Self {
+            free: free::parameters(program),
+            ..spaces.collect(axes)
+        }
     }
 
     /// A parameter set as it is matched: zero where no output depends on it.
     #[must_use]
     pub fn matched(&self, mut parameters: Checkpoint) -> Checkpoint {
         for (name, range) in &self.free {
-            let Some(tensor) = parameters.get(name) else { continue };
+            let Some(tensor) = parameters.get(name) else {
+                continue;
+            };
             let mut values = tensor.f32().into_owned();
             values[range.clone()].fill(0.0);
             let tensor = HostTensor::from_f32(tensor.shape().to_vec(), values);
@@ -167,15 +180,21 @@ impl Symmetry {
             .get(tensor)
             .into_iter()
             .flatten()
-            .map(|followed| (&self.groups[followed.group].members[followed.member], followed.group))
+            .map(|followed| {
+                (
+                    &self.groups[followed.group].members[followed.member],
+                    followed.group,
+                )
+            })
     }
 
     /// Groups that are solved together, in graph order: those of an attention, those of a layer's experts,
     /// every other alone.
     pub fn blocks(&self) -> Vec<Vec<usize>> {
         let attentions = self.attentions.iter().map(Attention::groups);
-        let mut blocks: Vec<Vec<usize>> =
-            attentions.chain(self.experts.iter().map(Experts::groups)).collect();
+        let mut blocks: Vec<Vec<usize>> = attentions
+            .chain(self.experts.iter().map(Experts::groups))
+            .collect();
         let together: BTreeSet<usize> = blocks.iter().flatten().copied().collect();
         let alone = (0..self.groups.len()).filter(|group| !together.contains(group));
         blocks.extend(alone.map(|group| vec![group]));
@@ -212,14 +231,24 @@ mod tests {
         let signature = tensors
             .iter()
             .map(|(name, shape)| {
-                ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+                (
+                    (*name).to_owned(),
+                    TensorInfo {
+                        dtype: DType::F32,
+                        shape: shape.to_vec(),
+                    },
+                )
             })
             .collect();
         Symmetry::derive(&graph, &signature).unwrap()
     }
 
     fn members(group: &Group) -> Vec<(&str, usize, usize)> {
-        group.members.iter().map(|m| (m.tensor.as_str(), m.axis, m.repeat)).collect()
+        group
+            .members
+            .iter()
+            .map(|m| (m.tensor.as_str(), m.axis, m.repeat))
+            .collect()
     }
 
     #[test]
@@ -236,7 +265,10 @@ mod tests {
             ],
         );
         assert_eq!(symmetry.groups.len(), 1);
-        assert_eq!((symmetry.groups[0].name.as_str(), symmetry.groups[0].units), ("c", 3));
+        assert_eq!(
+            (symmetry.groups[0].name.as_str(), symmetry.groups[0].units),
+            ("c", 3)
+        );
         let expected = [
             ("c.weight", 0, 1),
             ("bn.running_mean", 0, 1),
@@ -261,7 +293,11 @@ mod tests {
                 ("head.weight", &[2, 4]),
             ],
         );
-        let names: Vec<_> = symmetry.groups.iter().map(|g| (g.name.as_str(), g.units)).collect();
+        let names: Vec<_> = symmetry
+            .groups
+            .iter()
+            .map(|g| (g.name.as_str(), g.units))
+            .collect();
         assert_eq!(names, [("embed", 4), ("up", 6)]);
         let stream = [
             ("embed.weight", 0, 1),
@@ -271,7 +307,10 @@ mod tests {
             ("head.weight", 1, 1),
         ];
         assert_eq!(members(&symmetry.groups[0]), stream);
-        assert_eq!(members(&symmetry.groups[1]), [("up.weight", 0, 1), ("down.weight", 1, 1)]);
+        assert_eq!(
+            members(&symmetry.groups[1]),
+            [("up.weight", 0, 1), ("down.weight", 1, 1)]
+        );
     }
 
     #[test]
@@ -280,7 +319,11 @@ mod tests {
             &json!({"kind":"image","shape":[1,4,4]}),
             &json!([{"op":"conv2d","param":"a"},{"op":"conv2d","param":"g","groups":2},{"op":"global_avg_pool"},
                     {"op":"linear","param":"fc"}]),
-            &[("a.weight", &[6, 1, 1, 1]), ("g.weight", &[4, 3, 1, 1]), ("fc.weight", &[2, 4])],
+            &[
+                ("a.weight", &[6, 1, 1, 1]),
+                ("g.weight", &[4, 3, 1, 1]),
+                ("fc.weight", &[2, 4]),
+            ],
         );
         assert_eq!(symmetry.groups.len(), 1);
         assert_eq!(symmetry.groups[0].units, 2);
@@ -306,12 +349,21 @@ mod tests {
             &json!({"kind":"features","shape":[3]}),
             &json!([{"op":"linear","param":"a"},{"op":"linear","param":"w"},{"op":"linear","param":"w","id":"again"},
                     {"op":"linear","param":"b"}]),
-            &[("a.weight", &[3, 3]), ("w.weight", &[3, 3]), ("b.weight", &[2, 3])],
+            &[
+                ("a.weight", &[3, 3]),
+                ("w.weight", &[3, 3]),
+                ("b.weight", &[2, 3]),
+            ],
         );
         assert_eq!(symmetry.groups.len(), 1);
         assert_eq!(
             members(&symmetry.groups[0]),
-            [("a.weight", 0, 1), ("w.weight", 0, 1), ("w.weight", 1, 1), ("b.weight", 1, 1)]
+            [
+                ("a.weight", 0, 1),
+                ("w.weight", 0, 1),
+                ("w.weight", 1, 1),
+                ("b.weight", 1, 1)
+            ]
         );
     }
 
@@ -327,16 +379,32 @@ mod tests {
             ("b.weight", &[2, 4]),
         ];
         let symmetry = derive(&input, &nodes, &shapes);
-        let names: Vec<_> = symmetry.groups.iter().map(|g| (g.name.as_str(), g.units)).collect();
+        let names: Vec<_> = symmetry
+            .groups
+            .iter()
+            .map(|g| (g.name.as_str(), g.units))
+            .collect();
         assert_eq!(names, [("e", 2), ("a", 4)]);
         assert_eq!(
             members(&symmetry.groups[0]),
-            [("e.weight", 1, 1), ("n.weight", 0, 1), ("a.weight", 1, 1), ("b.weight", 0, 1)]
+            [
+                ("e.weight", 1, 1),
+                ("n.weight", 0, 1),
+                ("a.weight", 1, 1),
+                ("b.weight", 0, 1)
+            ]
         );
         // Words in the middle of a network are words too.
         let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"words"},
             {"op":"linear","param":"a"}]);
-        let symmetry = derive(&input, &nodes, &[("e.weight", &[5, 2]), ("a.weight", &[3, 5])]);
-        assert_eq!(symmetry.groups.iter().map(|g| g.units).collect::<Vec<_>>(), [2]);
+        let symmetry = derive(
+            &input,
+            &nodes,
+            &[("e.weight", &[5, 2]), ("a.weight", &[3, 5])],
+        );
+        assert_eq!(
+            symmetry.groups.iter().map(|g| g.units).collect::<Vec<_>>(),
+            [2]
+        );
     }
 }

@@ -83,7 +83,9 @@ impl<'a> Matcher<'a> {
 
     /// Adds a pair; both name the graph's learned tensors (others are ignored).
     pub fn push(&mut self, kind: Kind, target: Checkpoint, source: Checkpoint) {
-        let Self { pairs, profiler, .. } = self;
+        let Self {
+            pairs, profiler, ..
+        } = self;
         profiler.time(Work::Similarity, || pairs.push(kind, target, source));
     }
 
@@ -103,7 +105,11 @@ impl<'a> Matcher<'a> {
     /// # Panics
     /// When they are of another number of groups.
     pub fn start_from(&mut self, prices: Vec<Prices>) {
-        assert_eq!(prices.len(), self.symmetry.groups.len(), "prices of every group");
+        assert_eq!(
+            prices.len(),
+            self.symmetry.groups.len(),
+            "prices of every group"
+        );
         self.prices = prices;
     }
 
@@ -112,7 +118,14 @@ impl<'a> Matcher<'a> {
     /// # Errors
     /// When a pair holds values that are not finite.
     pub fn solve(&mut self, start: Start, rng: &mut impl Rng) -> Result<Solution, NotFinite> {
-        self.solve_in_stages(start, rng, Stages { from: None, reached: &|_| Ok(()) })
+        self.solve_in_stages(
+            start,
+            rng,
+            Stages {
+                from: None,
+                reached: &|_| Ok(()),
+            },
+        )
     }
 
     /// As [`Matcher::solve`], for descents that may be broken off: hears of every group or attention
@@ -137,11 +150,22 @@ impl<'a> Matcher<'a> {
             (from, Start::Best(given)) => self.best(given, Stages { from, reached })?,
         };
 
-        let Stage { permutation, sweeps, certificates, .. } = self.descend(at, rng, reached)?;
+        let Stage {
+            permutation,
+            sweeps,
+            certificates,
+            ..
+        } = self.descend(at, rng, reached)?;
 
         let products = self.products(&permutation);
         let objective = products.iter().flatten().sum();
-        Ok(Solution { permutation, objective, products, sweeps, certificates })
+        Ok(Solution {
+            permutation,
+            objective,
+            products,
+            sweeps,
+            certificates,
+        })
     }
 
     /// `Σ_t ⟨target_t, π source_t⟩` over the learned tensors.
@@ -157,11 +181,13 @@ impl<'a> Matcher<'a> {
     /// How well the pairs of a kind match by a solution for the present pairs; `None` where there is
     /// no such pair.
     pub fn fit(&self, kind: Kind, solution: &Solution) -> Option<Fit> {
-        self.pairs.fit(kind, &solution.products, &solution.permutation)
+        self.pairs
+            .fit(kind, &solution.products, &solution.permutation)
     }
 
     fn products(&self, permutation: &Permutation) -> Products {
-        self.profiler.time(Work::Similarity, || self.pairs.products(permutation))
+        self.profiler
+            .time(Work::Similarity, || self.pairs.products(permutation))
     }
 }
 

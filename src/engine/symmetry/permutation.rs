@@ -23,13 +23,22 @@ pub struct Permutation {
 
 impl Permutation {
     pub fn identity(symmetry: &Symmetry) -> Self {
-        Self { sigmas: symmetry.groups.iter().map(|g| (0..g.units as u32).collect()).collect() }
+        Self {
+            sigmas: symmetry
+                .groups
+                .iter()
+                .map(|g| (0..g.units as u32).collect())
+                .collect(),
+        }
     }
 
     /// Uniformly random.
     pub fn random(symmetry: &Symmetry, rng: &mut impl Rng) -> Self {
         let mut permutation = Self::identity(symmetry);
-        permutation.sigmas.iter_mut().for_each(|sigma| sigma.shuffle(rng));
+        permutation
+            .sigmas
+            .iter_mut()
+            .for_each(|sigma| sigma.shuffle(rng));
         for attention in &symmetry.attentions {
             for (group, sigma) in attention.random(rng) {
                 permutation.set(group, sigma);
@@ -52,7 +61,10 @@ impl Permutation {
                 .iter()
                 .zip(&symmetry.groups)
                 .all(|(s, g)| s.len() == g.units && is_bijection(s))
-            && symmetry.attentions.iter().all(|attention| attention.admits(&self.sigmas))
+            && symmetry
+                .attentions
+                .iter()
+                .all(|attention| attention.admits(&self.sigmas))
     }
 
     /// σ of a group: unit `j` of the result is unit `σ[j]` of the source.
@@ -78,7 +90,9 @@ impl Permutation {
             let inner = &first.sigmas[self.source_group(symmetry, group)];
             outer.iter().map(|&j| inner[j as usize]).collect()
         });
-        Self { sigmas: composed.collect() }
+        Self {
+            sigmas: composed.collect(),
+        }
     }
 
     #[must_use]
@@ -106,7 +120,8 @@ impl Permutation {
     /// else the one of its own name.
     pub fn source<'n>(&self, symmetry: &'n Symmetry, name: &'n str) -> &'n str {
         let from = self.source_expert(symmetry, name);
-        from.and_then(|expert| symmetry.counterpart(name, expert)).unwrap_or(name)
+        from.and_then(|expert| symmetry.counterpart(name, expert))
+            .unwrap_or(name)
     }
 
     /// The source's expert that a tensor comes from.
@@ -118,9 +133,16 @@ impl Permutation {
     /// Share of units that stay where they are, over all groups; 1 where there are none.
     pub fn fixed_points(&self) -> f64 {
         let units: usize = self.sigmas.iter().map(Vec::len).sum();
-        let fixed: usize =
-            self.sigmas.iter().map(|s| (0u32..).zip(s).filter(|(j, i)| j == *i).count()).sum();
-        if units == 0 { 1.0 } else { fixed as f64 / units as f64 }
+        let fixed: usize = self
+            .sigmas
+            .iter()
+            .map(|s| (0u32..).zip(s).filter(|(j, i)| j == *i).count())
+            .sum();
+        if units == 0 {
+            1.0
+        } else {
+            fixed as f64 / units as f64
+        }
     }
 
     /// `π θ`: every tensor with its axes reordered, statistics included; the rest is shared.
@@ -141,7 +163,9 @@ impl Permutation {
         if tensor.is_lazy() {
             return self.seen(symmetry, name, tensor);
         }
-        let Some(axes) = self.axes(symmetry, name, tensor) else { return tensor.clone() };
+        let Some(axes) = self.axes(symmetry, name, tensor) else {
+            return tensor.clone();
+        };
         let values = gather(&tensor.f32(), &axes);
         HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
     }
@@ -160,7 +184,9 @@ impl Permutation {
     /// `π` on one tensor, lazy where it is large and its rows are neither very short nor longer than
     /// what is looked at at a time: to be looked at once.
     fn seen(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
-        let Some(axes) = self.axes(symmetry, name, tensor) else { return tensor.clone() };
+        let Some(axes) = self.axes(symmetry, name, tensor) else {
+            return tensor.clone();
+        };
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
         let row = tensor.len() / tensor.shape().first().copied().unwrap_or(1).max(1);
         if tensor.len() > CHUNK && Rows::suit(tensor) && (tensor.is_lazy() || row <= CHUNK) {
@@ -172,8 +198,12 @@ impl Permutation {
     /// Offsets along a tensor's axes, in the order of π; `None` where nothing moves.
     fn axes(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> Option<Vec<Offsets>> {
         let strides = strides(tensor.shape());
-        let mut axes: Vec<Offsets> =
-            tensor.shape().iter().zip(&strides).map(|(&n, &stride)| along(n, stride)).collect();
+        let mut axes: Vec<Offsets> = tensor
+            .shape()
+            .iter()
+            .zip(&strides)
+            .map(|(&n, &stride)| along(n, stride))
+            .collect();
         let mut moved = false;
         for (member, group) in symmetry.axes(name) {
             let sigma = &self.sigmas[group];
@@ -195,7 +225,10 @@ impl Permutation {
         entries: usize,
     ) -> Vec<usize> {
         let mut sources = along(entries, 1);
-        for (member, group) in symmetry.axes(name).filter(|(member, _)| member.axis == axis) {
+        for (member, group) in symmetry
+            .axes(name)
+            .filter(|(member, _)| member.axis == axis)
+        {
             reorder(&mut sources, member, &self.sigmas[group]);
         }
         sources
@@ -208,18 +241,25 @@ impl Permutation {
         &'a self,
         symmetry: &'a Symmetry,
     ) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
-        symmetry.groups.iter().zip(&self.sigmas).map(|(group, sigma)| {
-            let block = group.members.first().map_or(1, |m| m.repeat);
-            let channels =
-                sigma.iter().flat_map(|&i| (0..block).map(move |r| i as usize * block + r));
-            (group.name.as_str(), channels.collect())
-        })
+        symmetry
+            .groups
+            .iter()
+            .zip(&self.sigmas)
+            .map(|(group, sigma)| {
+                let block = group.members.first().map_or(1, |m| m.repeat);
+                let channels = sigma
+                    .iter()
+                    .flat_map(|&i| (0..block).map(move |r| i as usize * block + r));
+                (group.name.as_str(), channels.collect())
+            })
     }
 }
 
 fn inverted(sigma: &[u32]) -> Vec<u32> {
     let mut inverse = vec![0; sigma.len()];
-    (0u32..).zip(sigma).for_each(|(j, &i)| inverse[i as usize] = j);
+    (0u32..)
+        .zip(sigma)
+        .for_each(|(j, &i)| inverse[i as usize] = j);
     inverse
 }
 
@@ -234,7 +274,10 @@ fn reorder(axis: &mut Offsets, member: &Member, sigma: &[u32]) {
 
 fn is_bijection(sigma: &[u32]) -> bool {
     let mut seen = vec![false; sigma.len()];
-    sigma.iter().all(|&i| seen.get_mut(i as usize).is_some_and(|s| !std::mem::replace(s, true)))
+    sigma.iter().all(|&i| {
+        seen.get_mut(i as usize)
+            .is_some_and(|s| !std::mem::replace(s, true))
+    })
 }
 
 #[cfg(test)]
@@ -272,7 +315,10 @@ mod tests {
         assert_eq!(permuted["c.weight"].f32().as_ref(), [2.0, 0.0, 1.0]);
         let row = [8.0, 9.0, 10.0, 11.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
         assert_eq!(permuted["fc.weight"].f32()[..12], row);
-        assert_eq!(permutation.named(&symmetry).collect::<Vec<_>>(), [("c", vec![2, 0, 1])]);
+        assert_eq!(
+            permutation.named(&symmetry).collect::<Vec<_>>(),
+            [("c", vec![2, 0, 1])]
+        );
         assert!((permutation.fixed_points() - 0.0).abs() < f64::EPSILON);
     }
 
@@ -280,8 +326,10 @@ mod tests {
     fn composition_and_inverse() {
         let (symmetry, model) = flattened();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let (mut cycle, other) =
-            (Permutation::identity(&symmetry), Permutation::random(&symmetry, &mut rng));
+        let (mut cycle, other) = (
+            Permutation::identity(&symmetry),
+            Permutation::random(&symmetry, &mut rng),
+        );
         cycle.set(0, vec![1, 2, 0]);
         assert_ne!(cycle, cycle.inverse(&symmetry));
         let values = |m: &Checkpoint| m["fc.weight"].f32().to_vec();
@@ -290,7 +338,9 @@ mod tests {
             values(&there),
             values(&cycle.compose(&symmetry, &other).apply(&symmetry, &model))
         );
-        let back = cycle.inverse(&symmetry).apply(&symmetry, &cycle.apply(&symmetry, &model));
+        let back = cycle
+            .inverse(&symmetry)
+            .apply(&symmetry, &cycle.apply(&symmetry, &model));
         assert_eq!(values(&back), values(&model));
         assert_eq!(
             cycle.compose(&symmetry, &cycle.inverse(&symmetry)),

@@ -34,21 +34,32 @@ impl Rows {
         let mut axes = axes.into_iter();
         let first = axes.next().unwrap_or_default();
         let order = first.into_iter().map(|offset| offset / width).collect();
-        Self { source, order, inside: axes.collect(), width }
+        Self {
+            source,
+            order,
+            inside: axes.collect(),
+            width,
+        }
     }
 
     /// Whole rows of the result.
     fn rows(&self, rows: Range<usize>) -> Vec<f32> {
         let order = &self.order[rows.clone()];
         let (values, first): (Cow<[f32]>, _) = if let Some(stored) = self.source.stored_f32() {
-            (stored.into(), order.iter().map(|row| row * self.width).collect())
+            (
+                stored.into(),
+                order.iter().map(|row| row * self.width).collect(),
+            )
         } else {
             let mut fetched = Vec::with_capacity(rows.len() * self.width);
             for run in order.chunk_by(|a, b| a + 1 == *b) {
                 let range = run[0] * self.width..(run[0] + run.len()) * self.width;
                 fetched.extend_from_slice(&self.source.floats(range));
             }
-            (fetched.into(), (0..rows.len()).map(|row| row * self.width).collect())
+            (
+                fetched.into(),
+                (0..rows.len()).map(|row| row * self.width).collect(),
+            )
         };
         let mut axes: Vec<Offsets> = vec![first];
         axes.extend(self.inside.iter().cloned());

@@ -76,7 +76,9 @@ impl Compared<'_> {
 
     fn name<'n>(self, symmetry: &'n Symmetry, name: &'n str) -> &'n str {
         let expert = self.expert(symmetry, name);
-        expert.and_then(|expert| symmetry.counterpart(name, expert)).unwrap_or(name)
+        expert
+            .and_then(|expert| symmetry.counterpart(name, expert))
+            .unwrap_or(name)
     }
 }
 
@@ -131,7 +133,9 @@ impl Similarity {
                     continue;
                 }
                 let source = compared.name(task.symmetry, &coupling.member.tensor);
-                let Some(sides) = Sides::of(coupling.member, pair, source) else { continue };
+                let Some(sides) = Sides::of(coupling.member, pair, source) else {
+                    continue;
+                };
                 match coupling.other {
                     None if t < built.pairs => {}
                     None => product.add(coupling.member, sides),
@@ -141,7 +145,11 @@ impl Similarity {
                         product.add_changed(
                             coupling.member,
                             sides,
-                            &Change { axis: neighbour.member, sigma, old },
+                            &Change {
+                                axis: neighbour.member,
+                                sigma,
+                                old,
+                            },
                         );
                     }
                 }
@@ -173,8 +181,9 @@ impl Similarity {
             .filter(|(_, coupling)| task.is_usable(coupling))
             .map(|(at, coupling)| {
                 let built = self.built.get(at).filter(|_| is_kept).unwrap_or(&none);
-                let tensor =
-                    pairs.first().and_then(|pair| pair.target.get(&coupling.member.tensor));
+                let tensor = pairs
+                    .first()
+                    .and_then(|pair| pair.target.get(&coupling.member.tensor));
                 let all = tensor.map_or(0, HostTensor::len) / task.group().units;
                 let (units, moved) = coupling.moved(built, permutation);
                 all * (pairs.len() - built.pairs) + all / units * moved * built.pairs
@@ -190,7 +199,10 @@ impl Similarity {
         permutation: &Permutation,
     ) -> bool {
         let Task { symmetry, .. } = task;
-        let built = couplings.iter().zip(&self.built).filter(|(_, built)| built.pairs > 0);
+        let built = couplings
+            .iter()
+            .zip(&self.built)
+            .filter(|(_, built)| built.pairs > 0);
         built.into_iter().any(|(coupling, built)| {
             built.expert != permutation.source_expert(symmetry, &coupling.member.tensor)
         })
@@ -218,10 +230,19 @@ impl Similarity {
 impl Coupling<'_> {
     /// Units on the other axis, and how many of them have moved since it was built.
     fn moved(&self, built: &Built, permutation: &Permutation) -> (usize, usize) {
-        let Some(neighbour) = self.other else { return (1, 0) };
+        let Some(neighbour) = self.other else {
+            return (1, 0);
+        };
         let sigma = permutation.sigma(neighbour.group);
         let old = built.neighbour.as_slice();
-        (sigma.len(), if old.is_empty() { 0 } else { changed(sigma, old).len() })
+        (
+            sigma.len(),
+            if old.is_empty() {
+                0
+            } else {
+                changed(sigma, old).len()
+            },
+        )
     }
 }
 
@@ -247,11 +268,20 @@ impl<'a> Task<'a> {
             let axes = self.symmetry.axes(&member.tensor);
             let others: Vec<Coupling> = axes
                 .filter(|(other, _)| other.axis != member.axis)
-                .map(|(other, group)| Neighbour { member: other, group })
-                .map(|other| Coupling { member, other: Some(other) })
+                .map(|(other, group)| Neighbour {
+                    member: other,
+                    group,
+                })
+                .map(|other| Coupling {
+                    member,
+                    other: Some(other),
+                })
                 .collect();
             if others.is_empty() {
-                couplings.push(Coupling { member, other: None });
+                couplings.push(Coupling {
+                    member,
+                    other: None,
+                });
             }
             couplings.extend(others);
         }
@@ -268,17 +298,25 @@ impl<'a> Task<'a> {
 
     /// Whether any member takes part.
     pub fn is_anchored(&self) -> bool {
-        self.couplings().iter().any(|coupling| self.is_usable(coupling))
+        self.couplings()
+            .iter()
+            .any(|coupling| self.is_usable(coupling))
     }
 
     /// Whether some tensor has this group on both its axes: the objective is then quadratic in σ.
     pub fn is_quadratic(&self) -> bool {
         let couplings = self.couplings();
-        couplings.iter().any(|one| one.other.is_some_and(|other| other.group == self.group))
+        couplings
+            .iter()
+            .any(|one| one.other.is_some_and(|other| other.group == self.group))
     }
 }
 
 /// The units at which two σ differ.
 fn changed(sigma: &[u32], old: &[u32]) -> Vec<u32> {
-    (0u32..).zip(sigma.iter().zip(old)).filter(|(_, (a, b))| a != b).map(|(u, _)| u).collect()
+    (0u32..)
+        .zip(sigma.iter().zip(old))
+        .filter(|(_, (a, b))| a != b)
+        .map(|(u, _)| u)
+        .collect()
 }

@@ -32,7 +32,9 @@ impl Checkpoint {
 
     /// In order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HostTensor)> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     pub fn len(&self) -> usize {
@@ -44,7 +46,9 @@ impl Checkpoint {
     }
 
     pub fn signature(&self) -> Signature {
-        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.info())).collect()
+        self.iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.info()))
+            .collect()
     }
 
     /// `self + scale · (to − from)`, tensor by tensor ([`HostTensor::shifted`]). Tensors that are
@@ -68,13 +72,17 @@ impl Checkpoint {
     /// `factor · self`, tensor by tensor, f32.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
-        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.scaled(factor))).collect()
+        self.iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.scaled(factor)))
+            .collect()
     }
 
     /// The same in memory.
     #[must_use]
     pub fn held(&self) -> Self {
-        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.held())).collect()
+        self.iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.held()))
+            .collect()
     }
 
     /// `(1 − fraction) · self + fraction · other`; exactly `other` at fraction 1.
@@ -106,12 +114,16 @@ impl std::ops::Index<&str> for Checkpoint {
     /// # Panics
     /// When there is no such tensor: for names that a signature check has established.
     fn index(&self, name: &str) -> &HostTensor {
-        self.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name:?}"))
+        self.tensors
+            .get(name)
+            .unwrap_or_else(|| panic!("no tensor {name:?}"))
     }
 }
 
 impl FromIterator<(String, HostTensor)> for Checkpoint {
     fn from_iter<I: IntoIterator<Item = (String, HostTensor)>>(iter: I) -> Self {
-        Self { tensors: iter.into_iter().collect() }
+        Self {
+            tensors: iter.into_iter().collect(),
+        }
     }
 }

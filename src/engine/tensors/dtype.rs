@@ -34,15 +34,36 @@ impl DType {
     /// Little-endian elements as f32; integers are converted.
     pub fn decode(self, raw: &[u8]) -> Vec<f32> {
         match self {
-            Self::F32 => raw.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            Self::F16 => {
-                raw.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
-            }
-            Self::BF16 => {
-                raw.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
-            }
-            Self::I64 => raw.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f32).collect(),
-            Self::I32 => raw.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b) as f32).collect(),
+            Self::F32 => raw
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&b| f32::from_le_bytes(b))
+                .collect(),
+            Self::F16 => raw
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&b| f16::from_le_bytes(b).to_f32())
+                .collect(),
+            Self::BF16 => raw
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&b| bf16::from_le_bytes(b).to_f32())
+                .collect(),
+            Self::I64 => raw
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&b| i64::from_le_bytes(b) as f32)
+                .collect(),
+            Self::I32 => raw
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&b| i32::from_le_bytes(b) as f32)
+                .collect(),
             Self::U8 | Self::Bool => raw.iter().map(|&b| f32::from(b)).collect(),
         }
     }

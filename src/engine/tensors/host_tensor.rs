@@ -61,8 +61,16 @@ impl HostTensor {
     /// # Panics
     /// When the number of values does not fit the shape.
     pub fn from_f32(shape: Vec<usize>, values: Vec<f32>) -> Self {
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "values fill the shape");
-        Self { dtype: DType::F32, shape, data: Data::Floats(Arc::new(values)) }
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            values.len(),
+            "values fill the shape"
+        );
+        Self {
+            dtype: DType::F32,
+            shape,
+            data: Data::Floats(Arc::new(values)),
+        }
     }
 
     /// Values rounded to a float `dtype`.
@@ -74,12 +82,20 @@ impl HostTensor {
         if dtype == DType::F32 {
             return tensor;
         }
-        Self { dtype, data: Data::Raw(dtype.encode(&tensor.f32())), shape: tensor.shape }
+        Self {
+            dtype,
+            data: Data::Raw(dtype.encode(&tensor.f32())),
+            shape: tensor.shape,
+        }
     }
 
     /// A tensor whose elements are asked for when they are needed.
     pub fn lazy(dtype: DType, shape: Vec<usize>, elements: Arc<dyn Elements>) -> Self {
-        Self { dtype, shape, data: Data::Lazy(elements) }
+        Self {
+            dtype,
+            shape,
+            data: Data::Lazy(elements),
+        }
     }
 
     /// An i64 tensor.
@@ -108,7 +124,10 @@ impl HostTensor {
     }
 
     pub fn info(&self) -> TensorInfo {
-        TensorInfo { dtype: self.dtype, shape: self.shape.clone() }
+        TensorInfo {
+            dtype: self.dtype,
+            shape: self.shape.clone(),
+        }
     }
 
     /// Whether the elements exist only while somebody looks at them.
@@ -177,21 +196,37 @@ impl HostTensor {
             Data::Lazy(_) if self.dtype == DType::F32 => {
                 Self::from_f32(self.shape.clone(), self.f32().into_owned())
             }
-            Data::Lazy(_) => Self { data: Data::Raw(self.bytes()), ..self.clone() },
+            Data::Lazy(_) => Self {
+                data: Data::Raw(self.bytes()),
+                ..self.clone()
+            },
             _ => self.clone(),
         }
     }
 
     /// All positions, in ranges that are worth having in memory one at a time.
     pub fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (len, step) = (self.len(), if self.is_lazy() { PIECE_ELEMENTS } else { usize::MAX });
-        (0..len).step_by(step).map(move |start| start..start.saturating_add(step).min(len))
+        let (len, step) = (
+            self.len(),
+            if self.is_lazy() {
+                PIECE_ELEMENTS
+            } else {
+                usize::MAX
+            },
+        );
+        (0..len)
+            .step_by(step)
+            .map(move |start| start..start.saturating_add(step).min(len))
     }
 
     /// `factor · self`, f32.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
-        let values = self.f32().par_iter().map(|&v| (f64::from(v) * factor) as f32).collect();
+        let values = self
+            .f32()
+            .par_iter()
+            .map(|&v| (f64::from(v) * factor) as f32)
+            .collect();
         Self::from_f32(self.shape.clone(), values)
     }
 
@@ -204,7 +239,9 @@ impl HostTensor {
         assert!(self.shape == other.shape, "shapes agree");
         let (own, others) = (self.f32(), other.f32());
         let pairs = own.par_iter().zip(others.par_iter());
-        let values = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)) as f32).collect();
+        let values = pairs
+            .map(|(&a, &b)| (f64::from(a) - f64::from(b)) as f32)
+            .collect();
         Self::from_f32(self.shape.clone(), values)
     }
 
@@ -233,7 +270,10 @@ impl HostTensor {
         term: impl Fn([f32; N]) -> f64 + Sync,
     ) -> f64 {
         let len = tensors[0].len();
-        assert!(tensors.iter().all(|tensor| tensor.len() == len), "lengths agree");
+        assert!(
+            tensors.iter().all(|tensor| tensor.len() == len),
+            "lengths agree"
+        );
         let starts = (0..len).into_par_iter().step_by(RANGE);
         let sums: Vec<Vec<f64>> = starts
             .map(|start| {
@@ -277,7 +317,9 @@ fn chunk_sums<const N: usize>(
         .map(|start| {
             let chunk = start..(start + CHUNK).min(length);
             let parts = values.each_ref().map(|values| &values[chunk.clone()]);
-            (0..chunk.len()).map(|i| term(parts.map(|part| part[i]))).sum()
+            (0..chunk.len())
+                .map(|i| term(parts.map(|part| part[i])))
+                .sum()
         })
         .collect()
 }

@@ -40,7 +40,11 @@ impl Matrix {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let mut right: Vec<Vec<f64>> = Vec::with_capacity(count);
         for _ in 0..count {
-            right.push((0..self.columns).map(|_| rng.random_range(-1.0..1.0)).collect());
+            right.push(
+                (0..self.columns)
+                    .map(|_| rng.random_range(-1.0..1.0))
+                    .collect(),
+            );
         }
 
         let mut left = Vec::new();
@@ -57,13 +61,19 @@ impl Matrix {
         }
 
         right = self.transposed_times(&left);
-        let gram: Vec<Vec<f64>> =
-            right.iter().map(|a| right.iter().map(|b| dot(a, b)).collect()).collect();
+        let gram: Vec<Vec<f64>> = right
+            .iter()
+            .map(|a| right.iter().map(|b| dot(a, b)).collect())
+            .collect();
         let (values, vectors) = eigen(gram);
 
         let largest = values.first().copied().unwrap_or(0.0).max(0.0).sqrt();
         let (rows, columns) = (self.rows, self.columns);
-        let mut factors = Factors { left: Vec::new(), right: Vec::new(), singular: Vec::new() };
+        let mut factors = Factors {
+            left: Vec::new(),
+            right: Vec::new(),
+            singular: Vec::new(),
+        };
         for k in 0..rank {
             let sigma = values.get(k).map_or(0.0, |value| value.max(0.0).sqrt());
             // Below, the square root of the Gram matrix is rounding.
@@ -74,7 +84,9 @@ impl Matrix {
                 continue;
             };
             factors.left.push(combined(&left, weights, sigma.sqrt()));
-            factors.right.push(combined(&right, weights, 1.0 / sigma.sqrt()));
+            factors
+                .right
+                .push(combined(&right, weights, 1.0 / sigma.sqrt()));
             factors.singular.push(sigma);
         }
         factors
@@ -88,12 +100,16 @@ impl Matrix {
                 let mut rest = self.row(row).to_vec();
                 for (l, r) in left.iter().zip(right) {
                     let factor = in_f32(l[row]);
-                    rest.iter_mut().zip(r).for_each(|(v, &r)| *v -= factor * in_f32(r));
+                    rest.iter_mut()
+                        .zip(r)
+                        .for_each(|(v, &r)| *v -= factor * in_f32(r));
                 }
                 (dot(&rest, &rest), dot(self.row(row), self.row(row)))
             })
             .collect();
-        let (off, size) = rows.into_iter().fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+        let (off, size) = rows
+            .into_iter()
+            .fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
         if size > 0.0 { (off / size).sqrt() } else { 0.0 }
     }
 
@@ -109,13 +125,18 @@ impl Matrix {
     }
 
     fn transposed_times(&self, vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        vectors.par_iter().map(|v| self.transposed_times_one(v)).collect()
+        vectors
+            .par_iter()
+            .map(|v| self.transposed_times_one(v))
+            .collect()
     }
 
     fn transposed_times_one(&self, v: &[f64]) -> Vec<f64> {
         let mut sum = vec![0.0; self.columns];
         for (row, &factor) in v.iter().enumerate() {
-            sum.iter_mut().zip(self.row(row)).for_each(|(s, &a)| *s += factor * a);
+            sum.iter_mut()
+                .zip(self.row(row))
+                .for_each(|(s, &a)| *s += factor * a);
         }
         sum
     }
@@ -133,7 +154,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 fn combined(basis: &[Vec<f64>], weights: &[f64], scale: f64) -> Vec<f64> {
     let mut sum = vec![0.0; basis[0].len()];
     for (vector, weight) in basis.iter().zip(weights) {
-        sum.iter_mut().zip(vector).for_each(|(s, v)| *s += scale * weight * v);
+        sum.iter_mut()
+            .zip(vector)
+            .for_each(|(s, v)| *s += scale * weight * v);
     }
     sum
 }
@@ -147,12 +170,19 @@ fn orthonormal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
         for _ in 0..2 {
             for other in earlier.iter() {
                 let along = dot(other, vector);
-                vector.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
+                vector
+                    .iter_mut()
+                    .zip(other)
+                    .for_each(|(v, o)| *v -= along * o);
             }
         }
 
         let norm = dot(vector, vector).sqrt();
-        let scale = if norm > 1e-12 * before { 1.0 / norm } else { 0.0 };
+        let scale = if norm > 1e-12 * before {
+            1.0 / norm
+        } else {
+            0.0
+        };
         vector.iter_mut().for_each(|v| *v *= scale);
     }
     vectors
@@ -207,7 +237,10 @@ fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     let theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
     let tangent = theta.signum() / (theta.abs() + theta.hypot(1.0));
     let cosine = 1.0 / tangent.hypot(1.0);
-    let rotation = Rotation { cosine, sine: tangent * cosine };
+    let rotation = Rotation {
+        cosine,
+        sine: tangent * cosine,
+    };
 
     for row in a.iter_mut() {
         (row[p], row[q]) = rotation.turn(row[p], row[q]);
@@ -226,8 +259,13 @@ mod tests {
 
     /// `Σ σ_k u_k v_kᵀ` with u and v rows of Hadamard's matrices, orthogonal by hand.
     fn known(singular: &[f64]) -> Matrix {
-        let hadamard =
-            |k: usize, i: usize| if (k & i).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+        let hadamard = |k: usize, i: usize| {
+            if (k & i).count_ones().is_multiple_of(2) {
+                1.0
+            } else {
+                -1.0
+            }
+        };
         let (rows, columns) = (16, 32);
         let mut values = vec![0.0; rows * columns];
         for (k, sigma) in singular.iter().enumerate() {
@@ -236,7 +274,11 @@ mod tests {
                 *value += sigma * hadamard(k, row) / 4.0 * hadamard(k + 1, column) / 32f64.sqrt();
             }
         }
-        Matrix { rows, columns, values }
+        Matrix {
+            rows,
+            columns,
+            values,
+        }
     }
 
     #[test]
@@ -278,7 +320,11 @@ mod tests {
         assert_eq!(factors.left.len(), 20);
         assert!(matrix.relative_error(&factors.left, &factors.right) < 1e-7);
         assert_eq!(factors.singular[2..], [0.0; 18]);
-        let zero = Matrix { rows: 2, columns: 3, values: vec![0.0; 6] };
+        let zero = Matrix {
+            rows: 2,
+            columns: 3,
+            values: vec![0.0; 6],
+        };
         let factors = zero.truncated(1);
         assert_eq!(factors.singular, [0.0]);
         assert!(zero.relative_error(&factors.left, &factors.right).abs() < 1e-12);

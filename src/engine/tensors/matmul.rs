@@ -62,7 +62,10 @@ pub fn exact_accumulate(sum: MatMut<f64>, a: MatRef<f64>, b: MatRef<f64>) {
 
 fn halvings<T>(a: MatRef<T>, b: MatRef<T>) -> u32 {
     let parts = a.nrows() * a.ncols() * b.ncols() / TASK_OPERATIONS;
-    parts.checked_ilog2().map_or(0, |log| log + 1).min(MAX_HALVINGS)
+    parts
+        .checked_ilog2()
+        .map_or(0, |log| log + 1)
+        .min(MAX_HALVINGS)
 }
 
 fn multiply<T: RealField>(
@@ -104,7 +107,10 @@ mod tests {
 
     #[test]
     fn two_by_two() {
-        let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, -1.0, 2.0, 1.0, 3.0]);
+        let (a, b) = (
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            [1.0, 0.0, -1.0, 2.0, 1.0, 3.0],
+        );
         let found = product(matrix(&a, 3), matrix(&b, 2));
         // [1 2 3; 4 5 6] · [1 0; −1 2; 1 3]
         assert_eq!(found, [2.0, 13.0, 5.0, 28.0]);

@@ -73,7 +73,9 @@ pub fn orthonormal(matrix: MatRef<f64>) -> (Mat<f64>, Mat<f64>) {
         spec,
     );
 
-    let r = Mat::from_fn(columns, columns, |i, j| if i <= j { factored[(i, j)] } else { 0.0 });
+    let r = Mat::from_fn(columns, columns, |i, j| {
+        if i <= j { factored[(i, j)] } else { 0.0 }
+    });
     let mut q = Mat::identity(rows, columns);
     let need = householder::apply_block_householder_sequence_on_the_left_in_place_scratch::<f64>(
         rows, block, columns,
@@ -116,7 +118,9 @@ impl Positive {
     /// `A⁻¹ B`, columns of `B` side by side.
     pub fn solve(&self, mut right: Mat<f64>) -> Mat<f64> {
         let parts: Vec<_> = right.par_col_chunks_mut(TASK_COLUMNS).collect();
-        parts.into_par_iter().for_each(|part| self.solve_in_place(part));
+        parts
+            .into_par_iter()
+            .for_each(|part| self.solve_in_place(part));
         right
     }
 

@@ -15,7 +15,10 @@ impl TensorInfo {
     #[must_use]
     pub fn row(&self) -> Self {
         let shape = self.shape.iter().skip(1).copied().collect();
-        Self { dtype: self.dtype, shape }
+        Self {
+            dtype: self.dtype,
+            shape,
+        }
     }
 }
 
@@ -30,7 +33,10 @@ impl HostTensor {
         let length: usize = shape.iter().product();
         let start = index * length;
         if self.is_lazy() && length > CHUNK {
-            let part = Part { whole: self.clone(), start };
+            let part = Part {
+                whole: self.clone(),
+                start,
+            };
             return Self::lazy(dtype, shape, Arc::new(part));
         }
         let bytes = self.bytes_of(start..start + length);
@@ -40,13 +46,20 @@ impl HostTensor {
     /// Tensors of one shape and dtype along a new first axis; `None` of none, or of tensors that differ.
     pub fn stacked(rows: Vec<Self>) -> Option<Self> {
         let TensorInfo { dtype, shape } = rows.first()?.info();
-        if rows.iter().any(|row| row.dtype() != dtype || row.shape() != shape) {
+        if rows
+            .iter()
+            .any(|row| row.dtype() != dtype || row.shape() != shape)
+        {
             return None;
         }
         let length = shape.iter().product();
         let shape: Vec<usize> = [&[rows.len()], shape.as_slice()].concat();
         let whole = Self::lazy(dtype, shape, Arc::new(Stack { rows, length }));
-        Some(if whole.len() > CHUNK { whole } else { whole.held() })
+        Some(if whole.len() > CHUNK {
+            whole
+        } else {
+            whole.held()
+        })
     }
 }
 
@@ -59,11 +72,14 @@ struct Part {
 
 impl Elements for Part {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
-        self.whole.floats(self.start + range.start..self.start + range.end).into_owned()
+        self.whole
+            .floats(self.start + range.start..self.start + range.end)
+            .into_owned()
     }
 
     fn bytes(&self, range: Range<usize>) -> Bytes {
-        self.whole.bytes_of(self.start + range.start..self.start + range.end)
+        self.whole
+            .bytes_of(self.start + range.start..self.start + range.end)
     }
 }
 
@@ -80,23 +96,27 @@ impl Stack {
     fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&HostTensor, Range<usize>)> {
         let (length, Range { start, end }) = (self.length.max(1), range);
         let touched = self.rows.iter().enumerate().skip(start / length);
-        touched.take_while(move |(at, _)| at * length < end).map(move |(at, row)| {
-            let first = start.max(at * length) - at * length;
-            (row, first..end.min((at + 1) * length) - at * length)
-        })
+        touched
+            .take_while(move |(at, _)| at * length < end)
+            .map(move |(at, row)| {
+                let first = start.max(at * length) - at * length;
+                (row, first..end.min((at + 1) * length) - at * length)
+            })
     }
 }
 
 impl Elements for Stack {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
         let mut values = Vec::with_capacity(range.len());
-        self.parts(range).for_each(|(row, part)| values.extend_from_slice(&row.floats(part)));
+        self.parts(range)
+            .for_each(|(row, part)| values.extend_from_slice(&row.floats(part)));
         values
     }
 
     fn bytes(&self, range: Range<usize>) -> Bytes {
         let mut bytes = BytesMut::new();
-        self.parts(range).for_each(|(row, part)| bytes.extend_from_slice(&row.bytes_of(part)));
+        self.parts(range)
+            .for_each(|(row, part)| bytes.extend_from_slice(&row.bytes_of(part)));
         bytes.freeze()
     }
 }
@@ -111,8 +131,14 @@ mod tests {
         let shape = vec![3, 2, CHUNK];
         let values: Vec<f32> = (0..6 * CHUNK).map(|v| (v % 251) as f32).collect();
         let held = HostTensor::from_f32_as(DType::BF16, shape.clone(), values.clone());
-        let part = Part { whole: held.clone(), start: 0 };
-        for whole in [held.clone(), HostTensor::lazy(DType::BF16, shape, Arc::new(part))] {
+        let part = Part {
+            whole: held.clone(),
+            start: 0,
+        };
+        for whole in [
+            held.clone(),
+            HostTensor::lazy(DType::BF16, shape, Arc::new(part)),
+        ] {
             let rows: Vec<HostTensor> = (0..3).map(|row| whole.row(row)).collect();
             assert_eq!(rows[1].is_lazy(), whole.is_lazy());
             assert_eq!(rows[1].f32().as_ref(), &values[2 * CHUNK..4 * CHUNK]);
@@ -122,7 +148,11 @@ mod tests {
             assert_eq!(again.floats(middle.clone()).as_ref(), &values[middle]);
         }
         let small = |length: usize| HostTensor::from_f32(vec![length], vec![1.0; length]);
-        assert!(!HostTensor::stacked(vec![small(2), small(2)]).unwrap().is_lazy());
+        assert!(
+            !HostTensor::stacked(vec![small(2), small(2)])
+                .unwrap()
+                .is_lazy()
+        );
         assert!(HostTensor::stacked(vec![small(2), small(3)]).is_none());
     }
 }

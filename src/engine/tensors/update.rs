@@ -37,7 +37,10 @@ pub struct Projection {
 
 impl UpdateMask {
     fn tensors(&self) -> impl Iterator<Item = &HostTensor> {
-        self.projection.iter().map(|projection| &projection.origin).chain(&self.votes)
+        self.projection
+            .iter()
+            .map(|projection| &projection.origin)
+            .chain(&self.votes)
     }
 }
 
@@ -61,10 +64,18 @@ impl HostTensor {
     pub fn shifted_masked(&self, update: Update<'_>, mask: UpdateMask) -> Self {
         let Update { from, to, scale } = update;
         let others: Vec<&Self> = [from, to].into_iter().chain(mask.tensors()).collect();
-        assert!(others.iter().all(|other| self.shape() == other.shape()), "shapes agree");
+        assert!(
+            others.iter().all(|other| self.shape() == other.shape()),
+            "shapes agree"
+        );
         let any_lazy = self.is_lazy() || others.iter().any(|other| other.is_lazy());
-        let shifted =
-            Shifted { base: self.clone(), from: from.clone(), to: to.clone(), scale, mask };
+        let shifted = Shifted {
+            base: self.clone(),
+            from: from.clone(),
+            to: to.clone(),
+            scale,
+            mask,
+        };
 
         if self.len() > CHUNK && any_lazy {
             return Self::lazy(self.dtype(), self.shape().to_vec(), Arc::new(shifted));
@@ -110,13 +121,17 @@ impl Shifted {
         for (i, ((out, &base), (&from, &to))) in
             out.iter_mut().zip(base.iter()).zip(ends).enumerate()
         {
-            let less = origin
-                .as_ref()
-                .map_or(0.0, |(share, origin)| share * (f64::from(base) - f64::from(origin[i])));
+            let less = origin.as_ref().map_or(0.0, |(share, origin)| {
+                share * (f64::from(base) - f64::from(origin[i]))
+            });
             let is_kept = votes.as_deref().is_none_or(|votes| {
                 (f64::from(to) - f64::from(from) - less) * f64::from(votes[i]) < 0.0
             });
-            *out = if is_kept { shift(base, [from, to], self.scale, less) } else { base };
+            *out = if is_kept {
+                shift(base, [from, to], self.scale, less)
+            } else {
+                base
+            };
         }
     }
 }
@@ -124,7 +139,9 @@ impl Shifted {
 impl Elements for Shifted {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
         let mut values = self.exact(range);
-        values.iter_mut().for_each(|value| *value = self.base.dtype().round(*value));
+        values
+            .iter_mut()
+            .for_each(|value| *value = self.base.dtype().round(*value));
         values
     }
 
@@ -174,7 +191,9 @@ mod tests {
 
     fn pair(dtype: DType, factor: f32) -> (HostTensor, HostTensor) {
         let n = 3 * RANGE + 17;
-        let values = (0..n).map(|i| factor * ((i * 7919 % 1000) as f32 - 400.0)).collect();
+        let values = (0..n)
+            .map(|i| factor * ((i * 7919 % 1000) as f32 - 400.0))
+            .collect();
         let held = HostTensor::from_f32_as(dtype, vec![n], values);
         let lazy = HostTensor::lazy(dtype, vec![n], Arc::new(Deferred(held.clone())));
         (held, lazy)
@@ -182,25 +201,43 @@ mod tests {
 
     /// No mask, and both kinds together.
     fn masks(origin: &HostTensor, votes: &HostTensor) -> [UpdateMask; 2] {
-        let projection = Some(Projection { share: 0.3, origin: origin.clone() });
-        [UpdateMask::default(), UpdateMask { projection, votes: Some(votes.clone()) }]
+        let projection = Some(Projection {
+            share: 0.3,
+            origin: origin.clone(),
+        });
+        [
+            UpdateMask::default(),
+            UpdateMask {
+                projection,
+                votes: Some(votes.clone()),
+            },
+        ]
     }
 
     #[test]
     fn lazy_arithmetic_gives_the_same_bytes() {
-        for (dtype, which) in
-            [DType::F32, DType::BF16, DType::F16].into_iter().flat_map(|d| [(d, 0), (d, 1)])
+        for (dtype, which) in [DType::F32, DType::BF16, DType::F16]
+            .into_iter()
+            .flat_map(|d| [(d, 0), (d, 1)])
         {
             let [base, from, to, origin] =
                 [0.01, 0.003, 0.02, 0.004].map(|factor| pair(dtype, factor));
             let [votes, held, lazy] = [pair(DType::F32, -1.0).0, base.0.clone(), base.1.clone()];
             let [of_held, of_lazy] = [&origin.0, &origin.1].map(|o| masks(o, &votes));
             let held = held.shifted_masked(
-                Update { from: &from.0, to: &to.0, scale: 0.7 },
+                Update {
+                    from: &from.0,
+                    to: &to.0,
+                    scale: 0.7,
+                },
                 of_held[which].clone(),
             );
             let lazy = lazy.shifted_masked(
-                Update { from: &from.1, to: &to.1, scale: 0.7 },
+                Update {
+                    from: &from.1,
+                    to: &to.1,
+                    scale: 0.7,
+                },
                 of_lazy[which].clone(),
             );
             assert!(lazy.is_lazy() && !held.is_lazy());
@@ -208,7 +245,10 @@ mod tests {
             assert_eq!(held.f32(), lazy.f32());
             let pieces: Vec<u8> = lazy.pieces().flat_map(|p| lazy.bytes_of(p)).collect();
             assert_eq!(pieces, held.bytes());
-            assert_eq!(held.floats(CHUNK - 1..RANGE + 3), lazy.floats(CHUNK - 1..RANGE + 3));
+            assert_eq!(
+                held.floats(CHUNK - 1..RANGE + 3),
+                lazy.floats(CHUNK - 1..RANGE + 3)
+            );
             assert_eq!(held.inner(&to.0).to_bits(), lazy.inner(&to.1).to_bits());
         }
     }
@@ -219,8 +259,18 @@ mod tests {
         let (base, from) = (vector([1.0; 6]), vector([0.0; 6]));
         let to = vector([1.0, 1.0, -2.0, -2.0, 3.0, 0.0]);
         let votes = Some(vector([-5.0, 5.0, 1.0, -1.0, 0.0, 9.0]));
-        let mask = UpdateMask { projection: None, votes };
-        let kept = base.shifted_masked(Update { from: &from, to: &to, scale: 1.0 }, mask);
+        let mask = UpdateMask {
+            projection: None,
+            votes,
+        };
+        let kept = base.shifted_masked(
+            Update {
+                from: &from,
+                to: &to,
+                scale: 1.0,
+            },
+            mask,
+        );
         assert_eq!(kept.f32()[..], [2.0, 1.0, -1.0, 1.0, 1.0, 1.0]);
     }
 

@@ -24,7 +24,11 @@ pub struct Llama {
 impl Llama {
     /// `config.json`.
     pub fn config(&self) -> Value {
-        let task = if self.classes == 0 { "ForCausalLM" } else { "ForSequenceClassification" };
+        let task = if self.classes == 0 {
+            "ForCausalLM"
+        } else {
+            "ForSequenceClassification"
+        };
         let mut config = json!({
             "model_type": "llama",
             "architectures": [format!("Llama{task}")],
@@ -61,7 +65,10 @@ impl Llama {
             ("mlp.down_proj", vec![width, inner]),
         ];
 
-        let mut shapes = vec![("model.embed_tokens.weight".into(), vec![self.vocabulary, width])];
+        let mut shapes = vec![(
+            "model.embed_tokens.weight".into(),
+            vec![self.vocabulary, width],
+        )];
         for layer in 0..self.layers {
             for (part, shape) in &matrices {
                 shapes.push((format!("model.layers.{layer}.{part}.weight"), shape.clone()));
@@ -77,7 +84,10 @@ impl Llama {
 
     /// How many numbers it has.
     pub fn parameters(&self) -> usize {
-        self.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        self.shapes()
+            .iter()
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
     }
 
     /// Numbers drawn from `seed`, with those of `change` mixed in; computed when they are read.
@@ -118,7 +128,10 @@ impl Noise {
         Self {
             dtype,
             seed: salt ^ mix(seed),
-            change: change.map(|change| Change { seed: salt ^ mix(change.seed), ..change }),
+            change: change.map(|change| Change {
+                seed: salt ^ mix(change.seed),
+                ..change
+            }),
             centre: if shape.len() == 1 { 1.0 } else { 0.0 },
             spread: (3.0 / fan_in as f32).sqrt(),
         }
@@ -131,9 +144,11 @@ impl Noise {
     }
 
     fn value(&self, position: usize) -> f32 {
-        let changed =
-            self.change.map_or(0.0, |Change { seed, share }| share * self.draw(seed, position));
-        self.dtype.round(self.centre + self.draw(self.seed, position) + changed)
+        let changed = self.change.map_or(0.0, |Change { seed, share }| {
+            share * self.draw(seed, position)
+        });
+        self.dtype
+            .round(self.centre + self.draw(self.seed, position) + changed)
     }
 }
 

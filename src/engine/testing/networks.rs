@@ -13,7 +13,13 @@ pub fn signature(shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Sign
         .into_iter()
         .map(|(name, shape)| {
             let is_counter = name.ends_with("num_batches_tracked");
-            (name, TensorInfo { dtype: if is_counter { DType::I64 } else { DType::F32 }, shape })
+            (
+                name,
+                TensorInfo {
+                    dtype: if is_counter { DType::I64 } else { DType::F32 },
+                    shape,
+                },
+            )
         })
         .collect()
 }
@@ -55,7 +61,12 @@ pub struct ResNet {
 
 impl ResNet {
     /// ResNet-18 of CIFAR size.
-    pub const CIFAR: Self = Self { name: "resnet18", width: 64, kernel: 3, image: 32 };
+    pub const CIFAR: Self = Self {
+        name: "resnet18",
+        width: 64,
+        kernel: 3,
+        image: 32,
+    };
 
     /// What it computes, and its tensors.
     ///

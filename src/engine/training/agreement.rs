@@ -46,7 +46,11 @@ impl Learner<'_> {
             }
             _ => vec![true; logits.len() / classes],
         };
-        Predictions { logits, classes, counted }
+        Predictions {
+            logits,
+            classes,
+            counted,
+        }
     }
 }
 
@@ -105,7 +109,10 @@ impl Add for Sums {
 impl Sums {
     fn mean(self) -> Agreement {
         let count = self.counted.max(1.0);
-        Agreement { agreement: self.agreeing / count, divergence: self.divergence / count }
+        Agreement {
+            agreement: self.agreeing / count,
+            divergence: self.divergence / count,
+        }
     }
 }
 
@@ -113,7 +120,14 @@ impl Predictions {
     /// By row, [`IGNORED`] where a row does not count.
     fn labels(&self) -> Vec<i64> {
         let rows = self.logits.par_chunks(self.classes).zip(&self.counted);
-        rows.map(|(row, &counted)| if counted { largest(row) as i64 } else { IGNORED }).collect()
+        rows.map(|(row, &counted)| {
+            if counted {
+                largest(row) as i64
+            } else {
+                IGNORED
+            }
+        })
+        .collect()
     }
 
     /// This model beside the reference.
@@ -125,7 +139,11 @@ impl Predictions {
     }
 
     fn sums_beside(&self, reference: &Self) -> Sums {
-        assert_eq!(self.logits.len(), reference.logits.len(), "predictions of the same inputs");
+        assert_eq!(
+            self.logits.len(),
+            reference.logits.len(),
+            "predictions of the same inputs"
+        );
         let rows: Vec<(bool, f64)> = self
             .logits
             .par_chunks(self.classes)
@@ -133,7 +151,10 @@ impl Predictions {
             .zip(&self.counted)
             .filter(|(_, counted)| **counted)
             .map(|((own, reference), _)| {
-                (largest(own) == largest(reference), divergence(reference, own))
+                (
+                    largest(own) == largest(reference),
+                    divergence(reference, own),
+                )
             })
             .collect();
 
@@ -165,8 +186,13 @@ fn divergence(p: &[f32], q: &[f32]) -> f64 {
 
 /// `ln Σ exp`
 fn log_total(logits: &[f32]) -> f64 {
-    let most = logits.iter().fold(f32::NEG_INFINITY, |most, &logit| most.max(logit));
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
+    let most = logits
+        .iter()
+        .fold(f32::NEG_INFINITY, |most, &logit| most.max(logit));
+    let sum: f64 = logits
+        .iter()
+        .map(|&logit| f64::from(logit - most).exp())
+        .sum();
     f64::from(most) + sum.ln()
 }
 
@@ -179,7 +205,11 @@ mod tests {
     use crate::{tensors::HostTensor, training::testing};
 
     fn predictions(logits: &[f32], counted: &[bool]) -> Predictions {
-        Predictions { logits: logits.to_vec(), classes: 2, counted: counted.to_vec() }
+        Predictions {
+            logits: logits.to_vec(),
+            classes: 2,
+            counted: counted.to_vec(),
+        }
     }
 
     #[test]
@@ -193,7 +223,10 @@ mod tests {
         let inputs = HostTensor::from_f32(vec![300, 3], batch.inputs.clone());
         let data = Dataset::unlabelled(inputs);
         learner.check(&data).unwrap();
-        let [old, new] = [&params, &other].map(|params| Runnable { learner: &learner, params });
+        let [old, new] = [&params, &other].map(|params| Runnable {
+            learner: &learner,
+            params,
+        });
 
         let labels = old.labels(&data, &|| ControlFlow::Continue(())).unwrap();
         assert!(old.labels(&data, &|| ControlFlow::Break(())).is_none());
@@ -202,8 +235,9 @@ mod tests {
 
         // Over two batches as over one, and by the labels as by the logits.
         let found = new.beside(old, &data);
-        let whole =
-            learner.predictions(&other, &batch).beside(&learner.predictions(&params, &batch));
+        let whole = learner
+            .predictions(&other, &batch)
+            .beside(&learner.predictions(&params, &batch));
         assert!((found.agreement - whole.agreement).abs() < 1e-12);
         assert!((found.divergence - whole.divergence).abs() < 1e-9 && found.divergence > 0.0);
         assert!((learner.evaluate(&other, &labelled).accuracy - found.agreement).abs() < 1e-12);
@@ -219,7 +253,10 @@ mod tests {
         let table = HostTensor::from_f32(vec![4, 2], vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0]);
         let params: Checkpoint = [("e.weight".to_owned(), table)].into_iter().collect();
         let ids = HostTensor::from_f32(vec![1, 3], vec![0.0, 1.0, -1.0]);
-        let model = Runnable { learner: &learner, params: &params };
+        let model = Runnable {
+            learner: &learner,
+            params: &params,
+        };
         let labels = model.labels(&Dataset::unlabelled(ids), &|| ControlFlow::Continue(()));
         assert_eq!(labels.unwrap(), [3, 1, IGNORED]);
     }
@@ -235,9 +272,18 @@ mod tests {
         assert!((found.agreement - 0.5).abs() < 1e-12);
         let first = 0.75 * (0.75f64 / 0.5).ln() + 0.25 * (0.25f64 / 0.5).ln();
         let second = 0.5 * (0.5f64 / 0.25).ln() + 0.5 * (0.5f64 / 0.75).ln();
-        assert!((2.0 * found.divergence - first - second).abs() < 1e-6, "{found:?}");
+        assert!(
+            (2.0 * found.divergence - first - second).abs() < 1e-6,
+            "{found:?}"
+        );
 
         let same = reference.beside(&reference);
-        assert_eq!(same, Agreement { agreement: 1.0, divergence: 0.0 });
+        assert_eq!(
+            same,
+            Agreement {
+                agreement: 1.0,
+                divergence: 0.0
+            }
+        );
     }
 }

@@ -52,7 +52,10 @@ impl Barrier {
             let alpha = point as f64 / (losses.len() - 1) as f64;
             loss - (1.0 - alpha) * first - alpha * last
         });
-        Self { height: above_chord.fold(0.0, f64::max), losses }
+        Self {
+            height: above_chord.fold(0.0, f64::max),
+            losses,
+        }
     }
 }
 
@@ -63,7 +66,10 @@ mod tests {
     #[test]
     fn the_height_is_taken_above_the_chord() {
         let barrier = Barrier::of(vec![1.0, 4.0, 3.0, 3.0, 5.0]);
-        assert!((barrier.height - 2.0).abs() < 1e-12, "at the second point, above 2");
+        assert!(
+            (barrier.height - 2.0).abs() < 1e-12,
+            "at the second point, above 2"
+        );
         assert!(Barrier::of(vec![1.0, 1.0, 1.0]).height.abs() < 1e-12);
     }
 }

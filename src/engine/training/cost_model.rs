@@ -36,7 +36,10 @@ impl Load {
         let kept = stored_for_backward(program).into_iter();
         let kept = kept.map(|operand| program.shape(operand).iter().product::<usize>() as f64);
 
-        let mut load = Self { held: kept.sum(), ..Self::default() };
+        let mut load = Self {
+            held: kept.sum(),
+            ..Self::default()
+        };
         for instruction in &program.instructions {
             load.add(instruction);
         }
@@ -101,7 +104,10 @@ mod tests {
         assert_eq!(load.products, 2.0 * 480.0);
         assert_eq!((load.light, load.heavy), (96.0, 96.0));
         // The input, the relu, what it is flattened to, and what is on the way.
-        assert_eq!((load.held, load.largest), (32.0 + 2.0 * 96.0 + 4.0 * 96.0, 96.0));
+        assert_eq!(
+            (load.held, load.largest),
+            (32.0 + 2.0 * 96.0 + 4.0 * 96.0, 96.0)
+        );
         assert_eq!(load.nodes, 5.0);
     }
 }

@@ -53,7 +53,10 @@ impl Learner<'_> {
                 rows.insert(*place, trace.activation(*operand).clone());
             }
         }
-        if !places.iter().any(|place| matches!(place, Place::Gradient(_))) {
+        if !places
+            .iter()
+            .any(|place| matches!(place, Place::Gradient(_)))
+        {
             self.spent_forwards(batch.len());
             return LayerRows(rows);
         }
@@ -82,7 +85,10 @@ impl CrossCovariances {
         for (place, a) in &a.0 {
             let Some(b) = b.0.get(place) else { continue };
             let (a, b) = (matrix(a), matrix(b));
-            let sum = self.0.entry(*place).or_insert_with(|| Mat::zeros(a.ncols(), b.ncols()));
+            let sum = self
+                .0
+                .entry(*place)
+                .or_insert_with(|| Mat::zeros(a.ncols(), b.ncols()));
             exact_accumulate(sum.as_mut(), a.transpose(), b.as_ref());
         }
     }
@@ -104,7 +110,9 @@ fn matrix(signal: &CpuActivation) -> Mat<f64> {
         });
     }
     let width = signal.shape().last().copied().unwrap_or(1);
-    Mat::from_fn(values.len() / width, width, |row, i| f64::from(values[row * width + i]))
+    Mat::from_fn(values.len() / width, width, |row, i| {
+        f64::from(values[row * width + i])
+    })
 }
 
 #[cfg(test)]
@@ -131,7 +139,10 @@ mod tests {
     fn products_are_summed_over_batches() {
         let place = Place::Activation(Operand::Input);
         let rows = |values: &[f32]| {
-            LayerRows(HashMap::from([(place, CpuActivation::new(values.to_vec(), &[2]))]))
+            LayerRows(HashMap::from([(
+                place,
+                CpuActivation::new(values.to_vec(), &[2]),
+            )]))
         };
         let mut products = CrossCovariances::default();
         products.add(&rows(&[1.0, 2.0]), &rows(&[3.0, 4.0]));

@@ -46,14 +46,22 @@ pub fn counted(labels: &[i64]) -> impl Iterator<Item = i64> + '_ {
 pub fn scores(logits: &[f32], labels: &[i64]) -> Scores {
     let rows = logits.par_chunks(width(logits, labels)).zip(labels);
     let counted = rows.filter(|&(_, &label)| label != IGNORED);
-    let (losses, predictions) = counted.map(|(row, &label)| score(row, label as usize)).unzip();
-    Scores { losses, predictions }
+    let (losses, predictions) = counted
+        .map(|(row, &label)| score(row, label as usize))
+        .unzip();
+    Scores {
+        losses,
+        predictions,
+    }
 }
 
 /// Loss and prediction of one row.
 fn score(row: &[f32], label: usize) -> (f64, u32) {
     let (maximum, total) = normaliser(row);
-    let best = row.iter().position(|&v| f64::from(v) >= maximum).unwrap_or(0);
+    let best = row
+        .iter()
+        .position(|&v| f64::from(v) >= maximum)
+        .unwrap_or(0);
     (total.ln() + maximum - f64::from(row[label]), best as u32)
 }
 
@@ -78,17 +86,20 @@ pub fn share(labels: &[i64]) -> f64 {
 /// When a label is no class.
 pub fn shared_gradient(mut logits: Vec<f32>, labels: &[i64], share: f64) -> Vec<f32> {
     let width = width(&logits, labels);
-    logits.par_chunks_mut(width).zip(labels).for_each(|(row, &label)| {
-        if label == IGNORED {
-            return row.fill(0.0);
-        }
-        let (maximum, total) = normaliser(row);
-        for (class, value) in row.iter_mut().enumerate() {
-            let probability = (f64::from(*value) - maximum).exp() / total;
-            let target = f64::from(u8::from(class == label as usize));
-            *value = ((probability - target) * share) as f32;
-        }
-    });
+    logits
+        .par_chunks_mut(width)
+        .zip(labels)
+        .for_each(|(row, &label)| {
+            if label == IGNORED {
+                return row.fill(0.0);
+            }
+            let (maximum, total) = normaliser(row);
+            for (class, value) in row.iter_mut().enumerate() {
+                let probability = (f64::from(*value) - maximum).exp() / total;
+                let target = f64::from(u8::from(class == label as usize));
+                *value = ((probability - target) * share) as f32;
+            }
+        });
     logits
 }
 
@@ -98,8 +109,15 @@ fn width(logits: &[f32], labels: &[i64]) -> usize {
 
 /// The row's maximum and `Σ exp(v − maximum)`.
 fn normaliser(row: &[f32]) -> (f64, f64) {
-    let maximum = row.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
-    (maximum, row.iter().map(|&v| (f64::from(v) - maximum).exp()).sum())
+    let maximum = row
+        .iter()
+        .copied()
+        .map(f64::from)
+        .fold(f64::NEG_INFINITY, f64::max);
+    (
+        maximum,
+        row.iter().map(|&v| (f64::from(v) - maximum).exp()).sum(),
+    )
 }
 
 #[cfg(test)]
@@ -133,7 +151,10 @@ mod tests {
         assert!((result.mean_loss() - expected).abs() < 1e-12);
         let gradient = gradient(&logits, &labels);
         assert_eq!(gradient[2..4], [0.0, 0.0]);
-        assert!((gradient[0] - 0.25).abs() < 1e-7, "half a batch of two, half a chance");
+        assert!(
+            (gradient[0] - 0.25).abs() < 1e-7,
+            "half a batch of two, half a chance"
+        );
         assert!(scores(&logits, &[IGNORED; 3]).mean_loss().abs() < 1e-12);
     }
 }

@@ -9,16 +9,31 @@ pub enum DataFault {
     #[error("the data set has no samples")]
     Empty,
     #[error("samples have shape {found:?}, but the model reads {expected:?}")]
-    SampleShape { expected: Vec<usize>, found: Vec<usize> },
+    SampleShape {
+        expected: Vec<usize>,
+        found: Vec<usize>,
+    },
     #[error("sample {position} has label {label}, but the model knows the classes 0 to {}", classes - 1)]
-    Label { position: usize, label: i64, classes: usize },
+    Label {
+        position: usize,
+        label: i64,
+        classes: usize,
+    },
     #[error("sample {position} has the token id {id}, but the model knows the ids 0 to {}", vocabulary - 1)]
-    TokenId { position: usize, id: String, vocabulary: usize },
+    TokenId {
+        position: usize,
+        id: String,
+        vocabulary: usize,
+    },
     #[error(
         "sample {position} has the token type {token_type}, but the model knows the types 0 to {}",
         types - 1
     )]
-    TokenType { position: usize, token_type: u32, types: usize },
+    TokenType {
+        position: usize,
+        token_type: u32,
+        types: usize,
+    },
     #[error("the data have token_type_ids, which the model does not read; leave them out")]
     NoTokenTypes,
     #[error("a sample has {found} labels, but the model predicts {expected}")]
@@ -103,23 +118,39 @@ impl Learner<'_> {
         if data.has_token_types() && self.token_types.is_none() {
             return Err(DataFault::NoTokenTypes);
         }
-        let Some(vocabulary) = self.vocabulary else { return Ok(()) };
+        let Some(vocabulary) = self.vocabulary else {
+            return Ok(());
+        };
         let types = self.token_types.unwrap_or(1);
 
         for position in 0..data.len() {
             for packed in data.batch(&[position]).inputs {
                 if packed.fract() != 0.0 {
                     let id = packed.to_string();
-                    return Err(DataFault::TokenId { position, id, vocabulary });
+                    return Err(DataFault::TokenId {
+                        position,
+                        id,
+                        vocabulary,
+                    });
                 }
-                let Some(token) = Token::of(packed) else { continue };
+                let Some(token) = Token::of(packed) else {
+                    continue;
+                };
                 if token.id as usize >= vocabulary {
                     let id = token.id.to_string();
-                    return Err(DataFault::TokenId { position, id, vocabulary });
+                    return Err(DataFault::TokenId {
+                        position,
+                        id,
+                        vocabulary,
+                    });
                 }
                 if token.token_type as usize >= types {
                     let token_type = token.token_type;
-                    return Err(DataFault::TokenType { position, token_type, types });
+                    return Err(DataFault::TokenType {
+                        position,
+                        token_type,
+                        types,
+                    });
                 }
             }
         }
@@ -139,5 +170,9 @@ fn check_counted(data: &Dataset) -> Result<(), DataFault> {
         }
         seen |= labels.iter().any(|&label| label != IGNORED);
     }
-    if seen { Ok(()) } else { Err(DataFault::NothingCounted) }
+    if seen {
+        Ok(())
+    } else {
+        Err(DataFault::NothingCounted)
+    }
 }

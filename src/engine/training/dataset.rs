@@ -34,7 +34,10 @@ enum Inputs {
 /// What each position predicts, given labels `[N, S]` that stand at the tokens themselves, as Hugging
 /// Face has them: the label of the position after it, and nothing at the last.
 pub fn next_labels(labels: &[i64], length: usize) -> Vec<i64> {
-    labels.chunks(length).flat_map(|sample| [&sample[1..], &[IGNORED]].concat()).collect()
+    labels
+        .chunks(length)
+        .flat_map(|sample| [&sample[1..], &[IGNORED]].concat())
+        .collect()
 }
 
 impl Dataset {
@@ -65,7 +68,10 @@ impl Dataset {
     /// When the labels are no whole number a sample.
     #[must_use]
     pub fn labelled(self, labels: Vec<i64>) -> Self {
-        assert!(labels.len().is_multiple_of(self.len().max(1)), "as many labels for each sample");
+        assert!(
+            labels.len().is_multiple_of(self.len().max(1)),
+            "as many labels for each sample"
+        );
         Self { labels, ..self }
     }
 
@@ -76,7 +82,11 @@ impl Dataset {
     /// When there are not as many labels as ids; readers check first.
     pub fn of_tokens(ids: HostTensor, labels: &[i64]) -> Self {
         let (&[_, length], true) = (ids.shape(), ids.len() == labels.len()) else {
-            panic!("one label a token, not {} for {:?}", labels.len(), ids.shape())
+            panic!(
+                "one label a token, not {} for {:?}",
+                labels.len(),
+                ids.shape()
+            )
         };
         Self::unlabelled(ids).labelled(next_labels(labels, length))
     }
@@ -86,7 +96,11 @@ impl Dataset {
     /// # Panics
     /// When there are not as many labels as rows; readers check first.
     pub fn from_floats(inputs: HostTensor, labels: Vec<i64>) -> Self {
-        assert_eq!(inputs.shape().first(), Some(&labels.len()), "one label a sample");
+        assert_eq!(
+            inputs.shape().first(),
+            Some(&labels.len()),
+            "one label a sample"
+        );
         Self::unlabelled(inputs).labelled(labels)
     }
 
@@ -106,7 +120,11 @@ impl Dataset {
     /// When they are no u8, or there are not as many labels as rows; readers check first.
     pub fn from_pixels(inputs: HostTensor, labels: Vec<i64>) -> Self {
         assert_eq!(inputs.dtype(), DType::U8, "one byte a value");
-        assert_eq!(inputs.shape().first(), Some(&labels.len()), "one label a sample");
+        assert_eq!(
+            inputs.shape().first(),
+            Some(&labels.len()),
+            "one label a sample"
+        );
         Self::unlabelled(inputs).labelled(labels)
     }
 
@@ -118,14 +136,21 @@ impl Dataset {
         if mean.len() != std.len() || (mean.len() != 1 && mean.len() != channels) {
             return None;
         }
-        self.scaling = mean.iter().zip(std).map(|(&m, &s)| (m as f32, (1.0 / s) as f32)).collect();
+        self.scaling = mean
+            .iter()
+            .zip(std)
+            .map(|(&m, &s)| (m as f32, (1.0 / s) as f32))
+            .collect();
         Some(self)
     }
 
     /// Says that token types were given beside the ids.
     #[must_use]
     pub fn with_token_types(self) -> Self {
-        Self { has_token_types: true, ..self }
+        Self {
+            has_token_types: true,
+            ..self
+        }
     }
 
     pub fn has_token_types(&self) -> bool {
@@ -162,7 +187,9 @@ impl Dataset {
 
     fn labels_of<'a>(&'a self, positions: &'a [usize]) -> impl Iterator<Item = i64> + 'a {
         let each = self.labels_each();
-        positions.iter().flat_map(move |&p| self.labels[p * each..][..each].iter().copied())
+        positions
+            .iter()
+            .flat_map(move |&p| self.labels[p * each..][..each].iter().copied())
     }
 
     /// The samples at these positions.
@@ -186,7 +213,11 @@ impl Dataset {
 
         self.scale(&mut inputs);
         let labels = self.labels_of(positions).collect();
-        Batch { inputs, sample_shape: self.sample_shape.clone(), labels }
+        Batch {
+            inputs,
+            sample_shape: self.sample_shape.clone(),
+            labels,
+        }
     }
 
     fn scale(&self, inputs: &mut [f32]) {
@@ -231,7 +262,12 @@ mod tests {
     fn bytes_are_scaled_and_channels_normalised() {
         let data = tiny().normalised(&[0.0, 0.5], &[1.0, 0.5]).unwrap();
         let batch = data.batch(&[2, 0]);
-        let expected = [20.0 / 255.0, (25.0 / 255.0 - 0.5) * 2.0, 0.0, (5.0 / 255.0 - 0.5) * 2.0];
+        let expected = [
+            20.0 / 255.0,
+            (25.0 / 255.0 - 0.5) * 2.0,
+            0.0,
+            (5.0 / 255.0 - 0.5) * 2.0,
+        ];
         for (value, expected) in batch.inputs.iter().zip(expected) {
             assert!((value - expected).abs() < 1e-6);
         }
@@ -245,9 +281,15 @@ mod tests {
         assert_eq!((data.len(), data.labels_each()), (3, 3));
         let batch = data.batch(&[1, 0]);
         assert_eq!(batch.labels, [IGNORED, 5, IGNORED, 1, 2, IGNORED]);
-        assert_eq!((batch.len(), batch.inputs.clone()), (2, vec![3.0, 4.0, 5.0, 0.0, 1.0, 2.0]));
+        assert_eq!(
+            (batch.len(), batch.inputs.clone()),
+            (2, vec![3.0, 4.0, 5.0, 0.0, 1.0, 2.0])
+        );
         let parts: Vec<Batch> = batch.parts(1).collect();
-        assert_eq!((parts.len(), &parts[1].labels[..]), (2, &[1, 2, IGNORED][..]));
+        assert_eq!(
+            (parts.len(), &parts[1].labels[..]),
+            (2, &[1, 2, IGNORED][..])
+        );
         assert_eq!(data.subset(&[2]).labels(), [7, 8, IGNORED]);
         let (rest, held) = data.hold_out(0.34, 1);
         assert_eq!((rest.len(), held.len()), (2, 1));
@@ -257,7 +299,10 @@ mod tests {
     fn samples_need_no_labels_to_be_read() {
         let inputs = HostTensor::from_f32(vec![3, 2], (0..6).map(|v| v as f32).collect());
         let data = Dataset::unlabelled(inputs);
-        assert_eq!((data.len(), data.has_labels(), data.labels_each()), (3, false, 0));
+        assert_eq!(
+            (data.len(), data.has_labels(), data.labels_each()),
+            (3, false, 0)
+        );
         let batch = data.batch(&[2, 0]);
         assert_eq!((batch.len(), batch.labels.len()), (2, 0));
         assert_eq!(
@@ -275,7 +320,10 @@ mod tests {
         let (rest, held) = tiny().hold_out(0.4, 7);
         assert_eq!(held.labels().iter().filter(|&&l| l == 0).count(), 2);
         assert_eq!((rest.len(), held.len()), (6, 4));
-        assert_eq!(tiny().hold_out(0.4, 7).1.batch(&[0, 1]), held.batch(&[0, 1]));
+        assert_eq!(
+            tiny().hold_out(0.4, 7).1.batch(&[0, 1]),
+            held.batch(&[0, 1])
+        );
         // Nine hundredths of five are none.
         let (rest, held) = tiny().hold_out(0.09, 7);
         assert_eq!((rest.len(), held.len()), (9, 1));

@@ -37,7 +37,9 @@ impl Learner<'_> {
     }
 
     pub(super) fn evaluate_weights(&self, weights: &Weights, data: &Dataset) -> Evaluation {
-        self.evaluate_by(data, |batch| self.logits(weights, batch, BatchNormMode::Running).0)
+        self.evaluate_by(data, |batch| {
+            self.logits(weights, batch, BatchNormMode::Running).0
+        })
     }
 
     fn evaluate_by(&self, data: &Dataset, logits: impl Fn(Batch) -> Vec<f32>) -> Evaluation {
@@ -49,7 +51,11 @@ impl Learner<'_> {
             all.predictions.extend(some.predictions);
         }
         let (loss, accuracy) = (all.mean_loss(), all.accuracy(data.labels()));
-        Evaluation { loss, accuracy, predictions: all.predictions }
+        Evaluation {
+            loss,
+            accuracy,
+            predictions: all.predictions,
+        }
     }
 
     /// Row-major logits `[B, classes]` with the running statistics.
@@ -58,7 +64,8 @@ impl Learner<'_> {
             return self.streamed_logits(params, batch.clone());
         }
         let weights = Weights::upload(&self.program, params, &self.executor);
-        self.logits(&weights, batch.clone(), BatchNormMode::Running).0
+        self.logits(&weights, batch.clone(), BatchNormMode::Running)
+            .0
     }
 
     /// Whether a model's weights are read as they are needed: as f32 they would take much of the memory,
@@ -123,15 +130,31 @@ mod tests {
         let mut streaming = Learner::new(&graph, &signature, Device::flex()).unwrap();
         streaming.max_weights = 3;
         assert_eq!(streaming.evaluate(&params, &data), found);
-        assert_eq!(streaming.predict(&params, &batch), learner.predict(&params, &batch));
+        assert_eq!(
+            streaming.predict(&params, &batch),
+            learner.predict(&params, &batch)
+        );
         assert_eq!(streaming.cost().sample_forwards, 2 * batch.len() as u64);
 
         let wrong = |batch: &Batch| learner.check(&testing::dataset(batch)).unwrap_err();
         let mut labels = batch.clone();
         labels.labels[9] = 4;
-        assert_eq!(wrong(&labels), DataFault::Label { position: 9, label: 4, classes: 4 });
-        assert_eq!(wrong(&testing::random_batch(&[2], 3, 4, 2)).code(), "wrong_input_shape");
-        assert_eq!(wrong(&testing::random_batch(&[3], 0, 4, 2)), DataFault::Empty);
+        assert_eq!(
+            wrong(&labels),
+            DataFault::Label {
+                position: 9,
+                label: 4,
+                classes: 4
+            }
+        );
+        assert_eq!(
+            wrong(&testing::random_batch(&[2], 3, 4, 2)).code(),
+            "wrong_input_shape"
+        );
+        assert_eq!(
+            wrong(&testing::random_batch(&[3], 0, 4, 2)),
+            DataFault::Empty
+        );
     }
 
     /// An expert's tensor that counts how often it is read.
@@ -156,18 +179,24 @@ mod tests {
             {"op":"experts","param":"e","count":3,"top_k":1,"inputs":["words","router"]},
             {"op":"select_token"},{"op":"linear","param":"head"}]);
         let graph = testing::token_graph(2, nodes);
-        let mut shapes: Vec<(String, [usize; 2])> =
-            vec![("words.weight".into(), [5, 4]), ("router.weight".into(), [3, 4])];
+        let mut shapes: Vec<(String, [usize; 2])> = vec![
+            ("words.weight".into(), [5, 4]),
+            ("router.weight".into(), [3, 4]),
+        ];
         shapes.push(("head.weight".into(), [3, 4]));
         for expert in 0..3 {
-            for (layer, shape) in
-                [("gate_proj", [6, 4]), ("up_proj", [6, 4]), ("down_proj", [4, 6])]
-            {
+            for (layer, shape) in [
+                ("gate_proj", [6, 4]),
+                ("up_proj", [6, 4]),
+                ("down_proj", [4, 6]),
+            ] {
                 shapes.push((format!("e.{expert}.{layer}.weight"), shape));
             }
         }
-        let shapes: Vec<(&str, &[usize])> =
-            shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        let shapes: Vec<(&str, &[usize])> = shapes
+            .iter()
+            .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+            .collect();
         let signature = testing::signature(&shapes);
         let params = testing::random_params(&signature, 1);
         let reads = Arc::new(AtomicUsize::new(0));
@@ -176,7 +205,14 @@ mod tests {
             .map(|(name, tensor)| {
                 let counted = Arc::new(Counted(tensor.clone(), Arc::clone(&reads)));
                 let lazy = HostTensor::lazy(DType::F32, tensor.shape().to_vec(), counted);
-                (name.to_owned(), if name.starts_with("e.") { lazy } else { tensor.clone() })
+                (
+                    name.to_owned(),
+                    if name.starts_with("e.") {
+                        lazy
+                    } else {
+                        tensor.clone()
+                    },
+                )
             })
             .collect();
 
@@ -184,7 +220,11 @@ mod tests {
         let mut streaming = Learner::new(&graph, &signature, Device::flex()).unwrap();
         streaming.max_weights = 3;
         // Two times the same word: one expert.
-        let batch = Batch { inputs: vec![2.0, 2.0], sample_shape: vec![2], labels: vec![0] };
+        let batch = Batch {
+            inputs: vec![2.0, 2.0],
+            sample_shape: vec![2],
+            labels: vec![0],
+        };
         let expected = learner.predict(&params, &batch);
         assert_eq!(streaming.predict(&lazy, &batch), expected);
         assert_eq!(reads.load(Ordering::Relaxed), 3);
@@ -205,11 +245,17 @@ mod tests {
             Dataset::of_tokens(ids, labels)
         };
         let code = |ids: &[f32], labels: &[i64]| {
-            learner.check(&data(ids, labels)).map_err(|fault| fault.code())
+            learner
+                .check(&data(ids, labels))
+                .map_err(|fault| fault.code())
         };
         let ids = [0.0, 3.0, -1.0];
         assert_eq!(code(&ids, &[0, 3, -100]), Ok(()));
-        assert_eq!(code(&ids, &[0, 3, 2]), Ok(()), "the last token says what follows it");
+        assert_eq!(
+            code(&ids, &[0, 3, 2]),
+            Ok(()),
+            "the last token says what follows it"
+        );
         assert_eq!(code(&ids, &[0, 4, -100]), Err("label_out_of_range"));
         assert_eq!(code(&ids, &[0, -1, -100]), Err("label_out_of_range"));
         assert_eq!(code(&ids, &[0, -100, -100]), Err("empty_dataset"));
@@ -266,10 +312,17 @@ mod tests {
         let check = |sample_shape: &[usize], inputs: &[f32]| {
             let (inputs, sample_shape) = (inputs.to_vec(), sample_shape.to_vec());
             let labels = vec![0; inputs.len() / sample_shape[0]];
-            learner.check(&testing::dataset(&Batch { inputs, sample_shape, labels }))
+            learner.check(&testing::dataset(&Batch {
+                inputs,
+                sample_shape,
+                labels,
+            }))
         };
         check(&[2], &[0.0, 3.0, 1.0, -1.0]).unwrap();
-        assert_eq!(check(&[4], &[0.0; 4]).unwrap_err().code(), "wrong_input_shape");
+        assert_eq!(
+            check(&[4], &[0.0; 4]).unwrap_err().code(),
+            "wrong_input_shape"
+        );
         // Set in a row, fewer tokens would be of another width.
         let nodes =
             json!([{"op":"embedding","param":"e"},{"op":"flatten"},{"op":"linear","param":"fc"}]);
@@ -278,15 +331,26 @@ mod tests {
         let in_a_row = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let data = |length: usize| {
             let inputs = vec![0.0; 2 * length];
-            testing::dataset(&Batch { inputs, sample_shape: vec![length], labels: vec![0; 2] })
+            testing::dataset(&Batch {
+                inputs,
+                sample_shape: vec![length],
+                labels: vec![0; 2],
+            })
         };
         in_a_row.check(&data(3)).unwrap();
-        assert_eq!(in_a_row.check(&data(2)).unwrap_err().code(), "wrong_input_shape");
+        assert_eq!(
+            in_a_row.check(&data(2)).unwrap_err().code(),
+            "wrong_input_shape"
+        );
 
         // Also where it is masked: its row is read there too.
         for (packed, id) in [(4.0, "4"), (-5.0, "4"), (0.5, "0.5")] {
             let found = check(&[2], &[0.0, 3.0, 1.0, packed]).unwrap_err();
-            let expected = DataFault::TokenId { position: 1, id: id.into(), vocabulary: 4 };
+            let expected = DataFault::TokenId {
+                position: 1,
+                id: id.into(),
+                vocabulary: 4,
+            };
             assert_eq!(found, expected);
         }
     }

@@ -96,7 +96,11 @@ impl FineTunePlan<'_> {
 /// What the observer hears.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    Step { done: usize, total: usize, loss: f64 },
+    Step {
+        done: usize,
+        total: usize,
+        loss: f64,
+    },
     Epoch(&'a Epoch),
 }
 
@@ -177,8 +181,12 @@ impl Learner<'_> {
                 }
                 (None, None) => (None, None),
             };
-            let result =
-                Epoch { epoch, train_loss, validation_loss: loss, validation_accuracy: accuracy };
+            let result = Epoch {
+                epoch,
+                train_loss,
+                validation_loss: loss,
+                validation_accuracy: accuracy,
+            };
 
             let interrupted = observe(Event::Epoch(&result)).is_break();
             epochs.push(result);

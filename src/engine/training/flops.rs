@@ -23,7 +23,11 @@ pub struct Cost {
 impl Cost {
     pub(super) fn of(sample_gradients: u64, sample_forwards: u64, forward_flops: f64) -> Self {
         let passes = 3.0 * sample_gradients as f64 + sample_forwards as f64;
-        Self { sample_gradients, sample_forwards, flops: passes * forward_flops }
+        Self {
+            sample_gradients,
+            sample_forwards,
+            flops: passes * forward_flops,
+        }
     }
 }
 
@@ -90,7 +94,10 @@ mod tests {
             {"op":"conv2d","param":"c","padding":1,"groups":2},{"op":"relu"},{"op":"flatten"},
             {"op":"linear","param":"fc"}]}))
             .unwrap();
-        let tensor = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        let tensor = |shape: &[usize]| TensorInfo {
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+        };
         let signature = Signature::from([
             ("c.weight".into(), tensor(&[6, 1, 3, 3])),
             ("fc.weight".into(), tensor(&[5, 96])),

@@ -65,7 +65,10 @@ impl Learner<'_> {
             let shape = params[&name].shape().to_vec();
             (name, HostTensor::from_f32(shape, floats(values)))
         });
-        Gradient { loss, parts: parts.collect() }
+        Gradient {
+            loss,
+            parts: parts.collect(),
+        }
     }
 
     /// The mean loss and its flat gradients by name. A batch of long sequences is gone through in
@@ -93,7 +96,9 @@ impl Learner<'_> {
 
         for part in batch.parts(self.micro_batch_size(batch)) {
             let taught = lesson.map(|lesson| (lesson.logits(&part), lesson.known()));
-            let soft = taught.as_ref().map(|(logits, known)| Soft { logits, known });
+            let soft = taught
+                .as_ref()
+                .map(|(logits, known)| Soft { logits, known });
             let goal = Goal { share, soft };
             let (some, gradients) = match self.executor {
                 Executor::Cpu => self.backward_on_cpu(weights, part, mode, goal),

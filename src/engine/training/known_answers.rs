@@ -64,7 +64,10 @@ pub fn check(device: &Device) -> Result<(), Wrong> {
 
 fn compare(expected: &[Answer], found: &[Answer]) -> Result<(), Wrong> {
     for (right, own) in expected.iter().zip(found) {
-        let largest = right.values.iter().fold(0f32, |most, value| most.max(value.abs()));
+        let largest = right
+            .values
+            .iter()
+            .fold(0f32, |most, value| most.max(value.abs()));
         let allowed = BOUND * largest.max(BOUND);
         let mut pairs = right.values.iter().zip(&own.values);
         // A difference that is no number is too large as well.
@@ -74,14 +77,22 @@ fn compare(expected: &[Answer], found: &[Answer]) -> Result<(), Wrong> {
         });
         if let Some((&expected, &found)) = different {
             let (kind, tensor) = (right.kind, right.tensor.clone());
-            return Err(Wrong { kind, tensor, expected, found });
+            return Err(Wrong {
+                kind,
+                tensor,
+                expected,
+                found,
+            });
         }
     }
     Ok(())
 }
 
 fn answers(device: &Device) -> Vec<Answer> {
-    cases().iter().flat_map(|case| case.answers(device)).collect()
+    cases()
+        .iter()
+        .flat_map(|case| case.answers(device))
+        .collect()
 }
 
 impl Case {
@@ -96,7 +107,11 @@ impl Case {
         let logits = learner.predict(&params, &batch);
         let gradient = learner.gradient(&params, &batch);
 
-        let mut answers = vec![Answer { kind: self.kind, tensor: "logits".into(), values: logits }];
+        let mut answers = vec![Answer {
+            kind: self.kind,
+            tensor: "logits".into(),
+            values: logits,
+        }];
         answers.extend(gradient.parts.iter().map(|(name, tensor)| Answer {
             kind: self.kind,
             tensor: format!("the gradient of {name}"),
@@ -107,7 +122,10 @@ impl Case {
 
     fn signature(&self) -> Signature {
         let tensors = self.tensors.iter().map(|(name, shape)| {
-            let info = TensorInfo { dtype: DType::F32, shape: shape.clone() };
+            let info = TensorInfo {
+                dtype: DType::F32,
+                shape: shape.clone(),
+            };
             ((*name).to_owned(), info)
         });
         tensors.collect()
@@ -118,12 +136,18 @@ impl Case {
         let sample_shape = graph.input.shape().to_vec();
         let size = SAMPLES * sample_shape.iter().product::<usize>();
         let inputs = if self.input["kind"] == "tokens" {
-            (0..size).map(|at| token(&mut rng, at % LENGTH).packed()).collect()
+            (0..size)
+                .map(|at| token(&mut rng, at % LENGTH).packed())
+                .collect()
         } else {
             (0..size).map(|_| rng.random_range(-1.0..1.0)).collect()
         };
         let labels = (0..SAMPLES).map(|at| (at % CLASSES) as i64).collect();
-        Batch { inputs, sample_shape, labels }
+        Batch {
+            inputs,
+            sample_shape,
+            labels,
+        }
     }
 }
 
@@ -131,10 +155,19 @@ impl Case {
 fn parameters(signature: &Signature) -> Checkpoint {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let tensors = signature.iter().map(|(name, info)| {
-        let offset = if name.ends_with("running_var") { 1.0 } else { 0.0 };
+        let offset = if name.ends_with("running_var") {
+            1.0
+        } else {
+            0.0
+        };
         let size = info.shape.iter().product();
-        let values = (0..size).map(|_| offset + rng.random_range(-0.5..0.5)).collect();
-        (name.clone(), HostTensor::from_f32(info.shape.clone(), values))
+        let values = (0..size)
+            .map(|_| offset + rng.random_range(-0.5..0.5))
+            .collect();
+        (
+            name.clone(),
+            HostTensor::from_f32(info.shape.clone(), values),
+        )
     });
     tensors.collect()
 }
@@ -142,7 +175,11 @@ fn parameters(signature: &Signature) -> Checkpoint {
 /// Sentences are padded from their sixth position on, now and then.
 fn token(rng: &mut ChaCha8Rng, at: usize) -> Token {
     let masked = at > 4 && rng.random_bool(0.5);
-    Token { id: rng.random_range(0..VOCABULARY as u32), token_type: u32::from(at > 2), masked }
+    Token {
+        id: rng.random_range(0..VOCABULARY as u32),
+        token_type: u32::from(at > 2),
+        masked,
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +189,10 @@ mod tests {
     #[test]
     fn the_cpu_gives_its_own_answers() {
         assert_eq!(check(&Device::flex()), Ok(()));
-        let kinds: Vec<&str> = answers(&Device::flex()).iter().map(|answer| answer.kind).collect();
+        let kinds: Vec<&str> = answers(&Device::flex())
+            .iter()
+            .map(|answer| answer.kind)
+            .collect();
         for case in cases() {
             assert!(kinds.contains(&case.kind), "{}", case.kind);
         }
@@ -166,7 +206,10 @@ mod tests {
             let mut zeros = right.clone();
             zeros[at].values.fill(0.0);
             let wrong = compare(&right, &zeros).expect_err(&right[at].tensor);
-            assert_eq!((wrong.kind, &wrong.tensor), (right[at].kind, &right[at].tensor));
+            assert_eq!(
+                (wrong.kind, &wrong.tensor),
+                (right[at].kind, &right[at].tensor)
+            );
 
             let mut nothing = right.clone();
             nothing[at].values.fill(f32::NAN);

@@ -25,7 +25,9 @@ impl Learner<'_> {
             return batch.len();
         }
         let activations = self.activation_bytes / self.sample_bytes(&batch.sample_shape).max(1);
-        activations.min(self.logits_batch_size(&batch.sample_shape)).clamp(1, batch.len().max(1))
+        activations
+            .min(self.logits_batch_size(&batch.sample_shape))
+            .clamp(1, batch.len().max(1))
     }
 
     /// What one sample's activations take: every node's output once, attention's scores three
@@ -37,7 +39,11 @@ impl Learner<'_> {
 
         let mut values = 0;
         for Instruction { layer, output, .. } in &self.program.instructions {
-            let positions = if output.len() == 2 && is_tokens { tokens } else { output[0] };
+            let positions = if output.len() == 2 && is_tokens {
+                tokens
+            } else {
+                output[0]
+            };
             values += output.iter().skip(1).product::<usize>() * positions;
             if let Layer::Attention(Attention { heads, .. }) = layer {
                 values += 3 * heads * positions * positions;

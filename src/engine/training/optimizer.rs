@@ -35,7 +35,11 @@ struct Moments {
 
 impl Memory {
     pub fn new(optimizer: Optimizer, weight_decay: f64) -> Self {
-        Self { optimizer, weight_decay, tensors: HashMap::new() }
+        Self {
+            optimizer,
+            weight_decay,
+            tensors: HashMap::new(),
+        }
     }
 
     /// The tensor after one step.
@@ -89,7 +93,11 @@ impl Pull {
 impl Moments {
     /// `v ← 0.9 v + g`, `θ ← θ − rate · v`.
     fn sgd(&mut self, value: Tensor<1>, gradient: Tensor<1>, rate: f64, decay: f64) -> Tensor<1> {
-        let gradient = if decay > 0.0 { gradient + value.clone() * decay } else { gradient };
+        let gradient = if decay > 0.0 {
+            gradient + value.clone() * decay
+        } else {
+            gradient
+        };
         let velocity = match self.first.take() {
             Some(velocity) => velocity * MOMENTUM + gradient,
             None => gradient,
@@ -116,7 +124,11 @@ impl Moments {
         let first_bias = 1.0 - MOMENTUM.powi(self.steps);
         let second_bias = 1.0 - SQUARE_MOMENTUM.powi(self.steps);
         let denominator = (second / second_bias).sqrt() + EPSILON;
-        let decayed = if decay > 0.0 { value * (1.0 - rate * decay) } else { value };
+        let decayed = if decay > 0.0 {
+            value * (1.0 - rate * decay)
+        } else {
+            value
+        };
         decayed - first * (rate / first_bias) / denominator
     }
 }
@@ -135,7 +147,11 @@ impl Schedule {
     /// `warmup` is a share of the steps, rounded up.
     pub fn new(rate: f64, steps: usize, warmup: f64) -> Self {
         let warmup = (warmup * steps as f64).ceil() as usize;
-        Self { rate, steps, warmup: warmup.min(steps.saturating_sub(1)) }
+        Self {
+            rate,
+            steps,
+            warmup: warmup.min(steps.saturating_sub(1)),
+        }
     }
 
     /// Rises evenly to `rate` at the end of the warm-up (the first step has a part of it, not nothing),
@@ -167,7 +183,10 @@ mod tests {
     use crate::execution::floats;
 
     fn tenth() -> Step {
-        Step { rate: 0.1, pull: None }
+        Step {
+            rate: 0.1,
+            pull: None,
+        }
     }
 
     /// Two steps from 1 with the gradients 0.5 and 0.25.
@@ -195,7 +214,10 @@ mod tests {
     fn pulled_step(optimizer: Optimizer) -> f32 {
         let [value, gradient, start] =
             [1.0, 0.25, 0.5].map(|v: f32| Tensor::<1>::from_data([v], &Device::flex()));
-        let pull = Some(Pull { start, strength: 2.0 });
+        let pull = Some(Pull {
+            start,
+            strength: 2.0,
+        });
         let mut memory = Memory::new(optimizer, 0.0);
         floats(memory.step("w", value, gradient, Step { rate: 0.1, pull }))[0]
     }

@@ -32,10 +32,16 @@ impl Tally {
             .map(|labels| {
                 let counted = labels.iter().filter(|&&label| label != IGNORED);
                 let judged = counted.zip(predictions.by_ref());
-                judged.fold(Self { right: 0, counted: 0 }, |tally, (&label, &prediction)| Self {
-                    right: tally.right + u32::from(i64::from(prediction) == label),
-                    counted: tally.counted + 1,
-                })
+                judged.fold(
+                    Self {
+                        right: 0,
+                        counted: 0,
+                    },
+                    |tally, (&label, &prediction)| Self {
+                        right: tally.right + u32::from(i64::from(prediction) == label),
+                        counted: tally.counted + 1,
+                    },
+                )
             })
             .collect()
     }
@@ -80,23 +86,28 @@ impl Paired {
     /// When the two are not of the same samples.
     pub fn of(first: &[Tally], second: &[Tally]) -> Self {
         assert_eq!(first.len(), second.len(), "tallies of the same samples");
-        first.iter().zip(second).fold(Self::default(), |paired, (own, other)| {
-            let (lead, counted) =
-                (f64::from(own.right) - f64::from(other.right), f64::from(own.counted));
-            let sums = Sums {
-                counted: paired.sums.counted + counted,
-                lead: paired.sums.lead + lead,
-                lead_squared: paired.sums.lead_squared + lead * lead,
-                counted_squared: paired.sums.counted_squared + counted * counted,
-                mixed: paired.sums.mixed + counted * lead,
-            };
-            Self {
-                samples: paired.samples + 1,
-                ahead: paired.ahead + u64::from(own.right > other.right),
-                behind: paired.behind + u64::from(own.right < other.right),
-                sums,
-            }
-        })
+        first
+            .iter()
+            .zip(second)
+            .fold(Self::default(), |paired, (own, other)| {
+                let (lead, counted) = (
+                    f64::from(own.right) - f64::from(other.right),
+                    f64::from(own.counted),
+                );
+                let sums = Sums {
+                    counted: paired.sums.counted + counted,
+                    lead: paired.sums.lead + lead,
+                    lead_squared: paired.sums.lead_squared + lead * lead,
+                    counted_squared: paired.sums.counted_squared + counted * counted,
+                    mixed: paired.sums.mixed + counted * lead,
+                };
+                Self {
+                    samples: paired.samples + 1,
+                    ahead: paired.ahead + u64::from(own.right > other.right),
+                    behind: paired.behind + u64::from(own.right < other.right),
+                    sums,
+                }
+            })
     }
 
     /// Samples on which the two differ.
@@ -127,7 +138,11 @@ impl Paired {
         }
         let z = Normal::standard().inverse_cdf(confidence);
         let is_one_each = self.sums.counted_squared <= self.samples as f64;
-        if is_one_each { self.score_bound(z) } else { self.ratio_bound(z) }
+        if is_one_each {
+            self.score_bound(z)
+        } else {
+            self.ratio_bound(z)
+        }
     }
 
     /// Whether the first is shown not to be behind by `margin`, at this confidence.
@@ -169,7 +184,11 @@ impl Paired {
         let mut least = total;
         while most - least > 1 {
             let middle = least.midpoint(most);
-            if tells(share, middle, confidence) { most = middle } else { least = middle }
+            if tells(share, middle, confidence) {
+                most = middle;
+            } else {
+                least = middle;
+            }
         }
         Some(most - total)
     }
@@ -197,7 +216,13 @@ impl Paired {
 
     /// The same again and again, so many times in all.
     fn repeated(&self, factor: f64) -> Self {
-        let Sums { counted, lead, lead_squared, counted_squared, mixed } = self.sums;
+        let Sums {
+            counted,
+            lead,
+            lead_squared,
+            counted_squared,
+            mixed,
+        } = self.sums;
         Self {
             samples: times(self.samples, factor),
             ahead: times(self.ahead, factor),
@@ -217,7 +242,11 @@ impl Paired {
         let (mut low, mut high) = (-1.0, self.difference());
         for _ in 0..60 {
             let middle = f64::midpoint(low, high);
-            if self.score(middle) > z { low = middle } else { high = middle }
+            if self.score(middle) > z {
+                low = middle;
+            } else {
+                high = middle;
+            }
         }
         low
     }
@@ -232,7 +261,11 @@ impl Paired {
         let share = ((b * b - 4.0 * a * c).max(0.0).sqrt() - b) / (2.0 * a);
         let variance = n * (2.0 * share + delta * (1.0 - delta));
         let lead = ahead - behind - n * delta;
-        if variance <= 0.0 { lead.signum() * f64::INFINITY } else { lead / variance.sqrt() }
+        if variance <= 0.0 {
+            lead.signum() * f64::INFINITY
+        } else {
+            lead / variance.sqrt()
+        }
     }
 
     /// The normal bound of `Σd / Σc` over sequences, one more won and one lost by a token each.
@@ -261,7 +294,9 @@ fn sign_test(most: u64, total: u64) -> f64 {
     if most == 0 {
         return 1.0;
     }
-    let Ok(coin) = Binomial::new(0.5, total) else { return 1.0 };
+    let Ok(coin) = Binomial::new(0.5, total) else {
+        return 1.0;
+    };
     (2.0 * coin.sf(most - 1)).min(1.0)
 }
 
@@ -274,7 +309,10 @@ mod tests {
     use crate::tensors::HostTensor;
 
     fn tallies(rights: &[u32]) -> Vec<Tally> {
-        rights.iter().map(|&right| Tally { right, counted: 1 }).collect()
+        rights
+            .iter()
+            .map(|&right| Tally { right, counted: 1 })
+            .collect()
     }
 
     /// So many samples ahead, behind and level.
@@ -298,7 +336,11 @@ mod tests {
     fn a_bound_needs_samples_even_where_nothing_differs() {
         // z² / (n + z²) with z = 1.6449.
         let bound = |n| paired(0, 0, n).least_lead(0.95);
-        assert!((bound(128) + 2.7055 / 130.7055).abs() < 1e-3, "{}", bound(128));
+        assert!(
+            (bound(128) + 2.7055 / 130.7055).abs() < 1e-3,
+            "{}",
+            bound(128)
+        );
         assert!(!paired(0, 0, 128).is_within(0.01, 0.95));
         assert!(paired(0, 0, 512).is_within(0.01, 0.95));
         assert!(!paired(2, 12, 498).is_within(0.01, 0.95));
@@ -323,7 +365,10 @@ mod tests {
                 let bound = paired(won, lost, 256 - won - lost).least_lead(0.95);
                 missed += usize::from(bound > ahead - behind);
             }
-            assert!((25..=75).contains(&missed), "{missed} of 1000 at {ahead} and {behind}");
+            assert!(
+                (25..=75).contains(&missed),
+                "{missed} of 1000 at {ahead} and {behind}"
+            );
         }
     }
 
@@ -350,9 +395,19 @@ mod tests {
 
     #[test]
     fn a_sequence_is_one_trial() {
-        let own = vec![Tally { right: 90, counted: 100 }; 40];
-        let other: Vec<Tally> =
-            (0..40).map(|i| Tally { right: if i < 20 { 80 } else { 95 }, counted: 100 }).collect();
+        let own = vec![
+            Tally {
+                right: 90,
+                counted: 100
+            };
+            40
+        ];
+        let other: Vec<Tally> = (0..40)
+            .map(|i| Tally {
+                right: if i < 20 { 80 } else { 95 },
+                counted: 100,
+            })
+            .collect();
         let pairs = Paired::of(&own, &other);
         assert_eq!((pairs.samples, pairs.ahead, pairs.behind), (40, 20, 20));
         // 20 · 10 − 20 · 5 tokens of 4000.
@@ -366,8 +421,21 @@ mod tests {
     fn predictions_are_told_by_sample() {
         let ids = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
         let data = Dataset::of_tokens(ids, &[0, 1, 2, 3, IGNORED, 5]);
-        let evaluation = Evaluation { loss: 0.0, accuracy: 0.0, predictions: vec![1, 0, 5] };
-        let expected = [Tally { right: 1, counted: 2 }, Tally { right: 1, counted: 1 }];
+        let evaluation = Evaluation {
+            loss: 0.0,
+            accuracy: 0.0,
+            predictions: vec![1, 0, 5],
+        };
+        let expected = [
+            Tally {
+                right: 1,
+                counted: 2,
+            },
+            Tally {
+                right: 1,
+                counted: 1,
+            },
+        ];
         assert_eq!(Tally::of(&evaluation, &data), expected);
     }
 }

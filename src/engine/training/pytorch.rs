@@ -32,7 +32,10 @@ impl Reference {
                 _ => DType::I64,
             };
             let data = Bytes::copy_from_slice(view.data());
-            (name, HostTensor::from_bytes(dtype, view.shape().to_vec(), data).expect("whole"))
+            (
+                name,
+                HostTensor::from_bytes(dtype, view.shape().to_vec(), data).expect("whole"),
+            )
         };
         Self {
             config: serde_json::from_str(config).expect("a configuration"),
@@ -55,17 +58,32 @@ impl Reference {
 
     fn batch(&self) -> Batch {
         let input = &self.tensors["input"];
-        let labels = self.tensors["label"].f32().iter().map(|&l| l as i64).collect();
+        let labels = self.tensors["label"]
+            .f32()
+            .iter()
+            .map(|&l| l as i64)
+            .collect();
         let (inputs, sample_shape) = (input.f32().into_owned(), input.shape()[1..].to_vec());
-        Batch { inputs, sample_shape, labels }
+        Batch {
+            inputs,
+            sample_shape,
+            labels,
+        }
     }
 }
 
 /// The largest difference over the largest value.
 fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
-    let difference = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    let size = expected.iter().map(|v| v.abs()).fold(f32::MIN_POSITIVE, f32::max);
+    let difference = found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    let size = expected
+        .iter()
+        .map(|v| v.abs())
+        .fold(f32::MIN_POSITIVE, f32::max);
     f64::from(difference) / f64::from(size)
 }
 
@@ -81,14 +99,22 @@ fn compare(path: &Path) {
 
     let gradient = learner.gradient(&params, &batch);
     let loss = f64::from(reference.tensors["loss"].f32()[0]);
-    assert!((gradient.loss - loss).abs() < 1e-5 * loss, "{} and {loss}", gradient.loss);
+    assert!(
+        (gradient.loss - loss).abs() < 1e-5 * loss,
+        "{} and {loss}",
+        gradient.loss
+    );
     let expected = reference.part("gradient.");
     assert_eq!(gradient.parts.len(), expected.len());
     // A convolution's bias before a batch norm has no gradient; rounding there is no error.
     let floor = 1e-6 * expected.norm();
     for (name, expected) in expected.iter().filter(|(_, t)| t.inner(t).sqrt() > floor) {
         let off = relative_error(&gradient.parts[name].f32(), &expected.f32());
-        assert!(off < 1e-4, "{}: gradient of {name} is {off:e} off", path.display());
+        assert!(
+            off < 1e-4,
+            "{}: gradient of {name} is {off:e} off",
+            path.display()
+        );
     }
 
     let data = testing::dataset(&batch);
@@ -115,7 +141,10 @@ fn networks_agree_with_pytorch() {
 
 #[test]
 fn transformers_agree_with_pytorch() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/transformers");
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/transformers"
+    );
     let (mut compared, mut languages) = (0, 0);
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -128,20 +157,32 @@ fn transformers_agree_with_pytorch() {
         let learner = Learner::new(&graph, &params.signature(), Device::flex()).unwrap();
         let input = &reference.tensors["input"];
         // -1 stands for the padding's id, which the fixtures pad with, masked.
-        let padding = Token { id: 1, token_type: 0, masked: true }.packed();
+        let padding = Token {
+            id: 1,
+            token_type: 0,
+            masked: true,
+        }
+        .packed();
         let is_padded = |id: f32| matches!(graph.input, Input::Tokens { .. }) && id == -1.0;
         let packed = |&id: &f32| if is_padded(id) { padding } else { id };
         let inputs = input.f32().iter().map(packed).collect();
         let sample_shape = input.shape()[1..].to_vec();
         let is_language = graph.task == Task::NextToken;
         let labels = if is_language {
-            let labels: Vec<i64> =
-                reference.tensors["label"].f32().iter().map(|&l| l as i64).collect();
+            let labels: Vec<i64> = reference.tensors["label"]
+                .f32()
+                .iter()
+                .map(|&l| l as i64)
+                .collect();
             next_labels(&labels, sample_shape[0])
         } else {
             vec![0; input.shape()[0]]
         };
-        let batch = Batch { inputs, sample_shape, labels };
+        let batch = Batch {
+            inputs,
+            sample_shape,
+            labels,
+        };
         if is_language {
             compare_loss(&reference, &learner, &params, &batch);
             languages += 1;
@@ -150,25 +191,40 @@ fn transformers_agree_with_pytorch() {
         }
         let logits = learner.predict(&params, &batch);
         // What stands at a padded token depends on the padding, and counts nowhere.
-        let rows = logits.len() / if is_language { batch.inputs.len() } else { batch.len() };
+        let rows = logits.len()
+            / if is_language {
+                batch.inputs.len()
+            } else {
+                batch.len()
+            };
         let counted = |logits: &[f32]| -> Vec<f32> {
             let rows = logits.chunks(rows).zip(&batch.inputs);
             let some = rows.filter(|(_, id)| !is_language || **id >= 0.0);
             some.flat_map(|(row, _)| row.to_vec()).collect()
         };
-        let off = relative_error(&counted(&logits), &counted(&reference.tensors["logits"].f32()));
+        let off = relative_error(
+            &counted(&logits),
+            &counted(&reference.tensors["logits"].f32()),
+        );
         println!("{}: {off:e}", path.display());
         assert!(off < 1e-4, "{}: logits are {off:e} off", path.display());
         compared += 1;
     }
-    assert!(compared >= 31 && languages >= 21, "{compared} models, {languages} of language");
+    assert!(
+        compared >= 31 && languages >= 21,
+        "{compared} models, {languages} of language"
+    );
 }
 
 /// A language model's loss, and its gradients where the fixture has them.
 fn compare_loss(reference: &Reference, learner: &Learner<'_>, params: &Checkpoint, batch: &Batch) {
     let loss = f64::from(reference.tensors["loss"].f32()[0]);
     let gradient = learner.gradient(params, batch);
-    assert!((gradient.loss - loss).abs() < 1e-5 * loss, "{} and {loss}", gradient.loss);
+    assert!(
+        (gradient.loss - loss).abs() < 1e-5 * loss,
+        "{} and {loss}",
+        gradient.loss
+    );
     let expected = reference.named("gradient.");
     for (name, expected) in expected.iter() {
         let off = relative_error(&gradient.parts[name].f32(), &expected.f32());
@@ -188,7 +244,11 @@ fn a_touch_up_agrees_with_pytorch() {
     let learner = Learner::new(&graph, &start.signature(), Device::flex()).unwrap();
     // The teacher is of another width.
     let other = Learner::new(&graph, &teacher.signature(), Device::flex()).unwrap();
-    let teacher = Teacher { learner: &other, model: &teacher, known: &[] };
+    let teacher = Teacher {
+        learner: &other,
+        model: &teacher,
+        known: &[],
+    };
     let data = testing::dataset(&reference.batch());
 
     let sgd = (Optimizer::Sgd, 0.5, 0.05, None);

@@ -60,7 +60,10 @@ impl Learner<'_> {
             for (name, sum) in [(mean, &sums.mean), (variance, &sums.variance)] {
                 let values = sum.iter().map(|v| (v / sums.batches) as f32).collect();
                 let dtype = params[name].dtype();
-                result.insert(name, HostTensor::from_f32_as(dtype, vec![sum.len()], values));
+                result.insert(
+                    name,
+                    HostTensor::from_f32_as(dtype, vec![sum.len()], values),
+                );
             }
         }
         result
@@ -79,7 +82,9 @@ impl Sums {
 
 fn add_scaled(sum: &mut Vec<f64>, values: &[f64], factor: f64) {
     sum.resize(values.len(), 0.0);
-    sum.iter_mut().zip(values).for_each(|(s, v)| *s += v * factor);
+    sum.iter_mut()
+        .zip(values)
+        .for_each(|(s, v)| *s += v * factor);
 }
 
 /// Positions in batches whose sizes differ by one at most: a small last batch would count as much
@@ -111,16 +116,27 @@ mod tests {
         let params = testing::random_params(&signature, 0);
         // Two channels of the same values.
         let inputs = vec![1.0, 1.0, 2.0, 2.0, 6.0, 6.0];
-        let batch = Batch { inputs, sample_shape: vec![2], labels: vec![0, 0, 0] };
+        let batch = Batch {
+            inputs,
+            sample_shape: vec![2],
+            labels: vec![0, 0, 0],
+        };
         let data = testing::dataset(&batch);
         let whole = learner.with_statistics(&params, &data, 100, 3);
         assert!((whole["n.running_mean"].f32()[0] - 3.0).abs() < 1e-6);
-        assert!((whole["n.running_var"].f32()[0] - 7.0).abs() < 1e-5, "14 / 2");
+        assert!(
+            (whole["n.running_var"].f32()[0] - 7.0).abs() < 1e-5,
+            "14 / 2"
+        );
         // The training forward pass uses the batch's own statistics, evaluation the running ones.
         let logits = learner.predict(&whole, &batch);
         assert!((logits[4] - 3.0 / (7f32 + 1e-5).sqrt()).abs() < 1e-5);
         let inputs = vec![1.0, 1.0, 3.0, 3.0, 1.0, 1.0, 3.0, 3.0];
-        let pairs = Batch { inputs, labels: vec![0; 4], ..batch };
+        let pairs = Batch {
+            inputs,
+            labels: vec![0; 4],
+            ..batch
+        };
         let halves = learner.with_statistics(&params, &testing::dataset(&pairs), 4, 2);
         assert!((halves["n.running_mean"].f32()[0] - 2.0).abs() < 1e-6);
     }

@@ -22,15 +22,24 @@ impl Learner<'_> {
         let weights = Weights::upload(&self.program, params, &self.executor);
         let mut votes: Vec<(String, Vec<f32>)> = Vec::new();
         for name in self.graph.learned() {
-            votes.extend(params.get(&name).map(|tensor| (name, vec![0.0; tensor.len()])));
+            votes.extend(
+                params
+                    .get(&name)
+                    .map(|tensor| (name, vec![0.0; tensor.len()])),
+            );
         }
 
         for &position in positions {
             let (_, mut gradients) =
                 self.backward(&weights, &data.batch(&[position]), BatchNormMode::Running);
             for (name, votes) in &mut votes {
-                let Some(gradient) = gradients.remove(name) else { continue };
-                votes.iter_mut().zip(floats(gradient)).for_each(|(vote, g)| *vote += sign(g));
+                let Some(gradient) = gradients.remove(name) else {
+                    continue;
+                };
+                votes
+                    .iter_mut()
+                    .zip(floats(gradient))
+                    .for_each(|(vote, g)| *vote += sign(g));
             }
         }
 

@@ -40,6 +40,9 @@ impl Lesson<'_> {
     /// The teacher's logits for a batch, by its running statistics. They are computed for a part of a
     /// batch at a time, and never kept.
     pub fn logits(&self, batch: &Batch) -> Vec<f32> {
-        self.teacher.learner.logits(&self.weights, batch.clone(), BatchNormMode::Running).0
+        self.teacher
+            .learner
+            .logits(&self.weights, batch.clone(), BatchNormMode::Running)
+            .0
     }
 }

@@ -12,7 +12,11 @@ use crate::{
 
 /// A graph over samples of this shape.
 pub fn graph(sample_shape: &[usize], nodes: Value) -> Graph {
-    let kind = if sample_shape.len() == 1 { "features" } else { "image" };
+    let kind = if sample_shape.len() == 1 {
+        "features"
+    } else {
+        "image"
+    };
     Graph::from_document(&json!({"input":{"kind":kind,"shape":sample_shape},"nodes":nodes}))
         .expect("a well-formed test graph")
 }
@@ -30,7 +34,13 @@ pub fn random_ids(length: usize, vocabulary: usize, mut batch: Batch, seed: u64)
     batch.inputs.clear();
     for _ in 0..batch.labels.len() {
         let present = rng.random_range(length.div_ceil(2)..=length);
-        let id = |p| if p < present { rng.random_range(0..vocabulary) as f32 } else { -1.0 };
+        let id = |p| {
+            if p < present {
+                rng.random_range(0..vocabulary) as f32
+            } else {
+                -1.0
+            }
+        };
         batch.inputs.extend((0..length).map(id));
     }
     batch
@@ -40,7 +50,13 @@ pub fn signature(shapes: &[(&str, &[usize])]) -> Signature {
     shapes
         .iter()
         .map(|(name, shape)| {
-            ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+            (
+                (*name).to_owned(),
+                TensorInfo {
+                    dtype: DType::F32,
+                    shape: shape.to_vec(),
+                },
+            )
         })
         .collect()
 }
@@ -51,10 +67,19 @@ pub fn random_params(signature: &Signature, seed: u64) -> Checkpoint {
     signature
         .iter()
         .map(|(name, info)| {
-            let offset = if name.ends_with("running_var") { 1.0 } else { 0.0 };
+            let offset = if name.ends_with("running_var") {
+                1.0
+            } else {
+                0.0
+            };
             let size = info.shape.iter().product();
-            let values = (0..size).map(|_| offset + rng.random::<f32>() - 0.5).collect();
-            (name.clone(), HostTensor::from_f32(info.shape.clone(), values))
+            let values = (0..size)
+                .map(|_| offset + rng.random::<f32>() - 0.5)
+                .collect();
+            (
+                name.clone(),
+                HostTensor::from_f32(info.shape.clone(), values),
+            )
         })
         .collect()
 }
@@ -65,11 +90,18 @@ pub fn random_batch(sample_shape: &[usize], samples: usize, classes: i64, seed: 
     let size = samples * sample_shape.iter().product::<usize>();
     let inputs = (0..size).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect();
     let labels = (0..samples).map(|_| rng.random_range(0..classes)).collect();
-    Batch { inputs, sample_shape: sample_shape.to_vec(), labels }
+    Batch {
+        inputs,
+        sample_shape: sample_shape.to_vec(),
+        labels,
+    }
 }
 
 /// The batch as a data set.
 pub fn dataset(batch: &Batch) -> Dataset {
     let shape: Vec<usize> = [&[batch.len()], batch.sample_shape.as_slice()].concat();
-    Dataset::from_floats(HostTensor::from_f32(shape, batch.inputs.clone()), batch.labels.clone())
+    Dataset::from_floats(
+        HostTensor::from_f32(shape, batch.inputs.clone()),
+        batch.labels.clone(),
+    )
 }

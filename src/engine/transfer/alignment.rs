@@ -28,7 +28,10 @@ impl Alignment {
     pub fn constant(problem: &Problem, permutation: &Permutation) -> Self {
         let transport = Transport::from(permutation.clone());
         let transports = vec![transport; problem.trajectory.timesteps()];
-        Self { transports, ..Self::default() }
+        Self {
+            transports,
+            ..Self::default()
+        }
     }
 
     /// Whether both carry every step alike, as far as a look at them tells.

@@ -74,7 +74,9 @@ impl GroupSearch<'_> {
     /// When [`Learner::check`] would have refused the samples, or they have no labels.
     pub fn run(&self) -> Option<GroupAlphas> {
         let mut groups = groups::of(self.learner.graph());
-        groups.iter_mut().for_each(|group| group.keep_moved(self.base, self.carried));
+        groups
+            .iter_mut()
+            .for_each(|group| group.keep_moved(self.base, self.carried));
         groups.retain(|group| !group.params.is_empty());
         if groups.is_empty() {
             return None;
@@ -84,8 +86,15 @@ impl GroupSearch<'_> {
         let (loss_before, mut radius, mut rounds) = (best.equations.loss(), TRUST, 0);
         while rounds < ROUNDS {
             rounds += 1;
-            let Some(step) = best.equations.step(radius) else { break };
-            let alphas = best.alphas.iter().zip(&step).map(|(alpha, step)| alpha + step).collect();
+            let Some(step) = best.equations.step(radius) else {
+                break;
+            };
+            let alphas = best
+                .alphas
+                .iter()
+                .zip(&step)
+                .map(|(alpha, step)| alpha + step)
+                .collect();
             let found = self.look(&groups, alphas)?;
             let (before, after) = (best.equations.loss(), found.equations.loss());
             if after >= before {
@@ -124,11 +133,17 @@ impl GroupSearch<'_> {
                 return None;
             }
             let at = self.learner.predict(&model, &batch);
-            let moved: Vec<Vec<f32>> =
-                beside.iter().map(|model| self.learner.predict(model, &batch)).collect();
+            let moved: Vec<Vec<f32>> = beside
+                .iter()
+                .map(|model| self.learner.predict(model, &batch))
+                .collect();
             equations.add(&at, &moved, &batch.labels);
         }
-        Some(Point { alphas, model, equations })
+        Some(Point {
+            alphas,
+            model,
+            equations,
+        })
     }
 
     /// Batches whose logits, so many times over, are of bounded size.
@@ -205,8 +220,12 @@ mod tests {
         let nodes =
             json!([{"op": "linear", "param": "a"}, {"op": "relu"}, {"op": "linear", "param": "b"}]);
         let graph = testing::graph(&[6], nodes);
-        let shapes: &[(&str, &[usize])] =
-            &[("a.weight", &[12, 6]), ("a.bias", &[12]), ("b.weight", &[3, 12]), ("b.bias", &[3])];
+        let shapes: &[(&str, &[usize])] = &[
+            ("a.weight", &[12, 6]),
+            ("a.bias", &[12]),
+            ("b.weight", &[3, 12]),
+            ("b.bias", &[3]),
+        ];
         let signature = testing::signature(shapes);
         let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let base = testing::random_params(&signature, 1);
@@ -216,8 +235,13 @@ mod tests {
         let batch = testing::random_batch(&[6], 300, 3, 4);
         let inputs = HostTensor::from_f32(vec![300, 6], batch.inputs);
         let unlabelled = Dataset::unlabelled(inputs);
-        let truth = crate::training::Runnable { learner: &learner, params: &right };
-        let labels = truth.labels(&unlabelled, &|| ControlFlow::Continue(())).unwrap();
+        let truth = crate::training::Runnable {
+            learner: &learner,
+            params: &right,
+        };
+        let labels = truth
+            .labels(&unlabelled, &|| ControlFlow::Continue(()))
+            .unwrap();
         let samples = unlabelled.labelled(labels);
 
         let mut carried = right.clone();
@@ -237,13 +261,27 @@ mod tests {
         let found = search.run().unwrap();
         let before = learner.evaluate(&carried, &samples);
         let after = learner.evaluate(&found.model, &samples);
-        assert!((before.loss - found.loss_before).abs() < 1e-6, "{}", found.loss_before);
+        assert!(
+            (before.loss - found.loss_before).abs() < 1e-6,
+            "{}",
+            found.loss_before
+        );
         assert!((after.loss - found.loss).abs() < 1e-6, "{}", found.loss);
-        assert!(after.loss < 0.7 * before.loss, "{} of {}", after.loss, before.loss);
-        let [(_, wrong), (_, kept)] = &found.alphas[..] else { panic!("{:?}", found.alphas) };
+        assert!(
+            after.loss < 0.7 * before.loss,
+            "{} of {}",
+            after.loss,
+            before.loss
+        );
+        let [(_, wrong), (_, kept)] = &found.alphas[..] else {
+            panic!("{:?}", found.alphas)
+        };
         assert!(wrong < &0.3 && kept > &0.5, "{:?}", found.alphas);
 
-        let stopped = GroupSearch { go_on: &|| ControlFlow::Break(()), ..search };
+        let stopped = GroupSearch {
+            go_on: &|| ControlFlow::Break(()),
+            ..search
+        };
         assert!(stopped.run().is_none());
     }
 

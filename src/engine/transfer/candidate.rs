@@ -69,7 +69,12 @@ pub struct Score {
 impl Score {
     fn of(step: usize, record: &Record) -> Self {
         let (accuracy, loss, samples) = (record.accuracy(), record.loss(), record.samples());
-        Self { step, accuracy, loss, samples }
+        Self {
+            step,
+            accuracy,
+            loss,
+            samples,
+        }
     }
 }
 
@@ -113,14 +118,31 @@ pub fn select(
     rivals: Rivals,
 ) -> Result<Candidate, TransferError> {
     let found = match selection.race {
-        Some(race) => {
-            Search { problem, race, transports: &alignment.transports }.run(selection, rivals)?
+        Some(race) => Search {
+            problem,
+            race,
+            transports: &alignment.transports,
         }
+        .run(selection, rivals)?,
         None => Found::unseen(problem, &alignment, selection.alpha),
     };
 
-    let Found { step, alpha, model, record, steps, alphas } = found;
-    let Alignment { transports, evidence, groups, mask, maps, functional } = alignment;
+    let Found {
+        step,
+        alpha,
+        model,
+        record,
+        steps,
+        alphas,
+    } = found;
+    let Alignment {
+        transports,
+        evidence,
+        groups,
+        mask,
+        maps,
+        functional,
+    } = alignment;
     Ok(Candidate {
         method,
         step,
@@ -159,7 +181,14 @@ impl Found {
         let (step, alpha) = (problem.trajectory.timesteps(), alpha.first());
         let model = problem.finished(&alignment.transports[step - 1], step, alpha);
         let (steps, alphas) = (Vec::new(), Vec::new());
-        Self { step, alpha, model, record: None, steps, alphas }
+        Self {
+            step,
+            alpha,
+            model,
+            record: None,
+            steps,
+            alphas,
+        }
     }
 }
 

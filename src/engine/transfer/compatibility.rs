@@ -57,8 +57,10 @@ pub fn compare(of: NamedSignature, than: NamedSignature) -> Result<(), Incompati
                 if !info.shape.is_empty() && info.shape.get(1..) == other.shape.get(1..) {
                     hint = ROWS;
                 }
-                differences
-                    .push(format!("{name} is {:?} here and {:?} there", info.shape, other.shape));
+                differences.push(format!(
+                    "{name} is {:?} here and {:?} there",
+                    info.shape, other.shape
+                ));
             }
             Some(other) if other.dtype.is_float() != info.dtype.is_float() => {
                 let (here, there) = (info.dtype.name(), other.dtype.name());
@@ -68,13 +70,19 @@ pub fn compare(of: NamedSignature, than: NamedSignature) -> Result<(), Incompati
         }
     }
 
-    let missing = than.signature.keys().filter(|name| !of.signature.contains_key(*name));
+    let missing = than
+        .signature
+        .keys()
+        .filter(|name| !of.signature.contains_key(*name));
     differences.extend(missing.map(|name| format!("{name} is missing in {}", of.name)));
     if differences.is_empty() {
         return Ok(());
     }
 
-    Err(Incompatible { hint, ..Incompatible::new(of.name, than.name, differences) })
+    Err(Incompatible {
+        hint,
+        ..Incompatible::new(of.name, than.name, differences)
+    })
 }
 
 impl Incompatible {
@@ -85,7 +93,12 @@ impl Incompatible {
         if more > 0 {
             differences.push(format!("and {more} more"));
         }
-        Self { of: of.to_owned(), than: than.to_owned(), differences, hint: "" }
+        Self {
+            of: of.to_owned(),
+            than: than.to_owned(),
+            differences,
+            hint: "",
+        }
     }
 }
 
@@ -141,7 +154,9 @@ fn layer_of(name: &str) -> &str {
 /// A body's configuration with the task of another.
 fn with_task_of(task: &Value, body: &Value) -> Value {
     let mut config = body.clone();
-    let Some(fields) = config.as_object_mut() else { return config };
+    let Some(fields) = config.as_object_mut() else {
+        return config;
+    };
     for key in TASK {
         match task.get(key) {
             Some(value) => fields.insert(key.into(), value.clone()),
@@ -170,7 +185,9 @@ impl AdoptedHead {
         let graph = Graph::from_config(tuned.config, tuned.signature).ok();
         let output = graph.as_ref().and_then(Graph::head);
         // Of a network by names nobody knows the head: the modules that only some of the models have are it.
-        let is_by_names = graph.as_ref().is_some_and(|graph| graph.by_names().is_some());
+        let is_by_names = graph
+            .as_ref()
+            .is_some_and(|graph| graph.by_names().is_some());
         let own_modules = if is_by_names && modules::may_differ(tuned.config, target_config) {
             modules::not_of_all([tuned.signature, bases[0], bases[1]])
         } else {
@@ -186,15 +203,25 @@ impl AdoptedHead {
                 || classes.contains(*name)
         };
         // A layer is lacked whole; a part of one is a fault.
-        let layers =
-            bases.map(|base| base.keys().map(|name| layer_of(name)).collect::<BTreeSet<&str>>());
+        let layers = bases.map(|base| {
+            base.keys()
+                .map(|name| layer_of(name))
+                .collect::<BTreeSet<&str>>()
+        });
         let lacking = |name: &&String| {
             layers.iter().any(|layers| !layers.contains(layer_of(name)))
-                || bases[0].get(*name).is_some_and(|own| own.shape != tuned.signature[*name].shape)
+                || bases[0]
+                    .get(*name)
+                    .is_some_and(|own| own.shape != tuned.signature[*name].shape)
         };
 
-        let mut tensors: BTreeSet<String> =
-            tuned.signature.keys().filter(of_task).filter(lacking).cloned().collect();
+        let mut tensors: BTreeSet<String> = tuned
+            .signature
+            .keys()
+            .filter(of_task)
+            .filter(lacking)
+            .cloned()
+            .collect();
         let of_other_classes = match &graph {
             Some(graph) if other != OtherClasses::default() => {
                 named_tensors(graph, tuned.signature, Axis::Classes)
@@ -216,7 +243,13 @@ impl AdoptedHead {
         }
 
         let config = with_task_of(tuned.config, target_config);
-        Some(Self { tensors, of_other_classes, other, left_out, config })
+        Some(Self {
+            tensors,
+            of_other_classes,
+            other,
+            left_out,
+            config,
+        })
     }
 
     /// A base's headers with the head in the place of other tasks' tensors.
@@ -245,14 +278,25 @@ impl AdoptedHead {
     }
 
     fn on(&self, base: &Checkpoint, tuned: &Checkpoint, has_other_classes: bool) -> Checkpoint {
-        let kept = base.iter().filter(|(name, _)| !self.left_out.contains(*name));
+        let kept = base
+            .iter()
+            .filter(|(name, _)| !self.left_out.contains(*name));
         let mut with: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
-        let dtype = with.iter().map(|(_, t)| t.dtype()).find(|dtype| dtype.is_float());
+        let dtype = with
+            .iter()
+            .map(|(_, t)| t.dtype())
+            .find(|dtype| dtype.is_float());
 
         for name in &self.tensors {
-            let Some(tensor) = tuned.get(name) else { continue };
+            let Some(tensor) = tuned.get(name) else {
+                continue;
+            };
             let replaced = has_other_classes && self.of_other_classes.contains(name);
-            if !replaced && base.get(name).is_some_and(|own| own.shape() == tensor.shape()) {
+            if !replaced
+                && base
+                    .get(name)
+                    .is_some_and(|own| own.shape() == tensor.shape())
+            {
                 continue;
             }
             let tensor = match dtype.filter(|_| tensor.dtype().is_float()) {
@@ -278,7 +322,13 @@ mod tests {
 
     fn model(tensors: &[(&str, DType, &[usize])]) -> Signature {
         let info = |(name, dtype, shape): &(&str, DType, &[usize])| {
-            ((*name).to_owned(), TensorInfo { dtype: *dtype, shape: shape.to_vec() })
+            (
+                (*name).to_owned(),
+                TensorInfo {
+                    dtype: *dtype,
+                    shape: shape.to_vec(),
+                },
+            )
         };
         tensors.iter().map(info).collect()
     }
@@ -290,8 +340,14 @@ mod tests {
         other: &Signature,
     ) -> Result<(), Incompatible> {
         compare(
-            NamedSignature { name: of, signature: own },
-            NamedSignature { name: than, signature: other },
+            NamedSignature {
+                name: of,
+                signature: own,
+            },
+            NamedSignature {
+                name: than,
+                signature: other,
+            },
         )
     }
 
@@ -303,12 +359,22 @@ mod tests {
     fn the_first_differences_are_named() {
         let a = model(&[("w", DType::F32, &[2, 3]), ("b", DType::BF16, &[2])]);
         assert_eq!(
-            compared("a", &a, "b", &model(&[("w", DType::F16, &[2, 3]), ("b", DType::F32, &[2])])),
+            compared(
+                "a",
+                &a,
+                "b",
+                &model(&[("w", DType::F16, &[2, 3]), ("b", DType::F32, &[2])])
+            ),
             Ok(())
         );
         let other = model(&[("w", DType::F32, &[3, 2]), ("c", DType::F32, &[2])]);
-        let error = compared("the source", &a, "the target", &other).unwrap_err().to_string();
-        assert!(error.contains("w is [2, 3] here and [3, 2] there"), "{error}");
+        let error = compared("the source", &a, "the target", &other)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("w is [2, 3] here and [3, 2] there"),
+            "{error}"
+        );
         assert!(
             error.contains("b is missing in the target")
                 && error.contains("c is missing in the source"),
@@ -328,25 +394,41 @@ mod tests {
         let tuned = model(&[body, ("classifier.weight", DType::F32, &[2, 2])]);
         let head =
             AdoptedHead::find(configured(&task, &tuned), [&base, &base], &config, same).unwrap();
-        assert_eq!(head.tensors, BTreeSet::from(["classifier.weight".to_owned()]));
+        assert_eq!(
+            head.tensors,
+            BTreeSet::from(["classifier.weight".to_owned()])
+        );
         assert_eq!(head.left_out, BTreeSet::from(["cls.bias".to_owned()]));
-        assert_eq!(head.config["architectures"][0], "BertForSequenceClassification");
+        assert_eq!(
+            head.config["architectures"][0],
+            "BertForSequenceClassification"
+        );
         assert_eq!(head.config["id2label"]["1"], "yes");
         assert_eq!(head.config["vocab_size"], 9, "the body is the base's own");
         let with = head.on_signature(base.clone(), &tuned);
         assert_eq!(compared("with", &with, "tuned", &tuned), Ok(()));
         let value = |v: f32, dtype| HostTensor::from_f32_as(dtype, vec![1], vec![v]);
         let pair = |name: &str, v, dtype| (name.to_owned(), value(v, dtype));
-        let plain: Checkpoint =
-            [pair("bert.x.weight", 1.0, DType::BF16), pair("cls.bias", 2.0, DType::F32)]
-                .into_iter()
-                .collect();
-        let from: Checkpoint = [pair("classifier.weight", 3.0, DType::F32)].into_iter().collect();
+        let plain: Checkpoint = [
+            pair("bert.x.weight", 1.0, DType::BF16),
+            pair("cls.bias", 2.0, DType::F32),
+        ]
+        .into_iter()
+        .collect();
+        let from: Checkpoint = [pair("classifier.weight", 3.0, DType::F32)]
+            .into_iter()
+            .collect();
         let with = head.on_old(&plain, &from);
-        let found: Vec<_> = with.iter().map(|(n, t)| (n, t.dtype(), t.f32()[0])).collect();
+        let found: Vec<_> = with
+            .iter()
+            .map(|(n, t)| (n, t.dtype(), t.f32()[0]))
+            .collect();
         assert_eq!(
             found,
-            [("bert.x.weight", DType::BF16, 1.0), ("classifier.weight", DType::BF16, 3.0)]
+            [
+                ("bert.x.weight", DType::BF16, 1.0),
+                ("classifier.weight", DType::BF16, 3.0)
+            ]
         );
         // A head that both have, and a body's tensor that is missing, are no such case.
         assert_eq!(

@@ -65,7 +65,10 @@ struct Products {
 impl Products {
     fn add(&mut self, more: Self) {
         self.product += more.product;
-        self.squares = [self.squares[0] + more.squares[0], self.squares[1] + more.squares[1]];
+        self.squares = [
+            self.squares[0] + more.squares[0],
+            self.squares[1] + more.squares[1],
+        ];
     }
 
     fn cosine(self) -> Option<f64> {
@@ -87,8 +90,13 @@ pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
         let Some(tensor) = a.get(name) else { continue };
         let other = &b[name];
         let squares = [tensor.inner(tensor), other.inner(other)];
-        let products = Products { product: tensor.inner(other), squares };
-        let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
+        let products = Products {
+            product: tensor.inner(other),
+            squares,
+        };
+        let layer = name
+            .rsplit_once('.')
+            .map_or(name.as_str(), |(layer, _)| layer);
         let position = *positions.entry(layer).or_insert_with(|| {
             layers.push((layer.to_owned(), Products::default()));
             layers.len() - 1
@@ -101,8 +109,15 @@ pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
         }
     }
 
-    let layers = layers.into_iter().map(|(name, sums)| (name, sums.cosine())).collect();
-    Cosines { layers, all: all.cosine(), matrices: matrices.cosine() }
+    let layers = layers
+        .into_iter()
+        .map(|(name, sums)| (name, sums.cosine()))
+        .collect();
+    Cosines {
+        layers,
+        all: all.cosine(),
+        matrices: matrices.cosine(),
+    }
 }
 
 /// What `weight_matching`'s alignment says, and what is wanted beside it as far as the data allow.
@@ -113,7 +128,9 @@ pub fn relation(problem: &Problem, alignment: &Alignment, wanted: Wanted) -> Rel
 
     // Without a head of its own the new base has no loss.
     let has_head = problem.trajectory.head().is_empty();
-    let gradients = (has_head && wanted.gradients).then(|| gradients(problem)).flatten();
+    let gradients = (has_head && wanted.gradients)
+        .then(|| gradients(problem))
+        .flatten();
     let [at_identity, aligned] = [&identity, permutation].map(|permutation| {
         let (source, target) = gradients.as_ref()?;
         let moved = permutation.apply(problem.symmetry, source);
@@ -125,7 +142,9 @@ pub fn relation(problem: &Problem, alignment: &Alignment, wanted: Wanted) -> Rel
         fixed_points: permutation.fixed_points(),
         gradient_cosine_at_identity: at_identity,
         gradient_cosine: aligned,
-        barrier: (has_head && wanted.barrier).then(|| barrier(problem)).flatten(),
+        barrier: (has_head && wanted.barrier)
+            .then(|| barrier(problem))
+            .flatten(),
     }
 }
 
@@ -139,7 +158,9 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
     let batch: Batch = train.batch(&drawn);
 
     let [source, target] = [problem.trajectory.base(), problem.target].map(|base| {
-        problem.ledger.time(Work::Gradients, || problem.learner.gradient(base, &batch).parts)
+        problem.ledger.time(Work::Gradients, || {
+            problem.learner.gradient(base, &batch).parts
+        })
     });
     Some((source, target))
 }
@@ -159,7 +180,9 @@ fn barrier(problem: &Problem) -> Option<Barrier> {
         batch_size: problem.batch_size,
     };
     let (from, to) = (problem.trajectory.base(), problem.target);
-    Some(problem.ledger.time(Work::Evaluation, || problem.learner.barrier(from, to, &plan)))
+    Some(problem.ledger.time(Work::Evaluation, || {
+        problem.learner.barrier(from, to, &plan)
+    }))
 }
 
 #[cfg(test)]
@@ -187,6 +210,9 @@ mod tests {
         assert_eq!(found.layers.len(), 1);
         assert_eq!(found.layers[0].0, "fc");
         assert!((found.layers[0].1.unwrap() + 0.02).abs() < 1e-12);
-        assert_eq!(cosines(&names, &model([0.0; 2], 0.0), &model([1.0; 2], 1.0)).all, None);
+        assert_eq!(
+            cosines(&names, &model([0.0; 2], 0.0), &model([1.0; 2], 1.0)).all,
+            None
+        );
     }
 }

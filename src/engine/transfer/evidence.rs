@@ -80,7 +80,13 @@ pub struct AlphasByGroup {
 impl AlphasByGroup {
     /// What a search found.
     pub fn of(found: &GroupAlphas, samples: usize, taken: bool) -> Self {
-        let GroupAlphas { alphas, loss_before, loss, rounds, .. } = found;
+        let GroupAlphas {
+            alphas,
+            loss_before,
+            loss,
+            rounds,
+            ..
+        } = found;
         Self {
             alphas: alphas.clone(),
             samples,
@@ -112,7 +118,13 @@ impl Evidence {
         weight_anchor: Option<Fit>,
     ) -> Self {
         let certified_groups = solution.certificates.iter().flatten().count();
-        Self { step, fit, weight_anchor, sweeps: solution.sweeps, certified_groups }
+        Self {
+            step,
+            fit,
+            weight_anchor,
+            sweeps: solution.sweeps,
+            certified_groups,
+        }
     }
 }
 
@@ -145,5 +157,9 @@ impl GroupEvidence {
 
 /// A solution's certificates by group, as reports name them.
 pub(super) fn certificate_names(solution: &Solution) -> Vec<Option<&'static str>> {
-    solution.certificates.iter().map(|certificate| certificate.map(Certificate::name)).collect()
+    solution
+        .certificates
+        .iter()
+        .map(|certificate| certificate.map(Certificate::name))
+        .collect()
 }

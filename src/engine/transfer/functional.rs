@@ -138,12 +138,20 @@ impl Functions<'_> {
         variants: &[Variant],
         step: &dyn Fn(usize, usize) -> Result<(), TransferError>,
     ) -> Result<Vec<Fitted>, TransferError> {
-        let sites: Vec<Vec<Site>> =
-            variants.iter().map(|variant| self.sites(variant.rule)).collect();
+        let sites: Vec<Vec<Site>> = variants
+            .iter()
+            .map(|variant| self.sites(variant.rule))
+            .collect();
         let all: Vec<&Site> = sites.iter().flatten().collect();
         // Nobody looks at what stands behind the last point, nor at a vocabulary's logits all at once.
-        let logits = all.iter().find(|site| vocabulary::is_vocabulary(self, site));
-        let last = all.iter().map(|site| site.point() + 1).max().unwrap_or_default();
+        let logits = all
+            .iter()
+            .find(|site| vocabulary::is_vocabulary(self, site));
+        let last = all
+            .iter()
+            .map(|site| site.point() + 1)
+            .max()
+            .unwrap_or_default();
         let walked = logits.map_or(last, |site| site.layer);
         let lifetimes = Lifetimes::of(self.program, &held_longer(self.graph, &all));
         let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
@@ -160,8 +168,16 @@ impl Functions<'_> {
             let mut wanted = None;
             for (variant, (sites, found)) in sites.iter().zip(&mut found).enumerate() {
                 for site in sites.iter().filter(|site| site.point() == position) {
-                    let key = LayerKey { run: self.run, variant, layer: site.layer };
-                    let fitter = Fitter { functions: self, counted: &counted, site };
+                    let key = LayerKey {
+                        run: self.run,
+                        variant,
+                        layer: site.layer,
+                    };
+                    let fitter = Fitter {
+                        functions: self,
+                        counted: &counted,
+                        site,
+                    };
                     let layer = if let Some(layer) = self.store.find_layer(key) {
                         let result = walks.own(variant);
                         result.take(&layer.tensors);
@@ -172,7 +188,14 @@ impl Functions<'_> {
                         let layer = if position >= walked {
                             let (tuned, result) = (walks.old_tuned(), walks.result(variant));
                             let counted = &counted;
-                            Vocabulary { functions: self, counted, site, tuned, result }.fit()
+                            Vocabulary {
+                                functions: self,
+                                counted,
+                                site,
+                                tuned,
+                                result,
+                            }
+                            .fit()
                         } else {
                             let wanted = match &mut wanted {
                                 Some(wanted) => &*wanted,
@@ -187,7 +210,10 @@ impl Functions<'_> {
                     found.layers.extend(layer.fit);
                 }
                 let result = walks.result(variant);
-                found.kernel = found.kernel.take().filter(|shared| result.holds(shared.operand));
+                found.kernel = found
+                    .kernel
+                    .take()
+                    .filter(|shared| result.holds(shared.operand));
             }
             walks.release(position, &lifetimes);
         }
@@ -219,14 +245,22 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
     let mut alive = vec![Operand::Input];
     let mut most = 0;
     // A vocabulary's logits are never held.
-    let outputs = program.shape(program.output()).last().copied().unwrap_or_default();
+    let outputs = program
+        .shape(program.output())
+        .last()
+        .copied()
+        .unwrap_or_default();
     let instructions = program.instructions.iter().rev();
-    let logits = instructions.take_while(|last| last.output.last() == Some(&outputs)).count();
+    let logits = instructions
+        .take_while(|last| last.output.last() == Some(&outputs))
+        .count();
     let is_vocabulary = outputs >= vocabulary::LEAST_OUTPUTS;
     let walked = program.instructions.len() - if is_vocabulary { logits } else { 0 };
     for position in 0..walked {
         alive.push(Operand::Node(position));
-        let sizes = alive.iter().map(|&operand| program.shape(operand).iter().product::<usize>());
+        let sizes = alive
+            .iter()
+            .map(|&operand| program.shape(operand).iter().product::<usize>());
         most = most.max(sizes.sum());
         alive.retain(|&operand| {
             operand == Operand::Node(position) || lifetimes.outlives(operand, position)
@@ -238,14 +272,21 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
 /// Whether what stands at the layer's point is the network's output, under a cap or not.
 fn is_output(graph: &Graph, site: &Site) -> bool {
     let rest = &graph.nodes[site.point() + 1..];
-    rest.iter()
-        .all(|node| matches!(node.op, Op::Dropout { .. } | Op::Flatten {} | Op::SoftCap { .. }))
+    rest.iter().all(|node| {
+        matches!(
+            node.op,
+            Op::Dropout { .. } | Op::Flatten {} | Op::SoftCap { .. }
+        )
+    })
 }
 
 /// Whether the output may be shifted by the same for all classes: it is under no cap.
 fn may_be_shifted(graph: &Graph, site: &Site) -> bool {
     let rest = &graph.nodes[site.point() + 1..];
-    is_output(graph, site) && !rest.iter().any(|node| matches!(node.op, Op::SoftCap { .. }))
+    is_output(graph, site)
+        && !rest
+            .iter()
+            .any(|node| matches!(node.op, Op::SoftCap { .. }))
 }
 
 /// What a fit reads at a layer's point: its inputs, and its own output where a batch norm follows.

@@ -48,7 +48,10 @@ pub fn methods(has_train: bool, has_labels: bool, across_widths: bool) -> Vec<Me
 
 /// Whether the method rests on a permutation.
 fn needs_equal_widths(method: Method) -> bool {
-    !matches!(method, Method::Functional | Method::Bico | Method::Theseus | Method::Gradfix)
+    !matches!(
+        method,
+        Method::Functional | Method::Bico | Method::Theseus | Method::Gradfix
+    )
 }
 
 /// What the ladder knows of the models, whatever the rungs give.
@@ -76,7 +79,9 @@ impl Known {
     /// Whether the one base was trained on from the other, as far as their weights tell.
     pub fn one_lineage(&self) -> bool {
         self.cosine.is_some_and(is_one_lineage)
-            || self.fixed_points.is_some_and(|fixed| fixed >= SAME_LINEAGE_FIXED_POINTS)
+            || self
+                .fixed_points
+                .is_some_and(|fixed| fixed >= SAME_LINEAGE_FIXED_POINTS)
     }
 }
 
@@ -123,7 +128,10 @@ pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<St
     let (taken, reason) = if known.by_names {
         by_cosine(known, method)
     } else if known.across_widths && needs_equal_widths(method) {
-        (false, "the bases differ in width: no permutation leads from one to the other".into())
+        (
+            false,
+            "the bases differ in width: no permutation leads from one to the other".into(),
+        )
     } else if known.has_validation {
         by_validation(known, method, leader)
     } else {
@@ -142,17 +150,26 @@ pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<St
 
 fn by_validation(known: &Known, method: Method, leader: Option<&Leader>) -> (bool, String) {
     let Some(leader) = leader else {
-        return (true, "the first rung: it costs nothing but its evaluation".into());
+        return (
+            true,
+            "the first rung: it costs nothing but its evaluation".into(),
+        );
     };
     let standing = leader.told();
     if leader.standing.is_enough() {
         return (false, format!("{standing}: enough"));
     }
     if method.needs_data() && !known.has_train {
-        return (false, format!("{standing}, but there are no training samples"));
+        return (
+            false,
+            format!("{standing}, but there are no training samples"),
+        );
     }
     if method.needs_labels() && !known.has_labels {
-        return (false, format!("{standing}, but the training samples have no labels"));
+        return (
+            false,
+            format!("{standing}, but the training samples have no labels"),
+        );
     }
 
     let is_settled = known.one_lineage() && known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
@@ -162,21 +179,35 @@ fn by_validation(known: &Known, method: Method, leader: Option<&Leader>) -> (boo
             if leader.outdoes_permutations =>
         {
             let ahead = "shown to be ahead of identity and weight matching";
-            (false, format!("{standing}; it is {ahead}: no permutation or map comes near it"))
+            (
+                false,
+                format!("{standing}; it is {ahead}: no permutation or map comes near it"),
+            )
         }
         // In every measured pair of such bases their π was the identity, too, and maps were behind it or
         // level with it.
         Method::Fgmt | Method::Gmt | Method::Bico | Method::Theseus if is_settled => {
             let why =
                 "the bases are of one lineage and weight matching leaves every unit in its place";
-            (false, format!("{standing}; {why}: another permutation or map is not tried"))
+            (
+                false,
+                format!("{standing}; {why}: another permutation or map is not tried"),
+            )
         }
         // T (T + 1) / 2 pairs of gradients, for a permutation akin to the others.
-        Method::Gmt if !needs_equal_widths(leader.method) => {
-            (false, format!("{standing}, ahead of every permutation: another is not tried"))
-        }
-        Method::Gradfix if known.target_loss.is_none_or(|loss| loss >= known.loss_of_guessing) => {
-            (false, "the new base does not know the task: its gradients cannot vote".into())
+        Method::Gmt if !needs_equal_widths(leader.method) => (
+            false,
+            format!("{standing}, ahead of every permutation: another is not tried"),
+        ),
+        Method::Gradfix
+            if known
+                .target_loss
+                .is_none_or(|loss| loss >= known.loss_of_guessing) =>
+        {
+            (
+                false,
+                "the new base does not know the task: its gradients cannot vote".into(),
+            )
         }
         _ => (true, format!("{standing}: another may be better")),
     }
@@ -207,9 +238,16 @@ fn by_cosine(known: &Known, method: Method) -> (bool, String) {
         let reason = "without its network only identity can be carried";
         return (false, reason.to_owned());
     }
-    let verdict = if known.one_lineage() { "of one lineage" } else { "unrelated" };
+    let verdict = if known.one_lineage() {
+        "of one lineage"
+    } else {
+        "unrelated"
+    };
     let cosine = known.cosine.unwrap_or(0.0);
-    (true, format!("the bases are {verdict}: cosine of their weight matrices {cosine:.3}"))
+    (
+        true,
+        format!("the bases are {verdict}: cosine of their weight matrices {cosine:.3}"),
+    )
 }
 
 /// Identity or weight matching by the bases' relation; the rest needs data.
@@ -218,19 +256,31 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
     let numbers = format!(
         "cosine of the bases' weight matrices {:.3}, {} of the units fixed by weight matching",
         known.cosine.unwrap_or(0.0),
-        known.fixed_points.map_or_else(|| "an unknown share".into(), percent)
+        known
+            .fixed_points
+            .map_or_else(|| "an unknown share".into(), percent)
     );
     if known.across_widths {
         let is_first = method == Method::Functional;
-        return (is_first, "the bases differ in width, and nothing chooses".into());
+        return (
+            is_first,
+            "the bases differ in width, and nothing chooses".into(),
+        );
     }
 
-    let verdict = if related { "the bases are of one lineage" } else { "the bases are unrelated" };
+    let verdict = if related {
+        "the bases are of one lineage"
+    } else {
+        "the bases are unrelated"
+    };
     match method {
         Method::Identity => (related, format!("{verdict}: {numbers}")),
         // It chooses by the old tuned model's own predictions.
         Method::Functional => (!related && known.has_train, format!("{verdict}: {numbers}")),
-        Method::WeightMatching => (!related && !known.has_train, format!("{verdict}: {numbers}")),
+        Method::WeightMatching => (
+            !related && !known.has_train,
+            format!("{verdict}: {numbers}"),
+        ),
         _ => (false, "there is no validation split to choose by".into()),
     }
 }
@@ -245,16 +295,20 @@ fn percent(share: f64) -> String {
 /// The best of several points on these samples looks better there than it is. Beside a candidate that they
 /// have not chosen it has to be shown to be ahead, or to have the lower loss, too.
 pub fn best(candidates: &[Candidate]) -> Option<usize> {
-    (0..candidates.len()).reduce(
-        |best, i| {
-            if candidates[i].is_better(&candidates[best]) { i } else { best }
-        },
-    )
+    (0..candidates.len()).reduce(|best, i| {
+        if candidates[i].is_better(&candidates[best]) {
+            i
+        } else {
+            best
+        }
+    })
 }
 
 impl Candidate {
     fn is_better(&self, other: &Self) -> bool {
-        let (Some(own), Some(others)) = (&self.validation, &other.validation) else { return true };
+        let (Some(own), Some(others)) = (&self.validation, &other.validation) else {
+            return true;
+        };
         match (self.is_searched(), other.is_searched()) {
             (true, false) => is_safely_ahead(own, others),
             (false, true) => !is_safely_ahead(others, own),

@@ -16,7 +16,10 @@ impl Maps {
     /// Lets an axis of a tensor be mapped by `R`: along it, entry `j` of the result is
     /// `Σ_i R[i, j] · source_i`.
     pub fn insert(&mut self, tensor: &str, axis: usize, map: Mat<f64>) {
-        self.axes.entry(tensor.to_owned()).or_default().push((axis, map));
+        self.axes
+            .entry(tensor.to_owned())
+            .or_default()
+            .push((axis, map));
     }
 
     /// The tensor with all its axes mapped, in f64, rounded once to f32.
@@ -25,7 +28,9 @@ impl Maps {
     /// When an axis is not as long as its map has rows.
     #[must_use]
     pub fn apply_to(&self, name: &str, tensor: &HostTensor) -> HostTensor {
-        let Some(maps) = self.axes.get(name) else { return tensor.clone() };
+        let Some(maps) = self.axes.get(name) else {
+            return tensor.clone();
+        };
         let mut shape = tensor.shape().to_vec();
         let mut values: Vec<f64> = tensor.f32().iter().map(|&v| f64::from(v)).collect();
         for (axis, map) in maps {
@@ -39,7 +44,11 @@ impl Maps {
 /// Contracts one axis with the map's rows: for each block of what follows the axis, `Rᵀ · block`.
 fn along(values: &[f64], shape: &[usize], axis: usize, map: &Mat<f64>) -> Vec<f64> {
     let (from, to) = (shape[axis], map.ncols());
-    assert_eq!(from, map.nrows(), "one row of the map per entry of the axis");
+    assert_eq!(
+        from,
+        map.nrows(),
+        "one row of the map per entry of the axis"
+    );
     let before: usize = shape[..axis].iter().product();
     let after: usize = shape[axis + 1..].iter().product();
     if after == 1 {
@@ -58,7 +67,10 @@ fn along(values: &[f64], shape: &[usize], axis: usize, map: &Mat<f64>) -> Vec<f6
 
 fn row_major(matrix: Mat<f64>) -> Vec<f64> {
     let (rows, columns) = (matrix.nrows(), matrix.ncols());
-    (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).map(|at| matrix[at]).collect()
+    (0..rows)
+        .flat_map(|i| (0..columns).map(move |j| (i, j)))
+        .map(|at| matrix[at])
+        .collect()
 }
 
 #[cfg(test)]
@@ -84,7 +96,14 @@ mod tests {
     fn kernel_positions_are_mapped_one_by_one() {
         let tensor = HostTensor::from_f32(vec![1, 2, 2], vec![1.0, 2.0, 3.0, 4.0]);
         let mut maps = Maps::default();
-        maps.insert("w", 1, Mat::from_fn(2, 2, |i, j| f64::from(u8::from(i != j))));
-        assert_eq!(maps.apply_to("w", &tensor).f32(), [3.0, 4.0, 1.0, 2.0].as_slice());
+        maps.insert(
+            "w",
+            1,
+            Mat::from_fn(2, 2, |i, j| f64::from(u8::from(i != j))),
+        );
+        assert_eq!(
+            maps.apply_to("w", &tensor).f32(),
+            [3.0, 4.0, 1.0, 2.0].as_slice()
+        );
     }
 }

@@ -50,16 +50,18 @@ pub fn align(
     plan: Option<&FineTunePlan>,
 ) -> Result<Alignment, TransferError> {
     match method {
-        Method::Identity => {
-            Ok(Alignment::constant(problem, &Permutation::identity(problem.symmetry)))
-        }
+        Method::Identity => Ok(Alignment::constant(
+            problem,
+            &Permutation::identity(problem.symmetry),
+        )),
         Method::Functional => functional::align(problem),
         Method::WeightMatching => weight_matching::align(problem),
         Method::Gmt => gradient_matching::align(problem, &Variant::GMT),
         Method::Fgmt => gradient_matching::align(problem, &Variant::FGMT),
-        Method::Gradfix => {
-            gradfix::align(problem, on.expect("the caller gives what the method builds upon"))
-        }
+        Method::Gradfix => gradfix::align(
+            problem,
+            on.expect("the caller gives what the method builds upon"),
+        ),
         Method::Bico => layer_maps::align(problem, Outputs::Gradients, on),
         Method::Theseus => layer_maps::align(problem, Outputs::Activations, on),
         Method::Oracle => oracle::align(problem, plan.expect("a checked oracle has a budget")),

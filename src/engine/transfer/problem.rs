@@ -100,10 +100,17 @@ impl Problem<'_> {
     /// what a job without data publishes; with data they are re-estimated. Counters are the
     /// target's.
     pub fn carried(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
-        let carrier = Carrier { problem: self, transport, t, alpha };
+        let carrier = Carrier {
+            problem: self,
+            transport,
+            t,
+            alpha,
+        };
         let mut result = self.target.clone();
         for (_, param) in self.learner.graph().params() {
-            let Some(target) = self.target.get(&param.name) else { continue };
+            let Some(target) = self.target.get(&param.name) else {
+                continue;
+            };
             if let Some(tensor) = carrier.tensor(&param, target) {
                 result.insert(param.name, tensor);
             }
@@ -113,13 +120,17 @@ impl Problem<'_> {
 
     /// [`Problem::carried`], ready to be evaluated or published.
     pub fn finished(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
-        let carried = self.ledger.time(Work::Arithmetic, || self.carried(transport, t, alpha));
+        let carried = self
+            .ledger
+            .time(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics(&carried)
     }
 
     /// [`Problem::carried`], ready to race: with running statistics of few samples.
     pub fn raced(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
-        let carried = self.ledger.time(Work::Arithmetic, || self.carried(transport, t, alpha));
+        let carried = self
+            .ledger
+            .time(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics_of(&carried, RACE_STATISTICS)
     }
 
@@ -140,9 +151,12 @@ impl Problem<'_> {
     }
 
     fn with_statistics_of(&self, model: &Checkpoint, samples: usize) -> Checkpoint {
-        let Some(train) = self.train else { return model.clone() };
+        let Some(train) = self.train else {
+            return model.clone();
+        };
         self.ledger.time(Work::Statistics, || {
-            self.learner.with_statistics(model, train, samples, self.batch_size)
+            self.learner
+                .with_statistics(model, train, samples, self.batch_size)
         })
     }
 
@@ -156,7 +170,10 @@ impl Problem<'_> {
     pub(super) fn learned(&self, checkpoint: &Checkpoint) -> Checkpoint {
         let mut names = self.learner.graph().learned();
         names.retain(|name| !self.trajectory.head().contains(name));
-        names.into_iter().filter_map(|n| checkpoint.get(&n).cloned().map(|t| (n, t))).collect()
+        names
+            .into_iter()
+            .filter_map(|n| checkpoint.get(&n).cloned().map(|t| (n, t)))
+            .collect()
     }
 
     pub(super) fn step(&self, done: usize, total: usize) -> Result<(), TransferError> {
@@ -168,7 +185,10 @@ impl Problem<'_> {
 
     fn is_head(&self, name: &str) -> bool {
         let head = self.learner.graph().head();
-        head.is_some_and(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')))
+        head.is_some_and(|head| {
+            name.strip_prefix(head)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
     }
 }
 
@@ -183,7 +203,9 @@ struct Carrier<'p> {
 impl Carrier<'_> {
     /// One tensor of [`Problem::carried`]; `None` where the target's stays.
     fn tensor(&self, param: &ParamUse, target: &HostTensor) -> Option<HostTensor> {
-        let Problem { trajectory, head, .. } = self.problem;
+        let Problem {
+            trajectory, head, ..
+        } = self.problem;
         let name = param.name.as_str();
         if let Some(fitted) = self.transport.fitted() {
             // The head and its rows are fitted too; statistics are re-estimated.
@@ -219,7 +241,11 @@ impl Carrier<'_> {
         let base = self.moved(name, target, self.base(name));
         let end = self.moved(name, target, self.end(name));
         let head = base.shifted(&base, &end, self.problem.trajectory.fraction(self.t));
-        HostTensor::from_f32_as(target.dtype(), head.shape().to_vec(), head.f32().into_owned())
+        HostTensor::from_f32_as(
+            target.dtype(),
+            head.shape().to_vec(),
+            head.f32().into_owned(),
+        )
     }
 
     /// A running mean or variance.
@@ -238,8 +264,14 @@ impl Carrier<'_> {
         let has_frame = self.transport.fitted().is_none();
         let is_shifted = self.problem.orthogonal_shift && has_frame;
         let orthogonal_to = is_shifted.then(|| self.moved(name, target, from));
-        let tuned = Tuned { symmetry: self.problem.symmetry, name, from, to };
-        self.transport.shift(tuned, target, self.scale(), orthogonal_to.as_ref())
+        let tuned = Tuned {
+            symmetry: self.problem.symmetry,
+            name,
+            from,
+            to,
+        };
+        self.transport
+            .shift(tuned, target, self.scale(), orthogonal_to.as_ref())
     }
 
     /// Of `end − base`, how much is carried.

@@ -34,7 +34,12 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { samples: 512, confidence: 0.95, margin: 0.01, races: 1 }
+        Self {
+            samples: 512,
+            confidence: 0.95,
+            margin: 0.01,
+            races: 1,
+        }
     }
 }
 
@@ -127,7 +132,9 @@ impl Race<'_> {
         let error = self.rules.shared(self.blocks.count());
         for seen in 1..=self.blocks.count() {
             self.bring(&mut [&mut *one, &mut *other], &[0, 1], seen)?;
-            let pair = one.record().beside(other.record(), self.blocks.within(seen));
+            let pair = one
+                .record()
+                .beside(other.record(), self.blocks.within(seen));
             let is_shown = pair.sign_test() <= error;
             if is_shown && pair.ahead > pair.behind && pair.difference() >= 0.0 {
                 return Ok(Standing::Ahead);
@@ -181,7 +188,9 @@ impl Race<'_> {
     /// The first of the most accurate on so many blocks.
     fn leader(&self, arms: &[&mut dyn Runner], alive: &[usize], seen: usize) -> usize {
         let samples = self.blocks.within(seen);
-        let right = alive.iter().map(|&arm| (arm, arms[arm].record().accuracy_within(samples)));
+        let right = alive
+            .iter()
+            .map(|&arm| (arm, arms[arm].record().accuracy_within(samples)));
         let best = right.reduce(|best, one| if one.1 > best.1 { one } else { best });
         best.expect("an arm is left").0
     }

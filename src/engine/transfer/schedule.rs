@@ -28,7 +28,10 @@ mod tests {
     #[test]
     fn uniform_and_cosine() {
         let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
-        assert!(close(&fractions(Schedule::Uniform, 4), &[0.25, 0.5, 0.75, 1.0]));
+        assert!(close(
+            &fractions(Schedule::Uniform, 4),
+            &[0.25, 0.5, 0.75, 1.0]
+        ));
         // Speeds 2, 1 + √½, 1, 1 − √½; their sum is 5.
         let root = 0.5f64.sqrt();
         let expected = [2.0 / 5.0, (3.0 + root) / 5.0, (4.0 + root) / 5.0, 1.0];

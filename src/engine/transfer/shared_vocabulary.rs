@@ -53,14 +53,25 @@ pub struct SharedRows {
 /// The tensors of a network whose rows are classes or tokens.
 pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeSet<String> {
     if let Some(network) = graph.by_names() {
-        let kind = if axis == Axis::Classes { RowsOf::Classes } else { RowsOf::Tokens };
+        let kind = if axis == Axis::Classes {
+            RowsOf::Classes
+        } else {
+            RowsOf::Tokens
+        };
         return network.tensors_of(kind).map(str::to_owned).collect();
     }
 
-    let rows = |name: &str| signature.get(name).and_then(|info| info.shape.first()).copied();
+    let rows = |name: &str| {
+        signature
+            .get(name)
+            .and_then(|info| info.shape.first())
+            .copied()
+    };
     let head = graph.head().into_iter().flat_map(|head| {
-        let own =
-            move |name: &&String| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.'));
+        let own = move |name: &&String| {
+            name.strip_prefix(head)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
         signature.keys().filter(own)
     });
     if axis == Axis::Classes {
@@ -75,7 +86,9 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
         Op::Embedding { param } => Some(format!("{param}.weight")),
         _ => None,
     });
-    let Some(table) = tables.max_by_key(|name| rows(name)) else { return BTreeSet::new() };
+    let Some(table) = tables.max_by_key(|name| rows(name)) else {
+        return BTreeSet::new();
+    };
     let words = rows(&table);
     let outputs = head.filter(|name| graph.task == Task::NextToken && rows(name) == words);
     outputs.cloned().chain([table.clone()]).collect()
@@ -87,8 +100,10 @@ fn folded(one: &Names, other: &Names) -> Option<(Names, Names)> {
 }
 
 fn lower_case(names: &Names) -> Option<Names> {
-    let folded: Names =
-        names.iter().map(|(name, &row)| (name.trim().to_lowercase(), row)).collect();
+    let folded: Names = names
+        .iter()
+        .map(|(name, &row)| (name.trim().to_lowercase(), row))
+        .collect();
     (folded.len() == names.len()).then_some(folded)
 }
 
@@ -120,8 +135,14 @@ impl SharedRows {
         old: Numbered,
         new: Numbered,
     ) -> Option<Self> {
-        let Numbered { names: old_names, signature: old } = old;
-        let Numbered { names: new_names, signature: new } = new;
+        let Numbered {
+            names: old_names,
+            signature: old,
+        } = old;
+        let Numbered {
+            names: new_names,
+            signature: new,
+        } = new;
         let first = tensors.first()?;
         let count = |signature: &Signature| signature.get(first)?.shape.first().copied();
         let (of, len) = (count(old)?, count(new)?);
@@ -137,21 +158,35 @@ impl SharedRows {
             return None;
         }
 
-        let folded = (axis == Axis::Classes).then(|| folded(old_names, new_names)).flatten();
-        let (old_names, new_names) =
-            folded.as_ref().map_or((old_names, new_names), |(old, new)| (old, new));
+        let folded = (axis == Axis::Classes)
+            .then(|| folded(old_names, new_names))
+            .flatten();
+        let (old_names, new_names) = folded
+            .as_ref()
+            .map_or((old_names, new_names), |(old, new)| (old, new));
         let mut rows = vec![None; len];
 
         for (name, &row) in new_names.iter().filter(|(_, row)| **row < len) {
             rows[row] = old_names.get(name).copied().filter(|&row| row < of);
         }
 
-        let moved = rows.iter().enumerate().any(|(i, row)| row.is_some_and(|row| row != i));
-        let unnamed = new_names.iter().any(|(name, _)| !old_names.contains_key(name));
+        let moved = rows
+            .iter()
+            .enumerate()
+            .any(|(i, row)| row.is_some_and(|row| row != i));
+        let unnamed = new_names
+            .iter()
+            .any(|(name, _)| !old_names.contains_key(name));
         let same = of == len && !moved && !unnamed;
         let any = rows.iter().any(Option::is_some);
         let own = BTreeMap::new();
-        (any && !same).then(|| Self { axis, tensors, rows: rows.into(), of, own })
+        (any && !same).then(|| Self {
+            axis,
+            tensors,
+            rows: rows.into(),
+            of,
+            own,
+        })
     }
 
     /// Rows that both have.
@@ -170,7 +205,13 @@ impl SharedRows {
         }
         let rows = (0..self.rows.len()).map(|row| self.own.contains_key(&row).then_some(row));
         let (brought, new, dtype) = (moved.clone(), result.clone(), result.dtype());
-        Completed { brought, new, rows: rows.collect(), dtype }.tensor()
+        Completed {
+            brought,
+            new,
+            rows: rows.collect(),
+            dtype,
+        }
+        .tensor()
     }
 
     /// The old model's headers, in the new one's order.
@@ -191,7 +232,14 @@ impl SharedRows {
     pub fn on(&self, old: &Checkpoint) -> Checkpoint {
         let brought = old.iter().map(|(name, tensor)| {
             let rows = self.tensors.contains(name) && tensor.shape().first() == Some(&self.of);
-            (name.to_owned(), if rows { self.gathered(tensor) } else { tensor.clone() })
+            (
+                name.to_owned(),
+                if rows {
+                    self.gathered(tensor)
+                } else {
+                    tensor.clone()
+                },
+            )
         });
         brought.collect()
     }
@@ -204,7 +252,13 @@ impl SharedRows {
     #[must_use]
     pub fn completed(&self, brought: &HostTensor, new: &HostTensor) -> HostTensor {
         let (brought, new, rows) = (brought.clone(), new.clone(), Arc::clone(&self.rows));
-        Completed { brought, new, rows, dtype: DType::F32 }.tensor()
+        Completed {
+            brought,
+            new,
+            rows,
+            dtype: DType::F32,
+        }
+        .tensor()
     }
 
     fn gathered(&self, tensor: &HostTensor) -> HostTensor {
@@ -217,18 +271,38 @@ mod tests {
     use super::*;
 
     fn names(all: &[&str]) -> Names {
-        all.iter().enumerate().map(|(row, name)| ((*name).to_owned(), row)).collect()
+        all.iter()
+            .enumerate()
+            .map(|(row, name)| ((*name).to_owned(), row))
+            .collect()
     }
 
     fn head(rows: usize) -> Signature {
-        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
-        Signature::from([("h.bias".into(), info(&[rows])), ("h.weight".into(), info(&[rows, 2]))])
+        let info = |shape: &[usize]| TensorInfo {
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+        };
+        Signature::from([
+            ("h.bias".into(), info(&[rows])),
+            ("h.weight".into(), info(&[rows, 2])),
+        ])
     }
 
     fn find(old: &[&str], new: &[&str]) -> Option<SharedRows> {
-        let old = Numbered { names: &names(old), signature: &head(old.len()) };
-        let new = Numbered { names: &names(new), signature: &head(new.len()) };
-        SharedRows::find(Axis::Classes, old.signature.keys().cloned().collect(), old, new)
+        let old = Numbered {
+            names: &names(old),
+            signature: &head(old.len()),
+        };
+        let new = Numbered {
+            names: &names(new),
+            signature: &head(new.len()),
+        };
+        SharedRows::find(
+            Axis::Classes,
+            old.signature.keys().cloned().collect(),
+            old,
+            new,
+        )
     }
 
     #[test]
@@ -237,23 +311,38 @@ mod tests {
         assert_eq!(*found.rows, [Some(2), None, Some(0), None]);
         assert_eq!(found.shared(), 2);
         let old: Checkpoint = [
-            ("h.bias".to_owned(), HostTensor::from_f32(vec![3], vec![1.0, 2.0, 3.0])),
+            (
+                "h.bias".to_owned(),
+                HostTensor::from_f32(vec![3], vec![1.0, 2.0, 3.0]),
+            ),
             (
                 "h.weight".to_owned(),
                 HostTensor::from_f32(vec![3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
             ),
-            ("other".to_owned(), HostTensor::from_f32(vec![3], vec![7.0, 8.0, 9.0])),
+            (
+                "other".to_owned(),
+                HostTensor::from_f32(vec![3], vec![7.0, 8.0, 9.0]),
+            ),
         ]
         .into_iter()
         .collect();
         let brought = found.on(&old);
         assert_eq!(brought["h.bias"].f32()[..], [3.0, 0.0, 1.0, 0.0]);
-        assert_eq!(brought["h.weight"].f32()[..], [5.0, 6.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0]);
+        assert_eq!(
+            brought["h.weight"].f32()[..],
+            [5.0, 6.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0]
+        );
         assert_eq!(brought["other"].f32()[..], [7.0, 8.0, 9.0]);
-        assert_eq!(brought.signature()["h.weight"], found.on_signature(head(3))["h.weight"]);
+        assert_eq!(
+            brought.signature()["h.weight"],
+            found.on_signature(head(3))["h.weight"]
+        );
         let new = HostTensor::from_f32(vec![4, 2], vec![9.0; 8]);
         let completed = found.completed(&brought["h.weight"], &new);
-        assert_eq!(completed.f32()[..], [5.0, 6.0, 9.0, 9.0, 1.0, 2.0, 9.0, 9.0]);
+        assert_eq!(
+            completed.f32()[..],
+            [5.0, 6.0, 9.0, 9.0, 1.0, 2.0, 9.0, 9.0]
+        );
         assert_eq!(completed.floats(1..5)[..], [6.0, 9.0, 9.0, 1.0]);
     }
 
@@ -261,12 +350,28 @@ mod tests {
     fn the_same_numbering_is_left_alone() {
         assert_eq!(find(&["a", "b"], &["a", "b"]), None);
         assert_eq!(find(&["a", "b"], &["no", "yes"]), None, "nothing is shared");
-        assert_eq!(find(&["a", "b"], &["x", "y", "z"]), None, "nothing is shared");
+        assert_eq!(
+            find(&["a", "b"], &["x", "y", "z"]),
+            None,
+            "nothing is shared"
+        );
         assert!(none_is_shared(&names(&["a", "b"]), &names(&["no", "yes"])));
         assert_eq!(find(&["a", "b"], &["A", "B"]), None, "the same numbering");
-        assert_eq!(*find(&["A", "b"], &["B", "a"]).unwrap().rows, [Some(1), Some(0)]);
-        assert_eq!(*find(&["a", "b"], &["a", "c"]).unwrap().rows, [Some(0), None]);
-        assert_eq!(*find(&["a", "A"], &["A", "a"]).unwrap().rows, [Some(1), Some(0)]);
-        assert_eq!(*find(&["a", "b"], &["b", "a"]).unwrap().rows, [Some(1), Some(0)]);
+        assert_eq!(
+            *find(&["A", "b"], &["B", "a"]).unwrap().rows,
+            [Some(1), Some(0)]
+        );
+        assert_eq!(
+            *find(&["a", "b"], &["a", "c"]).unwrap().rows,
+            [Some(0), None]
+        );
+        assert_eq!(
+            *find(&["a", "A"], &["A", "a"]).unwrap().rows,
+            [Some(1), Some(0)]
+        );
+        assert_eq!(
+            *find(&["a", "b"], &["b", "a"]).unwrap().rows,
+            [Some(1), Some(0)]
+        );
     }
 }

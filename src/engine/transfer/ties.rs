@@ -23,7 +23,9 @@ impl Untied {
     pub fn find(models: [Configured; 3], tuned: Configured) -> Option<Self> {
         let graph = Graph::from_config(tuned.config, tuned.signature).ok();
         let may_predict = graph.is_some_and(|graph| match graph.by_names() {
-            Some(_) => models.iter().all(|model| !modules::may_differ(tuned.config, model.config)),
+            Some(_) => models
+                .iter()
+                .all(|model| !modules::may_differ(tuned.config, model.config)),
             None => graph.task == Task::NextToken,
         });
         if !may_predict {
@@ -36,7 +38,10 @@ impl Untied {
                 .or_else(|| only_table(model.config, model.signature))
                 .filter(|name| model.signature.contains_key(name))
         });
-        let all = own.iter().zip(&embeddings).all(|(own, embedding)| *own || embedding.is_some());
+        let all = own
+            .iter()
+            .zip(&embeddings)
+            .all(|(own, embedding)| *own || embedding.is_some());
         if !all || !own.contains(&true) {
             return None;
         }

@@ -50,19 +50,33 @@ impl Trajectory {
     /// # Panics
     /// When there is no checkpoint or `timesteps` is 0.
     pub fn stored(base: Checkpoint, checkpoints: &[Checkpoint], timesteps: usize) -> Self {
-        assert!(!checkpoints.is_empty() && timesteps > 0, "at least one step");
+        assert!(
+            !checkpoints.is_empty() && timesteps > 0,
+            "at least one step"
+        );
         let steps = timesteps.min(checkpoints.len());
-        let ends: Vec<Checkpoint> =
-            (1..=steps).map(|s| checkpoints[s * checkpoints.len() / steps - 1].clone()).collect();
+        let ends: Vec<Checkpoint> = (1..=steps)
+            .map(|s| checkpoints[s * checkpoints.len() / steps - 1].clone())
+            .collect();
         let fractions = vec![1.0; ends.len()];
-        Self { base, ends, fractions, is_straight: false, head: BTreeSet::new(), rows: Vec::new() }
+        Self {
+            base,
+            ends,
+            fractions,
+            is_straight: false,
+            head: BTreeSet::new(),
+            rows: Vec::new(),
+        }
     }
 
     /// With these tensors being a head that a base lacks: the result takes them from here, whatever
     /// becomes of other heads, and they are no part of what the bases have in common.
     #[must_use]
     pub fn with_head(self, tensors: BTreeSet<String>) -> Self {
-        Self { head: tensors, ..self }
+        Self {
+            head: tensors,
+            ..self
+        }
     }
 
     /// With every point brought into the target's rows by these.
@@ -123,7 +137,9 @@ mod tests {
     use crate::tensors::HostTensor;
 
     fn model(value: f32) -> Checkpoint {
-        [("w".to_owned(), HostTensor::from_f32(vec![1], vec![value]))].into_iter().collect()
+        [("w".to_owned(), HostTensor::from_f32(vec![1], vec![value]))]
+            .into_iter()
+            .collect()
     }
 
     #[test]
@@ -135,6 +151,9 @@ mod tests {
         let stored = Trajectory::stored(model(1.0), &checkpoints, 2);
         let values: Vec<f32> = (0..=2).map(|t| stored.point(t)["w"].f32()[0]).collect();
         assert_eq!(values, [1.0, 3.0, 11.0]);
-        assert_eq!(Trajectory::stored(model(1.0), &checkpoints, 9).timesteps(), 5);
+        assert_eq!(
+            Trajectory::stored(model(1.0), &checkpoints, 9).timesteps(),
+            5
+        );
     }
 }

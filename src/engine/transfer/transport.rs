@@ -29,19 +29,28 @@ enum Frame {
 
 impl From<Permutation> for Transport {
     fn from(permutation: Permutation) -> Self {
-        Self { frame: Frame::Permutation(permutation), votes: None }
+        Self {
+            frame: Frame::Permutation(permutation),
+            votes: None,
+        }
     }
 }
 
 impl From<Arc<Maps>> for Transport {
     fn from(maps: Arc<Maps>) -> Self {
-        Self { frame: Frame::Maps(maps), votes: None }
+        Self {
+            frame: Frame::Maps(maps),
+            votes: None,
+        }
     }
 }
 
 impl From<Checkpoint> for Transport {
     fn from(fitted: Checkpoint) -> Self {
-        Self { frame: Frame::Fitted(Arc::new(fitted)), votes: None }
+        Self {
+            frame: Frame::Fitted(Arc::new(fitted)),
+            votes: None,
+        }
     }
 }
 
@@ -90,7 +99,10 @@ impl Transport {
     /// ([`UpdateMask`]).
     #[must_use]
     pub fn masked(self, votes: Arc<Checkpoint>) -> Self {
-        Self { votes: Some(votes), ..self }
+        Self {
+            votes: Some(votes),
+            ..self
+        }
     }
 
     /// A tensor of the source in the target's coordinates.
@@ -113,11 +125,17 @@ impl Transport {
         scale: f64,
         orthogonal_to: Option<&HostTensor>,
     ) -> HostTensor {
-        let Tuned { symmetry, name, from, to } = tuned;
+        let Tuned {
+            symmetry,
+            name,
+            from,
+            to,
+        } = tuned;
         let (from, to) = match &self.frame {
-            Frame::Permutation(_) => {
-                (self.moved(symmetry, name, from), self.moved(symmetry, name, to))
-            }
+            Frame::Permutation(_) => (
+                self.moved(symmetry, name, from),
+                self.moved(symmetry, name, to),
+            ),
             Frame::Fitted(fitted) => (target.clone(), fitted[name].clone()),
             // Little cancels between mapped ends: the difference is mapped instead.
             Frame::Maps(_) => {
@@ -127,12 +145,30 @@ impl Transport {
             }
         };
         let projection = orthogonal_to.and_then(|base| {
-            let bases = Difference { from: base, to: target };
-            let share = Difference { from: &from, to: &to }.share_along(bases)?;
-            Some(Projection { share, origin: base.clone() })
+            let bases = Difference {
+                from: base,
+                to: target,
+            };
+            let share = Difference {
+                from: &from,
+                to: &to,
+            }
+            .share_along(bases)?;
+            Some(Projection {
+                share,
+                origin: base.clone(),
+            })
         });
-        let votes = self.votes.as_ref().and_then(|votes| votes.get(name)).cloned();
-        let update = Update { from: &from, to: &to, scale };
+        let votes = self
+            .votes
+            .as_ref()
+            .and_then(|votes| votes.get(name))
+            .cloned();
+        let update = Update {
+            from: &from,
+            to: &to,
+            scale,
+        };
         let shifted = target.shifted_masked(update, UpdateMask { projection, votes });
 
         match &self.frame {
@@ -156,7 +192,8 @@ impl Difference<'_> {
     /// `⟨self, d⟩ / ‖d‖²`: how much of an update points along a difference `d`. `None` where `d` is
     /// zero.
     fn share_along(self, d: Difference<'_>) -> Option<f64> {
-        let square = d.to.sums(d.from, |to, from| (f64::from(to) - f64::from(from)).powi(2));
+        let square =
+            d.to.sums(d.from, |to, from| (f64::from(to) - f64::from(from)).powi(2));
         if square <= 0.0 || square.is_nan() {
             return None;
         }
@@ -187,10 +224,12 @@ mod tests {
         let zeros = |shape: &[usize]| {
             HostTensor::from_f32(shape.to_vec(), vec![0.0; shape.iter().product()])
         };
-        let model: Checkpoint =
-            [(NAME.to_owned(), zeros(&[160, 128])), ("b.weight".to_owned(), zeros(&[2, 160]))]
-                .into_iter()
-                .collect();
+        let model: Checkpoint = [
+            (NAME.to_owned(), zeros(&[160, 128])),
+            ("b.weight".to_owned(), zeros(&[2, 160])),
+        ]
+        .into_iter()
+        .collect();
         let symmetry = Symmetry::derive(&graph, &model.signature()).unwrap();
         let permutation = Permutation::random(&symmetry, rng);
         (symmetry, permutation)
@@ -210,9 +249,15 @@ mod tests {
     #[test]
     fn what_points_along_the_difference_of_the_bases_is_taken_out() {
         let vector = |values: [f32; 2]| HostTensor::from_f32(vec![2], values.to_vec());
-        let update = Difference { from: &vector([1.0, 1.0]), to: &vector([4.0, 5.0]) };
+        let update = Difference {
+            from: &vector([1.0, 1.0]),
+            to: &vector([4.0, 5.0]),
+        };
         for (base, expected) in [([5.0, 7.0], Some(1.5)), ([7.0, 7.0], None)] {
-            let bases = Difference { from: &vector(base), to: &vector([7.0, 7.0]) };
+            let bases = Difference {
+                from: &vector(base),
+                to: &vector([7.0, 7.0]),
+            };
             assert_eq!(update.share_along(bases), expected);
         }
     }
@@ -227,7 +272,12 @@ mod tests {
         let moved = |tensor: &HostTensor| permutation.apply_to(&symmetry, NAME, tensor);
         let target = moved(&base);
         let transport = Transport::from(permutation.clone());
-        let tensors = Tuned { symmetry: &symmetry, name: NAME, from: &base, to: &tuned };
+        let tensors = Tuned {
+            symmetry: &symmetry,
+            name: NAME,
+            from: &base,
+            to: &tuned,
+        };
         let shifted = transport.shift(tensors, &target, 1.0, Some(&target));
         assert_eq!(shifted.bytes(), moved(&tuned).bytes());
     }
@@ -244,7 +294,12 @@ mod tests {
             let shift = |tensors: &[HostTensor; 3]| {
                 let base = transport.moved(&symmetry, NAME, &tensors[1]);
                 let [target, from, to] = tensors.each_ref();
-                let tuned = Tuned { symmetry: &symmetry, name: NAME, from, to };
+                let tuned = Tuned {
+                    symmetry: &symmetry,
+                    name: NAME,
+                    from,
+                    to,
+                };
                 transport.shift(tuned, target, 0.7, Some(&base))
             };
             let (held, lazy) = (shift(&tensors), shift(&tensors.each_ref().map(lazy)));

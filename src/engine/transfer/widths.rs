@@ -52,7 +52,10 @@ fn wiring(of: NamedNetwork, than: NamedNetwork) -> Vec<String> {
 
     if of.graph.nodes.len() != than.graph.nodes.len() {
         let (here, there) = (of.graph.nodes.len(), than.graph.nodes.len());
-        differences.push(format!("{} has {here} nodes and {} {there}", of.name, than.name));
+        differences.push(format!(
+            "{} has {here} nodes and {} {there}",
+            of.name, than.name
+        ));
         return differences;
     }
 
@@ -101,7 +104,11 @@ fn any_heads(op: &Op) -> Op {
 /// Axes that differ in length and follow no group.
 fn shapes(of: NamedNetwork, than: NamedNetwork, symmetry: &Symmetry) -> Vec<String> {
     let mut differences = Vec::new();
-    for (_, param) in than.graph.params().filter(|(_, param)| param.role == Role::Learned) {
+    for (_, param) in than
+        .graph
+        .params()
+        .filter(|(_, param)| param.role == Role::Learned)
+    {
         let name = param.name.as_str();
         let (Some(here), Some(there)) = (of.signature.get(name), than.signature.get(name)) else {
             if of.signature.contains_key(name) != than.signature.contains_key(name) {
@@ -114,7 +121,10 @@ fn shapes(of: NamedNetwork, than: NamedNetwork, symmetry: &Symmetry) -> Vec<Stri
         // No map leads from one number of an expert's hidden units to another.
         let is_free = |axis: usize| {
             let inside = [Axis::Hidden, Axis::HiddenPairs, Axis::Heads];
-            !param.axes.get(axis).is_some_and(|kind| inside.contains(kind))
+            !param
+                .axes
+                .get(axis)
+                .is_some_and(|kind| inside.contains(kind))
                 && symmetry.axes(name).any(|(member, _)| member.axis == axis)
         };
         let mut fixed = pairs.filter(|(axis, (a, b))| a != b && !is_free(*axis));

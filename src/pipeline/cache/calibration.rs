@@ -58,7 +58,9 @@ impl Speeds {
             speeds.assignment,
             speeds.byte,
         ];
-        let sound = numbers.iter().all(|seconds| seconds.is_finite() && *seconds >= 0.0);
+        let sound = numbers
+            .iter()
+            .all(|seconds| seconds.is_finite() && *seconds >= 0.0);
         let ours = (speeds.version, speeds.threads) == (VERSION, rayon::current_num_threads());
         (sound && ours).then_some(speeds)
     }
@@ -121,12 +123,23 @@ impl Sample {
         let kind = ["features", "tokens", "image"][shape.len() - 1];
         let document = json!({"input": {"kind": kind, "shape": shape}, "nodes": nodes});
         let tensors = tensors.iter().map(|(name, shape)| {
-            ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+            (
+                (*name).to_owned(),
+                TensorInfo {
+                    dtype: DType::F32,
+                    shape: shape.to_vec(),
+                },
+            )
         });
         let signature: Signature = tensors.collect();
         let graph = Graph::from_document(&document).expect("our own graph");
         let load = Load::of(&graph.resolve(&signature).expect("our own shapes"));
-        Self { graph, signature, load, samples: samples as f64 }
+        Self {
+            graph,
+            signature,
+            load,
+            samples: samples as f64,
+        }
     }
 
     /// Twenty nodes for a handful of values.
@@ -162,7 +175,12 @@ impl Sample {
         let nodes = json!([{"op": "linear", "param": "a"}, {"op": "gelu"}, {"op": "silu", "id": "s"},
             {"op": "tanh", "id": "t"}, {"op": "gate", "inputs": ["s", "t"]},
             {"op": "linear", "param": "b"}]);
-        Self::new(&[16], 128, &nodes, &[("a.weight", &[2048, 16]), ("b.weight", &[4, 2048])])
+        Self::new(
+            &[16],
+            128,
+            &nodes,
+            &[("a.weight", &[2048, 16]), ("b.weight", &[4, 2048])],
+        )
     }
 
     /// Seconds an element, beyond what products (seconds a FLOP) and nodes (seconds each) take.
@@ -191,11 +209,16 @@ fn random(count: usize) -> Vec<f32> {
 
 /// Seconds an element that is permuted on both axes and shifted.
 fn arithmetic() -> f64 {
-    let shapes: [(&str, &[usize]); 3] =
-        [("a.weight", &[512, 4]), ("b.weight", &[512, 512]), ("c.weight", &[4, 512])];
+    let shapes: [(&str, &[usize]); 3] = [
+        ("a.weight", &[512, 4]),
+        ("b.weight", &[512, 512]),
+        ("c.weight", &[4, 512]),
+    ];
     let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"},
         {"op": "linear", "param": "c"}]);
-    let Sample { graph, signature, .. } = Sample::new(&[4], 1, &nodes, &shapes);
+    let Sample {
+        graph, signature, ..
+    } = Sample::new(&[4], 1, &nodes, &shapes);
     let symmetry = Symmetry::derive(&graph, &signature).expect("our own graph");
     let permutation = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(2));
     let tensor = HostTensor::from_f32(vec![512, 512], random(512 * 512));

@@ -46,7 +46,11 @@ mod tests {
         }
         write(&path, "[1,2,0]").expect("writable");
         let whole = fs::read_to_string(&path).expect("readable");
-        for wrong in [&whole[..whole.len() - 1], &whole.replacen("1,2", "2,1", 1), ""] {
+        for wrong in [
+            &whole[..whole.len() - 1],
+            &whole.replacen("1,2", "2,1", 1),
+            "",
+        ] {
             fs::write(&path, wrong).expect("writable");
             assert!(read(&path).is_err(), "{wrong}");
         }

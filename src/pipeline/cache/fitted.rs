@@ -35,7 +35,11 @@ pub(super) fn text_of_layer(sha256: Option<&str>, fit: Option<&LayerFit>) -> Str
         rows: fit.rows,
         bits: [fit.factor, fit.left].map(f64::to_bits),
     });
-    json!(Entry { sha256: sha256.map(str::to_owned), fit }).to_string()
+    json!(Entry {
+        sha256: sha256.map(str::to_owned),
+        fit
+    })
+    .to_string()
 }
 
 /// The digest of the layer's tensors, and its fit.
@@ -43,7 +47,12 @@ pub(super) fn layer_of_text(text: &str) -> Option<(Option<String>, Option<LayerF
     let Entry { sha256, fit } = serde_json::from_str(text).ok()?;
     let fit = fit.map(|Fit { layer, rows, bits }| {
         let [factor, left] = bits.map(f64::from_bits);
-        LayerFit { layer, rows, factor, left }
+        LayerFit {
+            layer,
+            rows,
+            factor,
+            left,
+        }
     });
     Some((sha256, fit))
 }
@@ -53,7 +62,11 @@ pub(super) fn text_of_trials(trials: &[FunctionalTrial]) -> String {
         .iter()
         .map(|trial| {
             let bits = [trial.agreement, trial.divergence].map(f64::to_bits);
-            Trial(trial.start.name().to_owned(), trial.rule.name().to_owned(), bits)
+            Trial(
+                trial.start.name().to_owned(),
+                trial.rule.name().to_owned(),
+                bits,
+            )
         })
         .collect();
     json!(trials).to_string()
@@ -65,12 +78,18 @@ pub(super) fn trials_of_text(text: &str) -> Option<Vec<FunctionalTrial>> {
     let trials: Option<Vec<FunctionalTrial>> = trials
         .into_iter()
         .map(|Trial(start, rule, bits)| {
-            let start =
-                [Start::NewBase, Start::Identity].into_iter().find(|s| s.name() == start)?;
+            let start = [Start::NewBase, Start::Identity]
+                .into_iter()
+                .find(|s| s.name() == start)?;
             let rules = [Rule::Head, Rule::Writers, Rule::Outside, Rule::Every];
             let rule = rules.into_iter().find(|r| r.name() == rule)?;
             let [agreement, divergence] = bits.map(f64::from_bits);
-            Some(FunctionalTrial { start, rule, agreement, divergence })
+            Some(FunctionalTrial {
+                start,
+                rule,
+                agreement,
+                divergence,
+            })
         })
         .collect();
     trials.filter(|trials| !trials.is_empty())
@@ -82,12 +101,20 @@ mod tests {
 
     #[test]
     fn what_is_read_is_what_was_written_or_nothing() {
-        let fit = LayerFit { layer: "a.b".into(), rows: 7, factor: 0.1 + 0.2, left: f64::NAN };
+        let fit = LayerFit {
+            layer: "a.b".into(),
+            rows: 7,
+            factor: 0.1 + 0.2,
+            left: f64::NAN,
+        };
         let text = text_of_layer(Some("00ff"), Some(&fit));
         let (sha256, found) = layer_of_text(&text).expect("whole");
         assert_eq!(text_of_layer(sha256.as_deref(), found.as_ref()), text);
         assert_eq!(found.expect("a fit").factor.to_bits(), fit.factor.to_bits());
-        assert_eq!(layer_of_text(&text_of_layer(None, None)), Some((None, None)));
+        assert_eq!(
+            layer_of_text(&text_of_layer(None, None)),
+            Some((None, None))
+        );
         assert_eq!(layer_of_text(&text[..text.len() - 1]), None);
 
         let trials = [
@@ -106,7 +133,11 @@ mod tests {
         ];
         let text = text_of_trials(&trials);
         assert_eq!(trials_of_text(&text).as_deref(), Some(&trials[..]));
-        for wrong in [text.replacen("head", "tail", 1), "[]".into(), text[1..].into()] {
+        for wrong in [
+            text.replacen("head", "tail", 1),
+            "[]".into(),
+            text[1..].into(),
+        ] {
             assert_eq!(trials_of_text(&wrong), None);
         }
     }

@@ -62,8 +62,11 @@ pub struct DiskGradients<'a> {
 impl<'a> DiskGradients<'a> {
     /// Those of `method`, in the cache where there is one and else in the scratch folder.
     pub fn of(inputs: &Inputs, job: &Job<'a>, method: Method) -> Self {
-        let parameters: usize =
-            inputs.signature.values().map(|t| t.shape.iter().product::<usize>()).sum();
+        let parameters: usize = inputs
+            .signature
+            .values()
+            .map(|t| t.shape.iter().product::<usize>())
+            .sum();
         let bytes = 4 * parameters * 2 * inputs.trajectory.timesteps();
         let (folder, lasting) = if let Some(cache) = job.cache {
             let all = cache.join("steps");
@@ -121,14 +124,23 @@ impl<'a> DiskGradients<'a> {
         let (sha256, fit) =
             fitted::layer_of_text(entry).ok_or_else(|| checksummed::broken("is no layer's"))?;
         let Some(expected) = sha256 else {
-            return Ok(FittedLayer { fit, ..FittedLayer::default() });
+            return Ok(FittedLayer {
+                fit,
+                ..FittedLayer::default()
+            });
         };
         let path = self.layer(key).with_extension("safetensors");
         if sha256_of_file(&path)? != expected {
-            return Err(checksummed::broken("has another digest than its entry says"));
+            return Err(checksummed::broken(
+                "has another digest than its entry says",
+            ));
         }
         let tensors = tensors::open_own(&path)?;
-        let tensors = if self.fits_in_memory { tensors.held() } else { tensors };
+        let tensors = if self.fits_in_memory {
+            tensors.held()
+        } else {
+            tensors
+        };
         Ok(FittedLayer { fit, tensors })
     }
 
@@ -159,8 +171,13 @@ impl<'a> DiskGradients<'a> {
 
     /// Where a layer's entry lies; its tensors lie beside it.
     fn layer(&self, key: LayerKey) -> PathBuf {
-        let LayerKey { run, variant, layer } = key;
-        self.folder.join(format!("fit-{run}-{variant}-{layer:05}.json"))
+        let LayerKey {
+            run,
+            variant,
+            layer,
+        } = key;
+        self.folder
+            .join(format!("fit-{run}-{variant}-{layer:05}.json"))
     }
 
     fn trials(&self) -> PathBuf {
@@ -173,7 +190,11 @@ impl<'a> DiskGradients<'a> {
             return Err(io::Error::other("its digest is another"));
         }
         let gradient = tensors::open_own(path)?;
-        Ok(if self.in_memory { gradient.held() } else { gradient })
+        Ok(if self.in_memory {
+            gradient.held()
+        } else {
+            gradient
+        })
     }
 
     fn write(&self, path: &Path, gradient: &Checkpoint) -> io::Result<()> {
@@ -212,7 +233,11 @@ impl GradientStore for DiskGradients<'_> {
         }
         let path = self.path(key);
         let written = self.write(&path, &gradient).and_then(|()| {
-            if self.in_memory { Ok(None) } else { tensors::open_own(&path).map(Some) }
+            if self.in_memory {
+                Ok(None)
+            } else {
+                tensors::open_own(&path).map(Some)
+            }
         });
         match written {
             Ok(Some(on_disk)) => on_disk,
@@ -269,7 +294,8 @@ impl FitStore for DiskGradients<'_> {
             .and_then(|entry| entry.map(|entry| self.read_layer(key, &entry)).transpose());
         match found {
             Ok(layer) => {
-                self.found_layers.fetch_add(usize::from(layer.is_some()), Ordering::Relaxed);
+                self.found_layers
+                    .fetch_add(usize::from(layer.is_some()), Ordering::Relaxed);
                 layer
             }
             Err(error) => {
@@ -313,10 +339,15 @@ impl FitStore for DiskGradients<'_> {
     }
 
     fn forget_layers(&self, run: usize) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
         let of_run = format!("fit-{run}-");
         for entry in entries.flatten() {
-            let is_old = entry.file_name().to_str().is_some_and(|name| name.starts_with(&of_run));
+            let is_old = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(&of_run));
             if is_old && let Err(error) = fs::remove_file(entry.path()) {
                 tracing::debug!(%error, file = %entry.path().display(), "could not remove");
             }
@@ -340,7 +371,9 @@ impl Drop for DiskGradients<'_> {
 
 fn write_tensors(path: &Path, tensors: &Checkpoint) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
-    tensors::to_pieces(tensors).pieces.try_for_each(|piece| file.write_all(&piece))?;
+    tensors::to_pieces(tensors)
+        .pieces
+        .try_for_each(|piece| file.write_all(&piece))?;
     file.flush()
 }
 
@@ -351,7 +384,11 @@ fn digest_of(path: &Path) -> PathBuf {
 /// Everything that a gradient depends on.
 fn key(inputs: &Inputs, job: &Job, method: Method) -> String {
     let spec = job.spec;
-    let mut digests: Vec<&str> = inputs.files.iter().map(|file| file.sha256.as_str()).collect();
+    let mut digests: Vec<&str> = inputs
+        .files
+        .iter()
+        .map(|file| file.sha256.as_str())
+        .collect();
     digests.sort_unstable();
     let all = json!({
         "version": VERSION,
@@ -371,10 +408,14 @@ fn key(inputs: &Inputs, job: &Job, method: Method) -> String {
 }
 
 fn forget_old(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         let modified = entry.metadata().and_then(|data| data.modified());
-        let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        let age = modified
+            .ok()
+            .and_then(|at| SystemTime::now().duration_since(at).ok());
         if age.is_some_and(|age| age > FORGOTTEN)
             && let Err(error) = fs::remove_dir_all(entry.path())
         {

@@ -77,7 +77,10 @@ pub struct Matched {
 /// What the search ends with; that the job is stopped.
 pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<Matched, Failure> {
     let Some(cache) = job.cache else {
-        return Ok(Matched { alignment: solve(problem)?, origin: None });
+        return Ok(Matched {
+            alignment: solve(problem)?,
+            origin: None,
+        });
     };
     let key = key(inputs);
     let path = cache.join("matching").join(format!("{key}.json"));
@@ -85,13 +88,19 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
         return Ok(found);
     }
     // Held until the entry is written.
-    let _turn = turn(job.progress, &cache.join("locks").join(format!("matching-{key}")))?;
+    let _turn = turn(
+        job.progress,
+        &cache.join("locks").join(format!("matching-{key}")),
+    )?;
     if let Some(found) = look(&path, &key, problem) {
         return Ok(found);
     }
 
     let underway = Underway::new(path.with_extension("underway"));
-    let alignment = solve(&Problem { shelf: &underway, ..*problem })?;
+    let alignment = solve(&Problem {
+        shelf: &underway,
+        ..*problem
+    })?;
     let origin = Some(underway.origin());
     if let Err(error) = write(&path, key, &alignment, problem) {
         tracing::warn!(%error, file = %path.display(), "not written");
@@ -119,11 +128,19 @@ struct Underway {
 impl Underway {
     fn new(path: PathBuf) -> Self {
         let (written, resumed) = (Mutex::new((f64::NEG_INFINITY, 0.0)), AtomicBool::new(false));
-        Self { path, written, resumed }
+        Self {
+            path,
+            written,
+            resumed,
+        }
     }
 
     fn origin(&self) -> Origin {
-        if self.resumed.load(Ordering::Relaxed) { Origin::Resumed } else { Origin::Solved }
+        if self.resumed.load(Ordering::Relaxed) {
+            Origin::Resumed
+        } else {
+            Origin::Solved
+        }
     }
 
     fn done(&self) {
@@ -178,7 +195,10 @@ fn look(path: &Path, key: &str, problem: &Problem) -> Option<Matched> {
         tracing::warn!(%error, file = %path.display(), "not usable; solved again");
         None
     })?;
-    Some(Matched { alignment: found, origin: Some(Origin::Cached) })
+    Some(Matched {
+        alignment: found,
+        origin: Some(Origin::Cached),
+    })
 }
 
 /// The lock of a pair, as soon as nobody on this machine is solving it. Where there can be none the pair
@@ -209,7 +229,11 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
 
 fn open_lock(path: &Path) -> io::Result<File> {
     fs::create_dir_all(path.parent().unwrap_or(path))?;
-    File::options().create(true).truncate(false).write(true).open(path)
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
 }
 
 /// Everything that π depends on.
@@ -234,16 +258,22 @@ fn digests(files: &[InputFile]) -> String {
 }
 
 fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignment>> {
-    let Some(body) = checksummed::read(path)? else { return Ok(None) };
+    let Some(body) = checksummed::read(path)? else {
+        return Ok(None);
+    };
     let entry: Entry = serde_json::from_str(&body)?;
     if entry.format != FORMAT || entry.key != key {
         return Err(checksummed::broken("is about something else"));
     }
     let alignment = entry.alignment(problem);
-    alignment.map(Some).ok_or_else(|| checksummed::broken("holds no element of the group"))
+    alignment
+        .map(Some)
+        .ok_or_else(|| checksummed::broken("holds no element of the group"))
 }
 
 fn write(path: &Path, key: String, alignment: &Alignment, problem: &Problem) -> io::Result<()> {
-    let Some(entry) = Entry::of(key, alignment, problem) else { return Ok(()) };
+    let Some(entry) = Entry::of(key, alignment, problem) else {
+        return Ok(());
+    };
     checksummed::write(path, &serde_json::to_string(&entry)?)
 }

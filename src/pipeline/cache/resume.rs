@@ -52,12 +52,24 @@ impl From<Bits> for Fit {
     fn from(Bits(sums, before, after): Bits) -> Self {
         let [objective, objective_at_identity, bound] = sums.map(f64::from_bits);
         let (cosines_at_identity, cosines) = (floats(before), floats(after));
-        Self { objective, objective_at_identity, bound, cosines_at_identity, cosines }
+        Self {
+            objective,
+            objective_at_identity,
+            bound,
+            cosines_at_identity,
+            cosines,
+        }
     }
 }
 
 pub(super) fn to_text(reached: &Reached) -> serde_json::Result<String> {
-    let Reached { sigmas, position, evidence, certificates, prices } = reached;
+    let Reached {
+        sigmas,
+        position,
+        evidence,
+        certificates,
+        prices,
+    } = reached;
     let entry = Entry {
         sigmas: sigmas.clone(),
         position: position.to_string(),
@@ -66,7 +78,10 @@ pub(super) fn to_text(reached: &Reached) -> serde_json::Result<String> {
         weight_anchor: evidence.weight_anchor.as_ref().map(Bits::from),
         sweeps: evidence.sweeps,
         certified_groups: evidence.certified_groups,
-        certificates: certificates.iter().map(|name| name.map(str::to_owned)).collect(),
+        certificates: certificates
+            .iter()
+            .map(|name| name.map(str::to_owned))
+            .collect(),
         prices: prices.iter().map(|prices| bits(prices.columns())).collect(),
     };
     serde_json::to_string(&entry)
@@ -84,18 +99,39 @@ pub(super) fn from_text(text: &str) -> Option<Reached> {
         })
         .collect();
     let (fit, weight_anchor) = (Fit::from(entry.fit), entry.weight_anchor.map(Fit::from));
-    let Entry { step, sweeps, certified_groups, .. } = entry;
+    let Entry {
+        step,
+        sweeps,
+        certified_groups,
+        ..
+    } = entry;
     let reached = Reached {
         position: entry.position.parse().ok()?,
-        evidence: Evidence { step, fit, weight_anchor, sweeps, certified_groups },
+        evidence: Evidence {
+            step,
+            fit,
+            weight_anchor,
+            sweeps,
+            certified_groups,
+        },
         certificates: certificates?,
-        prices: entry.prices.into_iter().map(floats).map(Prices::from_columns).collect(),
+        prices: entry
+            .prices
+            .into_iter()
+            .map(floats)
+            .map(Prices::from_columns)
+            .collect(),
         sigmas: entry.sigmas,
     };
     let groups = reached.sigmas.len();
     let fit = &reached.evidence.fit;
     let cosines = [fit.cosines.len(), fit.cosines_at_identity.len()];
-    let lengths = [reached.certificates.len(), reached.prices.len(), cosines[0], cosines[1]];
+    let lengths = [
+        reached.certificates.len(),
+        reached.prices.len(),
+        cosines[0],
+        cosines[1],
+    ];
     lengths.iter().all(|len| *len == groups).then_some(reached)
 }
 
@@ -112,20 +148,39 @@ mod tests {
             cosines_at_identity: vec![1.0 / 3.0, f64::NAN],
             cosines: vec![0.7, 1e-300],
         };
-        let weight_anchor = Some(Fit { cosines: vec![0.5; 2], ..fit.clone() });
+        let weight_anchor = Some(Fit {
+            cosines: vec![0.5; 2],
+            ..fit.clone()
+        });
         let reached = Reached {
             sigmas: vec![vec![1, 2, 0], vec![0, 1]],
             position: u128::MAX - 1,
-            evidence: Evidence { step: 3, fit, weight_anchor, sweeps: 4, certified_groups: 1 },
+            evidence: Evidence {
+                step: 3,
+                fit,
+                weight_anchor,
+                sweeps: 4,
+                certified_groups: 1,
+            },
             certificates: vec![Some("dual"), None],
             prices: vec![Prices::from_columns(vec![0.1, 1e-9]), Prices::default()],
         };
         let text = to_text(&reached).expect("JSON");
         let again = from_text(&text).expect("whole");
         assert_eq!(to_text(&again).expect("JSON"), text);
-        assert_eq!((again.sigmas, again.position), (reached.sigmas, reached.position));
-        assert_eq!((again.certificates, again.prices), (reached.certificates, reached.prices));
-        for wrong in [&text[..text.len() - 1], &text.replacen("[1,2,0],", "", 1), ""] {
+        assert_eq!(
+            (again.sigmas, again.position),
+            (reached.sigmas, reached.position)
+        );
+        assert_eq!(
+            (again.certificates, again.prices),
+            (reached.certificates, reached.prices)
+        );
+        for wrong in [
+            &text[..text.len() - 1],
+            &text.replacen("[1,2,0],", "", 1),
+            "",
+        ] {
             assert_eq!(from_text(wrong), None);
         }
     }

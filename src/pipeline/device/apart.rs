@@ -20,7 +20,11 @@ const LINE_LIMIT: u64 = 4096;
 /// # Errors
 /// How it ended and the last line that it said; that it did not end, or could not be started.
 pub(super) fn ends_well(command: &mut Command, patience: Duration) -> Result<(), String> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut child = child.map_err(|error| error.to_string())?;
     let words = last_words(&mut child);
 
@@ -30,7 +34,10 @@ pub(super) fn ends_well(command: &mut Command, patience: Duration) -> Result<(),
             None => thread::sleep(LOOK_EVERY),
             Some(status) if status.success() => return Ok(()),
             Some(status) => {
-                let last = words.recv_timeout(LAST_WORDS).ok().filter(|last| !last.is_empty());
+                let last = words
+                    .recv_timeout(LAST_WORDS)
+                    .ok()
+                    .filter(|last| !last.is_empty());
                 let last = last.unwrap_or_else(|| "it said nothing".to_owned());
                 return Err(format!("its check ended with {status}: {last}"));
             }
@@ -41,7 +48,10 @@ pub(super) fn ends_well(command: &mut Command, patience: Duration) -> Result<(),
     if child.kill().is_ok() {
         let _ = child.wait();
     }
-    Err(format!("its check did not end within {} s", patience.as_secs_f64()))
+    Err(format!(
+        "its check did not end within {} s",
+        patience.as_secs_f64()
+    ))
 }
 
 /// Hears the last line of a process's standard error once that is closed. It is read all the while: a process
@@ -62,7 +72,12 @@ fn last_line(mut lines: impl BufRead) -> io::Result<String> {
     let mut last = String::new();
     loop {
         let mut line = Vec::new();
-        if lines.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line)? == 0 {
+        if lines
+            .by_ref()
+            .take(LINE_LIMIT)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
             return Ok(last);
         }
         let said = String::from_utf8_lossy(&line).trim().to_owned();
@@ -85,7 +100,10 @@ mod tests {
         let minute = Duration::from_mins(1);
         assert_eq!(shell("true", minute), Ok(()));
         let refused = shell("echo compiling >&2; echo wrong by 3 >&2; exit 1", minute).unwrap_err();
-        assert!(refused.contains("exit status: 1") && refused.ends_with("wrong by 3"), "{refused}");
+        assert!(
+            refused.contains("exit status: 1") && refused.ends_with("wrong by 3"),
+            "{refused}"
+        );
         let crashed = shell("kill -SEGV $$", minute).unwrap_err();
         assert!(crashed.contains("signal: 11"), "{crashed}");
         assert!(crashed.ends_with("it said nothing"), "{crashed}");

@@ -33,18 +33,30 @@ impl Headless<'_> {
     /// # Errors
     /// A fault of the tuned model's network.
     pub fn adopt(self) -> Result<Option<AdoptedHead>, Failure> {
-        let Self { base, old_config, tuning, target, naming } = self;
+        let Self {
+            base,
+            old_config,
+            tuning,
+            target,
+            naming,
+        } = self;
         let last = tuning.last().clone();
         let signatures = [&*base, &target.checkpoint].map(Checkpoint::signature);
         let signature = last.signature();
-        let tuned = Configured { config: &tuning.config, signature: &signature };
+        let tuned = Configured {
+            config: &tuning.config,
+            signature: &signature,
+        };
         let configs = [old_config, &target.folder.config];
         let other = other_classes(&tuning.config, configs[0], configs[1]);
         let found = AdoptedHead::find(tuned, signatures.each_ref(), configs[1], other);
         let Some(head) = found else { return Ok(None) };
         is_a_network(tuned, &tuning.place)?;
 
-        let bases = [0, 1].map(|i| Configured { config: configs[i], signature: &signatures[i] });
+        let bases = [0, 1].map(|i| Configured {
+            config: configs[i],
+            signature: &signatures[i],
+        });
         let notes = notes_on_classes(&head, &tuning.config, bases);
         tuning.notes.extend(notes);
         *base = head.on_old(base, &last);
@@ -52,7 +64,9 @@ impl Headless<'_> {
 
         // No head at the start: it is the last one throughout.
         let given = head.tensors.iter().filter(|name| {
-            signatures[0].get(*name).is_none_or(|own| own.shape != last[*name].shape())
+            signatures[0]
+                .get(*name)
+                .is_none_or(|own| own.shape != last[*name].shape())
                 || (other.than_old && head.of_other_classes.contains(*name))
         });
         for name in given {
@@ -73,7 +87,9 @@ impl Headless<'_> {
 /// What is wrong with the tuned model's network.
 pub fn is_a_network(tuned: Configured, place: &str) -> Result<(), Failure> {
     let fault = failure::graph(TRAJECTORY, place);
-    Graph::from_config(tuned.config, tuned.signature).map(|_| ()).map_err(fault)
+    Graph::from_config(tuned.config, tuned.signature)
+        .map(|_| ())
+        .map_err(fault)
 }
 
 /// Refuses what cannot be done with a head that is not the model's alone, or is not there.
@@ -99,5 +115,9 @@ pub fn check(graph: &Graph, wanted: Head, adopted: Option<&AdoptedHead>) -> Resu
 
 fn refused(code: FailureCode, detail: &str) -> Failure {
     let pointer = Some("/options/head".to_owned());
-    Failure::Input { code, pointer, detail: detail.to_owned() }
+    Failure::Input {
+        code,
+        pointer,
+        detail: detail.to_owned(),
+    }
 }

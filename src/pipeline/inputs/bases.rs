@@ -67,35 +67,71 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
     let (target, naming) = model(access, "/target/base", &job.spec.target.base, files)?;
     let (base, _) = model(access, "/source/base", &job.spec.source.base, files)?;
     let tuning = tuning::read(job, access, &base, files)?;
-    let Model { checkpoint: base, inputs: source_base, folder: old } = base;
+    let Model {
+        checkpoint: base,
+        inputs: source_base,
+        folder: old,
+    } = base;
 
-    let mut three = Three { base, old, tuning, target, naming };
+    let mut three = Three {
+        base,
+        old,
+        tuning,
+        target,
+        naming,
+    };
     three.unify_names();
     three.untie();
     let own_tokens = three.own_tokens(access, files)?;
     let head = three.headless().adopt()?;
     three.name_what_is_left_out();
-    let numbered = Numbered { tokens_are_told: own_tokens.is_some(), has_new_head: head.is_some() };
+    let numbered = Numbered {
+        tokens_are_told: own_tokens.is_some(),
+        has_new_head: head.is_some(),
+    };
     let mut shared_rows = three.share_rows(access, numbered, files)?;
     shared_rows.extend(own_tokens.map(|tokens| tokens.shared));
 
-    let Three { base, old, tuning, target, naming } = three;
+    let Three {
+        base,
+        old,
+        tuning,
+        target,
+        naming,
+    } = three;
     let (own, wanted) = (base.signature(), target.checkpoint.signature());
-    let before = Configured { config: &old.config, signature: &own };
-    let new = Configured { config: &target.folder.config, signature: &wanted };
+    let before = Configured {
+        config: &old.config,
+        signature: &own,
+    };
+    let new = Configured {
+        config: &target.folder.config,
+        signature: &wanted,
+    };
     let source_graph = at_another_width(job.spec, before, new)?;
-    let tuned = Configured { config: &tuning.config, signature: &tuning.last().signature() };
+    let tuned = Configured {
+        config: &tuning.config,
+        signature: &tuning.last().signature(),
+    };
     let update = computation::check(tuned, new)?;
     let is_by_names = by_names::is(tuned);
     for checkpoint in &tuning.checkpoints {
-        same_as_tuned(&checkpoint.signature(), &own, &wanted, source_graph.is_some())?;
+        same_as_tuned(
+            &checkpoint.signature(),
+            &own,
+            &wanted,
+            source_graph.is_some(),
+        )?;
     }
 
     if is_by_names {
         by_names::check_whole_numbers(&base, tuning.last())?;
     }
     let trajectory = trajectory(job, base, tuning.checkpoints);
-    let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
+    let tensors = head
+        .as_ref()
+        .map(|head| head.tensors.clone())
+        .unwrap_or_default();
     let trajectory = trajectory.with_head(tensors).with_rows(shared_rows.clone());
     let (other_start, mut notes) = (tuning.other_start, tuning.notes);
     notes.extend(update);
@@ -133,9 +169,18 @@ impl Three {
     /// Gives the bases the tuned model's prefix before their names, or takes it away, where no family says what
     /// it is.
     fn unify_names(&mut self) {
-        let Self { base, tuning, target, naming, .. } = self;
+        let Self {
+            base,
+            tuning,
+            target,
+            naming,
+            ..
+        } = self;
         let tuned = tuning.last().signature();
-        if !by_names::is(Configured { config: &tuning.config, signature: &tuned }) {
+        if !by_names::is(Configured {
+            config: &tuning.config,
+            signature: &tuned,
+        }) {
             return;
         }
         if let Some(prefix) = Prefix::find(&base.signature(), &tuned) {
@@ -146,25 +191,44 @@ impl Three {
             *naming = naming.renamed_inside(&own, |name| prefix.renamed(name, &tuned));
             target.checkpoint = renamed(&target.checkpoint, &prefix, &tuned);
         }
-        tuning.notes.extend(by_names::notes(&tuning.config, &target.folder.config));
+        tuning
+            .notes
+            .extend(by_names::notes(&tuning.config, &target.folder.config));
     }
 
     /// Gives all an output matrix of their own where some have one.
     fn untie(&mut self) {
         let signatures =
             [&self.base, self.tuning.last(), &self.target.checkpoint].map(Checkpoint::signature);
-        let configs = [&self.old.config, &self.tuning.config, &self.target.folder.config];
-        let [old, tuned, new] =
-            [0, 1, 2].map(|i| Configured { config: configs[i], signature: &signatures[i] });
-        let Some(untied) = Untied::find([old, tuned, new], tuned) else { return };
+        let configs = [
+            &self.old.config,
+            &self.tuning.config,
+            &self.target.folder.config,
+        ];
+        let [old, tuned, new] = [0, 1, 2].map(|i| Configured {
+            config: configs[i],
+            signature: &signatures[i],
+        });
+        let Some(untied) = Untied::find([old, tuned, new], tuned) else {
+            return;
+        };
         self.base = untied.on(&self.base);
         self.old.config = untied.on_config(&self.old.config);
         self.target.checkpoint = untied.on(&self.target.checkpoint);
-        self.target.folder.set_config(untied.on_config(&self.target.folder.config));
+        self.target
+            .folder
+            .set_config(untied.on_config(&self.target.folder.config));
         self.naming = self.naming.under_own_names();
-        let Tuning { config, checkpoints, notes, .. } = &mut self.tuning;
+        let Tuning {
+            config,
+            checkpoints,
+            notes,
+            ..
+        } = &mut self.tuning;
         *config = untied.on_config(config);
-        checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = untied.on(checkpoint));
+        checkpoints
+            .iter_mut()
+            .for_each(|checkpoint| *checkpoint = untied.on(checkpoint));
         notes.push(UNTIED.to_owned());
     }
 
@@ -174,25 +238,61 @@ impl Three {
         access: Access,
         files: &mut Vec<InputFile>,
     ) -> Result<Option<OwnTokens>, Failure> {
-        let Self { base, old, tuning, target, .. } = self;
+        let Self {
+            base,
+            old,
+            tuning,
+            target,
+            ..
+        } = self;
         let signatures = [&*base, tuning.last(), &target.checkpoint].map(Checkpoint::signature);
-        let files_of = [&old.other_files, &tuning.other_files, &target.folder.other_files];
-        let models = [0, 1, 2].map(|i| Listing { files: files_of[i], signature: &signatures[i] });
+        let files_of = [
+            &old.other_files,
+            &tuning.other_files,
+            &target.folder.other_files,
+        ];
+        let models = [0, 1, 2].map(|i| Listing {
+            files: files_of[i],
+            signature: &signatures[i],
+        });
         let found = own_tokens(access.storage.blocking(), &tuning.config, models)?;
-        let Some((tokens, read)) = found else { return Ok(None) };
+        let Some((tokens, read)) = found else {
+            return Ok(None);
+        };
         files.extend(read);
         *base = tokens.on_base(base, tuning.last());
-        tuning.checkpoints.iter_mut().for_each(|point| *point = tokens.on_tuned(point));
+        tuning
+            .checkpoints
+            .iter_mut()
+            .for_each(|point| *point = tokens.on_tuned(point));
         target.checkpoint = tokens.on_target(&target.checkpoint);
-        target.folder.set_config(with_vocabulary(&target.folder.config, tokens.len()));
-        tuning.notes.push(put_tokenizer(&mut target.folder, &tuning.other_files, &tokens));
+        target
+            .folder
+            .set_config(with_vocabulary(&target.folder.config, tokens.len()));
+        tuning.notes.push(put_tokenizer(
+            &mut target.folder,
+            &tuning.other_files,
+            &tokens,
+        ));
 
         Ok(Some(tokens))
     }
 
     fn headless(&mut self) -> Headless<'_> {
-        let Self { base, old, tuning, target, naming } = self;
-        Headless { base, old_config: &old.config, tuning, target, naming }
+        let Self {
+            base,
+            old,
+            tuning,
+            target,
+            naming,
+        } = self;
+        Headless {
+            base,
+            old_config: &old.config,
+            tuning,
+            target,
+            naming,
+        }
     }
 
     fn name_what_is_left_out(&mut self) {
@@ -213,15 +313,29 @@ impl Three {
         numbered: Numbered,
         files: &mut Vec<InputFile>,
     ) -> Result<Vec<SharedRows>, Failure> {
-        let Self { base, old, tuning, target, .. } = self;
+        let Self {
+            base,
+            old,
+            tuning,
+            target,
+            ..
+        } = self;
         let wanted = target.checkpoint.signature();
         let graph = Graph::from_config(&target.folder.config, &wanted)
             .and_then(|graph| graph.resolve(&wanted).map(|_| graph));
         let found = match graph {
             Ok(graph) => {
                 let base = base.signature();
-                let old = OldModels { folder: old, tuned_config: &tuning.config, signature: &base };
-                let new = NewBase { folder: &target.folder, graph: &graph, signature: &wanted };
+                let old = OldModels {
+                    folder: old,
+                    tuned_config: &tuning.config,
+                    signature: &base,
+                };
+                let new = NewBase {
+                    folder: &target.folder,
+                    graph: &graph,
+                    signature: &wanted,
+                };
                 let storage = access.storage.blocking();
                 let mut found = Vec::from_iter(classes(old, new));
                 if !numbered.tokens_are_told {
@@ -240,7 +354,10 @@ impl Three {
         for rows in &found {
             tuning.notes.extend(note_on_rows(rows));
             *base = rows.on(base);
-            tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
+            tuning
+                .checkpoints
+                .iter_mut()
+                .for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
         }
 
         Ok(found)
@@ -248,7 +365,10 @@ impl Three {
 }
 
 fn renamed(model: &Checkpoint, prefix: &Prefix, than: &Signature) -> Checkpoint {
-    model.iter().map(|(name, tensor)| (prefix.renamed(name, than), tensor.clone())).collect()
+    model
+        .iter()
+        .map(|(name, tensor)| (prefix.renamed(name, than), tensor.clone()))
+        .collect()
 }
 
 const UNTIED: &str = "an output matrix stands beside the embedding in one of the three models, and is the \
@@ -267,8 +387,14 @@ pub fn at_another_width(
 ) -> Result<Option<Graph>, Failure> {
     let [source, target] = ["the source's base", "the target's base"];
     let Err(different) = compare(
-        NamedSignature { name: source, signature: old.signature },
-        NamedSignature { name: target, signature: new.signature },
+        NamedSignature {
+            name: source,
+            signature: old.signature,
+        },
+        NamedSignature {
+            name: target,
+            signature: new.signature,
+        },
     ) else {
         return Ok(None);
     };
@@ -276,8 +402,16 @@ pub fn at_another_width(
     let [Ok(of), Ok(than)] = graphs else {
         return Err(failure::incompatible("/source/base")(different));
     };
-    let narrow = NamedNetwork { name: source, graph: &of, signature: old.signature };
-    let wide = NamedNetwork { name: target, graph: &than, signature: new.signature };
+    let narrow = NamedNetwork {
+        name: source,
+        graph: &of,
+        signature: old.signature,
+    };
+    let wide = NamedNetwork {
+        name: target,
+        graph: &than,
+        signature: new.signature,
+    };
     if widths::compare(narrow, wide).is_err() {
         return Err(failure::incompatible("/source/base")(different));
     }
@@ -285,10 +419,18 @@ pub fn at_another_width(
     if let Methods::Named(methods) = &spec.methods
         && let Some(method) = methods.iter().find(|m| !leads_between_widths(**m, spec))
     {
-        return Err(between_widths("/methods", &different, &format!("not {}", method.name())));
+        return Err(between_widths(
+            "/methods",
+            &different,
+            &format!("not {}", method.name()),
+        ));
     }
     if spec.data.as_ref().is_none_or(|data| data.train.is_none()) {
-        return Err(between_widths("/data/train", &different, "all need training samples"));
+        return Err(between_widths(
+            "/data/train",
+            &different,
+            "all need training samples",
+        ));
     }
     Ok(Some(of))
 }
@@ -306,7 +448,11 @@ fn between_widths(pointer: &str, different: &Incompatible, what: &str) -> Failur
 }
 
 fn leads_between_widths(method: Method, spec: &Spec) -> bool {
-    let carries = if method == Method::Gradfix { spec.options.gradfix_on } else { method };
+    let carries = if method == Method::Gradfix {
+        spec.options.gradfix_on
+    } else {
+        method
+    };
     matches!(carries, Method::Functional | Method::Bico | Method::Theseus)
 }
 
@@ -318,12 +464,24 @@ pub fn same_as_tuned(
     across_widths: bool,
 ) -> Result<(), Failure> {
     let than = if across_widths {
-        NamedSignature { name: "the source's base", signature: base }
+        NamedSignature {
+            name: "the source's base",
+            signature: base,
+        }
     } else {
-        NamedSignature { name: "the target's base", signature: target }
+        NamedSignature {
+            name: "the target's base",
+            signature: target,
+        }
     };
-    compare(NamedSignature { name: "the tuned model", signature: tuned }, than)
-        .map_err(failure::incompatible(TRAJECTORY))
+    compare(
+        NamedSignature {
+            name: "the tuned model",
+            signature: tuned,
+        },
+        than,
+    )
+    .map_err(failure::incompatible(TRAJECTORY))
 }
 
 fn trajectory(job: &Job, base: Checkpoint, mut checkpoints: Vec<Checkpoint>) -> Trajectory {

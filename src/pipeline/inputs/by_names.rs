@@ -35,7 +35,11 @@ pub fn is(model: Configured<'_>) -> bool {
 
 /// What is known of a network, in the report's words.
 pub fn network(graph: &Graph) -> Network {
-    if graph.by_names().is_some() { Network::ByNames } else { Network::Graph }
+    if graph.by_names().is_some() {
+        Network::ByNames
+    } else {
+        Network::Graph
+    }
 }
 
 /// Refuses a job that asks for what the new base's network is needed for, or its head.
@@ -45,12 +49,15 @@ pub fn network(graph: &Graph) -> Network {
 pub fn check(spec: &Spec, graph: &Graph) -> Result<(), Failure> {
     let (fault, carried): (GraphError, &[Method]) = match graph.check_wired() {
         Err(unknown) => (unknown, &[Method::Identity]),
-        Ok(()) if !graph.has_loss() => {
-            (GraphError::Body, &[Method::Identity, Method::WeightMatching])
-        }
+        Ok(()) if !graph.has_loss() => (
+            GraphError::Body,
+            &[Method::Identity, Method::WeightMatching],
+        ),
         Ok(()) => return Ok(()),
     };
-    let Some(asked) = asked(spec, carried) else { return Ok(()) };
+    let Some(asked) = asked(spec, carried) else {
+        return Ok(());
+    };
     let place = format!("{}: {asked}", spec.target.base);
     Err(failure::graph("/methods", &place)(fault))
 }
@@ -64,15 +71,27 @@ fn asked(spec: &Spec, carried: &[Method]) -> Option<String> {
     }
     let has_layers = carried.contains(&Method::WeightMatching);
     let parts = [
-        (spec.data.is_some(), "data are read by the network: leave data out"),
-        (spec.gate.is_some(), "a gate is judged by the network: leave gate out"),
-        (spec.fine_tune.is_some(), "training needs the network: leave fine_tune out"),
+        (
+            spec.data.is_some(),
+            "data are read by the network: leave data out",
+        ),
+        (
+            spec.gate.is_some(),
+            "a gate is judged by the network: leave gate out",
+        ),
+        (
+            spec.fine_tune.is_some(),
+            "training needs the network: leave fine_tune out",
+        ),
         (
             spec.options.update.is_some() && !has_layers,
             "which layers an adapter may change is told by the network: leave options.update out",
         ),
     ];
-    parts.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| what.to_owned())
+    parts
+        .into_iter()
+        .find(|(is_asked, _)| *is_asked)
+        .map(|(_, what)| what.to_owned())
 }
 
 /// Refuses to add a tuning to a stranger, where identity was asked for. `auto` ends with a rejected result.
@@ -104,12 +123,16 @@ pub fn check_lineage(inputs: &Inputs, spec: &Spec, found: &Diagnosis) -> Result<
 /// `incompatible_models` at `/source/trajectory`.
 pub fn check_whole_numbers(base: &Checkpoint, tuned: &Checkpoint) -> Result<(), Failure> {
     let changed = base.iter().find(|(name, tensor)| {
-        let other = tuned.get(name).filter(|other| other.shape() == tensor.shape());
+        let other = tuned
+            .get(name)
+            .filter(|other| other.shape() == tensor.shape());
         !tensor.dtype().is_float()
             && !name.ends_with("num_batches_tracked")
             && other.is_some_and(|other| other.bytes() != tensor.bytes())
     });
-    let Some((name, tensor)) = changed else { return Ok(()) };
+    let Some((name, tensor)) = changed else {
+        return Ok(());
+    };
     Err(Failure::Input {
         code: FailureCode::IncompatibleModels,
         pointer: Some(TRAJECTORY.into()),
@@ -166,10 +189,14 @@ fn is_heard(key: &str) -> bool {
 }
 
 fn differences(tuned: &Value, target: &Value) -> Vec<String> {
-    let keys = [tuned, target].into_iter().filter_map(Value::as_object).flat_map(|map| map.keys());
+    let keys = [tuned, target]
+        .into_iter()
+        .filter_map(Value::as_object)
+        .flat_map(|map| map.keys());
     let keys: BTreeSet<&String> = keys.collect();
-    let differ =
-        keys.into_iter().filter(|key| is_heard(key) && tuned[key.as_str()] != target[key.as_str()]);
+    let differ = keys
+        .into_iter()
+        .filter(|key| is_heard(key) && tuned[key.as_str()] != target[key.as_str()]);
     let mut named: Vec<String> = differ.cloned().collect();
     let more = named.len().saturating_sub(NAMED);
     named.truncate(NAMED);
@@ -199,17 +226,33 @@ mod tests {
 
     #[test]
     fn what_needs_the_network_is_refused_at_the_methods() {
-        let info = TensorInfo { dtype: DType::F32, shape: vec![2, 2] };
+        let info = TensorInfo {
+            dtype: DType::F32,
+            shape: vec![2, 2],
+        };
         let signature = Signature::from([("a.weight".to_owned(), info)]);
         let graph = Graph::from_config(&json!({"model_type": "new"}), &signature).unwrap();
         let data = json!({"train": "file:///m/d"});
         for (change, word) in [
-            (json!({"methods": ["identity", "weight_matching"]}), "weight_matching"),
-            (json!({"methods": ["identity"], "data": data}), "leave data out"),
+            (
+                json!({"methods": ["identity", "weight_matching"]}),
+                "weight_matching",
+            ),
+            (
+                json!({"methods": ["identity"], "data": data}),
+                "leave data out",
+            ),
             (json!({"data": data}), "leave data out"),
-            (json!({"options": {"update": {"format": "lora", "rank": 2}}}), "options.update"),
+            (
+                json!({"options": {"update": {"format": "lora", "rank": 2}}}),
+                "options.update",
+            ),
         ] {
-            let Err(Failure::Input { code, pointer, detail }) = check(&spec(&change), &graph)
+            let Err(Failure::Input {
+                code,
+                pointer,
+                detail,
+            }) = check(&spec(&change), &graph)
             else {
                 panic!("{change} is let through")
             };
@@ -220,7 +263,11 @@ mod tests {
             assert!(detail.contains(word) && detail.contains("only `identity` can be carried"));
             assert!(detail.contains("\"model_type\": \"graph\"") && detail.contains("graph_of.py"));
         }
-        for change in [json!({}), json!({"methods": "auto"}), json!({"methods": ["identity"]})] {
+        for change in [
+            json!({}),
+            json!({"methods": "auto"}),
+            json!({"methods": ["identity"]}),
+        ] {
             assert!(check(&spec(&change), &graph).is_ok(), "{change}");
         }
     }
@@ -229,9 +276,12 @@ mod tests {
     fn whole_numbers_that_the_tuning_changed_are_refused() {
         let model = |position: i64, batches: i64| -> Checkpoint {
             let of = |name: &str, value| (name.to_owned(), HostTensor::from_i64(vec![1], &[value]));
-            [of("position_ids", position), of("bn.num_batches_tracked", batches)]
-                .into_iter()
-                .collect()
+            [
+                of("position_ids", position),
+                of("bn.num_batches_tracked", batches),
+            ]
+            .into_iter()
+            .collect()
         };
         assert!(check_whole_numbers(&model(3, 1), &model(3, 2)).is_ok());
         let refused = check_whole_numbers(&model(3, 1), &model(4, 1)).unwrap_err();

@@ -14,13 +14,20 @@ use crate::{
 /// A location of the specification that is read from, if it may be used; of a repository at the commit that its
 /// revision is now.
 pub fn location(storage: &Storage, pointer: &str, text: &str) -> Result<Location, Failure> {
-    let named = storage.check_location(text).map_err(|error| failure::location(pointer, &error))?;
-    storage.blocking().pin(&named).map_err(|error| failure::at(pointer)(error.into()))
+    let named = storage
+        .check_location(text)
+        .map_err(|error| failure::location(pointer, &error))?;
+    storage
+        .blocking()
+        .pin(&named)
+        .map_err(|error| failure::at(pointer)(error.into()))
 }
 
 /// The location of the specification where the result is written, if it may be used.
 pub fn output(storage: &Storage, text: &str) -> Result<Location, Failure> {
-    storage.check_output(text).map_err(|error| failure::location("/output", &error))
+    storage
+        .check_output(text)
+        .map_err(|error| failure::location("/output", &error))
 }
 
 /// A model under the names of its graph, and how its file calls them.
@@ -30,7 +37,12 @@ pub fn model(
     text: &str,
     files: &mut Vec<InputFile>,
 ) -> Result<(Model, Naming), Failure> {
-    model_at(access, pointer, &location(access.storage, pointer, text)?, files)
+    model_at(
+        access,
+        pointer,
+        &location(access.storage, pointer, text)?,
+        files,
+    )
 }
 
 /// The same of a location that has been checked: the path of one may hold what a URI may not.
@@ -52,7 +64,12 @@ fn open(access: Access, place: &Location) -> Result<(Model, Naming), ArtifactErr
     let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
     if let Some(copy) = naming.untied(&model.checkpoint) {
         let detail = "config.json ties it to the embedding, but their values differ";
-        return Err(ArtifactError::tensor(FailureCode::MalformedConfig, place, copy, detail));
+        return Err(ArtifactError::tensor(
+            FailureCode::MalformedConfig,
+            place,
+            copy,
+            detail,
+        ));
     }
     model.checkpoint = naming.read(&model.checkpoint);
     Ok((model, naming))
@@ -68,17 +85,24 @@ pub fn graph(
 ) -> Result<Graph, Failure> {
     let fault = failure::graph(pointer, &folder.location.to_string());
     let of_its_own_size = Graph::from_config(&folder.config, signature).map_err(&fault)?;
-    let Some(sample) = sample else { return Ok(of_its_own_size) };
+    let Some(sample) = sample else {
+        return Ok(of_its_own_size);
+    };
 
     // Where the network does not read such samples, it says so itself when the data are checked.
     let sized = Graph::for_samples(&folder.config, signature, sample);
-    Ok(sized.ok().filter(|graph| graph.resolve(signature).is_ok()).unwrap_or(of_its_own_size))
+    Ok(sized
+        .ok()
+        .filter(|graph| graph.resolve(signature).is_ok())
+        .unwrap_or(of_its_own_size))
 }
 
 /// Channels of the images that a network reads.
 pub fn channels(graph: &Graph) -> Option<usize> {
     match graph.input {
-        Input::Image { shape: [channels, ..] } => Some(channels),
+        Input::Image {
+            shape: [channels, ..],
+        } => Some(channels),
         _ => None,
     }
 }

@@ -41,11 +41,17 @@ pub fn own_tokens(
     models: [Listing<'_>; 3],
 ) -> Result<Option<(OwnTokens, Vec<InputFile>)>, Failure> {
     let of_tuned = models[1].signature;
-    let Ok(graph) = Graph::from_config(tuned, of_tuned) else { return Ok(None) };
+    let Ok(graph) = Graph::from_config(tuned, of_tuned) else {
+        return Ok(None);
+    };
     let tensors = named_tensors(&graph, of_tuned, Axis::Vocabulary);
-    let Some(table) = tensors.iter().find_map(|name| of_tuned.get(name)) else { return Ok(None) };
+    let Some(table) = tensors.iter().find_map(|name| of_tuned.get(name)) else {
+        return Ok(None);
+    };
     let rows = models.map(|model| rows_as(table, &tensors, model.signature));
-    let [Some(old), Some(own), Some(new)] = rows else { return Ok(None) };
+    let [Some(old), Some(own), Some(new)] = rows else {
+        return Ok(None);
+    };
     // Without a list of its own it names no token that the old base lacks.
     if old == own && !names::lists_tokens(models[1].files) {
         return Ok(None);
@@ -56,19 +62,30 @@ pub fn own_tokens(
     for (model, pointer) in models.into_iter().zip(pointers) {
         lists.push(names::vocabulary(storage, model.files).map_err(failure::at(pointer))?);
     }
-    let names: Vec<Option<&Names>> =
-        lists.iter().map(|list| list.as_ref().map(|(names, _)| names)).collect();
+    let names: Vec<Option<&Names>> = lists
+        .iter()
+        .map(|list| list.as_ref().map(|(names, _)| names))
+        .collect();
     let same = names[0] == names[2] && (names[0].is_some() || old == new);
 
-    let numberings = [0, 1, 2].map(|i| Numbering { rows: [old, own, new][i], names: names[i] });
+    let numberings = [0, 1, 2].map(|i| Numbering {
+        rows: [old, own, new][i],
+        names: names[i],
+    });
     let found = OwnTokens::find(tensors, numberings, same);
-    let read = lists.iter().flatten().map(|(_, file)| file.clone()).collect();
+    let read = lists
+        .iter()
+        .flatten()
+        .map(|(_, file)| file.clone())
+        .collect();
     Ok(found.map(|found| (found, read)))
 }
 
 /// Rows of a model's tables of tokens, where they are all of one shape, and alike but for their rows.
 fn rows_as(table: &TensorInfo, tensors: &BTreeSet<String>, of: &Signature) -> Option<usize> {
-    let shapes = tensors.iter().map(|name| of.get(name).map(|info| &info.shape));
+    let shapes = tensors
+        .iter()
+        .map(|name| of.get(name).map(|info| &info.shape));
     let shapes: Option<BTreeSet<&Vec<usize>>> = shapes.collect();
     match shapes?.into_iter().collect::<Vec<_>>().as_slice() {
         [shape] if shape.get(1..) == table.shape.get(1..) => shape.first().copied(),
@@ -94,7 +111,9 @@ pub fn put_tokenizer(folder: &mut ModelFolder, tuned: &[OtherFile], tokens: &Own
     let mut files = names::of_tokenizer(tuned).peekable();
     let tokenizer = if tokens.keeps_numbers && files.peek().is_some() {
         let taken: Vec<OtherFile> = files.cloned().collect();
-        folder.other_files.retain(|file| taken.iter().all(|own| own.key != file.key));
+        folder
+            .other_files
+            .retain(|file| taken.iter().all(|own| own.key != file.key));
         folder.other_files.extend(taken);
         "the result's tokenizer is the tuned model's"
     } else {
@@ -110,7 +129,9 @@ pub fn put_tokenizer(folder: &mut ModelFolder, tuned: &[OtherFile], tokens: &Own
 /// Whether the tuned model's classes, by their names, are others than those of the bases: than the old
 /// base's where a row is named otherwise, than the new base's where no name is shared.
 pub fn other_classes(tuned: &Value, old: &Value, new: &Value) -> OtherClasses {
-    let Some(own) = names::labels(tuned) else { return OtherClasses::default() };
+    let Some(own) = names::labels(tuned) else {
+        return OtherClasses::default();
+    };
     OtherClasses {
         than_old: names::labels(old).is_some_and(|old| !same_numbering(&old, &own)),
         than_new: names::labels(new).is_some_and(|new| none_is_shared(&new, &own)),
@@ -124,8 +145,14 @@ pub fn notes_on_classes(
     bases: [Configured<'_>; 2],
 ) -> Vec<String> {
     let said = [
-        (head.other.than_old, "the old base numbers its classes otherwise than the tuned model"),
-        (head.other.than_new, "the new base shares no class with the tuned model"),
+        (
+            head.other.than_old,
+            "the old base numbers its classes otherwise than the tuned model",
+        ),
+        (
+            head.other.than_new,
+            "the new base shares no class with the tuned model",
+        ),
     ];
     let noted = said.into_iter().zip(bases).filter_map(|((applies, what), base)| {
         let has_one = head.of_other_classes.iter().any(|name| base.signature.contains_key(name));
@@ -157,7 +184,11 @@ pub fn listed(names: &Names) -> String {
     let mut rows: Vec<(usize, &str)> = names.iter().map(|(name, &row)| (row, &**name)).collect();
     rows.sort_unstable();
     let more = if rows.len() > LISTED { ", …" } else { "" };
-    let shown: Vec<&str> = rows.into_iter().take(LISTED).map(|(_, name)| name).collect();
+    let shown: Vec<&str> = rows
+        .into_iter()
+        .take(LISTED)
+        .map(|(_, name)| name)
+        .collect();
     format!("{}{more}", shown.join(", "))
 }
 
@@ -184,13 +215,22 @@ pub struct NewBase<'a> {
 
 /// Classes that the old models number otherwise than the new base.
 pub fn classes(old: OldModels, new: NewBase) -> Option<SharedRows> {
-    let [of, than] = [names::labels(old.tuned_config)?, names::labels(&new.folder.config)?];
+    let [of, than] = [
+        names::labels(old.tuned_config)?,
+        names::labels(&new.folder.config)?,
+    ];
     let tensors = named_tensors(new.graph, new.signature, Axis::Classes);
     SharedRows::find(
         Axis::Classes,
         tensors,
-        Numbered { names: &of, signature: old.signature },
-        Numbered { names: &than, signature: new.signature },
+        Numbered {
+            names: &of,
+            signature: old.signature,
+        },
+        Numbered {
+            names: &than,
+            signature: new.signature,
+        },
     )
 }
 
@@ -222,12 +262,20 @@ pub fn vocabulary(
         names::vocabulary(storage, &old.folder.other_files).map_err(failure::at("/source/base"))?;
     let than =
         names::vocabulary(storage, &new.folder.other_files).map_err(failure::at("/target/base"))?;
-    let (Some((of, old_file)), Some((than, new_file))) = (of, than) else { return Ok(None) };
+    let (Some((of, old_file)), Some((than, new_file))) = (of, than) else {
+        return Ok(None);
+    };
     let found = SharedRows::find(
         Axis::Vocabulary,
         tensors,
-        Numbered { names: &of, signature: old.signature },
-        Numbered { names: &than, signature: new.signature },
+        Numbered {
+            names: &of,
+            signature: old.signature,
+        },
+        Numbered {
+            names: &than,
+            signature: new.signature,
+        },
     );
     if found.is_some() {
         files.extend([old_file, new_file]);

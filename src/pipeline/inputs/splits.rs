@@ -42,13 +42,29 @@ pub fn read(
     reading: Reading,
     files: &mut Vec<InputFile>,
 ) -> Result<Splits, Failure> {
-    let Some(data) = &job.spec.data else { return Ok(Splits::default()) };
+    let Some(data) = &job.spec.data else {
+        return Ok(Splits::default());
+    };
     let train = split(access, "/data/train", data.train.as_deref(), reading, files)?;
-    let validation = split(access, "/data/validation", data.validation.as_deref(), reading, files)?;
+    let validation = split(
+        access,
+        "/data/validation",
+        data.validation.as_deref(),
+        reading,
+        files,
+    )?;
     let test = split(access, "/data/test", data.test.as_deref(), reading, files)?;
-    let splits = Splits { train, validation, test, ..Splits::default() };
+    let splits = Splits {
+        train,
+        validation,
+        test,
+        ..Splits::default()
+    };
     let splits = splits.completed(job.spec.options.seed);
-    Ok(Splits { unlabelled: splits.unlabelled(), ..splits })
+    Ok(Splits {
+        unlabelled: splits.unlabelled(),
+        ..splits
+    })
 }
 
 fn split(
@@ -88,7 +104,11 @@ impl Splits {
     fn unlabelled(&self) -> Unlabelled {
         let [train, validation, test] = [&self.train, &self.validation, &self.test]
             .map(|split| split.as_ref().is_some_and(|data| !data.has_labels()));
-        Unlabelled { train, validation, test }
+        Unlabelled {
+            train,
+            validation,
+            test,
+        }
     }
 
     /// Splits without labels get the old tuned model's predictions. `None` where the caller interrupts;
@@ -109,7 +129,9 @@ impl Splits {
 
     /// The shape of a sample; of sentences the longest.
     pub fn sample(&self) -> Option<Vec<usize>> {
-        let all = [&self.train, &self.validation, &self.test].into_iter().flatten();
+        let all = [&self.train, &self.validation, &self.test]
+            .into_iter()
+            .flatten();
         let shapes = all.map(Dataset::sample_shape);
         shapes.reduce(longer).map(<[usize]>::to_vec)
     }
@@ -130,5 +152,9 @@ fn label(
 /// The longer of two sentences; of any other samples the first.
 pub fn longer<'a>(one: &'a [usize], other: &'a [usize]) -> &'a [usize] {
     let are_sentences = one.len() == 1 && other.len() == 1;
-    if are_sentences && other > one { other } else { one }
+    if are_sentences && other > one {
+        other
+    } else {
+        one
+    }
 }

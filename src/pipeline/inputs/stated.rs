@@ -35,11 +35,17 @@ impl Stated {
         pointer: &str,
         folder: &ModelFolder,
     ) -> Result<Option<Self>, Failure> {
-        let file = folder.other_files.iter().find(|file| file.key.to_string() == FILE);
+        let file = folder
+            .other_files
+            .iter()
+            .find(|file| file.key.to_string() == FILE);
         let Some(file) = file else {
             let config = &folder.config["pretrained_cfg"];
             let values = values(&config["mean"], &config["std"], RESCALE);
-            return Ok(values.map(|values| Self { values, file: "config.json" }));
+            return Ok(values.map(|values| Self {
+                values,
+                file: "config.json",
+            }));
         };
 
         let bytes = storage
@@ -75,7 +81,11 @@ fn values(mean: &Value, std: &Value, rescale: f64) -> Option<Preprocess> {
 
 /// Numbers that hold for `byte · rescale`, as they hold for `byte / 255`.
 fn numbers(value: &Value, rescale: f64) -> Option<Vec<f64>> {
-    value.as_array()?.iter().map(|v| v.as_f64().map(|v| v * RESCALE / rescale)).collect()
+    value
+        .as_array()?
+        .iter()
+        .map(|v| v.as_f64().map(|v| v * RESCALE / rescale))
+        .collect()
 }
 
 #[cfg(test)]
@@ -89,7 +99,10 @@ mod tests {
         let of = |processor: Value| of_processor(&processor).map(|found| (found.mean, found.std));
         let plain = json!({"image_mean": [0.5, 0.25], "image_std": [0.5, 0.125]});
         assert_eq!(of(plain), Some((vec![0.5, 0.25], vec![0.5, 0.125])));
-        assert_eq!(of(json!({"do_normalize": false, "image_mean": [1], "image_std": [1]})), None);
+        assert_eq!(
+            of(json!({"do_normalize": false, "image_mean": [1], "image_std": [1]})),
+            None
+        );
         assert_eq!(of(json!({"image_mean": [0.5]})), None);
         assert_eq!(of(json!({"image_mean": [0.5], "image_std": [0.0]})), None);
         // (byte − 127.5) / 51 is (x − 0.5) / 0.2.

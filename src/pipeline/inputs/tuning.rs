@@ -93,14 +93,26 @@ pub fn read(
     }
 
     let place = stored.last().model.to_string();
-    Ok(Tuning { config, checkpoints, place, other_files, other_start, notes })
+    Ok(Tuning {
+        config,
+        checkpoints,
+        place,
+        other_files,
+        other_start,
+        notes,
+    })
 }
 
 /// Where the last of the checkpoints is an earlier one once more, as the best of them is, the trajectory
 /// ends with that one. How many after it are left out.
 fn without_what_follows_the_end(checkpoints: &mut Vec<Checkpoint>) -> usize {
-    let Some((end, earlier)) = checkpoints.split_last() else { return 0 };
-    let Some(at) = earlier.iter().position(|checkpoint| same_tensors(checkpoint, end)) else {
+    let Some((end, earlier)) = checkpoints.split_last() else {
+        return 0;
+    };
+    let Some(at) = earlier
+        .iter()
+        .position(|checkpoint| same_tensors(checkpoint, end))
+    else {
         return 0;
     };
     let left_out = earlier.len() - at - 1;
@@ -133,26 +145,39 @@ fn other_start(
         return Ok(0);
     }
     let (first, _) = model_at(access, TRAJECTORY, first, files)?;
-    let own = Configured { config: &first.folder.config, signature: &first.checkpoint.signature() };
+    let own = Configured {
+        config: &first.folder.config,
+        signature: &first.checkpoint.signature(),
+    };
     same_body(own, &base.checkpoint.signature())?;
     if digests(&first) == digests(base) {
         return Ok(0);
     }
 
     let different = first.checkpoint.iter().filter(|(name, tensor)| {
-        let other = base.checkpoint.get(name).filter(|other| other.shape() == tensor.shape());
+        let other = base
+            .checkpoint
+            .get(name)
+            .filter(|other| other.shape() == tensor.shape());
         other.is_some_and(|other| !other.same_values(tensor))
     });
     Ok(different.count())
 }
 
 fn digests(model: &Model) -> BTreeSet<&str> {
-    model.inputs.iter().map(|file| file.sha256.as_str()).collect()
+    model
+        .inputs
+        .iter()
+        .map(|file| file.sha256.as_str())
+        .collect()
 }
 
 /// Refuses a first checkpoint whose tensors below the head are not the old base's.
 pub fn same_body(first: Configured, base: &Signature) -> Result<(), Failure> {
-    let Configured { config, signature: first } = first;
+    let Configured {
+        config,
+        signature: first,
+    } = first;
     let graph = Graph::from_config(config, first).ok();
     let output = graph.as_ref().and_then(Graph::head);
     let [own, than] = [first, base].map(|signature| {
@@ -160,10 +185,19 @@ pub fn same_body(first: Configured, base: &Signature) -> Result<(), Failure> {
         body.retain(|name, _| !is_of_a_task(config, output, name));
         body
     });
-    let names = ["the first checkpoint of trajectory.json", "the source's base"];
+    let names = [
+        "the first checkpoint of trajectory.json",
+        "the source's base",
+    ];
     compare(
-        NamedSignature { name: names[0], signature: &own },
-        NamedSignature { name: names[1], signature: &than },
+        NamedSignature {
+            name: names[0],
+            signature: &own,
+        },
+        NamedSignature {
+            name: names[1],
+            signature: &than,
+        },
     )
     .map_err(failure::incompatible(TRAJECTORY))
 }

@@ -27,8 +27,13 @@ impl Unlabelled {
 
     /// The splits' names.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let all = [(self.train, "train"), (self.validation, "validation"), (self.test, "test")];
-        all.into_iter().filter_map(|(lacks, name)| lacks.then_some(name))
+        let all = [
+            (self.train, "train"),
+            (self.validation, "validation"),
+            (self.test, "test"),
+        ];
+        all.into_iter()
+            .filter_map(|(lacks, name)| lacks.then_some(name))
     }
 
     /// Refuses a job that asks for what such data cannot tell.
@@ -65,7 +70,11 @@ impl Unlabelled {
 }
 
 fn missing(pointer: &str, detail: String) -> Failure {
-    Failure::Input { code: FailureCode::LabelsMissing, pointer: Some(pointer.into()), detail }
+    Failure::Input {
+        code: FailureCode::LabelsMissing,
+        pointer: Some(pointer.into()),
+        detail,
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +93,11 @@ mod tests {
             spec[name] = value.clone();
         }
         match unlabelled.check(&Spec::from_json(&spec).unwrap()) {
-            Err(Failure::Input { code: FailureCode::LabelsMissing, pointer, .. }) => pointer,
+            Err(Failure::Input {
+                code: FailureCode::LabelsMissing,
+                pointer,
+                ..
+            }) => pointer,
             Err(other) => panic!("{other}"),
             Ok(()) => None,
         }
@@ -92,11 +105,19 @@ mod tests {
 
     #[test]
     fn what_needs_labels_is_refused_by_name() {
-        let all = Unlabelled { train: true, validation: true, test: true };
+        let all = Unlabelled {
+            train: true,
+            validation: true,
+            test: true,
+        };
         let labelled = Unlabelled::default();
         for method in ["gmt", "fgmt", "gradfix", "bico", "oracle"] {
             let named = json!({"methods": ["identity", method]});
-            assert_eq!(refused(named.clone(), all).as_deref(), Some("/methods"), "{method}");
+            assert_eq!(
+                refused(named.clone(), all).as_deref(),
+                Some("/methods"),
+                "{method}"
+            );
             assert_eq!(refused(named, labelled), None);
         }
         let without = json!({"methods": ["identity", "functional", "weight_matching", "theseus"]});
@@ -104,10 +125,16 @@ mod tests {
         assert_eq!(refused(json!({}), all), None);
         let stage = json!({"fine_tune": {}});
         assert_eq!(refused(stage, all).as_deref(), Some("/fine_tune/labels"));
-        assert_eq!(refused(json!({"fine_tune": {"labels": "old_model"}}), all), None);
+        assert_eq!(
+            refused(json!({"fine_tune": {"labels": "old_model"}}), all),
+            None
+        );
 
         let gate = |metric| json!({"gate": {"metric": metric, "min": 0.5}});
-        assert_eq!(refused(gate("accuracy"), all).as_deref(), Some("/gate/metric"));
+        assert_eq!(
+            refused(gate("accuracy"), all).as_deref(),
+            Some("/gate/metric")
+        );
         assert_eq!(refused(gate("agreement"), all), None);
         let judged = Unlabelled { test: false, ..all };
         assert_eq!(refused(gate("accuracy"), judged), None);

@@ -41,15 +41,31 @@ impl Models {
     pub fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
         let (mut folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
         let (mut old, mut base) = headers(storage, "/source/base", &spec.source.base)?;
-        let Tuned { config: mut tuned_config, signature: mut tuned, beside, checkpoints } =
-            tuned(spec, storage, &old, &base)?;
-        if by_names::is(Configured { config: &tuned_config, signature: &tuned }) {
+        let Tuned {
+            config: mut tuned_config,
+            signature: mut tuned,
+            beside,
+            checkpoints,
+        } = tuned(spec, storage, &old, &base)?;
+        if by_names::is(Configured {
+            config: &tuned_config,
+            signature: &tuned,
+        }) {
             (base, target) = (unified(base, &tuned), unified(target, &tuned));
         }
         let models = [
-            Configured { config: &old.config, signature: &base },
-            Configured { config: &folder.config, signature: &target },
-            Configured { config: &tuned_config, signature: &tuned },
+            Configured {
+                config: &old.config,
+                signature: &base,
+            },
+            Configured {
+                config: &folder.config,
+                signature: &target,
+            },
+            Configured {
+                config: &tuned_config,
+                signature: &tuned,
+            },
         ];
         if let Some(untied) = Untied::find(models, models[2]) {
             (base, target) = (untied.on_signature(base), untied.on_signature(target));
@@ -60,9 +76,18 @@ impl Models {
         }
 
         let lists = [
-            Listing { files: &old.other_files, signature: &base },
-            Listing { files: &beside, signature: &tuned },
-            Listing { files: &folder.other_files, signature: &target },
+            Listing {
+                files: &old.other_files,
+                signature: &base,
+            },
+            Listing {
+                files: &beside,
+                signature: &tuned,
+            },
+            Listing {
+                files: &folder.other_files,
+                signature: &target,
+            },
         ];
         let tokens = shared_rows::own_tokens(storage.blocking(), &tuned_config, lists)?;
         let tokens = tokens.map(|(tokens, _)| tokens);
@@ -73,22 +98,44 @@ impl Models {
         }
 
         let other = shared_rows::other_classes(&tuned_config, &old.config, &folder.config);
-        let tuned_model = Configured { config: &tuned_config, signature: &tuned };
+        let tuned_model = Configured {
+            config: &tuned_config,
+            signature: &tuned,
+        };
         let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
         if let Some(head) = &head {
-            let tuned_model = Configured { config: &tuned_config, signature: &tuned };
+            let tuned_model = Configured {
+                config: &tuned_config,
+                signature: &tuned,
+            };
             adopted_head::is_a_network(tuned_model, &spec.source.trajectory)?;
-            (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
+            (base, target) = (
+                head.on_signature(base, &tuned),
+                head.on_signature(target, &tuned),
+            );
             folder.config = head.config.clone();
         }
 
         if let Ok(graph) = Graph::from_config(&folder.config, &target) {
-            let before = OldModels { folder: &old, tuned_config: &tuned_config, signature: &base };
-            let after = NewBase { folder: &folder, graph: &graph, signature: &target };
+            let before = OldModels {
+                folder: &old,
+                tuned_config: &tuned_config,
+                signature: &base,
+            };
+            let after = NewBase {
+                folder: &folder,
+                graph: &graph,
+                signature: &target,
+            };
             let mut found = Vec::from_iter(shared_rows::classes(before, after));
             if tokens.is_none() {
                 let storage = storage.blocking();
-                found.extend(shared_rows::vocabulary(storage, before, after, &mut Vec::new())?);
+                found.extend(shared_rows::vocabulary(
+                    storage,
+                    before,
+                    after,
+                    &mut Vec::new(),
+                )?);
             }
             for rows in found {
                 base = rows.on_signature(base);
@@ -96,18 +143,35 @@ impl Models {
             }
         }
 
-        let before = Configured { config: &old.config, signature: &base };
-        let after = Configured { config: &folder.config, signature: &target };
+        let before = Configured {
+            config: &old.config,
+            signature: &base,
+        };
+        let after = Configured {
+            config: &folder.config,
+            signature: &target,
+        };
         let across_widths = bases::at_another_width(spec, before, after)?.is_some();
         bases::same_as_tuned(&tuned, &base, &target, across_widths)?;
-        Ok(Self { folder, target, base, head, across_widths, checkpoints })
+        Ok(Self {
+            folder,
+            target,
+            base,
+            head,
+            across_widths,
+            checkpoints,
+        })
     }
 }
 
 /// Headers under the tuned model's prefix.
 fn unified(own: Signature, tuned: &Signature) -> Signature {
-    let Some(prefix) = Prefix::find(&own, tuned) else { return own };
-    own.into_iter().map(|(name, info)| (prefix.renamed(&name, tuned), info)).collect()
+    let Some(prefix) = Prefix::find(&own, tuned) else {
+        return own;
+    };
+    own.into_iter()
+        .map(|(name, info)| (prefix.renamed(&name, tuned), info))
+        .collect()
 }
 
 /// The tuned model by its headers.
@@ -133,7 +197,13 @@ fn tuned(
     let first = &trajectory.checkpoints[0].model;
     if trajectory.list.is_some() && *first != old.location {
         let (folder, own) = headers_at(storage, TRAJECTORY, first)?;
-        same_body(Configured { config: &folder.config, signature: &own }, base)?;
+        same_body(
+            Configured {
+                config: &folder.config,
+                signature: &own,
+            },
+            base,
+        )?;
     }
 
     let adapter =
@@ -147,5 +217,10 @@ fn tuned(
         let (folder, signature) = headers_at(storage, TRAJECTORY, last)?;
         (folder.config, signature, folder.other_files)
     };
-    Ok(Tuned { config, signature, beside, checkpoints })
+    Ok(Tuned {
+        config,
+        signature,
+        beside,
+        checkpoints,
+    })
 }

@@ -46,7 +46,10 @@ pub struct Count {
 
 impl Count {
     fn new(gradients: usize, forwards: usize) -> Self {
-        Self { gradients, forwards }
+        Self {
+            gradients,
+            forwards,
+        }
     }
 }
 
@@ -90,10 +93,17 @@ pub fn trials(method: Method, spec: &Spec, timesteps: usize) -> Trials {
 
     // Two steps for every halving of the stride, and the better of them races the last.
     let halvings = timesteps.ilog2() as usize;
-    let (steps, raced) = if searches_steps { (2 * halvings, 1) } else { (0, 0) };
+    let (steps, raced) = if searches_steps {
+        (2 * halvings, 1)
+    } else {
+        (0, 0)
+    };
     let alphas = if searches_alpha { MOST_ARMS - 1 } else { 0 };
     let line = if searches_alpha { LINE.len() - 1 } else { 0 };
-    Trials { raced: 1 + raced + alphas, looked_at: steps + line }
+    Trials {
+        raced: 1 + raced + alphas,
+        looked_at: steps + line,
+    }
 }
 
 impl Samples {
@@ -102,7 +112,10 @@ impl Samples {
         let data = spec.data.as_ref();
         let named = [
             ("/data/train", data.and_then(|data| data.train.as_ref())),
-            ("/data/validation", data.and_then(|data| data.validation.as_ref())),
+            (
+                "/data/validation",
+                data.and_then(|data| data.validation.as_ref()),
+            ),
             ("/data/test", data.and_then(|data| data.test.as_ref())),
         ];
         let (mut shapes, mut bytes, mut held) = (Vec::new(), 0u64, 0u64);
@@ -128,13 +141,29 @@ impl Samples {
         if test == 0 {
             (test, of_test) = (validation, of_validation);
         }
-        let unlabelled = Unlabelled { train: of_train, validation: of_validation, test: of_test };
-        Ok(Self { shapes, bytes, held, train, validation, test, unlabelled })
+        let unlabelled = Unlabelled {
+            train: of_train,
+            validation: of_validation,
+            test: of_test,
+        };
+        Ok(Self {
+            shapes,
+            bytes,
+            held,
+            train,
+            validation,
+            test,
+            unlabelled,
+        })
     }
 
     /// Samples of each split.
     pub fn counts(&self) -> SampleCounts {
-        SampleCounts { train: self.train, validation: self.validation, test: self.test }
+        SampleCounts {
+            train: self.train,
+            validation: self.validation,
+            test: self.test,
+        }
     }
 
     /// The shape of a sample; of sentences the longest.
@@ -148,10 +177,17 @@ impl Samples {
         for (pointer, uri, found) in &self.shapes {
             if !program.reads(found) {
                 let expected = program.input.shape().to_vec();
-                let fault = DataFault::SampleShape { expected, found: found.clone() };
+                let fault = DataFault::SampleShape {
+                    expected,
+                    found: found.clone(),
+                };
                 let pointer = Some((*pointer).to_owned());
                 let detail = format!("{uri}: {fault}");
-                return Err(Failure::Input { code: FailureCode::from(&fault), pointer, detail });
+                return Err(Failure::Input {
+                    code: FailureCode::from(&fault),
+                    pointer,
+                    detail,
+                });
             }
         }
         Ok(())
@@ -163,7 +199,11 @@ impl Samples {
 
     /// Samples that batch norms are taken anew on.
     fn statistics(&self, has_batch_norm: bool) -> usize {
-        if has_batch_norm { STATISTICS_SAMPLES.min(self.train) } else { 0 }
+        if has_batch_norm {
+            STATISTICS_SAMPLES.min(self.train)
+        } else {
+            0
+        }
     }
 
     /// Validation samples that choose.
@@ -173,7 +213,13 @@ impl Samples {
 
     /// What one method's candidate takes, its selection and the test split included, at most.
     pub fn candidate(&self, of: MethodRun) -> Count {
-        let MethodRun { spec, timesteps, has_batch_norm, across_widths, .. } = of;
+        let MethodRun {
+            spec,
+            timesteps,
+            has_batch_norm,
+            across_widths,
+            ..
+        } = of;
         let mut count = self.aligning(of);
         let on = methods::builds_on(of.method, spec.options.gradfix_on.into(), across_widths);
         if let Some(method) = on {
@@ -184,7 +230,11 @@ impl Samples {
 
         let trials = trials(of.method, spec, timesteps);
         let race = self.choosing(spec);
-        let statistics = if has_batch_norm { RACE_STATISTICS.min(self.train) } else { 0 };
+        let statistics = if has_batch_norm {
+            RACE_STATISTICS.min(self.train)
+        } else {
+            0
+        };
         if race > 0 {
             // A look ends with a block.
             let look = (LOOK + LOOK / 2).min(race);
@@ -199,7 +249,14 @@ impl Samples {
     }
 
     fn aligning(&self, of: MethodRun) -> Count {
-        let MethodRun { method, spec, timesteps, has_batch_norm, across_widths, parameters } = of;
+        let MethodRun {
+            method,
+            spec,
+            timesteps,
+            has_batch_norm,
+            across_widths,
+            parameters,
+        } = of;
         let batch = self.batch(spec);
         let both = 2 * STATISTICS_SAMPLES.min(self.train);
         match method {

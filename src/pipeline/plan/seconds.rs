@@ -67,14 +67,20 @@ impl Job<'_> {
             read_bytes: self.bytes.models + self.bytes.data,
             written_bytes: self.bytes.result,
             flops: phases.iter().map(|(_, work)| work.flops(&self.load)).sum(),
-            phases: phases.iter().map(|(name, work)| self.phase(name, work, speeds)).collect(),
+            phases: phases
+                .iter()
+                .map(|(name, work)| self.phase(name, work, speeds))
+                .collect(),
             memory_by_stage: self.memory_by_stage(),
         }
     }
 
     /// Of all phases together.
     fn seconds(&self, phases: &[(&str, Work)], speeds: &Speeds) -> f64 {
-        phases.iter().map(|(_, work)| work.seconds(&self.load, speeds)).sum()
+        phases
+            .iter()
+            .map(|(_, work)| work.seconds(&self.load, speeds))
+            .sum()
     }
 
     fn phase(&self, name: &str, work: &Work, speeds: &Speeds) -> PhasePlan {
@@ -89,7 +95,10 @@ impl Job<'_> {
     fn memory_by_stage(&self) -> Vec<StageMemory> {
         self.memory()
             .into_iter()
-            .map(|(stage, bytes)| StageMemory { stage: stage.to_owned(), bytes: bytes.round() })
+            .map(|(stage, bytes)| StageMemory {
+                stage: stage.to_owned(),
+                bytes: bytes.round(),
+            })
             .collect()
     }
 
@@ -97,18 +106,39 @@ impl Job<'_> {
     fn first_rung(&self) -> Rungs<'_> {
         let methods = &self.methods[..self.methods.len().min(1)];
         let (look, few_shot) = (self.evaluations(1.0, self.choosing()), Work::default());
-        Rungs { methods, transferring: look, few_shot }
+        Rungs {
+            methods,
+            transferring: look,
+            few_shot,
+        }
     }
 
     fn phases(&self, rungs: Rungs) -> [(&'static str, Work); 6] {
-        let Rungs { methods, transferring, few_shot } = rungs;
-        let Bytes { models, data, result, .. } = self.bytes;
+        let Rungs {
+            methods,
+            transferring,
+            few_shot,
+        } = rungs;
+        let Bytes {
+            models,
+            data,
+            result,
+            ..
+        } = self.bytes;
         // A model's file is digested and then looked through.
-        let fetching = Work { bytes: (models + data) as f64, ..Work::default() };
-        let publishing =
-            Work { bytes: result as f64, elements: self.elements(1.0), ..Work::default() };
+        let fetching = Work {
+            bytes: (models + data) as f64,
+            ..Work::default()
+        };
+        let publishing = Work {
+            bytes: result as f64,
+            elements: self.elements(1.0),
+            ..Work::default()
+        };
         let mut aligning = Work::default();
-        methods.iter().for_each(|method| aligning += self.aligning(*method));
+        methods
+            .iter()
+            .for_each(|method| aligning += self.aligning(*method));
 
         [
             ("fetching", fetching),
@@ -124,18 +154,32 @@ impl Job<'_> {
     fn evaluations(&self, models: f64, samples: usize) -> Work {
         let batches = models * samples.div_ceil(EVALUATION_BATCH) as f64;
         let (forwards, elements) = (models * samples as f64, self.elements(models));
-        Work { forwards, batches, elements, ..Work::default() }
+        Work {
+            forwards,
+            batches,
+            elements,
+            ..Work::default()
+        }
     }
 
     fn statistics(&self, models: f64) -> Work {
         let samples = STATISTICS_SAMPLES.min(self.samples.train);
-        if self.has_batch_norm { self.evaluations(models, samples) } else { Work::default() }
+        if self.has_batch_norm {
+            self.evaluations(models, samples)
+        } else {
+            Work::default()
+        }
     }
 
     fn diagnosing(&self) -> Work {
-        let SampleCounts { validation, test, .. } = self.samples;
+        let SampleCounts {
+            validation, test, ..
+        } = self.samples;
         // Cosines and norms, then what stands without a transfer.
-        let mut work = Work { elements: self.elements(3.0), ..Work::default() };
+        let mut work = Work {
+            elements: self.elements(3.0),
+            ..Work::default()
+        };
         work += self.evaluations(2.0, self.choosing());
         work += self.evaluations(2.0, test);
         work += self.statistics(1.0);
@@ -148,7 +192,9 @@ impl Job<'_> {
 
     /// Validation samples that choose.
     fn choosing(&self) -> usize {
-        self.samples.validation.min(self.spec.options.selection.samples)
+        self.samples
+            .validation
+            .min(self.spec.options.selection.samples)
     }
 
     fn aligning(&self, method: Method) -> Work {
@@ -166,14 +212,22 @@ impl Job<'_> {
             Method::Fgmt => {
                 let mut work = self.pairs(steps);
                 (1..=self.timesteps).for_each(|step| {
-                    let known = if step == 1 { 0.0 } else { step as f64 - 1.0 + anchor };
+                    let known = if step == 1 {
+                        0.0
+                    } else {
+                        step as f64 - 1.0 + anchor
+                    };
                     work += self.solving(step as f64 + anchor, known);
                 });
                 work
             }
             Method::Gradfix => {
                 let votes = self.batch();
-                let mut work = Work { gradients: votes, batches: votes, ..Work::default() };
+                let mut work = Work {
+                    gradients: votes,
+                    batches: votes,
+                    ..Work::default()
+                };
                 work.elements += self.elements(2.0 * votes);
                 if !self.is_auto() {
                     work += self.aligning(self.spec.options.gradfix_on.into());
@@ -208,7 +262,11 @@ impl Job<'_> {
     fn maps(&self, method: Method) -> Work {
         let samples = STATISTICS_SAMPLES.min(self.samples.train) as f64;
         let rows = 2.0 * samples;
-        let (gradients, forwards) = if method == Method::Bico { (rows, 0.0) } else { (0.0, rows) };
+        let (gradients, forwards) = if method == Method::Bico {
+            (rows, 0.0)
+        } else {
+            (0.0, rows)
+        };
         let mut work = self.solving(1.0, 0.0);
         work += Work {
             gradients,
@@ -233,10 +291,17 @@ impl Job<'_> {
     /// One solve over `pairs`, of which `known` are in the matrices already.
     fn solving(&self, pairs: f64, known: f64) -> Work {
         let matching = &self.matching;
-        let (anchored, corrections) =
-            if matching.separable { (0.0, 0.0) } else { (pairs, (SWEEPS - 1.0) * pairs) };
+        let (anchored, corrections) = if matching.separable {
+            (0.0, 0.0)
+        } else {
+            (pairs, (SWEEPS - 1.0) * pairs)
+        };
         let built = anchored + pairs - known + corrections;
-        let solves = if matching.separable { 1.0 } else { 1.0 + SWEEPS };
+        let solves = if matching.separable {
+            1.0
+        } else {
+            1.0 + SWEEPS
+        };
         Work {
             similarities: built * matching.flops,
             elements: built * matching.elements + self.elements(pairs),
@@ -268,7 +333,9 @@ impl Job<'_> {
 
     fn all_transferring(&self) -> Work {
         let mut all = Work::default();
-        self.methods.iter().for_each(|method| all += self.transferring(*method));
+        self.methods
+            .iter()
+            .for_each(|method| all += self.transferring(*method));
         if self.is_auto() {
             all += self.evaluations(1.0, self.samples.test);
         }
@@ -277,10 +344,16 @@ impl Job<'_> {
 
     fn fine_tuning(&self, few_shot: Work) -> Work {
         let mut work = few_shot;
-        let Some(stage) = &self.spec.fine_tune else { return work };
+        let Some(stage) = &self.spec.fine_tune else {
+            return work;
+        };
         let pulls = stage.pull.is_some_and(|pull| pull > 0.0);
         // What it is compared with: without the transfer, and without the pull.
-        let rivals = if self.is_auto() { 1.0 + f64::from(u8::from(pulls)) } else { 0.0 };
+        let rivals = if self.is_auto() {
+            1.0 + f64::from(u8::from(pulls))
+        } else {
+            0.0
+        };
         work += self.training(1.0 + rivals);
         if self.spec.options.barrier {
             let samples = BARRIER_SAMPLES[1].min(self.samples.train);
@@ -291,27 +364,41 @@ impl Job<'_> {
 
     /// Plain training at the cost of every rung, after the trials of its learning rates.
     fn few_shot(&self) -> Work {
-        let SampleCounts { train, validation, test } = self.samples;
+        let SampleCounts {
+            train,
+            validation,
+            test,
+        } = self.samples;
         if !self.is_auto() || train == 0 || validation == 0 {
             return Work::default();
         }
 
         let trials = RATES.len() as f64;
         let mut tried = self.all_transferring();
-        self.methods.iter().for_each(|method| tried += self.aligning(*method));
+        self.methods
+            .iter()
+            .for_each(|method| tried += self.aligning(*method));
         let cost = tried.gradients + tried.forwards / 3.0;
         let gradients = cost * (1.0 + TRIAL * trials);
         let batches = gradients / FEW_SHOT_BATCH as f64;
-        let mut work =
-            Work { gradients, batches, elements: self.elements(2.0 * batches), ..Work::default() };
+        let mut work = Work {
+            gradients,
+            batches,
+            elements: self.elements(2.0 * batches),
+            ..Work::default()
+        };
         work += self.evaluations(1.0 + trials, validation + test);
         work += self.statistics(1.0 + trials);
         work
     }
 
     fn training(&self, times: f64) -> Work {
-        let Some(stage) = &self.spec.fine_tune else { return Work::default() };
-        let SampleCounts { train, validation, .. } = self.samples;
+        let Some(stage) = &self.spec.fine_tune else {
+            return Work::default();
+        };
+        let SampleCounts {
+            train, validation, ..
+        } = self.samples;
         let batch = stage.batch_size.max(1);
         let touch_up = TouchUp::of(stage, self.samples);
         let passes = times * stage.epochs as f64;
@@ -342,7 +429,12 @@ impl Job<'_> {
 
     /// Steps of training on so many samples in so many batches.
     fn steps(&self, gradients: f64, batches: f64) -> Work {
-        Work { gradients, batches, elements: self.elements(2.0 * batches), ..Work::default() }
+        Work {
+            gradients,
+            batches,
+            elements: self.elements(2.0 * batches),
+            ..Work::default()
+        }
     }
 }
 

@@ -42,7 +42,10 @@ impl Matching {
         };
         let experts = of_experts(symmetry);
         for (position, group) in symmetry.groups.iter().enumerate() {
-            let learned = group.members.iter().filter(|member| member.role == Role::Learned);
+            let learned = group
+                .members
+                .iter()
+                .filter(|member| member.role == Role::Learned);
             let elements: f64 = learned
                 .filter_map(|member| signature.get(&member.tensor))
                 .map(|info| info.shape.iter().product::<usize>() as f64)

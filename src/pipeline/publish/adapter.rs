@@ -44,13 +44,20 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
     let (base, model) = (&inputs.target.checkpoint, comparison.model());
     let layers = linear_layers(context);
     let is_body = inputs.graph.task == Task::Representation;
-    let lacks = is_body.then(|| body_prefix(&inputs.target.folder.config)).flatten();
-    let mut adapter = Building { lacks, ..Building::default() };
+    let lacks = is_body
+        .then(|| body_prefix(&inputs.target.folder.config))
+        .flatten();
+    let mut adapter = Building {
+        lacks,
+        ..Building::default()
+    };
     let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let in_no_module = tensors_in_no_module(&inputs.graph);
     for (name, tensor) in model.iter() {
         if in_no_module.contains(name) {
-            let is_changed = base.get(name).is_none_or(|base| base.bytes() != tensor.bytes());
+            let is_changed = base
+                .get(name)
+                .is_none_or(|base| base.bytes() != tensor.bytes());
             adapter.left_out.extend(is_changed.then(|| name.to_owned()));
             continue;
         }
@@ -63,14 +70,21 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
     let task = task_type(&inputs.target.folder.config);
     let of_layer = |module: &str| layers.iter().find(|layer| layer.module == module);
     let has_changed = |names: &[&str]| {
-        let adopted = names.iter().any(|name| inputs.trajectory.head().contains(*name));
-        let same = |name: &&str| base.get(name).is_some_and(|b| b.bytes() == model[name].bytes());
+        let adopted = names
+            .iter()
+            .any(|name| inputs.trajectory.head().contains(*name));
+        let same = |name: &&str| {
+            base.get(name)
+                .is_some_and(|b| b.bytes() == model[name].bytes())
+        };
         adopted || !names.iter().all(same)
     };
     for (module, names) in &modules {
         let is_saved = of_layer(module).is_none() && has_changed(names);
         if is_saved && module.is_empty() {
-            adapter.left_out.extend(names.iter().map(ToString::to_string));
+            adapter
+                .left_out
+                .extend(names.iter().map(ToString::to_string));
         } else if is_saved {
             adapter.saved.insert((*module).to_owned());
         }
@@ -110,10 +124,13 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
 /// What peft puts no adapter on and saves with no module: experts, which the library holds as one parameter
 /// for all, their routers, and sinks.
 fn tensors_in_no_module(graph: &Graph) -> BTreeSet<String> {
-    let routers = graph.nodes.iter().filter_map(|node| match (&node.op, node.inputs.get(1)) {
-        (Op::Experts { .. }, Some(Operand::Node(router))) => Some(*router),
-        _ => None,
-    });
+    let routers = graph
+        .nodes
+        .iter()
+        .filter_map(|node| match (&node.op, node.inputs.get(1)) {
+            (Op::Experts { .. }, Some(Operand::Node(router))) => Some(*router),
+            _ => None,
+        });
     let routers: BTreeSet<usize> = routers.collect();
     let params = graph.params().filter(|(node, param)| {
         routers.contains(node) || param.expert.is_some() || param.axes.contains(&Axis::Heads)
@@ -126,10 +143,18 @@ fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
     let graph = &context.inputs.graph;
     let mut layers: Vec<Layer> = Vec::new();
     for node in &graph.nodes {
-        let Op::Linear { param, transposed } = &node.op else { continue };
-        let readers = graph.nodes.iter().filter(|node| node.op.param() == Some(param));
+        let Op::Linear { param, transposed } = &node.op else {
+            continue;
+        };
+        let readers = graph
+            .nodes
+            .iter()
+            .filter(|node| node.op.param() == Some(param));
         if readers.count() == 1 && graph.head() != Some(param) {
-            layers.push(Layer { module: param, transposed: *transposed });
+            layers.push(Layer {
+                module: param,
+                transposed: *transposed,
+            });
         }
     }
 
@@ -148,7 +173,10 @@ fn task_type(config: &Value) -> Option<&'static str> {
         ("ForCausalLM", "CAUSAL_LM"),
         ("LMHeadModel", "CAUSAL_LM"),
     ];
-    known.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, task)| *task)
+    known
+        .iter()
+        .find(|(suffix, _)| name.ends_with(suffix))
+        .map(|(_, task)| *task)
 }
 
 /// What peft saves whole for a classifier of sequences or tokens, whatever its configuration says.
@@ -173,7 +201,10 @@ impl Building {
         let update = difference(&base[&weight], &model[&weight], *transposed);
         let factors = update.truncated(rank);
         let error = update.relative_error(&factors.left, &factors.right);
-        self.errors.push(TruncatedTensor { tensor: weight, relative_error: error });
+        self.errors.push(TruncatedTensor {
+            tensor: weight,
+            relative_error: error,
+        });
         let prefix = format!("base_model.model.{}", self.module(module));
 
         // A is [r, in]; B is [out, r], whose columns are the left vectors.
@@ -190,7 +221,8 @@ impl Building {
         if let (Some(from), Some(to)) = (base.get(&bias), model.get(&bias))
             && from.bytes() != to.bytes()
         {
-            self.tensors.insert(format!("{prefix}.base_layer.bias"), to.clone());
+            self.tensors
+                .insert(format!("{prefix}.base_layer.bias"), to.clone());
             self.has_bias = true;
         }
 
@@ -201,8 +233,9 @@ impl Building {
     fn save(&mut self, model: &Checkpoint) {
         let mut found = BTreeSet::new();
         for (name, tensor) in model.iter() {
-            let saved: Vec<&str> =
-                modules_above(name).filter(|module| self.is_to_be_saved(module)).collect();
+            let saved: Vec<&str> = modules_above(name)
+                .filter(|module| self.is_to_be_saved(module))
+                .collect();
             if let Some(outermost) = saved.last() {
                 let key = format!("base_model.model.{}", self.module(name));
                 self.tensors.insert(key, tensor.clone());
@@ -214,7 +247,9 @@ impl Building {
 
     /// As peft decides it.
     fn is_to_be_saved(&self, module: &str) -> bool {
-        self.saved.iter().any(|entry| module.ends_with(entry.as_str()))
+        self.saved
+            .iter()
+            .any(|entry| module.ends_with(entry.as_str()))
     }
 
     /// Whether a module, or one that it is part of, is saved whole.
@@ -226,8 +261,13 @@ impl Building {
     /// more under the output's name.
     fn tied_output(&mut self, context: &Context, model: &Checkpoint) {
         let graph = &context.inputs.graph;
-        let Some(module) = graph.head().filter(|_| graph.head_is_tied()) else { return };
-        let output = graph.nodes.iter().rfind(|node| node.op.param() == Some(module));
+        let Some(module) = graph.head().filter(|_| graph.head_is_tied()) else {
+            return;
+        };
+        let output = graph
+            .nodes
+            .iter()
+            .rfind(|node| node.op.param() == Some(module));
         let weight = model.get(&format!("{module}.weight"));
         if let (Some(output), Some(weight), true) = (output, weight, self.saved.contains(module)) {
             self.tensors.insert(
@@ -241,7 +281,10 @@ impl Building {
     /// What the library calls a module or tensor.
     fn module(&self, name: &str) -> String {
         let module = module_of_tensor(name);
-        let bare = self.lacks.as_deref().and_then(|prefix| module.strip_prefix(prefix));
+        let bare = self
+            .lacks
+            .as_deref()
+            .and_then(|prefix| module.strip_prefix(prefix));
         bare.map_or(module.clone(), str::to_owned)
     }
 
@@ -261,7 +304,11 @@ impl Building {
             whole: self.saved.into_iter().collect(),
             left_out: self.left_out,
         };
-        Adapter { config, tensors: self.tensors, report }
+        Adapter {
+            config,
+            tensors: self.tensors,
+            report,
+        }
     }
 }
 
@@ -274,11 +321,19 @@ fn modules_above(name: &str) -> impl Iterator<Item = &str> {
 fn difference(from: &HostTensor, to: &HostTensor, transposed: bool) -> Matrix {
     let (a, b) = (from.f32(), to.f32());
     let shape = from.shape();
-    let (rows, columns) = if transposed { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
+    let (rows, columns) = if transposed {
+        (shape[1], shape[0])
+    } else {
+        (shape[0], shape[1])
+    };
     let values = (0..rows * columns).map(|i| {
         let (row, column) = (i / columns, i % columns);
         let i = if transposed { column * rows + row } else { i };
         f64::from(b[i]) - f64::from(a[i])
     });
-    Matrix { rows, columns, values: values.collect() }
+    Matrix {
+        rows,
+        columns,
+        values: values.collect(),
+    }
 }

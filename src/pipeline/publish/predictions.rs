@@ -31,11 +31,22 @@ struct Models<'a> {
 impl Models<'_> {
     fn table(&self, data: &Dataset, has_labels: bool) -> Predictions {
         let samples = 0..data.len() as i64;
-        let counted = Tally::of(self.result, data).into_iter().map(|tally| tally.counted.into());
+        let counted = Tally::of(self.result, data)
+            .into_iter()
+            .map(|tally| tally.counted.into());
         let mut columns = vec![
-            Column { name: "sample", values: samples.map(Some).collect() },
-            Column { name: "counted", values: counted.map(Some).collect() },
-            Column { name: "agrees", values: self.agreeing(data) },
+            Column {
+                name: "sample",
+                values: samples.map(Some).collect(),
+            },
+            Column {
+                name: "counted",
+                values: counted.map(Some).collect(),
+            },
+            Column {
+                name: "agrees",
+                values: self.agreeing(data),
+            },
         ];
         if data.labels_each() == 1 {
             columns.extend([
@@ -53,14 +64,21 @@ impl Models<'_> {
         }
         if has_labels && data.labels_each() == 1 {
             let labels = data.labels().iter().copied().map(Some).collect();
-            columns.push(Column { name: "label", values: labels });
+            columns.push(Column {
+                name: "label",
+                values: labels,
+            });
         }
         Predictions { columns }
     }
 
     /// Predictions of the result that are the old tuned model's, by sample.
     fn agreeing(&self, data: &Dataset) -> Vec<Option<i64>> {
-        let mut pairs = self.result.predictions.iter().zip(&self.old_tuned.predictions);
+        let mut pairs = self
+            .result
+            .predictions
+            .iter()
+            .zip(&self.old_tuned.predictions);
         let tallies = Tally::of(self.result, data).into_iter();
         tallies
             .map(|tally| {
@@ -72,13 +90,22 @@ impl Models<'_> {
 }
 
 fn classes(name: &'static str, of: &Evaluation) -> Column {
-    let values = of.predictions.iter().map(|&class| Some(i64::from(class))).collect();
+    let values = of
+        .predictions
+        .iter()
+        .map(|&class| Some(i64::from(class)))
+        .collect();
     Column { name, values }
 }
 
 fn right(name: &'static str, of: &Evaluation, data: &Dataset) -> Column {
-    let values = Tally::of(of, data).into_iter().map(|tally| Some(i64::from(tally.right)));
-    Column { name, values: values.collect() }
+    let values = Tally::of(of, data)
+        .into_iter()
+        .map(|tally| Some(i64::from(tally.right)));
+    Column {
+        name,
+        values: values.collect(),
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +114,11 @@ mod tests {
     use crate::engine::{tensors::HostTensor, training::cross_entropy::IGNORED};
 
     fn evaluation(predictions: &[u32]) -> Evaluation {
-        Evaluation { loss: 0.0, accuracy: 0.0, predictions: predictions.to_vec() }
+        Evaluation {
+            loss: 0.0,
+            accuracy: 0.0,
+            predictions: predictions.to_vec(),
+        }
     }
 
     fn column(table: &Predictions, name: &str) -> Option<Vec<i64>> {
@@ -101,7 +132,11 @@ mod tests {
         let data = Dataset::from_floats(inputs, vec![0, 1, 2]);
         let [result, old_tuned, new_base] =
             [[0, 1, 1], [0, 2, 2], [2, 2, 2]].map(|classes| evaluation(&classes));
-        let models = Models { result: &result, old_tuned: &old_tuned, new_base: &new_base };
+        let models = Models {
+            result: &result,
+            old_tuned: &old_tuned,
+            new_base: &new_base,
+        };
         let table = models.table(&data, true);
         assert_eq!(column(&table, "agrees"), Some(vec![1, 0, 0]));
         assert_eq!(column(&table, "result_right"), Some(vec![1, 1, 0]));
@@ -109,7 +144,10 @@ mod tests {
         assert_eq!(column(&table, "label"), Some(vec![0, 1, 2]));
 
         let without = models.table(&data, false);
-        assert_eq!((column(&without, "label"), column(&without, "result_right")), (None, None));
+        assert_eq!(
+            (column(&without, "label"), column(&without, "result_right")),
+            (None, None)
+        );
     }
 
     #[test]
@@ -117,7 +155,11 @@ mod tests {
         let ids = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
         let data = Dataset::of_tokens(ids, &[0, 1, 2, 3, IGNORED, 5]);
         let [result, old_tuned] = [[1, 0, 5], [1, 1, 5]].map(|classes| evaluation(&classes));
-        let models = Models { result: &result, old_tuned: &old_tuned, new_base: &old_tuned };
+        let models = Models {
+            result: &result,
+            old_tuned: &old_tuned,
+            new_base: &old_tuned,
+        };
         let table = models.table(&data, true);
         assert_eq!(column(&table, "counted"), Some(vec![2, 1]));
         assert_eq!(column(&table, "agrees"), Some(vec![1, 1]));

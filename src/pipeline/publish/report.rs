@@ -86,7 +86,9 @@ pub fn of(
 }
 
 fn selection(context: &Context) -> SelectionRule {
-    let Selection { confidence, margin, .. } = context.job.spec.options.selection;
+    let Selection {
+        confidence, margin, ..
+    } = context.job.spec.options.selection;
     SelectionRule {
         alphas: ALPHAS.to_vec(),
         statistics_samples: STATISTICS_SAMPLES,
@@ -98,13 +100,21 @@ fn selection(context: &Context) -> SelectionRule {
 }
 
 fn published_model(comparison: &Comparison) -> &'static str {
-    if comparison.is_fine_tuned() { "fine_tuned" } else { "transferred" }
+    if comparison.is_fine_tuned() {
+        "fine_tuned"
+    } else {
+        "transferred"
+    }
 }
 
 /// The figures that stand for the result, on the split that judges.
 fn metrics(context: &Context, comparison: &Comparison, judgement: &Judgement) -> Metrics {
     let (winner, evidence) = (comparison.winner(), &judgement.evidence);
-    let judged_on = if context.inputs.splits.test_is_validation { "validation" } else { "test" };
+    let judged_on = if context.inputs.splits.test_is_validation {
+        "validation"
+    } else {
+        "test"
+    };
 
     let labelled = evidence.has_labels;
     let measured = comparison.test().map(|test| Measured {
@@ -157,11 +167,23 @@ fn splits(splits: &Splits) -> report::SplitSizes {
 }
 
 fn baselines(comparison: &Comparison) -> report::Baselines {
-    let Baselines { source_tuned, target_before, restated } = &comparison.baselines;
-    let new_statistics = if *restated { "re_estimated" } else { AS_DEPLOYED };
+    let Baselines {
+        source_tuned,
+        target_before,
+        restated,
+    } = &comparison.baselines;
+    let new_statistics = if *restated {
+        "re_estimated"
+    } else {
+        AS_DEPLOYED
+    };
     report::Baselines {
-        source_tuned: source_tuned.as_ref().map(|scores| standing(scores, AS_DEPLOYED)),
-        target_before: target_before.as_ref().map(|scores| standing(scores, new_statistics)),
+        source_tuned: source_tuned
+            .as_ref()
+            .map(|scores| standing(scores, AS_DEPLOYED)),
+        target_before: target_before
+            .as_ref()
+            .map(|scores| standing(scores, new_statistics)),
         few_shot: comparison.few_shot.as_ref().map(few_shot),
         fine_tune_only: comparison.fine_tune_only.as_ref().map(trained),
         without_pull: comparison
@@ -212,7 +234,12 @@ fn trained(tuned: &Training) -> report::Trained {
 }
 
 fn fine_tuned(tuned: &FineTuning, stage: Option<&Stage>) -> report::FineTuned {
-    let FineTuning { training, chosen, barrier, .. } = tuned;
+    let FineTuning {
+        training,
+        chosen,
+        barrier,
+        ..
+    } = tuned;
     report::FineTuned {
         chosen: *chosen,
         end: told::end(training.end).to_owned(),
@@ -242,8 +269,10 @@ fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
 fn ranks(comparison: &Comparison) -> Vec<Option<usize>> {
     let candidates = &comparison.choice.candidates;
     let figures = candidates.iter().map(|one| one.validation.as_ref());
-    let mut order: Vec<(usize, &Record)> =
-        figures.enumerate().filter_map(|(i, figures)| Some((i, figures?))).collect();
+    let mut order: Vec<(usize, &Record)> = figures
+        .enumerate()
+        .filter_map(|(i, figures)| Some((i, figures?)))
+        .collect();
     let chosen = comparison.choice.chosen;
     order.sort_by(|(i, a), (j, b)| {
         (*j == chosen)
@@ -276,7 +305,10 @@ fn candidate(
         last_step: candidate.steps.last().map(Into::into),
         steps: candidate.steps.iter().map(Into::into).collect(),
         alphas: candidate.alphas.iter().map(Into::into).collect(),
-        fixed_points: candidate.transport.permutation().map(Permutation::fixed_points),
+        fixed_points: candidate
+            .transport
+            .permutation()
+            .map(Permutation::fixed_points),
         mask: candidate.mask.as_ref().map(Into::into),
         builds_on: candidate.builds_on.map(|method| method.name().to_owned()),
         maps: candidate.maps.as_ref().map(Into::into),
@@ -306,8 +338,18 @@ fn cost(context: &Context, comparison: &Comparison, diagnosed: &Diagnosed) -> re
 }
 
 impl From<Cost> for report::Cost {
-    fn from(Cost { sample_gradients, sample_forwards, flops }: Cost) -> Self {
-        Self { sample_gradients, sample_forwards, flops }
+    fn from(
+        Cost {
+            sample_gradients,
+            sample_forwards,
+            flops,
+        }: Cost,
+    ) -> Self {
+        Self {
+            sample_gradients,
+            sample_forwards,
+            flops,
+        }
     }
 }
 

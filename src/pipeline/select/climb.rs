@@ -23,7 +23,11 @@ impl Selector<'_, '_> {
 
         let (mut steps, mut leader) = (Vec::new(), None);
         while let Some(mut step) = self.next(&mut known, &steps, leader.as_ref())? {
-            tracing::info!(method = step.method.name(), taken = step.taken, reason = step.reason);
+            tracing::info!(
+                method = step.method.name(),
+                taken = step.taken,
+                reason = step.reason
+            );
             if step.taken {
                 self.take(&mut step, leader.as_ref())?;
                 leader = self.leader(&known)?;
@@ -38,7 +42,10 @@ impl Selector<'_, '_> {
     /// while others race it.
     fn complete(&self, steps: &mut [Step]) {
         for step in steps.iter_mut().filter(|step| step.taken) {
-            let candidate = self.tried.iter().find(|candidate| candidate.method == step.method);
+            let candidate = self
+                .tried
+                .iter()
+                .find(|candidate| candidate.method == step.method);
             let record = candidate.and_then(|candidate| candidate.validation.as_ref());
             step.validation_accuracy = record.map(Record::accuracy);
         }
@@ -77,13 +84,19 @@ impl Selector<'_, '_> {
         if ladder::RUNGS.get(steps.len()) == Some(&Method::Gradfix) && is_open && known.has_train {
             known.target_loss = self.target_loss();
         }
-        let Some(mut step) = ladder::next(known, steps, leader) else { return Ok(None) };
+        let Some(mut step) = ladder::next(known, steps, leader) else {
+            return Ok(None);
+        };
 
         if step.taken && step.method == Method::WeightMatching && leader.is_some() {
             let fixed_points = self.fixed_points()?;
             known.fixed_points = Some(fixed_points);
             if fixed_points >= 1.0 {
-                step = Step { taken: false, reason: ladder::IS_IDENTITY.to_owned(), ..step };
+                step = Step {
+                    taken: false,
+                    reason: ladder::IS_IDENTITY.to_owned(),
+                    ..step
+                };
             }
         }
         Ok(Some(step))
@@ -99,10 +112,14 @@ impl Selector<'_, '_> {
 
     /// The best candidate so far, beside the old tuned model.
     fn leader(&mut self, known: &Known) -> Result<Option<Leader>, Failure> {
-        let Some((best, standing)) = self.standing()? else { return Ok(None) };
+        let Some((best, standing)) = self.standing()? else {
+            return Ok(None);
+        };
         let outdoes_permutations = self.outdoes_permutations(best, known);
         let candidate = &self.tried[best];
-        let (Some(own), Some(old)) = (&candidate.validation, &self.old) else { return Ok(None) };
+        let (Some(own), Some(old)) = (&candidate.validation, &self.old) else {
+            return Ok(None);
+        };
 
         let samples = own.samples().min(old.samples());
         Ok(Some(Leader {
@@ -118,24 +135,37 @@ impl Selector<'_, '_> {
     /// Whether the best candidate is functional, and shown to be ahead of identity and weight matching.
     fn outdoes_permutations(&self, best: usize, known: &Known) -> bool {
         let best = &self.tried[best];
-        let Some(own) = &best.validation else { return false };
+        let Some(own) = &best.validation else {
+            return false;
+        };
         // Where it leaves every unit in its place it is identity.
         let is_identity = known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
         best.method == Method::Functional
             && self.is_outdone(Method::Identity, own) == Some(true)
-            && self.is_outdone(Method::WeightMatching, own).unwrap_or(is_identity)
+            && self
+                .is_outdone(Method::WeightMatching, own)
+                .unwrap_or(is_identity)
     }
 
     /// Whether a method's candidate is shown to be behind; `None` where there is none.
     fn is_outdone(&self, method: Method, by: &Record) -> Option<bool> {
-        let other = self.tried.iter().find(|candidate| candidate.method == method)?;
+        let other = self
+            .tried
+            .iter()
+            .find(|candidate| candidate.method == method)?;
         Some(self.rules()?.is_ahead(by, other.validation.as_ref()?))
     }
 
     /// Share of units that the π of the bases' weights leaves in their place.
     fn fixed_points(&mut self) -> Result<f64, Failure> {
-        let matched = self.alignments.of(Method::WeightMatching, Method::Identity)?;
-        let last = matched.alignment.transports.last().and_then(Transport::permutation);
+        let matched = self
+            .alignments
+            .of(Method::WeightMatching, Method::Identity)?;
+        let last = matched
+            .alignment
+            .transports
+            .last()
+            .and_then(Transport::permutation);
         Ok(last.map_or(0.0, Permutation::fixed_points))
     }
 

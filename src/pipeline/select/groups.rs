@@ -22,7 +22,9 @@ use crate::{
 impl Selector<'_, '_> {
     /// Searches the groups of the best candidate; it becomes another one where that is better.
     pub fn refine_best(&mut self) -> Result<(), Failure> {
-        let Some(best) = ladder::best(&self.tried) else { return Ok(()) };
+        let Some(best) = ladder::best(&self.tried) else {
+            return Ok(());
+        };
         let mut candidate = self.tried.swap_remove(best);
         let done = self.refine(&mut candidate, best);
         // Back into its place.
@@ -34,7 +36,9 @@ impl Selector<'_, '_> {
 
     fn refine(&mut self, candidate: &mut Candidate, at: usize) -> Result<(), Failure> {
         let context = self.context;
-        let Some(train) = &context.inputs.splits.train else { return Ok(()) };
+        let Some(train) = &context.inputs.splits.train else {
+            return Ok(());
+        };
         if candidate.validation.is_none() {
             return Ok(());
         }
@@ -65,7 +69,9 @@ impl Selector<'_, '_> {
         };
 
         let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| self.context.go_on();
-        let track = self.context.track(&self.context.learner, race.blocks, go_on);
+        let track = self
+            .context
+            .track(&self.context.learner, race.blocks, go_on);
         let mut arm = Arm::new(track, || found.model.clone());
         while arm.record().samples() < record.samples() {
             arm.advance()?;
@@ -90,7 +96,10 @@ impl Context<'_> {
     ) -> Result<Option<GroupAlphas>, Failure> {
         let go_on: &dyn Fn(usize, usize) -> ControlFlow<()> = &|_, _| self.go_on();
         let problem = self.problem(go_on);
-        let problem = Problem { orthogonal_shift: candidate.orthogonal_shift, ..problem };
+        let problem = Problem {
+            orthogonal_shift: candidate.orthogonal_shift,
+            ..problem
+        };
         let carried = problem.carried(&candidate.transport, candidate.step, 1.0);
         let search = GroupSearch {
             learner: &self.learner,

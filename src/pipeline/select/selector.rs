@@ -61,7 +61,11 @@ impl<'b, 'a> Selector<'b, 'a> {
     pub fn add(&mut self, method: Method, gradfix_on: Method) -> Result<&Candidate, Failure> {
         let context = self.context;
         context.job.progress.phase(Phase::Aligning);
-        let Aligned { alignment, cost, seconds } = self.alignments.of(method, gradfix_on)?;
+        let Aligned {
+            alignment,
+            cost,
+            seconds,
+        } = self.alignments.of(method, gradfix_on)?;
 
         context.job.progress.phase(Phase::Transferring);
         let (start, before) = (Seconds::read(), context.cost());
@@ -94,7 +98,9 @@ impl<'b, 'a> Selector<'b, 'a> {
 
     /// Where the best candidate so far stands beside the old tuned model; `None` without validation.
     pub fn standing(&mut self) -> Result<Option<(usize, Standing)>, Failure> {
-        let Some(best) = ladder::best(&self.tried) else { return Ok(None) };
+        let Some(best) = ladder::best(&self.tried) else {
+            return Ok(None);
+        };
         let before = self.context.cost();
         let mut candidate = self.tried.swap_remove(best);
         let standing = self.standing_of(&mut candidate);
@@ -138,10 +144,17 @@ impl<'b, 'a> Selector<'b, 'a> {
             && method == Method::Identity
             && !problem.orthogonal_shift
             && plain.validation.is_some();
-        if !shifts || self.standing_of(&mut plain)?.is_some_and(Standing::is_enough) {
+        if !shifts
+            || self
+                .standing_of(&mut plain)?
+                .is_some_and(Standing::is_enough)
+        {
             return Ok(plain);
         }
-        let problem = Problem { orthogonal_shift: true, ..problem };
+        let problem = Problem {
+            orthogonal_shift: true,
+            ..problem
+        };
         let shifted = self.race(method, &problem, alignment, Some(&mut plain))?;
         let mut both = vec![plain, shifted];
         Ok(both.swap_remove(ladder::best(&both).unwrap_or(0)))
@@ -167,13 +180,17 @@ impl<'b, 'a> Selector<'b, 'a> {
         };
         let Some(race) = race else {
             let rivals = Rivals::default();
-            return Ok(candidate::select(method, problem, alignment, selection, rivals)?);
+            return Ok(candidate::select(
+                method, problem, alignment, selection, rivals,
+            )?);
         };
 
         let go_on: GoOn = &|_| context.go_on();
         let mut old = Side::old(context, race, go_on, self.old.take());
         let leader = leader.filter(|_| is_auto);
-        let mut ahead = leader.as_deref().map(|leader| Side::own(context, race, go_on, leader));
+        let mut ahead = leader
+            .as_deref()
+            .map(|leader| Side::own(context, race, go_on, leader));
         let rivals = Rivals {
             old: Some(&mut old),
             leader: ahead.as_mut().map(|arm| arm as &mut dyn Runner),
@@ -189,7 +206,9 @@ impl<'b, 'a> Selector<'b, 'a> {
 
     /// Where one candidate stands beside the old tuned model.
     fn standing_of(&mut self, candidate: &mut Candidate) -> Result<Option<Standing>, Failure> {
-        let Some(race) = self.rules() else { return Ok(None) };
+        let Some(race) = self.rules() else {
+            return Ok(None);
+        };
         let context = self.context;
         let go_on: GoOn = &|_| context.go_on();
         let mut old = Side::old(context, race, go_on, self.old.take());
@@ -199,7 +218,10 @@ impl<'b, 'a> Selector<'b, 'a> {
 
         // The best of several on these samples looks better than it is: what one model is by its figures has
         // to be shown of it, until a fit has been tried that rests on other samples.
-        let has_fit = self.tried.iter().any(|one| one.method == Method::Functional);
+        let has_fit = self
+            .tried
+            .iter()
+            .any(|one| one.method == Method::Functional);
         let is_searched = candidate.is_searched();
         let standing = standing?;
         let standing = match standing {
@@ -216,7 +238,10 @@ impl<'b, 'a> Selector<'b, 'a> {
         let race = self.context.race()?;
         let is_auto = self.context.job.spec.methods == Methods::Auto;
         let candidates = if is_auto { ladder::RUNGS.len() + 1 } else { 1 };
-        let rules = Rules { races: candidates * candidate::RACES, ..race.rules };
+        let rules = Rules {
+            races: candidates * candidate::RACES,
+            ..race.rules
+        };
         Some(Race { rules, ..race })
     }
 }
@@ -267,6 +292,21 @@ impl Side {
 
 /// The same models by another method: its own evidence beside what they did.
 fn told_anew(other: &Candidate, method: Method, alignment: Alignment) -> Candidate {
-    let Alignment { evidence, groups, mask, maps, functional, .. } = alignment;
-    Candidate { method, evidence, groups, mask, maps, functional, ..other.clone() }
+    let Alignment {
+        evidence,
+        groups,
+        mask,
+        maps,
+        functional,
+        ..
+    } = alignment;
+    Candidate {
+        method,
+        evidence,
+        groups,
+        mask,
+        maps,
+        functional,
+        ..other.clone()
+    }
 }

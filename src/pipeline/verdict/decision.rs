@@ -22,13 +22,21 @@ pub fn of(
     let told = Told {
         evidence: &facts.evidence,
         action,
-        rejected: (verdict == Verdict::Rejected)
-            .then_some(Rejected { by_gate: context.job.spec.gate.is_some() }),
+        rejected: (verdict == Verdict::Rejected).then_some(Rejected {
+            by_gate: context.job.spec.gate.is_some(),
+        }),
         fine_tuned: facts.fine_tuned,
         by_old_model: facts.untransferred.is_some_and(|one| one.by_old_model),
-        judged_on: if splits.test_is_validation { "validation" } else { "test" },
+        judged_on: if splits.test_is_validation {
+            "validation"
+        } else {
+            "test"
+        },
     };
-    let trained = comparison.fine_tuning.as_ref().map_or_else(Cost::default, |t| t.training.cost);
+    let trained = comparison
+        .fine_tuning
+        .as_ref()
+        .map_or_else(Cost::default, |t| t.training.cost);
     let price = Price {
         spent: comparison.choice.cost + trained,
         epoch: splits.train.as_ref().map_or(0, Dataset::len),
@@ -63,7 +71,14 @@ struct Price {
 
 impl Told<'_> {
     fn card(&self, price: &Price) -> Decision {
-        let Evidence { metric, source, has_labels, paired, bounds, .. } = self.evidence;
+        let Evidence {
+            metric,
+            source,
+            has_labels,
+            paired,
+            bounds,
+            ..
+        } = self.evidence;
         let Bounds { margin, confidence } = *bounds;
         let lost = metric.zip(*source).filter(|_| *has_labels);
         let collects = self.action == Some(Recommendation::Collect);
@@ -82,8 +97,14 @@ impl Told<'_> {
     }
 
     fn checked_on(&self) -> String {
-        let Some(paired) = self.evidence.paired else { return "nothing".into() };
-        let labels = if self.evidence.has_labels { "" } else { ", without labels" };
+        let Some(paired) = self.evidence.paired else {
+            return "nothing".into();
+        };
+        let labels = if self.evidence.has_labels {
+            ""
+        } else {
+            ", without labels"
+        };
         format!("{} {} samples{labels}", paired.samples, self.judged_on)
     }
 
@@ -91,13 +112,21 @@ impl Told<'_> {
         if self.action == Some(Recommendation::Copy) {
             return "The new base is the old base, so the old tuned model is the result.".into();
         }
-        let Evidence { metric: Some(metric), source: Some(source), paired: Some(paired), .. } =
-            self.evidence
+        let Evidence {
+            metric: Some(metric),
+            source: Some(source),
+            paired: Some(paired),
+            ..
+        } = self.evidence
         else {
             return "Nothing was measured, for the job has no data to judge by.".into();
         };
         if self.evidence.has_labels {
-            accuracies(*metric, *source, paired.least_lead(self.evidence.bounds.confidence))
+            accuracies(
+                *metric,
+                *source,
+                paired.least_lead(self.evidence.bounds.confidence),
+            )
         } else {
             format!(
                 "On {} of 100 samples the new model says what the old one says; without labels nobody knows \
@@ -109,7 +138,10 @@ impl Told<'_> {
 
     fn next_step(&self) -> String {
         use Recommendation as R;
-        let differ = self.evidence.paired.map_or(0, |paired| paired.disagreements());
+        let differ = self
+            .evidence
+            .paired
+            .map_or(0, |paired| paired.disagreements());
         match (self.action, self.rejected) {
             (Some(R::Copy | R::Transfer), Some(Rejected { by_gate: true })) => {
                 return "Look at the gate: a condition of it failed, so no model is published."
@@ -170,7 +202,10 @@ fn accuracies(metric: f64, source: f64, least: f64) -> String {
     let bound = if least >= 0.0 {
         "a loss can be ruled out".to_owned()
     } else {
-        format!("a loss of more than {} of 100 can be ruled out", hundredths(-least))
+        format!(
+            "a loss of more than {} of 100 can be ruled out",
+            hundredths(-least)
+        )
     };
     format!(
         "The new model gets {} of 100 right, the old one {}; {bound}.",
@@ -186,7 +221,11 @@ fn hundredths(share: f64) -> String {
 impl Price {
     /// A gradient counts three forward passes.
     fn words(&self) -> String {
-        let Cost { sample_gradients, sample_forwards, .. } = self.spent;
+        let Cost {
+            sample_gradients,
+            sample_forwards,
+            ..
+        } = self.spent;
         if self.epoch == 0 {
             return format!("{sample_forwards} forward passes");
         }
@@ -210,7 +249,11 @@ mod tests {
             by_old_model: false,
             judged_on: "test",
         };
-        let spent = Cost { sample_gradients: 50, sample_forwards: 150, flops: 0.0 };
+        let spent = Cost {
+            sample_gradients: 50,
+            sample_forwards: 150,
+            flops: 0.0,
+        };
         told.card(&Price { spent, epoch: 200 })
     }
 
@@ -233,19 +276,42 @@ mod tests {
         let found = card(&evidence(10, 14, 976, true), Some(Recommendation::Collect));
         assert!((found.accuracy_lost_per_100.unwrap() - 0.4).abs() < 1e-9);
         assert!(
-            found.sentence.starts_with("The new model gets 98.6 of 100 right, the old one 99.0;")
+            found
+                .sentence
+                .starts_with("The new model gets 98.6 of 100 right, the old one 99.0;")
         );
-        assert!(found.sentence.ends_with("of 100 can be ruled out."), "{}", found.sentence);
+        assert!(
+            found.sentence.ends_with("of 100 can be ruled out."),
+            "{}",
+            found.sentence
+        );
         assert_eq!(found.checked_on, "1000 test samples");
-        assert_eq!(found.price, "as much computing as 0.50 epochs of training on the same data");
+        assert_eq!(
+            found.price,
+            "as much computing as 0.50 epochs of training on the same data"
+        );
         let needed = found.needed_samples.unwrap();
         assert!((1500..2500).contains(&needed), "{needed}");
-        assert!(found.next_step.contains(&needed.to_string()), "{}", found.next_step);
+        assert!(
+            found.next_step.contains(&needed.to_string()),
+            "{}",
+            found.next_step
+        );
         assert!(found.needed_disagreements.unwrap() > 24);
 
-        let decided = card(&evidence(10, 14, 9976, true), Some(Recommendation::Transfer));
-        assert_eq!((decided.needed_samples, decided.needed_disagreements), (None, None));
-        assert!(decided.next_step.starts_with("Put the new model"), "{}", decided.next_step);
+        let decided = card(
+            &evidence(10, 14, 9976, true),
+            Some(Recommendation::Transfer),
+        );
+        assert_eq!(
+            (decided.needed_samples, decided.needed_disagreements),
+            (None, None)
+        );
+        assert!(
+            decided.next_step.starts_with("Put the new model"),
+            "{}",
+            decided.next_step
+        );
     }
 
     /// What is not there is not to be put anywhere.
@@ -265,7 +331,11 @@ mod tests {
             };
             told.next_step()
         };
-        assert!(next(false).starts_with("Give the job a gate"), "{}", next(false));
+        assert!(
+            next(false).starts_with("Give the job a gate"),
+            "{}",
+            next(false)
+        );
         assert!(next(true).starts_with("Look at the gate"), "{}", next(true));
     }
 
@@ -273,14 +343,19 @@ mod tests {
     fn without_labels_the_differences_are_what_is_to_be_labelled() {
         let found = card(&evidence(0, 12, 188, false), Some(Recommendation::Collect));
         assert_eq!(found.accuracy_lost_per_100, None);
-        assert!(found.sentence.starts_with("On 94.0 of 100 samples"), "{}", found.sentence);
+        assert!(
+            found.sentence.starts_with("On 94.0 of 100 samples"),
+            "{}",
+            found.sentence
+        );
         let step = "Label the samples on which the two models differ (12)";
         assert!(found.next_step.starts_with(step), "{}", found.next_step);
 
         // Where they differ nowhere there is nothing to label; too few samples say so.
         let same = card(&evidence(0, 0, 60, false), Some(Recommendation::Collect));
         assert!(
-            same.next_step.starts_with("Judge it on more samples: about 26"),
+            same.next_step
+                .starts_with("Judge it on more samples: about 26"),
             "{}",
             same.next_step
         );
@@ -290,7 +365,10 @@ mod tests {
     #[test]
     fn without_data_nothing_is_said_of_the_result() {
         let found = card(&Evidence::default(), None);
-        assert_eq!((found.checked_on.as_str(), found.accuracy_lost_per_100), ("nothing", None));
+        assert_eq!(
+            (found.checked_on.as_str(), found.accuracy_lost_per_100),
+            ("nothing", None)
+        );
         assert!(found.sentence.starts_with("Nothing was measured"));
     }
 }

@@ -22,7 +22,9 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        let Selection { margin, confidence, .. } = Selection::default();
+        let Selection {
+            margin, confidence, ..
+        } = Selection::default();
         Self { margin, confidence }
     }
 }
@@ -54,12 +56,20 @@ impl Evidence {
     pub fn of(context: &Context, comparison: &Comparison) -> Self {
         let (result, baselines) = (comparison.test(), &comparison.baselines);
         let source = baselines.source_tuned.as_ref().map(|scores| &scores.test);
-        let before = baselines.target_before.as_ref().map(|scores| scores.test.accuracy);
+        let before = baselines
+            .target_before
+            .as_ref()
+            .map(|scores| scores.test.accuracy);
         let has_labels = !context.inputs.splits.unlabelled.test;
         let both = result.zip(source);
-        let Selection { margin, confidence, .. } = context.job.spec.options.selection;
+        let Selection {
+            margin, confidence, ..
+        } = context.job.spec.options.selection;
 
-        let (metric, source) = (result.map(|own| own.accuracy), source.map(|old| old.accuracy));
+        let (metric, source) = (
+            result.map(|own| own.accuracy),
+            source.map(|old| old.accuracy),
+        );
         Self {
             metric,
             source,
@@ -100,11 +110,18 @@ fn negative_flips(context: &Context, own: &Evaluation, old: &Evaluation) -> Opti
     let flipped =
         judged.filter(|&((label, &new), &old)| i64::from(old) == label && i64::from(new) != label);
     let samples = flipped.count();
-    Some(NegativeFlips { samples, share: samples as f64 / own.predictions.len() as f64 })
+    Some(NegativeFlips {
+        samples,
+        share: samples as f64 / own.predictions.len() as f64,
+    })
 }
 
 fn agreement(own: &Evaluation, old: &Evaluation) -> f64 {
-    let same = own.predictions.iter().zip(&old.predictions).filter(|(own, old)| own == old);
+    let same = own
+        .predictions
+        .iter()
+        .zip(&old.predictions)
+        .filter(|(own, old)| own == old);
     same.count() as f64 / own.predictions.len().max(1) as f64
 }
 
@@ -112,7 +129,10 @@ fn agreement(own: &Evaluation, old: &Evaluation) -> f64 {
 fn divergence(context: &Context, comparison: &Comparison) -> Option<Agreement> {
     let splits = &context.inputs.splits;
     let data = splits.test.as_ref().filter(|_| splits.unlabelled.test)?;
-    let result = Runnable { learner: &context.learner, params: comparison.model() };
+    let result = Runnable {
+        learner: &context.learner,
+        params: comparison.model(),
+    };
     let old_tuned = Runnable {
         learner: context.source.as_ref().unwrap_or(&context.learner),
         params: context.inputs.trajectory.tuned(),

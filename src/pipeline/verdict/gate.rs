@@ -22,8 +22,11 @@ const CHANGED: &str = "changed_parameters";
 
 /// How many learned values of `model` differ from the new base's.
 pub fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usize {
-    let both = learned.iter().filter_map(|name| base.get(name).zip(model.get(name)));
-    both.map(|(base, model)| base.sums(model, |a, b| f64::from(u8::from(a != b))) as usize).sum()
+    let both = learned
+        .iter()
+        .filter_map(|name| base.get(name).zip(model.get(name)));
+    both.map(|(base, model)| base.sums(model, |a, b| f64::from(u8::from(a != b))) as usize)
+        .sum()
 }
 
 /// What a gate says of a result; empty without figures.
@@ -51,11 +54,20 @@ pub fn checks(gate: &Gate, measured: &Measured) -> Vec<GateCheck> {
         value: measured.changed as f64,
         passed: measured.changed > 0,
     };
-    min.into_iter().chain(drop).chain(flips).chain([changed]).collect()
+    min.into_iter()
+        .chain(drop)
+        .chain(flips)
+        .chain([changed])
+        .collect()
 }
 
 fn at_most(condition: &str, value: f64, bound: f64) -> GateCheck {
-    GateCheck { condition: condition.to_owned(), bound, value, passed: value <= bound }
+    GateCheck {
+        condition: condition.to_owned(),
+        bound,
+        value,
+        passed: value <= bound,
+    }
 }
 
 /// Whether a check is the condition that something was transferred, unmet.
@@ -69,7 +81,12 @@ pub fn reason(check: &GateCheck) -> String {
         return "the gate fails: nothing was transferred, every learned parameter is the new base's"
             .to_owned();
     }
-    let GateCheck { condition, bound, value, .. } = check;
+    let GateCheck {
+        condition,
+        bound,
+        value,
+        ..
+    } = check;
     format!("the gate fails: {condition} is {bound:.4}, the result has {value:.4}")
 }
 
@@ -89,8 +106,16 @@ mod tests {
         };
         let passed = |metric, flips, changed| {
             let (metric, source) = (Some(metric), Some(0.75));
-            let measured = Measured { metric, source, negative_flips: Some(flips), changed };
-            checks(&gate, &measured).iter().map(|c| c.passed).collect::<Vec<_>>()
+            let measured = Measured {
+                metric,
+                source,
+                negative_flips: Some(flips),
+                changed,
+            };
+            checks(&gate, &measured)
+                .iter()
+                .map(|c| c.passed)
+                .collect::<Vec<_>>()
         };
         assert_eq!(passed(0.5, 0.125, 1), [true, true, true, true]);
         assert_eq!(passed(0.49, 0.13, 1), [false, false, false, true]);
@@ -101,9 +126,12 @@ mod tests {
     fn changed_values_are_counted_in_learned_tensors_only() {
         let model = |w: f32, mean: f32| -> Checkpoint {
             let tensor = |values: Vec<f32>| HostTensor::from_f32(vec![values.len()], values);
-            [("w".to_owned(), tensor(vec![1.0, w])), ("mean".to_owned(), tensor(vec![mean]))]
-                .into_iter()
-                .collect()
+            [
+                ("w".to_owned(), tensor(vec![1.0, w])),
+                ("mean".to_owned(), tensor(vec![mean])),
+            ]
+            .into_iter()
+            .collect()
         };
         let learned = ["w".to_owned()];
         assert_eq!(changed(&learned, &model(2.0, 0.0), &model(2.0, 5.0)), 0);

@@ -65,7 +65,10 @@ impl Facts {
     pub fn recommend(&self) -> Advice {
         if self.identical_bases {
             let reason = "the new base equals the old one: the old tuned model is the result";
-            return Advice { action: Some(Recommendation::Copy), reasons: vec![reason.into()] };
+            return Advice {
+                action: Some(Recommendation::Copy),
+                reasons: vec![reason.into()],
+            };
         }
 
         if let Some(cosine) = self.strangers {
@@ -73,12 +76,23 @@ impl Facts {
                 "the bases are strangers: the cosine of their weight matrices is {cosine:.3}, and without the \
                  network nothing but identity can be carried between them"
             );
-            return Advice { action: Some(Recommendation::KeepOld), reasons: vec![reason] };
+            return Advice {
+                action: Some(Recommendation::KeepOld),
+                reasons: vec![reason],
+            };
         }
 
-        let Evidence { metric: Some(metric), source: Some(source), .. } = self.evidence else {
+        let Evidence {
+            metric: Some(metric),
+            source: Some(source),
+            ..
+        } = self.evidence
+        else {
             let reasons = vec!["nothing was measured: there are no data".into()];
-            return Advice { action: None, reasons };
+            return Advice {
+                action: None,
+                reasons,
+            };
         };
         let mut reasons = vec![if self.evidence.has_labels {
             format!(
@@ -87,19 +101,31 @@ impl Facts {
                 percent(source)
             )
         } else {
-            format!("agreement {} with the old tuned model; there are no labels", percent(metric))
+            format!(
+                "agreement {} with the old tuned model; there are no labels",
+                percent(metric)
+            )
         }];
         let recovery = self.evidence.recovery;
         reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
         reasons.extend(self.untransferred.map(Untransferred::told));
-        if self.untransferred.is_some_and(|one| one.lead() > self.evidence.bounds.margin + 1e-9) {
+        if self
+            .untransferred
+            .is_some_and(|one| one.lead() > self.evidence.bounds.margin + 1e-9)
+        {
             reasons.push("training alone gives more than the transfer".into());
-            return Advice { action: Some(Recommendation::Retrain), reasons };
+            return Advice {
+                action: Some(Recommendation::Retrain),
+                reasons,
+            };
         }
 
         let (action, reason) = self.by_samples();
         reasons.extend(reason);
-        Advice { action: Some(action), reasons }
+        Advice {
+            action: Some(action),
+            reasons,
+        }
     }
 
     /// By what the samples can carry.
@@ -111,12 +137,14 @@ impl Facts {
                 return (Recommendation::TransferAndFineTune, None);
             }
             Some(Shown::AsGood) => return (Recommendation::Transfer, None),
-            Some(Shown::Worse) if recovery < HOPELESS => {
-                (Recommendation::KeepOld, "next to nothing carries over between these bases")
-            }
-            Some(Shown::Worse) if recovery < WARM => {
-                (Recommendation::Retrain, "too little carries over to save training")
-            }
+            Some(Shown::Worse) if recovery < HOPELESS => (
+                Recommendation::KeepOld,
+                "next to nothing carries over between these bases",
+            ),
+            Some(Shown::Worse) if recovery < WARM => (
+                Recommendation::Retrain,
+                "too little carries over to save training",
+            ),
             // Without labels nobody knows whether a disagreement is a loss.
             Some(Shown::Worse) if evidence.has_labels => (
                 Recommendation::TransferAndFineTune,
@@ -165,7 +193,12 @@ mod tests {
     }
 
     fn facts(counts: &Counts, before: f64) -> Facts {
-        let Counts { ours, old, both, samples } = *counts;
+        let Counts {
+            ours,
+            old,
+            both,
+            samples,
+        } = *counts;
         let rights = |first: usize, second: usize| {
             let rights = (0..samples).map(move |i| match i {
                 i if i < ours => first,
@@ -173,7 +206,12 @@ mod tests {
                 i if i < ours + old + both => 1,
                 _ => 0,
             });
-            rights.map(|right| Tally { right: right as u32, counted: 1 }).collect::<Vec<_>>()
+            rights
+                .map(|right| Tally {
+                    right: right as u32,
+                    counted: 1,
+                })
+                .collect::<Vec<_>>()
         };
         let share = |right: usize| Some(right as f64 / samples as f64);
         let (metric, source) = (share(ours + both), share(old + both));
@@ -201,43 +239,105 @@ mod tests {
 
     #[test]
     fn evidence_decides_the_recommendation() {
-        let many = |ours, old, both| facts(&Counts { ours, old, both, samples: 5000 }, 0.2);
+        let many = |ours, old, both| {
+            facts(
+                &Counts {
+                    ours,
+                    old,
+                    both,
+                    samples: 5000,
+                },
+                0.2,
+            )
+        };
         assert_eq!(action(&many(40, 50, 4750)), Some(Recommendation::Transfer));
-        let tuned = Facts { fine_tuned: true, ..many(40, 50, 4750) };
+        let tuned = Facts {
+            fine_tuned: true,
+            ..many(40, 50, 4750)
+        };
         assert_eq!(action(&tuned), Some(Recommendation::TransferAndFineTune));
-        assert_eq!(action(&many(0, 800, 4000)), Some(Recommendation::TransferAndFineTune));
+        assert_eq!(
+            action(&many(0, 800, 4000)),
+            Some(Recommendation::TransferAndFineTune)
+        );
         assert_eq!(action(&many(0, 2800, 2000)), Some(Recommendation::Retrain));
         assert_eq!(action(&many(50, 3800, 1000)), Some(Recommendation::KeepOld));
-        let same = Facts { identical_bases: true, ..many(0, 0, 4000) };
+        let same = Facts {
+            identical_bases: true,
+            ..many(0, 0, 4000)
+        };
         assert_eq!(action(&same), Some(Recommendation::Copy));
-        let unmeasured = Evidence { metric: None, ..same.evidence };
-        assert_eq!(action(&Facts { evidence: unmeasured, identical_bases: false, ..same }), None);
+        let unmeasured = Evidence {
+            metric: None,
+            ..same.evidence
+        };
+        assert_eq!(
+            action(&Facts {
+                evidence: unmeasured,
+                identical_bases: false,
+                ..same
+            }),
+            None
+        );
     }
 
     #[test]
     fn what_few_samples_cannot_carry_is_no_guess() {
-        let few = |ours, old, both| facts(&Counts { ours, old, both, samples: 200 }, 0.2);
+        let few = |ours, old, both| {
+            facts(
+                &Counts {
+                    ours,
+                    old,
+                    both,
+                    samples: 200,
+                },
+                0.2,
+            )
+        };
         // As good by the figures, and no loss shown; a point cannot be ruled out.
         assert_eq!(action(&few(4, 5, 180)), Some(Recommendation::Collect));
         assert_eq!(action(&few(0, 0, 190)), Some(Recommendation::Collect));
         let reasons = few(4, 5, 180).recommend().reasons.join("; ");
         assert!(reasons.contains("200 samples, 9 of which"), "{reasons}");
         // A large loss is plain with few.
-        assert_eq!(action(&few(2, 30, 150)), Some(Recommendation::TransferAndFineTune));
+        assert_eq!(
+            action(&few(2, 30, 150)),
+            Some(Recommendation::TransferAndFineTune)
+        );
     }
 
     #[test]
     fn without_labels_a_disagreement_may_be_a_loss_or_none() {
         let unlabelled = |counts: Counts, before| {
             let facts = facts(&counts, before);
-            let evidence = Evidence { has_labels: false, ..facts.evidence };
+            let evidence = Evidence {
+                has_labels: false,
+                ..facts.evidence
+            };
             Facts { evidence, ..facts }
         };
-        let of = |old, both| Counts { ours: 0, old, both, samples: 1000 };
-        assert_eq!(action(&unlabelled(of(2, 998), 0.2)), Some(Recommendation::Transfer));
-        assert_eq!(action(&unlabelled(of(60, 940), 0.2)), Some(Recommendation::Collect));
-        assert_eq!(action(&unlabelled(of(600, 400), 0.2)), Some(Recommendation::Retrain));
-        assert_eq!(action(&unlabelled(of(790, 210), 0.2)), Some(Recommendation::KeepOld));
+        let of = |old, both| Counts {
+            ours: 0,
+            old,
+            both,
+            samples: 1000,
+        };
+        assert_eq!(
+            action(&unlabelled(of(2, 998), 0.2)),
+            Some(Recommendation::Transfer)
+        );
+        assert_eq!(
+            action(&unlabelled(of(60, 940), 0.2)),
+            Some(Recommendation::Collect)
+        );
+        assert_eq!(
+            action(&unlabelled(of(600, 400), 0.2)),
+            Some(Recommendation::Retrain)
+        );
+        assert_eq!(
+            action(&unlabelled(of(790, 210), 0.2)),
+            Some(Recommendation::KeepOld)
+        );
         let reasons = unlabelled(of(60, 940), 0.2).recommend().reasons.join("; ");
         assert!(
             reasons.contains("agreement 94.0 %") && reasons.contains("60 of 1000"),
@@ -247,23 +347,44 @@ mod tests {
 
     /// As good as the old tuned model, beside the new base trained alone.
     fn beside(only: f64, ours: f64, by_old_model: bool) -> Facts {
-        let counts = Counts { ours: 40, old: 50, both: 4750, samples: 5000 };
-        let untransferred = Some(Untransferred { only, ours, by_old_model });
-        Facts { untransferred, ..facts(&counts, 0.2) }
+        let counts = Counts {
+            ours: 40,
+            old: 50,
+            both: 4750,
+            samples: 5000,
+        };
+        let untransferred = Some(Untransferred {
+            only,
+            ours,
+            by_old_model,
+        });
+        Facts {
+            untransferred,
+            ..facts(&counts, 0.2)
+        }
     }
 
     #[test]
     fn the_best_of_transfers_is_no_reason_where_training_alone_gives_more() {
         let better = beside(0.98, 0.96, false);
         assert_eq!(action(&better), Some(Recommendation::Retrain));
-        assert_eq!(action(&beside(0.97, 0.96, false)), Some(Recommendation::Transfer));
+        assert_eq!(
+            action(&beside(0.97, 0.96, false)),
+            Some(Recommendation::Transfer)
+        );
         let reasons = better.recommend().reasons.join("; ");
-        assert!(reasons.contains("98.0 %") && reasons.contains("96.0 %"), "{reasons}");
+        assert!(
+            reasons.contains("98.0 %") && reasons.contains("96.0 %"),
+            "{reasons}"
+        );
         assert!(reasons.contains("plain fine-tuning"), "{reasons}");
 
         let refreshed = beside(0.98, 0.96, true);
         assert_eq!(action(&refreshed), Some(Recommendation::Retrain));
         let reasons = refreshed.recommend().reasons.join("; ");
-        assert!(reasons.contains("on the old tuned model's predictions"), "{reasons}");
+        assert!(
+            reasons.contains("on the old tuned model's predictions"),
+            "{reasons}"
+        );
     }
 }

@@ -12,7 +12,11 @@ use crate::{
 pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec<String> {
     let (inputs, splits) = (context.inputs, &context.inputs.splits);
     let metric = comparison.test().map(|test| test.accuracy);
-    let source = comparison.baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy);
+    let source = comparison
+        .baselines
+        .source_tuned
+        .as_ref()
+        .map(|scores| scores.test.accuracy);
 
     let told = [
         (
@@ -24,7 +28,10 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
             "a base has no head of the task and its classes: the result has the old tuning's, and target_before is the \
              new base below that head as it is",
         ),
-        (splits.held_out, "no validation split was given: 10 % of train was held out"),
+        (
+            splits.held_out,
+            "no validation split was given: 10 % of train was held out",
+        ),
         (
             splits.test_is_validation,
             "no test split was given: the figures judged are those of the split that chose",
@@ -35,7 +42,9 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
         ),
         (
             !splits.unlabelled.test
-                && metric.zip(source).is_some_and(|(metric, source)| metric < source),
+                && metric
+                    .zip(source)
+                    .is_some_and(|(metric, source)| metric < source),
             "the result is less accurate than the old tuned model",
         ),
     ];

@@ -52,7 +52,11 @@ impl FromRequestParts<AppState> for Administrator {
 async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Principal, Problem> {
     let secret = bearer(parts).or_else(|| {
         // From the dashboard's pages; never good for a change.
-        parts.method.is_safe().then(|| cookie::read(&parts.headers)).flatten()
+        parts
+            .method
+            .is_safe()
+            .then(|| cookie::read(&parts.headers))
+            .flatten()
     });
 
     let principal = match (secret, state.is_open().await?) {
@@ -75,8 +79,11 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "forbidden",
-            format!("this needs the role {least:?}; the key's role is {:?}", principal.role)
-                .to_lowercase(),
+            format!(
+                "this needs the role {least:?}; the key's role is {:?}",
+                principal.role
+            )
+            .to_lowercase(),
         ));
     }
 
@@ -107,7 +114,10 @@ mod tests {
     #[test]
     fn only_bearer_credentials_are_read() {
         let read = |value: &str| {
-            let request = Request::builder().header(header::AUTHORIZATION, value).body(()).unwrap();
+            let request = Request::builder()
+                .header(header::AUTHORIZATION, value)
+                .body(())
+                .unwrap();
             bearer(&request.into_parts().0).map(ToOwned::to_owned)
         };
         assert_eq!(read("Bearer rt_x").as_deref(), Some("rt_x"));

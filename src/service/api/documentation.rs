@@ -58,7 +58,9 @@ impl Modify for Head {
         document.info = info;
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("A key made by `retune keys create` or `POST /v1/api_keys`."))
+            .description(Some(
+                "A key made by `retune keys create` or `POST /v1/api_keys`.",
+            ))
             .build();
 
         document
@@ -83,7 +85,11 @@ const DESCRIPTION: &str = "Carries the tuning of one neural network over to a ne
     responses((status = 200, body = serde_json::Value, description = "The OpenAPI document"))
 )]
 pub async fn show() -> Response {
-    ([(header::CACHE_CONTROL, "no-cache")], Json(super::openapi())).into_response()
+    (
+        [(header::CACHE_CONTROL, "no-cache")],
+        Json(super::openapi()),
+    )
+        .into_response()
 }
 
 /// The interactive page at `/docs/`; its files are compiled in.

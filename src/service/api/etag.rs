@@ -36,7 +36,11 @@ pub fn show_as(
     tag: HeaderValue,
     value: &impl Serialize,
 ) -> Result<Response, Problem> {
-    Ok(tagged(known, tag, serde_json::to_vec(value).map_err(Problem::internal)?))
+    Ok(tagged(
+        known,
+        tag,
+        serde_json::to_vec(value).map_err(Problem::internal)?,
+    ))
 }
 
 fn tagged(known: &HeaderMap, tag: HeaderValue, body: Vec<u8>) -> Response {
@@ -49,7 +53,10 @@ fn tagged(known: &HeaderMap, tag: HeaderValue, body: Vec<u8>) -> Response {
 
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     response
 }
 
@@ -93,7 +100,10 @@ mod tests {
         assert_eq!(first.status(), StatusCode::OK);
         let mut known = HeaderMap::new();
         known.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
-        assert_eq!(show(&known, &"a").unwrap().status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(
+            show(&known, &"a").unwrap().status(),
+            StatusCode::NOT_MODIFIED
+        );
         assert_eq!(show(&known, &"b").unwrap().status(), StatusCode::OK);
     }
 }

@@ -48,7 +48,10 @@ impl Bounds {
     /// # Errors
     /// 422 for what is no cursor, out of range or unknown.
     pub fn read(query: &[(String, String)], headers: &HeaderMap) -> Result<Self, Problem> {
-        let mut bounds = Self { after: 0, limit: DEFAULT_LIMIT };
+        let mut bounds = Self {
+            after: 0,
+            limit: DEFAULT_LIMIT,
+        };
         for (name, value) in query {
             match name.as_str() {
                 "after" => {
@@ -219,13 +222,19 @@ mod tests {
 
     #[test]
     fn the_last_id_that_was_seen_comes_before_the_query() {
-        let query = [("after".to_owned(), "3".to_owned()), ("limit".to_owned(), "2".to_owned())];
+        let query = [
+            ("after".to_owned(), "3".to_owned()),
+            ("limit".to_owned(), "2".to_owned()),
+        ];
         let mut headers = HeaderMap::new();
         let bounds = Bounds::read(&query, &headers).unwrap();
         assert_eq!((bounds.after, bounds.limit, bounds.rows()), (3, 2, 3));
         headers.insert("last-event-id", "7".parse().unwrap());
         assert_eq!(Bounds::read(&query, &headers).unwrap().after, 7);
         headers.insert("last-event-id", "-7".parse().unwrap());
-        assert_eq!(Bounds::read(&query, &headers).unwrap_err().code(), "invalid_query");
+        assert_eq!(
+            Bounds::read(&query, &headers).unwrap_err().code(),
+            "invalid_query"
+        );
     }
 }

@@ -72,7 +72,10 @@ pub async fn handle(
 
     let rows = feed::list(&state.database, caller.tenant, bounds.after, bounds.rows()).await?;
 
-    Ok(Json(Page::cut(rows, bounds.limit, |event| event.place.to_string())).into_response())
+    Ok(Json(Page::cut(rows, bounds.limit, |event| {
+        event.place.to_string()
+    }))
+    .into_response())
 }
 
 impl Told for FeedEvent {
@@ -95,8 +98,13 @@ impl Source for OfTenant {
     type Event = FeedEvent;
 
     async fn look(&self, after: i64) -> Option<Look<FeedEvent>> {
-        let events = feed::list(&self.database, self.tenant, after, BATCH).await.ok()?;
-        Some(Look { events, is_over: false })
+        let events = feed::list(&self.database, self.tenant, after, BATCH)
+            .await
+            .ok()?;
+        Some(Look {
+            events,
+            is_over: false,
+        })
     }
 
     /// What is no transfer's is not announced; "anything may have changed" is, every two seconds.

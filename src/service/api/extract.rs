@@ -105,10 +105,18 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(kind) = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -134,7 +142,11 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
 
     let mut faults = Vec::new();
     find_nul(&value, &mut String::new(), &mut faults);
-    if faults.is_empty() { Ok(value) } else { Err(Problem::invalid("invalid_text", faults)) }
+    if faults.is_empty() {
+        Ok(value)
+    } else {
+        Err(Problem::invalid("invalid_text", faults))
+    }
 }
 
 fn has_nul(pointer: &str) -> Fault {
@@ -169,9 +181,15 @@ fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
 fn shape<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(Objects(value)).map_err(|error| {
         let path = error.path().to_string();
-        let pointer =
-            if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
-        Problem::invalid("invalid_body", vec![Fault::new(pointer, error.inner().to_string())])
+        let pointer = if path == "." {
+            String::new()
+        } else {
+            format!("/{}", path.replace('.', "/"))
+        };
+        Problem::invalid(
+            "invalid_body",
+            vec![Fault::new(pointer, error.inner().to_string())],
+        )
     })
 }
 
@@ -183,12 +201,19 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryPairs {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> =
-            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        match pairs.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        match pairs
+            .iter()
+            .find(|(name, value)| name.contains('\0') || value.contains('\0'))
+        {
             Some((name, _)) => {
                 let name = name.replace('\0', "");
-                Err(Problem::invalid_query(&name, "must not contain NUL characters"))
+                Err(Problem::invalid_query(
+                    &name,
+                    "must not contain NUL characters",
+                ))
             }
             None => Ok(Self(pairs)),
         }
@@ -247,7 +272,9 @@ impl<S: Send + Sync> FromRequestParts<S> for TwoNames {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        names(parts, state).await.map(|[first, second]| Self(first, second))
+        names(parts, state)
+            .await
+            .map(|[first, second]| Self(first, second))
     }
 }
 
@@ -307,8 +334,14 @@ mod tests {
         let json = Some("application/json");
         assert_eq!(refusal(None, "{}").await.1, "unsupported_media_type");
         assert_eq!(refusal(Some("text/plain"), "{}").await.0, 415);
-        assert_eq!(refusal(json, "{").await, (400, "malformed_json".into(), vec![]));
-        assert_eq!(refusal(json, "").await, (400, "malformed_json".into(), vec![]));
+        assert_eq!(
+            refusal(json, "{").await,
+            (400, "malformed_json".into(), vec![])
+        );
+        assert_eq!(
+            refusal(json, "").await,
+            (400, "malformed_json".into(), vec![])
+        );
         assert_eq!(
             refusal(json, "{\"name\": 3}").await,
             (422, "invalid_body".into(), vec!["/name".into()])
@@ -326,7 +359,11 @@ mod tests {
     #[test]
     fn nul_is_found_in_keys_and_values_at_any_depth() {
         let mut faults = Vec::new();
-        find_nul(&json!({"a": [1, "x\0"], "b/c\0": 1}), &mut String::new(), &mut faults);
+        find_nul(
+            &json!({"a": [1, "x\0"], "b/c\0": 1}),
+            &mut String::new(),
+            &mut faults,
+        );
         let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(pointers, ["/a/1", "/b~1c\0"]);
     }

@@ -16,7 +16,10 @@ pub struct Health {
     version: &'static str,
 }
 
-const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+const OK: Health = Health {
+    status: "ok",
+    version: env!("CARGO_PKG_VERSION"),
+};
 
 /// Whether the process answers; asks nobody else.
 #[utoipa::path(
@@ -50,9 +53,9 @@ pub async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Proble
 
     match state.database.is_ready().await {
         Ok(Readiness::Ready) => Ok(Json(OK)),
-        Ok(Readiness::OtherSchema) => {
-            Err(not_ready("the database has another schema; run `retune migrate`"))
-        }
+        Ok(Readiness::OtherSchema) => Err(not_ready(
+            "the database has another schema; run `retune migrate`",
+        )),
         Ok(Readiness::Rights(error)) => Err(not_ready(&error.to_string())),
         Err(error) => {
             tracing::debug!(%error, "the database does not answer");

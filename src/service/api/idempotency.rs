@@ -26,7 +26,9 @@ impl From<KeyReused> for Problem {
 /// The request is remembered by the digest of its body as read: spelling and order of fields do not
 /// make it another one.
 pub fn of(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(key) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     match key.to_str() {
         Ok(key) if (1..=KEY_LIMIT).contains(&key.len()) => Ok(Some(Idempotency {
             key: key.to_owned(),
@@ -34,7 +36,10 @@ pub fn of(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>, Prob
         })),
         _ => Err(Problem::invalid(
             "invalid_idempotency_key",
-            vec![Fault::new("", "Idempotency-Key has 1 to 255 visible ASCII characters")],
+            vec![Fault::new(
+                "",
+                "Idempotency-Key has 1 to 255 visible ASCII characters",
+            )],
         )),
     }
 }

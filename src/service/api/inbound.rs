@@ -72,7 +72,9 @@ impl<S: Send + Sync> FromRequest<S> for Notification {
     async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(header::CONTENT_TYPE, json);
-        JsonBody::from_request(request, state).await.map(|JsonBody(body)| Self(body))
+        JsonBody::from_request(request, state)
+            .await
+            .map(|JsonBody(body)| Self(body))
     }
 }
 
@@ -110,12 +112,18 @@ pub async fn handle(
     Notification(body): Notification,
 ) -> Result<Response, Problem> {
     // A CloudEvent in binary mode is its data; what surrounds it stands in headers.
-    let body = if headers.contains_key("ce-specversion") { json!({"data": body}) } else { body };
+    let body = if headers.contains_key("ce-specversion") {
+        json!({"data": body})
+    } else {
+        body
+    };
 
     let (sender, inbound) = open(&state, address).await?;
     let storage = state.storage(inbound.tenant);
     // The roots may have been narrowed since.
-    let prefix = storage.check_location(&inbound.prefix).map_err(|_| unknown())?;
+    let prefix = storage
+        .check_location(&inbound.prefix)
+        .map_err(|_| unknown())?;
 
     let mut received = Received::default();
     let places = match sender.announced(&body) {
@@ -128,7 +136,10 @@ pub async fn handle(
             confirmation(address).into_iter().collect()
         }
         Announced::Validation(code) => {
-            return Ok(Json(Validated { validation_response: code }).into_response());
+            return Ok(Json(Validated {
+                validation_response: code,
+            })
+            .into_response());
         }
         Announced::Everything => {
             listings::ask(&state.database, &inbound).await?;
@@ -177,8 +188,12 @@ pub async fn allow(
     open(&state, address).await?;
     let mut response = [(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"))].into_response();
     if let Some(origin) = headers.get(ORIGIN) {
-        response.headers_mut().insert(ALLOWED_ORIGIN, origin.clone());
-        response.headers_mut().insert(ALLOWED_RATE, HeaderValue::from_static("*"));
+        response
+            .headers_mut()
+            .insert(ALLOWED_ORIGIN, origin.clone());
+        response
+            .headers_mut()
+            .insert(ALLOWED_RATE, HeaderValue::from_static("*"));
     }
     Ok(response)
 }
@@ -199,7 +214,11 @@ fn unknown() -> Problem {
 fn confirmation(address: String) -> Option<Announcement> {
     let note = "an SNS topic asks whether this address is meant: open its uri within three days to confirm it, \
                 or leave it";
-    Announcement::noted(address, "SubscriptionConfirmation".to_owned(), note.to_owned())
+    Announcement::noted(
+        address,
+        "SubscriptionConfirmation".to_owned(),
+        note.to_owned(),
+    )
 }
 
 /// A model version that only `MLflow` can find, for whoever looks why there is no version.
@@ -236,7 +255,10 @@ fn places(
             Some(None) => "its location or its name is too long",
             None => "not below the folder of this address",
         };
-        ignored.push(Ignored { uri, reason: reason.to_owned() });
+        ignored.push(Ignored {
+            uri,
+            reason: reason.to_owned(),
+        });
     }
 
     places.into_iter().collect()
@@ -257,7 +279,9 @@ fn place(
     }
 
     let (root, whole) = (prefix.to_string(), location.to_string());
-    let below = whole.strip_prefix(root.trim_end_matches('/'))?.trim_start_matches('/');
+    let below = whole
+        .strip_prefix(root.trim_end_matches('/'))?
+        .trim_start_matches('/');
     let version = below.split('/').next()?.to_owned();
     let folder = prefix.child(&version).ok()?;
 

@@ -33,7 +33,9 @@ const REQUEST_ID_LIMIT: usize = 128;
 
 /// For routes that answer at once: compressed, and given up after `limit`.
 pub fn bounded(router: Router, limit: Duration) -> Router {
-    router.layer(from_fn_with_state(limit, limit_time)).layer(CompressionLayer::new())
+    router
+        .layer(from_fn_with_state(limit, limit_time))
+        .layer(CompressionLayer::new())
 }
 
 /// For the whole service, once. Bodies have at most `body_limit` bytes.
@@ -64,13 +66,19 @@ async fn keep_nothing(request: Request, next: Next) -> Response {
 fn is_id(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|id| {
         id.len() <= REQUEST_ID_LIMIT
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte))
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte))
     })
 }
 
 /// Takes away a request id that is no id; the request gets one of ours then.
 async fn drop_odd_request_id(mut request: Request, next: Next) -> Response {
-    if request.headers().get(REQUEST_ID).is_some_and(|value| !is_id(value)) {
+    if request
+        .headers()
+        .get(REQUEST_ID)
+        .is_some_and(|value| !is_id(value))
+    {
         request.headers_mut().remove(REQUEST_ID);
     }
 
@@ -83,14 +91,19 @@ struct TimeOrdered;
 impl MakeRequestId for TimeOrdered {
     fn make_request_id<B>(&mut self, _request: &axum::http::Request<B>) -> Option<RequestId> {
         let id = Uuid::now_v7().to_string();
-        axum::http::HeaderValue::from_str(&id).ok().map(RequestId::new)
+        axum::http::HeaderValue::from_str(&id)
+            .ok()
+            .map(RequestId::new)
     }
 }
 
 /// Its fields stand before every line that a request causes, so that each has its id. The route's
 /// template, never the path or the query: these may carry what does not belong in a log.
 fn span(request: &Request) -> tracing::Span {
-    let id = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
     let route = request.extensions().get::<MatchedPath>();
     // Of the highest level, so that it stands before whatever is logged at all.
     tracing::error_span!(
@@ -114,7 +127,11 @@ async fn limit_time(State(limit): State<Duration>, request: Request, next: Next)
 }
 
 async fn no_such_route() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no_such_route", "nothing is served here; see /docs")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_such_route",
+        "nothing is served here; see /docs",
+    )
 }
 
 async fn no_such_method() -> Problem {
@@ -146,27 +163,45 @@ mod tests {
     fn app() -> Router {
         let routes = Router::new()
             .route("/panic", get(|| async { panic!("boom") as () }))
-            .route("/broken/{name}", get(|| async { Problem::internal("boom") }))
+            .route(
+                "/broken/{name}",
+                get(|| async { Problem::internal("boom") }),
+            )
             .route("/slow", get(std::future::pending::<()>));
         common(bounded(routes, Duration::from_millis(200)), 1 << 20)
     }
 
     async fn ask(method: &str, path: &str) -> (StatusCode, String, Response) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
         let response = app().oneshot(request).await.unwrap();
-        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let kind = response.headers()[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
         (response.status(), kind, response)
     }
 
     #[tokio::test]
     async fn requests_that_reach_no_handler_get_a_problem_and_a_request_id() {
-        for (method, path, status) in
-            [("GET", "/nothing", 404), ("POST", "/panic", 405), ("GET", "/panic", 500)]
-        {
+        for (method, path, status) in [
+            ("GET", "/nothing", 404),
+            ("POST", "/panic", 405),
+            ("GET", "/panic", 500),
+        ] {
             let (got, kind, response) = ask(method, path).await;
-            assert_eq!((got.as_u16(), kind.as_str()), (status, "application/problem+json"));
+            assert_eq!(
+                (got.as_u16(), kind.as_str()),
+                (status, "application/problem+json")
+            );
             assert!(response.headers().contains_key("x-request-id"));
-            assert_eq!(response.headers().contains_key(header::ALLOW), status == 405);
+            assert_eq!(
+                response.headers().contains_key(header::ALLOW),
+                status == 405
+            );
         }
     }
 
@@ -197,14 +232,23 @@ mod tests {
         drop(guard);
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         let id = response.headers()["x-request-id"].to_str().unwrap();
-        let line = log.lines().find(|line| line.contains("a request failed")).expect(&log);
-        assert!(line.contains(id) && line.contains("/broken/{name}"), "{line}");
+        let line = log
+            .lines()
+            .find(|line| line.contains("a request failed"))
+            .expect(&log);
+        assert!(
+            line.contains(id) && line.contains("/broken/{name}"),
+            "{line}"
+        );
         assert!(!log.contains("hunter"), "{log}");
     }
 
     #[tokio::test]
     async fn a_handler_that_hangs_is_given_up() {
         let (status, kind, _) = ask("GET", "/slow").await;
-        assert_eq!((status.as_u16(), kind.as_str()), (503, "application/problem+json"));
+        assert_eq!(
+            (status.as_u16(), kind.as_str()),
+            (503, "application/problem+json")
+        );
     }
 }

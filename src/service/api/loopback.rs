@@ -34,7 +34,11 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
 }
 
 fn is_ours(method: &Method, headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &header::HeaderValue| value.to_str().ok())
+    };
     let foreign = matches!(text("sec-fetch-site"), Some("cross-site" | "same-site"));
     text("host").is_none_or(is_loopback) && (method.is_safe() || !foreign)
 }
@@ -47,7 +51,9 @@ fn is_loopback(host: &str) -> bool {
     };
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -56,12 +62,23 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_and_no_others() {
-        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:80", "[::1]"]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1:8080",
+            "127.1.2.3",
+            "[::1]:80",
+            "[::1]",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:80", "10.0.0.1", "127.0.0.1.evil", ""]
-        {
+        for host in [
+            "evil.example",
+            "localhost.evil.example:80",
+            "10.0.0.1",
+            "127.0.0.1.evil",
+            "",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }
@@ -69,10 +86,16 @@ mod tests {
     #[test]
     fn another_site_may_link_but_not_post() {
         let mut headers = HeaderMap::new();
-        headers.insert("sec-fetch-site", header::HeaderValue::from_static("cross-site"));
+        headers.insert(
+            "sec-fetch-site",
+            header::HeaderValue::from_static("cross-site"),
+        );
         assert!(is_ours(&Method::GET, &headers));
         assert!(!is_ours(&Method::POST, &headers));
-        headers.insert("sec-fetch-site", header::HeaderValue::from_static("same-origin"));
+        headers.insert(
+            "sec-fetch-site",
+            header::HeaderValue::from_static("same-origin"),
+        );
         assert!(is_ours(&Method::POST, &headers));
     }
 }

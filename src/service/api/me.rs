@@ -24,6 +24,8 @@ pub async fn handle(
 ) -> Result<Json<Me>, Problem> {
     let me = me::get(&state.database, caller).await?.found("tenant")?;
     let own = state.settings.storage.tenant_roots.get(&caller.tenant.0);
-    let roots = own.cloned().unwrap_or_else(|| state.settings.storage_roots());
+    let roots = own
+        .cloned()
+        .unwrap_or_else(|| state.settings.storage_roots());
     Ok(Json(Me { roots, ..me }))
 }

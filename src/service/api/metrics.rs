@@ -39,7 +39,10 @@ use crate::service::{
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the last look brought, like the recorder of the whole process. One scrape looks at a time.
-static LAST: Mutex<Last> = Mutex::const_new(Last { seen: None, at: None });
+static LAST: Mutex<Last> = Mutex::const_new(Last {
+    seen: None,
+    at: None,
+});
 
 #[derive(Debug)]
 struct Last {
@@ -87,7 +90,10 @@ pub fn of_process(database: &Database) -> Response {
 }
 
 fn text(figures: String) -> Response {
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     (kind, figures).into_response()
 }
 
@@ -98,7 +104,10 @@ async fn scrape(database: &Database) -> String {
     match looked {
         Ok(Ok(figures)) => {
             set(&figures);
-            *last = Last { seen: Some(figures.seen), at: Some(Instant::now()) };
+            *last = Last {
+                seen: Some(figures.seen),
+                at: Some(Instant::now()),
+            };
             gauge!("retune_database_up").set(1.0);
         }
         Ok(Err(error)) => {
@@ -123,8 +132,11 @@ fn set_pool(database: &Database) {
 }
 
 fn set(figures: &Figures) {
-    let transfers: HashMap<_, _> =
-        figures.transfers.iter().map(|(status, count)| (status.name(), *count)).collect();
+    let transfers: HashMap<_, _> = figures
+        .transfers
+        .iter()
+        .map(|(status, count)| (status.name(), *count))
+        .collect();
     for status in Status::ALL {
         let count = transfers.get(status.name()).copied().unwrap_or(0);
         gauge!("retune_transfers", "status" => status.name()).set(float(count));
@@ -150,7 +162,10 @@ fn set(figures: &Figures) {
 
 /// A count as Prometheus has it; exact far beyond any count of rows.
 fn float(count: impl TryInto<i64>) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of rows is far below 2^53"
+    )]
     let count = count.try_into().unwrap_or(i64::MAX) as f64;
     count
 }

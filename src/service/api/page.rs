@@ -104,7 +104,10 @@ pub const MAX_PAGE_SIZE: usize = 200;
 pub fn limit(text: &str) -> Result<usize, Problem> {
     match text.parse() {
         Ok(limit) if (1..=MAX_PAGE_SIZE).contains(&limit) => Ok(limit),
-        _ => Err(Problem::invalid_query("limit", format!("a number from 1 to {MAX_PAGE_SIZE}"))),
+        _ => Err(Problem::invalid_query(
+            "limit",
+            format!("a number from 1 to {MAX_PAGE_SIZE}"),
+        )),
     }
 }
 
@@ -125,7 +128,10 @@ impl Cut {
         query: Vec<(String, String)>,
         mut other: impl FnMut(&str, String) -> Result<bool, Problem>,
     ) -> Result<Self, Problem> {
-        let mut cut = Self { after: None, limit: DEFAULT_LIMIT };
+        let mut cut = Self {
+            after: None,
+            limit: DEFAULT_LIMIT,
+        };
         for (name, value) in query {
             match name.as_str() {
                 "limit" => cut.limit = limit(&value)?,
@@ -186,13 +192,19 @@ mod tests {
     #[test]
     fn a_cut_is_read_and_the_rest_is_given_away_or_refused() {
         let query = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
         };
         let mut seen = None;
-        let read = Cut::read(query(&[("limit", "2"), ("base_model", "m")]), |name, value| {
-            seen = Some(value);
-            Ok(name == "base_model")
-        });
+        let read = Cut::read(
+            query(&[("limit", "2"), ("base_model", "m")]),
+            |name, value| {
+                seen = Some(value);
+                Ok(name == "base_model")
+            },
+        );
         assert_eq!(read.unwrap().rows(), 3);
         assert_eq!(seen.as_deref(), Some("m"));
         for (name, value) in [("after", "x"), ("limit", "0"), ("sort", "id")] {

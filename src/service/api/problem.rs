@@ -82,12 +82,18 @@ impl Problem {
     pub fn rate_limited(requests_per_second: u32) -> Self {
         let detail = "too many requests with this key; slow down";
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
-        Self { rate_limit: Some(requests_per_second), ..problem }
+        Self {
+            rate_limit: Some(requests_per_second),
+            ..problem
+        }
     }
 
     /// The same with another `Retry-After`, in seconds; it is sent with 429 and 503.
     pub fn retry_after(self, seconds: u32) -> Self {
-        Self { retry_after: seconds, ..self }
+        Self {
+            retry_after: seconds,
+            ..self
+        }
     }
 
     /// 422 with the faulty fields, of which so many are named and no more.
@@ -107,17 +113,27 @@ impl Problem {
             _ => format!("{count} fields are at fault; the first {MOST_FAULTS} are named"),
         };
 
-        Self { errors: faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
+        Self {
+            errors: faults,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+        }
     }
 
     /// 422 for one query parameter.
     pub fn invalid_query(name: &str, detail: impl Into<String>) -> Self {
-        Self::invalid("invalid_query", vec![Fault::new(format!("/{name}"), detail)])
+        Self::invalid(
+            "invalid_query",
+            vec![Fault::new(format!("/{name}"), detail)],
+        )
     }
 
     /// 404 for something that does not exist, or belongs to another tenant.
     pub fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("no such {what}"),
+        )
     }
 
     /// 503 where as many of these are under way as there is room for.
@@ -156,7 +172,10 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(self)).into_response();
         response.extensions_mut().insert(code);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -174,7 +193,10 @@ impl IntoResponse for Problem {
 /// `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them (draft-ietf-httpapi-ratelimit-headers-10).
 fn rate_limit_headers(headers: &mut HeaderMap, requests_per_second: u32, retry_after: u32) {
     let fields = [
-        ("ratelimit-policy", format!("\"requests\";q={requests_per_second};w=1")),
+        (
+            "ratelimit-policy",
+            format!("\"requests\";q={requests_per_second};w=1"),
+        ),
         ("ratelimit", format!("\"requests\";r=0;t={retry_after}")),
     ];
     for (name, value) in fields {
@@ -192,7 +214,11 @@ impl From<sqlx::Error> for Problem {
         }
         tracing::warn!(%error, "the database did not answer");
         let detail = "the database does not answer; try again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database_unavailable",
+            detail,
+        )
     }
 }
 
@@ -211,8 +237,12 @@ const QUOTA_PAUSE: u32 = 60;
 
 impl From<QuotaExceeded> for Problem {
     fn from(exceeded: QuotaExceeded) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", exceeded.to_string())
-            .retry_after(QUOTA_PAUSE)
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "quota_exceeded",
+            exceeded.to_string(),
+        )
+        .retry_after(QUOTA_PAUSE)
     }
 }
 
@@ -239,12 +269,18 @@ impl From<Failure> for Problem {
     /// away 503.
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Input { code, pointer, detail } => {
-                Self::invalid(code.name(), vec![Fault::new(pointer.unwrap_or_default(), detail)])
-            }
-            Failure::Internal { code: code @ FailureCode::StorageUnavailable, detail } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, code.name(), detail)
-            }
+            Failure::Input {
+                code,
+                pointer,
+                detail,
+            } => Self::invalid(
+                code.name(),
+                vec![Fault::new(pointer.unwrap_or_default(), detail)],
+            ),
+            Failure::Internal {
+                code: code @ FailureCode::StorageUnavailable,
+                detail,
+            } => Self::new(StatusCode::SERVICE_UNAVAILABLE, code.name(), detail),
             Failure::Stopped(_) | Failure::Internal { .. } => Self::internal(failure),
         }
     }
@@ -332,7 +368,10 @@ mod tests {
     fn of_very_many_faults_the_first_are_named() {
         let faults = (0..80_000).map(|i| Fault::new(format!("/methods/{i}"), "x".repeat(5000)));
         let problem = Problem::invalid("invalid_spec", faults.collect());
-        assert_eq!(problem.detail(), "80000 fields are at fault; the first 50 are named");
+        assert_eq!(
+            problem.detail(),
+            "80000 fields are at fault; the first 50 are named"
+        );
         assert_eq!(problem.errors.len(), 50);
         assert!(serde_json::to_vec(&problem).unwrap().len() < 60_000);
     }
@@ -353,7 +392,10 @@ mod tests {
     fn the_response_is_problem_json_and_says_how_to_authenticate() {
         let response =
             Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "no key").into_response();
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
     }
 

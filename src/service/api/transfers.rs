@@ -46,7 +46,10 @@ fn show(status: StatusCode, transfer: &Transfer) -> Response {
     let mut response = (status, Json(transfer)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag(transfer));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     response
 }
 
@@ -60,7 +63,10 @@ impl From<TransitionError> for Problem {
             TransitionError::InvalidState { status } => Self::new(
                 StatusCode::CONFLICT,
                 "invalid_state",
-                format!("the transfer is {}, which does not allow this", status.name()),
+                format!(
+                    "the transfer is {}, which does not allow this",
+                    status.name()
+                ),
             ),
             TransitionError::CarriedAlready => {
                 Self::new(StatusCode::CONFLICT, "carried_already", error.to_string())

@@ -23,5 +23,7 @@ pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
 ) -> Result<Json<Page<Worker>>, Problem> {
-    Ok(Json(Page::whole(workers::list_for(&state.database, caller.tenant).await?)))
+    Ok(Json(Page::whole(
+        workers::list_for(&state.database, caller.tenant).await?,
+    )))
 }

@@ -27,8 +27,10 @@ impl Looker {
         let recorded = match self.announce_all(&lease).await {
             Ok(()) => listings::succeed(&self.database, &lease).await,
             Err(ListError::Storage(error)) => {
-                let (reason, policy) =
-                    (cut(error.to_string()), self.settings.arrivals.retry_policy());
+                let (reason, policy) = (
+                    cut(error.to_string()),
+                    self.settings.arrivals.retry_policy(),
+                );
                 listings::fail(&self.database, &lease, &reason, policy).await
             }
             Err(ListError::Database(error)) => Err(error),
@@ -41,15 +43,22 @@ impl Looker {
     async fn announce_all(&self, claimed: &Claimed) -> Result<(), ListError> {
         // The roots may have been narrowed since.
         let storage = self.storage.of(claimed.inbound.tenant.0);
-        let prefix = storage.check_location(&claimed.inbound.prefix).map_err(StorageError::from)?;
+        let prefix = storage
+            .check_location(&claimed.inbound.prefix)
+            .map_err(StorageError::from)?;
         let folders = storage.list(&prefix).await?.folders;
         let announcements: Vec<_> = folders
             .iter()
             .filter_map(|folder| Announcement::of(&folder.to_string(), folder.name().to_owned()))
             .collect();
 
-        arrivals::announce(&self.database, &claimed.inbound, &announcements, claimed.announced)
-            .await?;
+        arrivals::announce(
+            &self.database,
+            &claimed.inbound,
+            &announcements,
+            claimed.announced,
+        )
+        .await?;
 
         Ok(())
     }

@@ -116,9 +116,10 @@ impl Looker {
                     None => "lost",
                 })
             }
-            Finding::Never(reason) => {
-                Ok(unless_lost(outcome::fail(database, lease, &cut(reason)).await?, "failed"))
-            }
+            Finding::Never(reason) => Ok(unless_lost(
+                outcome::fail(database, lease, &cut(reason)).await?,
+                "failed",
+            )),
         }
     }
 

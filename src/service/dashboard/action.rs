@@ -34,42 +34,76 @@ impl Action {
     pub fn new(visitor: &Visitor, label: &'static str, to: String) -> Self {
         let (about, key) = (String::new(), String::new());
         let token = visitor.token.clone();
-        Self { token, to, label, about, question: None, fields: Vec::new(), style: "", key }
+        Self {
+            token,
+            to,
+            label,
+            about,
+            question: None,
+            fields: Vec::new(),
+            style: "",
+            key,
+        }
     }
 
     /// Says what it is about, where many stand below each other.
     pub fn about(self, about: impl Into<String>) -> Self {
-        Self { about: about.into(), ..self }
+        Self {
+            about: about.into(),
+            ..self
+        }
     }
 
     /// Tells it from others that post to the same path.
     pub fn keyed(self, key: &str) -> Self {
-        Self { key: format!("-{key}"), ..self }
+        Self {
+            key: format!("-{key}"),
+            ..self
+        }
     }
 
     /// Asks first.
     pub fn asking(self, question: impl Into<String>) -> Self {
-        Self { question: Some(question.into()), ..self }
+        Self {
+            question: Some(question.into()),
+            ..self
+        }
     }
 
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.push(Field { name, value: value.into() });
+        self.fields.push(Field {
+            name,
+            value: value.into(),
+        });
         self
     }
 
     /// The one that is expected.
     pub fn primary(self) -> Self {
-        Self { style: " primary", ..self }
+        Self {
+            style: " primary",
+            ..self
+        }
     }
 
     /// One that loses something.
     pub fn danger(self) -> Self {
-        Self { style: " danger", ..self }
+        Self {
+            style: " danger",
+            ..self
+        }
     }
 
     /// For `live.js`, which keeps what is open open.
     fn id(&self) -> String {
-        format!("ask{}", self.to.chars().chain(self.key.chars()).map(plain).collect::<String>())
+        format!(
+            "ask{}",
+            self.to
+                .chars()
+                .chain(self.key.chars())
+                .map(plain)
+                .collect::<String>()
+        )
     }
 }
 
@@ -87,14 +121,23 @@ mod tests {
 
     #[test]
     fn a_question_is_asked_without_scripts_and_everything_is_escaped() {
-        let visitor = Visitor { principal: Principal::OPEN, token: "t0".into() };
-        let plain = Action::new(&visitor, "Retry", "/transfers/1/retry".into()).render().unwrap();
+        let visitor = Visitor {
+            principal: Principal::OPEN,
+            token: "t0".into(),
+        };
+        let plain = Action::new(&visitor, "Retry", "/transfers/1/retry".into())
+            .render()
+            .unwrap();
         assert!(plain.contains("method=\"post\" action=\"/transfers/1/retry\""));
         assert!(plain.contains("value=\"t0\"") && !plain.contains("<details"));
-        let asked =
-            Action::new(&visitor, "Revoke", "/keys/<x>".into()).asking("<b>?").with("a", "\"");
+        let asked = Action::new(&visitor, "Revoke", "/keys/<x>".into())
+            .asking("<b>?")
+            .with("a", "\"");
         let asked = asked.render().unwrap();
-        assert!(asked.contains("<details") && asked.contains("id=\"ask-keys--x-\""), "{asked}");
+        assert!(
+            asked.contains("<details") && asked.contains("id=\"ask-keys--x-\""),
+            "{asked}"
+        );
         assert!(
             !asked.contains("<b>") && !asked.contains("<x>") && !asked.contains("value=\"\"\"")
         );

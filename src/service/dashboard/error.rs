@@ -55,7 +55,11 @@ impl PageError {
     pub fn enter(parts: &Parts) -> Self {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let next = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
-        if parts.method.is_safe() && path != "/" { Self::Enter { next } } else { Self::NoKey }
+        if parts.method.is_safe() && path != "/" {
+            Self::Enter { next }
+        } else {
+            Self::NoKey
+        }
     }
 
     fn status(&self) -> StatusCode {
@@ -98,12 +102,23 @@ impl IntoResponse for PageError {
         if status.is_server_error() {
             tracing::error!(cause = ?self, "a page cannot be shown");
         }
-        let refusal = if let Self::Refused(refusal) = self { Some(refusal) } else { None };
-        let page = Page { frame: Frame::bare(heading), heading, message: message.clone(), refusal };
+        let refusal = if let Self::Refused(refusal) = self {
+            Some(refusal)
+        } else {
+            None
+        };
+        let page = Page {
+            frame: Frame::bare(heading),
+            heading,
+            message: message.clone(),
+            refusal,
+        };
         let page = render(&page).unwrap_or(Html(message));
         let mut response = (status, page).into_response();
         if status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

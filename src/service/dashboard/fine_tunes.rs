@@ -22,8 +22,14 @@ pub fn router() -> Router<Pages> {
         .route("/fine-tunes", get(list::handle))
         .route("/fine-tunes/{name}", get(page::handle))
         .route("/fine-tunes/{name}/compare", get(compare::handle))
-        .route("/fine-tunes/{name}/versions/{version}/promote", post(promote))
-        .route("/fine-tunes/{name}/versions/{version}/rollback", post(roll_back))
+        .route(
+            "/fine-tunes/{name}/versions/{version}/promote",
+            post(promote),
+        )
+        .route(
+            "/fine-tunes/{name}/versions/{version}/rollback",
+            post(roll_back),
+        )
 }
 
 async fn promote(
@@ -55,6 +61,9 @@ async fn move_alias(
         return Err(PageError::NotFound);
     }
     let alias = posted.given("alias").unwrap_or(PRODUCTION);
-    pages.api.ask(posted, Change::post(path).with(json!({"alias": alias}))).await?;
+    pages
+        .api
+        .ask(posted, Change::post(path).with(json!({"alias": alias})))
+        .await?;
     Ok(Redirect::to(&format!("/fine-tunes/{name}")))
 }

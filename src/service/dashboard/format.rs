@@ -39,7 +39,11 @@ fn grouped(value: f64) -> String {
         }
         text.push(digit);
     }
-    if value < 0.0 { format!("−{text}") } else { text }
+    if value < 0.0 {
+        format!("−{text}")
+    } else {
+        text
+    }
 }
 
 /// Sizes of files, in powers of a thousand.
@@ -130,7 +134,10 @@ pub fn outcome(metrics: &Value) -> Option<String> {
 
 /// For `<time datetime>`, in whole seconds.
 pub fn instant(time: OffsetDateTime) -> String {
-    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
+    time.replace_nanosecond(0)
+        .unwrap_or(time)
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }
 
 /// The last eight digits: the end is random, the beginning is the time.
@@ -141,8 +148,16 @@ pub fn short_id(id: impl Into<uuid::Uuid>) -> String {
 
 /// `file:///models/base-b/` as `base-b`.
 pub fn last_part(uri: &str) -> String {
-    let part = uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    if part.is_empty() { ABSENT.into() } else { part.into() }
+    let part = uri
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    if part.is_empty() {
+        ABSENT.into()
+    } else {
+        part.into()
+    }
 }
 
 /// A `snake_case` label with spaces.
@@ -165,15 +180,22 @@ pub fn snake_label(value: &impl serde::Serialize) -> String {
 
 /// The text at a pointer of the specification.
 pub fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// `identity, fgmt` or `auto`.
 pub fn methods(spec: &Value) -> String {
     match spec.get("methods") {
-        Some(Value::Array(methods)) => {
-            methods.iter().filter_map(Value::as_str).map(words).collect::<Vec<_>>().join(", ")
-        }
+        Some(Value::Array(methods)) => methods
+            .iter()
+            .filter_map(Value::as_str)
+            .map(words)
+            .collect::<Vec<_>>()
+            .join(", "),
         _ => "auto".into(),
     }
 }
@@ -188,13 +210,19 @@ pub struct Bar {
 impl Bar {
     /// The bar of a transfer's phase, while there is one.
     pub fn of(transfer: &Transfer) -> Option<Self> {
-        let Progress { done, total, unit, .. } = transfer.progress.as_ref()?;
+        let Progress {
+            done, total, unit, ..
+        } = transfer.progress.as_ref()?;
         if transfer.status.is_final() || *total <= 0 {
             return None;
         }
         let phase = transfer.phase.as_ref().map(label).unwrap_or_default();
         let label = format!("{phase} {done}/{total} {}", words(unit));
-        Some(Self { done: *done, total: *total, label: label.trim().to_owned() })
+        Some(Self {
+            done: *done,
+            total: *total,
+            label: label.trim().to_owned(),
+        })
     }
 }
 

@@ -53,7 +53,10 @@ impl Frame {
 
     /// The same, looked at again every so many seconds.
     pub fn every(self, seconds: u32) -> Self {
-        Self { refresh: seconds, ..self }
+        Self {
+            refresh: seconds,
+            ..self
+        }
     }
 
     /// The pages, in the order of the navigation.
@@ -73,7 +76,11 @@ impl Frame {
 
         all.into_iter()
             .filter(|(section, ..)| self.administers || !for_administrators.contains(section))
-            .map(|(section, name, href)| Entry { name, href, current: section == self.section })
+            .map(|(section, name, href)| Entry {
+                name,
+                href,
+                current: section == self.section,
+            })
             .collect()
     }
 }
@@ -85,7 +92,11 @@ mod tests {
     #[test]
     fn only_administrators_are_offered_their_pages() {
         let names = |administers| {
-            let frame = Frame { administers, section: Section::Retunes, ..Frame::bare("x") };
+            let frame = Frame {
+                administers,
+                section: Section::Retunes,
+                ..Frame::bare("x")
+            };
             let navigation = frame.navigation();
             assert_eq!(navigation.iter().filter(|entry| entry.current).count(), 1);
             navigation.len()

@@ -21,7 +21,10 @@ pub fn router() -> Router<Pages> {
         .route("/webhooks/{name}/test", post(webhook::test))
         .route("/webhooks/{name}/rotate", post(webhook::rotate))
         .route("/webhooks/{name}/delete", post(webhook::delete))
-        .route("/webhooks/{name}/deliveries/{id}/replay", post(webhook::replay))
+        .route(
+            "/webhooks/{name}/deliveries/{id}/replay",
+            post(webhook::replay),
+        )
         .route("/keys", get(keys::handle).post(keys::create))
         .route("/keys/{id}/revoke", post(keys::revoke))
         .route("/audit", get(audit::handle))

@@ -77,43 +77,96 @@ pub async fn handle(
 
 /// The last transfers of these statuses.
 fn last(statuses: &[Status]) -> ListFilter {
-    ListFilter { statuses: statuses.to_vec(), limit: ROWS, ..ListFilter::default() }
+    ListFilter {
+        statuses: statuses.to_vec(),
+        limit: ROWS,
+        ..ListFilter::default()
+    }
 }
 
 fn counted(count: i64, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {many}")
+    }
 }
 
 /// What somebody must look at; what only administrators can is told to them alone.
 fn concerns(overview: &Overview, administers: bool) -> Vec<Concern> {
-    let Overview { queued, workers, failed_today, proposed, stale, failing_endpoints, .. } =
-        *overview;
+    let Overview {
+        queued,
+        workers,
+        failed_today,
+        proposed,
+        stale,
+        failing_endpoints,
+        ..
+    } = *overview;
     let waits = overview.oldest_queued_seconds;
     let failed = counted(failed_today, "transfer failed", "transfers failed");
     let waiting = counted(proposed, "version waits", "versions wait");
     let behind = counted(stale, "fine-tune stands", "fine-tunes stand");
-    let retiring =
-        counted(overview.retiring, "base in production retires", "bases in production retire");
-    let lost = counted(overview.failed_arrivals, "announced version", "announced versions");
-    let failing = counted(failing_endpoints, "webhook endpoint fails", "webhook endpoints fail");
+    let retiring = counted(
+        overview.retiring,
+        "base in production retires",
+        "bases in production retire",
+    );
+    let lost = counted(
+        overview.failed_arrivals,
+        "announced version",
+        "announced versions",
+    );
+    let failing = counted(
+        failing_endpoints,
+        "webhook endpoint fails",
+        "webhook endpoints fail",
+    );
 
     let all = [
-        (workers == 0 && queued > 0, "Transfers wait and there is no worker.".into(), "/workers"),
+        (
+            workers == 0 && queued > 0,
+            "Transfers wait and there is no worker.".into(),
+            "/workers",
+        ),
         (
             workers > 0 && waits > PATIENCE,
-            format!("The oldest transfer has been waiting for {}.", format::seconds(waits)),
+            format!(
+                "The oldest transfer has been waiting for {}.",
+                format::seconds(waits)
+            ),
             "/transfers?status=queued",
         ),
-        (failed_today > 0, format!("{failed} within a day."), "/transfers?status=failed"),
+        (
+            failed_today > 0,
+            format!("{failed} within a day."),
+            "/transfers?status=failed",
+        ),
         (
             proposed > 0,
             format!("{waiting} for somebody to promote it."),
             "/fine-tunes?show=proposed",
         ),
-        (stale > 0, format!("{behind} on a base that was replaced."), "/fine-tunes?show=stale"),
-        (overview.retiring > 0, format!("{retiring} within 30 days."), "/base-models"),
-        (overview.failed_arrivals > 0, format!("{lost} could not be registered."), "/base-models"),
-        (administers && failing_endpoints > 0, format!("{failing}."), "/webhooks"),
+        (
+            stale > 0,
+            format!("{behind} on a base that was replaced."),
+            "/fine-tunes?show=stale",
+        ),
+        (
+            overview.retiring > 0,
+            format!("{retiring} within 30 days."),
+            "/base-models",
+        ),
+        (
+            overview.failed_arrivals > 0,
+            format!("{lost} could not be registered."),
+            "/base-models",
+        ),
+        (
+            administers && failing_endpoints > 0,
+            format!("{failing}."),
+            "/webhooks",
+        ),
     ];
     let held = all.into_iter().filter(|(holds, ..)| *holds);
     held.map(|(_, text, href)| Concern { text, href }).collect()
@@ -121,7 +174,11 @@ fn concerns(overview: &Overview, administers: bool) -> Vec<Concern> {
 
 impl Tile {
     fn new(count: i64, name: &'static str, href: &'static str) -> Self {
-        Self { figure: count.to_string(), name, href }
+        Self {
+            figure: count.to_string(),
+            name,
+            href,
+        }
     }
 }
 
@@ -139,14 +196,26 @@ fn calm(overview: &Overview) -> String {
 fn tiles(overview: &Overview) -> Vec<Tile> {
     vec![
         Tile::new(overview.running, "running", "/transfers?status=running"),
-        Tile::new(overview.queued + overview.held, "queued", "/transfers?status=queued"),
+        Tile::new(
+            overview.queued + overview.held,
+            "queued",
+            "/transfers?status=queued",
+        ),
         Tile::new(
             overview.published_today,
             "published within a day",
             "/transfers?verdict=published",
         ),
-        Tile::new(overview.rejected_today, "rejected within a day", "/transfers?verdict=rejected"),
-        Tile::new(overview.failed_today, "failed within a day", "/transfers?status=failed"),
+        Tile::new(
+            overview.rejected_today,
+            "rejected within a day",
+            "/transfers?verdict=rejected",
+        ),
+        Tile::new(
+            overview.failed_today,
+            "failed within a day",
+            "/transfers?status=failed",
+        ),
         Tile::new(overview.workers, "workers", "/workers"),
     ]
 }
@@ -156,16 +225,28 @@ mod tests {
     use super::*;
 
     fn told(overview: &Overview, administers: bool) -> Vec<String> {
-        concerns(overview, administers).into_iter().map(|concern| concern.text).collect()
+        concerns(overview, administers)
+            .into_iter()
+            .map(|concern| concern.text)
+            .collect()
     }
 
     #[test]
     fn what_needs_somebody_is_told_to_who_can_do_it() {
-        let well =
-            Overview { workers: 2, queued: 3, oldest_queued_seconds: 20.0, ..Overview::default() };
+        let well = Overview {
+            workers: 2,
+            queued: 3,
+            oldest_queued_seconds: 20.0,
+            ..Overview::default()
+        };
         assert!(told(&well, true).is_empty());
         assert_eq!(calm(&well), "0 running, 3 waiting, the oldest for 20.0 s.");
-        let ill = Overview { workers: 0, failed_today: 1, failing_endpoints: 2, ..well };
+        let ill = Overview {
+            workers: 0,
+            failed_today: 1,
+            failing_endpoints: 2,
+            ..well
+        };
         assert_eq!(
             told(&ill, true),
             [
@@ -175,9 +256,19 @@ mod tests {
             ]
         );
         assert_eq!(told(&ill, false).len(), 2);
-        let late =
-            Overview { workers: 1, oldest_queued_seconds: 1000.0, stale: 2, ..Overview::default() };
-        assert_eq!(told(&late, false)[0], "The oldest transfer has been waiting for 16 min 40 s.");
-        assert_eq!(told(&late, false)[1], "2 fine-tunes stand on a base that was replaced.");
+        let late = Overview {
+            workers: 1,
+            oldest_queued_seconds: 1000.0,
+            stale: 2,
+            ..Overview::default()
+        };
+        assert_eq!(
+            told(&late, false)[0],
+            "The oldest transfer has been waiting for 16 min 40 s."
+        );
+        assert_eq!(
+            told(&late, false)[1],
+            "2 fine-tunes stand on a base that was replaced."
+        );
     }
 }

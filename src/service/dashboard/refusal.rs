@@ -19,7 +19,12 @@ impl Refusal {
     /// What the API would say of a body that a form cannot send it.
     pub fn of_form(code: &str, detail: String) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self { status, code: code.to_owned(), detail, faults: Vec::new() }
+        Self {
+            status,
+            code: code.to_owned(),
+            detail,
+            faults: Vec::new(),
+        }
     }
 
     /// Of the body of a problem (RFC 9457).

@@ -32,21 +32,37 @@ async fn begin(State(pages): State<Pages>, posted: Posted) -> Result<Redirect, P
     for name in ["base_model", "version"] {
         body.insert(name.to_owned(), posted.text(name).into());
     }
-    let named = posted.text("fine_tunes").split([',', ' ', '\n']).map(str::trim);
-    let named: Vec<Value> = named.filter(|name| !name.is_empty()).map(Value::from).collect();
+    let named = posted
+        .text("fine_tunes")
+        .split([',', ' ', '\n'])
+        .map(str::trim);
+    let named: Vec<Value> = named
+        .filter(|name| !name.is_empty())
+        .map(Value::from)
+        .collect();
     if !named.is_empty() {
         body.insert("fine_tunes".to_owned(), named.into());
     }
     if let Some(most) = posted.given("max_concurrent") {
         // What is no number is for the API to refuse.
-        let most = most.parse::<i32>().map_or_else(|_| Value::from(most), Value::from);
-        body.insert("limits".to_owned(), serde_json::json!({"max_concurrent": most}));
+        let most = most
+            .parse::<i32>()
+            .map_or_else(|_| Value::from(most), Value::from);
+        body.insert(
+            "limits".to_owned(),
+            serde_json::json!({"max_concurrent": most}),
+        );
     }
 
-    let change =
-        Change { once: posted.given("once"), ..Change::post("/v1/retunes").with(body.into()) };
+    let change = Change {
+        once: posted.given("once"),
+        ..Change::post("/v1/retunes").with(body.into())
+    };
     let retune = pages.api.ask(&posted, change).await?;
-    Ok(Redirect::to(&format!("/retunes/{}", retune["id"].as_str().unwrap_or_default())))
+    Ok(Redirect::to(&format!(
+        "/retunes/{}",
+        retune["id"].as_str().unwrap_or_default()
+    )))
 }
 
 async fn pause(
@@ -80,6 +96,9 @@ async fn control(
     posted: &Posted,
 ) -> Result<Redirect, PageError> {
     let id: RetuneId = id.parse().map_err(|_| PageError::NotFound)?;
-    pages.api.ask(posted, Change::post(&format!("/v1/retunes/{id}/{verb}"))).await?;
+    pages
+        .api
+        .ask(posted, Change::post(&format!("/v1/retunes/{id}/{verb}")))
+        .await?;
     Ok(Redirect::to(&format!("/retunes/{id}")))
 }

@@ -31,11 +31,19 @@ pub struct Change<'a> {
 impl<'a> Change<'a> {
     /// A `POST` without a body.
     pub fn post(path: &'a str) -> Self {
-        Self { method: Method::POST, path, body: None, once: None }
+        Self {
+            method: Method::POST,
+            path,
+            body: None,
+            once: None,
+        }
     }
 
     pub fn with(self, body: Value) -> Self {
-        Self { body: Some(body), ..self }
+        Self {
+            body: Some(body),
+            ..self
+        }
     }
 }
 
@@ -73,8 +81,10 @@ impl Api {
 
         let status = answer.status();
         let bytes = axum::body::to_bytes(answer.into_body(), ANSWER_LIMIT).await;
-        let body =
-            bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let body = bytes
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
         if status.is_success() {
             return Ok(body);
         }

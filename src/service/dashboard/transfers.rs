@@ -53,6 +53,9 @@ async fn control(
     posted: &Posted,
 ) -> Result<Redirect, PageError> {
     let id: TransferId = id.parse().map_err(|_| PageError::NotFound)?;
-    pages.api.ask(posted, Change::post(&format!("/v1/transfers/{id}/{verb}"))).await?;
+    pages
+        .api
+        .ask(posted, Change::post(&format!("/v1/transfers/{id}/{verb}")))
+        .await?;
     Ok(Redirect::to(&format!("/transfers/{id}")))
 }

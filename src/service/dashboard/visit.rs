@@ -53,13 +53,18 @@ impl FromRequestParts<Pages> for Visitor {
     async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, PageError> {
         let state = AppState::from_ref(pages);
         let secret = cookie::read(&parts.headers);
-        let principal = principal(&state, secret).await.map_err(|error| match error {
-            PageError::NoKey => PageError::enter(parts),
-            other => other,
-        })?;
+        let principal = principal(&state, secret)
+            .await
+            .map_err(|error| match error {
+                PageError::NoKey => PageError::enter(parts),
+                other => other,
+            })?;
         let token = forms::Session::of(parts).map(|session| pages.forms.token(secret, &session));
 
-        Ok(Self { principal, token: token.unwrap_or_default() })
+        Ok(Self {
+            principal,
+            token: token.unwrap_or_default(),
+        })
     }
 }
 
@@ -71,7 +76,11 @@ impl FromRequestParts<Pages> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, PageError> {
         let visitor = Visitor::from_request_parts(parts, pages).await?;
-        if visitor.may(Role::Admin) { Ok(Self(visitor)) } else { Err(PageError::NeedsAdmin) }
+        if visitor.may(Role::Admin) {
+            Ok(Self(visitor))
+        } else {
+            Err(PageError::NeedsAdmin)
+        }
     }
 }
 

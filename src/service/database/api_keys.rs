@@ -78,7 +78,9 @@ pub async fn authenticate(
     database: &Database,
     secret: &str,
 ) -> Result<Option<Authenticated>, sqlx::Error> {
-    let Some(secret) = Secret::parse(secret) else { return Ok(None) };
+    let Some(secret) = Secret::parse(secret) else {
+        return Ok(None);
+    };
 
     let row = sqlx::query!(
         r#"SELECT id, tenant, role AS "role: Role", secret_sha256,
@@ -90,15 +92,19 @@ pub async fn authenticate(
     .fetch_optional(&database.pool)
     .await?;
 
-    Ok(row.filter(|row| secret.matches(&row.secret_sha256)).map(|row| Authenticated {
-        principal: Principal {
-            tenant: row.tenant.into(),
-            key_id: Some(row.id.into()),
-            role: row.role,
-        },
-        // Beyond what a duration can be, it is as good as never.
-        left: row.seconds_left.and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok()),
-    }))
+    Ok(row
+        .filter(|row| secret.matches(&row.secret_sha256))
+        .map(|row| Authenticated {
+            principal: Principal {
+                tenant: row.tenant.into(),
+                key_id: Some(row.id.into()),
+                role: row.role,
+            },
+            // Beyond what a duration can be, it is as good as never.
+            left: row
+                .seconds_left
+                .and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok()),
+        }))
 }
 
 /// Whether a key still holds that was authenticated before.

@@ -80,7 +80,9 @@ pub async fn put(
     .fetch_one(&mut *transaction)
     .await?;
 
-    let model = select!("WHERE m.id = $1", row.id).fetch_one(&mut *transaction).await?;
+    let model = select!("WHERE m.id = $1", row.id)
+        .fetch_one(&mut *transaction)
+        .await?;
     audit_events::record(
         &mut transaction,
         caller,

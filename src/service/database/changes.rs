@@ -81,7 +81,9 @@ async fn listen(database: &Database) -> Option<PgListener> {
 
 /// The next changed transfer; for ever pending without a listener.
 async fn next(listener: &mut Option<PgListener>) -> Result<TransferId, sqlx::Error> {
-    let Some(listener) = listener else { return std::future::pending().await };
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
     match listener.try_recv().await? {
         Some(notification) => Ok(notification.payload().parse().unwrap_or(TransferId::ANY)),
         None => Ok(TransferId::ANY),

@@ -30,7 +30,9 @@ const SLACK: Duration = Duration::from_secs(5);
 /// # Errors
 /// From the database.
 pub async fn now(database: &Database) -> Result<OffsetDateTime, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&database.pool).await
+    sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#)
+        .fetch_one(&database.pool)
+        .await
 }
 
 /// Gives a sign of life, and puts leases and queues in order where the last one shows that it is needed. `lease`

@@ -158,7 +158,11 @@ pub async fn claim(
 
     Ok(rows
         .into_iter()
-        .map(|row| Lease { token: row.token, until, entry: Claimed::from(row) })
+        .map(|row| Lease {
+            token: row.token,
+            until,
+            entry: Claimed::from(row),
+        })
         .collect())
 }
 

@@ -29,8 +29,14 @@ mod tests {
     #[test]
     fn labels_are_the_json_strings_and_come_back() {
         assert_eq!(label(&Phase::FineTuning), "fine_tuning");
-        assert_eq!(label(&Recommendation::TransferAndFineTune), "transfer+fine_tune");
-        assert_eq!(value(Some("publishing".into())).unwrap(), Some(Phase::Publishing));
+        assert_eq!(
+            label(&Recommendation::TransferAndFineTune),
+            "transfer+fine_tune"
+        );
+        assert_eq!(
+            value(Some("publishing".into())).unwrap(),
+            Some(Phase::Publishing)
+        );
         assert_eq!(value::<Phase>(None).unwrap(), None);
         assert!(value::<Phase>(Some("sleeping".into())).is_err());
     }

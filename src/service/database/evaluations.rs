@@ -44,7 +44,10 @@ pub(in crate::service) async fn stage(
     .fetch_one(connection)
     .await?;
 
-    Ok(Staged { deadline: row.deadline, retune: row.retune.map(RetuneId) })
+    Ok(Staged {
+        deadline: row.deadline,
+        retune: row.retune.map(RetuneId),
+    })
 }
 
 /// A transfer whose row is locked, as far as an evaluation is concerned.

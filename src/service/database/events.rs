@@ -129,7 +129,10 @@ struct Row {
 
 impl From<Row> for Event {
     fn from(row: Row) -> Self {
-        let telling = Telling { kind: &row.kind, data: &row.data };
+        let telling = Telling {
+            kind: &row.kind,
+            data: &row.data,
+        };
         Self {
             seq: row.seq,
             id: row.id.into(),

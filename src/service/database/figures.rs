@@ -58,7 +58,12 @@ pub async fn look(database: &Database, since: Option<Mark>) -> Result<Figures, s
         None => HashMap::new(),
     };
 
-    Ok(Figures { transfers, waiting, attempts, seen })
+    Ok(Figures {
+        transfers,
+        waiting,
+        attempts,
+        seen,
+    })
 }
 
 async fn waiting(database: &Database) -> Result<Waiting, sqlx::Error> {
@@ -92,7 +97,9 @@ async fn settled(database: &Database) -> Result<Mark, sqlx::Error> {
     .await?;
 
     let milliseconds = u64::try_from(milliseconds).unwrap_or_default();
-    Ok(Mark(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()))
+    Ok(Mark(
+        uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid(),
+    ))
 }
 
 async fn attempts(

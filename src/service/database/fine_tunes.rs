@@ -77,7 +77,11 @@ impl From<Row> for FineTune {
             trajectory: row.trajectory,
             data: row.data,
             spec: row.spec,
-            policy: Policy { on: row.policy_on, alias: row.policy_alias, mode: row.policy_mode },
+            policy: Policy {
+                on: row.policy_on,
+                alias: row.policy_alias,
+                mode: row.policy_mode,
+            },
             aliases: row.aliases,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -163,7 +167,11 @@ pub(in crate::service) async fn lock(
     tenant: TenantId,
     name: &str,
 ) -> Result<Option<FineTune>, sqlx::Error> {
-    let row = select!("WHERE f.tenant = $1 AND f.name = $2 FOR NO KEY UPDATE OF f", tenant.0, name);
+    let row = select!(
+        "WHERE f.tenant = $1 AND f.name = $2 FOR NO KEY UPDATE OF f",
+        tenant.0,
+        name
+    );
     Ok(row.fetch_optional(connection).await?.map(FineTune::from))
 }
 
@@ -182,7 +190,10 @@ pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,
     id: FineTuneId,
 ) -> Result<FineTune, sqlx::Error> {
-    Ok(select!("WHERE f.id = $1", id.0).fetch_one(connection).await?.into())
+    Ok(select!("WHERE f.id = $1", id.0)
+        .fetch_one(connection)
+        .await?
+        .into())
 }
 
 /// A tenant's fine-tune, if it has one of this name.
@@ -195,7 +206,10 @@ pub async fn get(
     name: &str,
 ) -> Result<Option<FineTune>, sqlx::Error> {
     let row = select!("WHERE f.tenant = $1 AND f.name = $2", tenant.0, name);
-    Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(FineTune::from))
+    Ok(row
+        .fetch_optional(&mut *database.scope(tenant).await?)
+        .await?
+        .map(FineTune::from))
 }
 
 /// A tenant's fine-tunes after the given one, perhaps of one base model alone, newest first.

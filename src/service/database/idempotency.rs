@@ -32,6 +32,10 @@ impl Idempotency {
 
     /// Whether an earlier request under the key was this one.
     pub(in crate::service) fn check(&self, earlier_sha256: Option<&[u8]>) -> Result<(), KeyReused> {
-        if earlier_sha256 == Some(&self.request_sha256[..]) { Ok(()) } else { Err(KeyReused) }
+        if earlier_sha256 == Some(&self.request_sha256[..]) {
+            Ok(())
+        } else {
+            Err(KeyReused)
+        }
     }
 }

@@ -57,7 +57,13 @@ pub async fn create(
     let Some(id) = id else { return Ok(None) };
 
     let subject = format!("base_models/{}/inbound_tokens/{id}", new.base_model);
-    audit_events::record(&mut scope, caller, AuditAction::InboundTokenCreate, &subject).await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::InboundTokenCreate,
+        &subject,
+    )
+    .await?;
     if new.poll_seconds.is_some() {
         listings::ring(&mut scope).await?;
     }
@@ -119,7 +125,13 @@ pub async fn delete(
     }
 
     let subject = format!("base_models/{base_model}/inbound_tokens/{id}");
-    audit_events::record(&mut scope, caller, AuditAction::InboundTokenDelete, &subject).await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::InboundTokenDelete,
+        &subject,
+    )
+    .await?;
     scope.commit().await?;
 
     Ok(true)

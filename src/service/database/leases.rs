@@ -147,7 +147,11 @@ pub async fn claim(
         waited: Duration::try_from_secs_f64(row.waited).unwrap_or_default(),
     };
 
-    Ok(Some(Lease { entry, token: row.token.into(), until }))
+    Ok(Some(Lease {
+        entry,
+        token: row.token.into(),
+        until,
+    }))
 }
 
 /// Prolongs the lease by `lease` from now, stores the progress, and hears whether to go on.
@@ -192,14 +196,25 @@ pub async fn beat(
     )
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some(row) = row else { return Ok(Heard::Lost) };
+    let Some(row) = row else {
+        return Ok(Heard::Lost);
+    };
     if row.phase_changed {
         let data = json!({"attempt": held.attempt, "phase": phase});
-        events::insert(&mut transaction, held.transfer, EventKind::TransferPhaseChanged, data)
-            .await?;
+        events::insert(
+            &mut transaction,
+            held.transfer,
+            EventKind::TransferPhaseChanged,
+            data,
+        )
+        .await?;
     }
 
     transaction.commit().await?;
 
-    Ok(if row.status == Status::Cancelling { Heard::Cancel } else { Heard::GoOn })
+    Ok(if row.status == Status::Cancelling {
+        Heard::Cancel
+    } else {
+        Heard::GoOn
+    })
 }

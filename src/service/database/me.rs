@@ -31,10 +31,14 @@ pub async fn get(database: &Database, caller: Principal) -> Result<Option<Me>, s
         role: caller.role,
         expires_at: row.expires_at,
         roots: Vec::new(),
-        key: row.key_id.zip(row.key_name).zip(row.prefix).map(|((id, name), prefix)| MyKey {
-            id: KeyId(id),
-            name,
-            prefix,
-        }),
+        key: row
+            .key_id
+            .zip(row.key_name)
+            .zip(row.prefix)
+            .map(|((id, name), prefix)| MyKey {
+                id: KeyId(id),
+                name,
+                prefix,
+            }),
     }))
 }

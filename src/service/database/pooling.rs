@@ -35,7 +35,11 @@ pub async fn refuse_shared(pool: &PgPool) -> Result<(), PoolingError> {
     // a third meanwhile, the first is given another now.
     let is_shared = before == second || backend(&mut one).await? != before;
     other.close().await?;
-    if is_shared { Err(PoolingError::Shared) } else { Ok(()) }
+    if is_shared {
+        Err(PoolingError::Shared)
+    } else {
+        Ok(())
+    }
 }
 
 async fn begin(connection: &mut PgConnection) -> Result<(), PoolingError> {
@@ -49,6 +53,8 @@ async fn begin(connection: &mut PgConnection) -> Result<(), PoolingError> {
 
 /// By the simple protocol: a prepared statement is what a shared connection loses.
 async fn backend(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
-    let row = sqlx::raw_sql("SELECT pg_backend_pid()::text").fetch_one(connection).await?;
+    let row = sqlx::raw_sql("SELECT pg_backend_pid()::text")
+        .fetch_one(connection)
+        .await?;
     row.try_get(0)
 }

@@ -39,7 +39,9 @@ pub(in crate::service) async fn check(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(limits) = limits else { return Ok(None) };
+    let Some(limits) = limits else {
+        return Ok(None);
+    };
     if let Some(limit) = limits.queued
         && queued(connection, tenant).await? > limit
     {

@@ -39,7 +39,9 @@ pub(in crate::service) async fn delete_transfer(
     connection: &mut PgConnection,
     id: TransferId,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM transfers WHERE id = $1", id.0).execute(connection).await?;
+    sqlx::query!("DELETE FROM transfers WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -64,19 +66,27 @@ pub(in crate::service) async fn delete_fine_tune(
     connection: &mut PgConnection,
     id: FineTuneId,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM fine_tune_alias_moves WHERE fine_tune = $1", id.0)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM fine_tune_alias_moves WHERE fine_tune = $1",
+        id.0
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!("DELETE FROM fine_tune_aliases WHERE fine_tune = $1", id.0)
         .execute(&mut *connection)
         .await?;
     sqlx::query!("DELETE FROM fine_tune_versions WHERE fine_tune = $1", id.0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query!("UPDATE transfers SET fine_tune = NULL WHERE fine_tune = $1", id.0)
-        .execute(&mut *connection)
+    sqlx::query!(
+        "UPDATE transfers SET fine_tune = NULL WHERE fine_tune = $1",
+        id.0
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("DELETE FROM fine_tunes WHERE id = $1", id.0)
+        .execute(connection)
         .await?;
-    sqlx::query!("DELETE FROM fine_tunes WHERE id = $1", id.0).execute(connection).await?;
     Ok(())
 }
 
@@ -133,27 +143,36 @@ pub(in crate::service) async fn delete_versions(
     .fetch_all(&mut *connection)
     .await?;
 
-    sqlx::query!("UPDATE transfers SET base_version = NULL WHERE base_version = ANY ($1)", &ids)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE transfers SET base_version = NULL WHERE base_version = ANY ($1)",
+        &ids
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!(
         "UPDATE retunes SET base_model = NULL, base_version = NULL WHERE base_version = ANY ($1)",
         &ids
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query!("DELETE FROM base_model_alias_moves WHERE version = ANY ($1)", &ids)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM base_model_alias_moves WHERE version = ANY ($1)",
+        &ids
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!(
         "UPDATE base_model_alias_moves SET previous = NULL WHERE previous = ANY ($1)",
         &ids
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query!("UPDATE base_model_versions SET parent = NULL WHERE parent = ANY ($1)", &ids)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE base_model_versions SET parent = NULL WHERE parent = ANY ($1)",
+        &ids
+    )
+    .execute(&mut *connection)
+    .await?;
     let deleted = sqlx::query!("DELETE FROM base_model_versions WHERE id = ANY ($1)", &ids)
         .execute(connection)
         .await?;
@@ -176,6 +195,8 @@ pub(in crate::service) async fn delete_base_model(
     sqlx::query!("DELETE FROM inbound_tokens WHERE base_model = $1", id.0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query!("DELETE FROM base_models WHERE id = $1", id.0).execute(connection).await?;
+    sqlx::query!("DELETE FROM base_models WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -123,7 +123,10 @@ pub async fn get(
     id: RetuneId,
 ) -> Result<Option<Retune>, sqlx::Error> {
     let row = select!("WHERE r.id = $1 AND r.tenant = $2", id.0, tenant.0);
-    Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(Retune::from))
+    Ok(row
+        .fetch_optional(&mut *database.scope(tenant).await?)
+        .await?
+        .map(Retune::from))
 }
 
 /// A retune that is there.
@@ -131,7 +134,10 @@ pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,
     id: RetuneId,
 ) -> Result<Retune, sqlx::Error> {
-    Ok(select!("WHERE r.id = $1", id.0).fetch_one(connection).await?.into())
+    Ok(select!("WHERE r.id = $1", id.0)
+        .fetch_one(connection)
+        .await?
+        .into())
 }
 
 /// A tenant's retunes that pass the filter, newest first.

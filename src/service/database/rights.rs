@@ -40,7 +40,12 @@ pub enum RightsError {
         "the database user {user} lacks rights ({cause}): {missing}. Run `retune migrate` as the owner of the \
          tables or as a superuser, or let one of them run:{statements}"
     )]
-    Missing { user: String, cause: String, missing: Listed, statements: Statements },
+    Missing {
+        user: String,
+        cause: String,
+        missing: Listed,
+        statements: Statements,
+    },
     #[error("{}", .0.detail())]
     Hidden(Hidden),
     #[error(transparent)]
@@ -109,7 +114,10 @@ pub async fn put_in_order(pool: &PgPool) -> Result<(), RightsError> {
         cause = mend(pool, &missing).await;
     }
 
-    let why = cause.map_or_else(|| "PostgreSQL granted nothing".to_owned(), |error| said(&error));
+    let why = cause.map_or_else(
+        || "PostgreSQL granted nothing".to_owned(),
+        |error| said(&error),
+    );
     refuse(pool, why).await
 }
 
@@ -118,7 +126,11 @@ pub async fn put_in_order(pool: &PgPool) -> Result<(), RightsError> {
 /// # Errors
 /// [`RightsError::Missing`] names it.
 pub async fn check(pool: &PgPool) -> Result<(), RightsError> {
-    refuse(pool, "the service was not started since they were lost".to_owned()).await
+    refuse(
+        pool,
+        "the service was not started since they were lost".to_owned(),
+    )
+    .await
 }
 
 async fn refuse(pool: &PgPool, cause: String) -> Result<(), RightsError> {
@@ -127,8 +139,10 @@ async fn refuse(pool: &PgPool, cause: String) -> Result<(), RightsError> {
         return Ok(());
     }
 
-    let (rights, statements) =
-        missing.into_iter().map(|missing| (missing.right_text, missing.statement)).unzip();
+    let (rights, statements) = missing
+        .into_iter()
+        .map(|missing| (missing.right_text, missing.statement))
+        .unzip();
 
     Err(RightsError::Missing {
         user: user(pool).await?,
@@ -143,21 +157,33 @@ async fn refuse(pool: &PgPool, cause: String) -> Result<(), RightsError> {
 /// # Errors
 /// [`RightsError::NoSchema`] when it sees no table at all.
 pub async fn missing(pool: &PgPool) -> Result<Vec<Missing>, RightsError> {
-    let seen: bool =
-        sqlx::query_scalar("SELECT to_regclass('transfers') IS NOT NULL").fetch_one(pool).await?;
+    let seen: bool = sqlx::query_scalar("SELECT to_regclass('transfers') IS NOT NULL")
+        .fetch_one(pool)
+        .await?;
     if !seen {
-        return Err(RightsError::NoSchema { user: user(pool).await? });
+        return Err(RightsError::NoSchema {
+            user: user(pool).await?,
+        });
     }
     // Not checked at compile time: it reads the catalogue.
-    Ok(sqlx::query_as(include_str!("rights.sql")).fetch_all(pool).await?)
+    Ok(sqlx::query_as(include_str!("rights.sql"))
+        .fetch_all(pool)
+        .await?)
 }
 
 /// Runs each statement; the first refusal, if there was one.
 async fn mend(pool: &PgPool, missing: &[Missing]) -> Option<sqlx::Error> {
     let mut refused = None;
-    for Missing { right_text, statement } in missing {
+    for Missing {
+        right_text,
+        statement,
+    } in missing
+    {
         // Made by the database itself, with its names quoted.
-        match sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(pool).await {
+        match sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+            .execute(pool)
+            .await
+        {
             Ok(_) => tracing::info!(statement, "the database lacked {right_text}; it was given"),
             Err(error) => refused = refused.or(Some(error)),
         }
@@ -187,10 +213,14 @@ pub async fn probe(database: &Database) -> Result<(), RightsError> {
 }
 
 async fn user(pool: &PgPool) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar("SELECT quote_ident(current_user)").fetch_one(pool).await
+    sqlx::query_scalar("SELECT quote_ident(current_user)")
+        .fetch_one(pool)
+        .await
 }
 
 /// The database's own words, without the driver's before them.
 fn said(error: &sqlx::Error) -> String {
-    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+    error
+        .as_database_error()
+        .map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }

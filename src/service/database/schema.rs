@@ -28,7 +28,11 @@ pub enum SchemaError {
     #[error(
         "the schema cannot be brought up to date: the database user {user} may not change it ({cause}). {way_out}"
     )]
-    MayNotChange { user: String, cause: String, way_out: String },
+    MayNotChange {
+        user: String,
+        cause: String,
+        way_out: String,
+    },
     #[error("the schema cannot be brought up to date: {0}")]
     Migrate(#[from] MigrateError),
     #[error(transparent)]
@@ -134,9 +138,11 @@ impl Database {
         }
 
         match self.way_out().await {
-            Ok((user, way_out)) => {
-                SchemaError::MayNotChange { user, cause: cause.to_string(), way_out }
-            }
+            Ok((user, way_out)) => SchemaError::MayNotChange {
+                user,
+                cause: cause.to_string(),
+                way_out,
+            },
             Err(_) => error.into(),
         }
     }

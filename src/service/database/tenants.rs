@@ -76,7 +76,9 @@ pub async fn set_quotas(
     name: &str,
     quotas: NewQuotas,
 ) -> Result<Option<Tenant>, sqlx::Error> {
-    let Some(id) = named(database, name).await? else { return Ok(None) };
+    let Some(id) = named(database, name).await? else {
+        return Ok(None);
+    };
 
     let mut scope = database.scope(id).await?;
     let tenant = sqlx::query_as!(
@@ -137,8 +139,13 @@ pub async fn rotate_callback_secret(
     .fetch_one(&mut *scope)
     .await?;
 
-    audit_events::record(&mut scope, caller, AuditAction::CallbackSecretRotate, "callback_secret")
-        .await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::CallbackSecretRotate,
+        "callback_secret",
+    )
+    .await?;
     scope.commit().await?;
 
     Ok((secret, until))

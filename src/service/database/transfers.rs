@@ -102,22 +102,31 @@ impl TryFrom<Row> for Transfer {
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
         let progress = match (row.progress_done, row.progress_total, row.progress_unit) {
-            (Some(done), Some(total), Some(unit)) => {
-                Some(Progress { done, total, unit, estimated_finish: row.estimated_finish })
-            }
+            (Some(done), Some(total), Some(unit)) => Some(Progress {
+                done,
+                total,
+                unit,
+                estimated_finish: row.estimated_finish,
+            }),
             _ => None,
         };
 
         let result = row
             .result_uri
             .zip(row.manifest_sha256)
-            .map(|(uri, manifest_sha256)| ResultLocation { uri, manifest_sha256 });
+            .map(|(uri, manifest_sha256)| ResultLocation {
+                uri,
+                manifest_sha256,
+            });
 
-        let error = row.error_code.zip(row.error_detail).map(|(code, detail)| JobError {
-            code,
-            detail,
-            pointer: row.error_pointer,
-        });
+        let error = row
+            .error_code
+            .zip(row.error_detail)
+            .map(|(code, detail)| JobError {
+                code,
+                detail,
+                pointer: row.error_pointer,
+            });
 
         let answer = row.evaluation.map(serde_json::from_value).transpose();
         let answer = answer.map_err(|error| sqlx::Error::Decode(error.into()))?;
@@ -158,7 +167,10 @@ pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,
     id: TransferId,
 ) -> Result<Transfer, sqlx::Error> {
-    select!("transfers WHERE id = $1", id.0).fetch_one(connection).await?.try_into()
+    select!("transfers WHERE id = $1", id.0)
+        .fetch_one(connection)
+        .await?
+        .try_into()
 }
 
 /// A tenant's transfer, if it has one with this id.

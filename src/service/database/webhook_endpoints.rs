@@ -121,7 +121,13 @@ pub async fn put(
 
     deliveries::end_waiting(&mut scope, row.id).await?;
     let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointPut, &subject).await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::WebhookEndpointPut,
+        &subject,
+    )
+    .await?;
     scope.commit().await?;
     let created = row.created;
 
@@ -130,9 +136,12 @@ pub async fn put(
 
 /// How many endpoints a tenant has. Those who add some wait for each other from here on.
 async fn count(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
-    sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE", tenant.0)
-        .fetch_optional(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE",
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM webhook_endpoints WHERE tenant = $1"#,
         tenant.0,
@@ -217,7 +226,13 @@ pub async fn delete(
     }
 
     let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointDelete, &subject).await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::WebhookEndpointDelete,
+        &subject,
+    )
+    .await?;
     scope.commit().await?;
 
     Ok(true)
@@ -253,7 +268,13 @@ pub async fn rotate(
     let Some(row) = row else { return Ok(None) };
 
     let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointRotate, &subject).await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::WebhookEndpointRotate,
+        &subject,
+    )
+    .await?;
     scope.commit().await?;
 
     Ok(Some((row.into(), secret)))

@@ -53,7 +53,9 @@ pub async fn seen(
 /// # Errors
 /// From the database.
 pub async fn remove(database: &Database, id: WorkerId) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM workers WHERE id = $1", id.0).execute(&database.pool).await?;
+    sqlx::query!("DELETE FROM workers WHERE id = $1", id.0)
+        .execute(&database.pool)
+        .await?;
     Ok(())
 }
 

@@ -53,7 +53,11 @@ pub struct Principal {
 
 impl Principal {
     /// Anyone at all, where the service runs open on loopback.
-    pub const OPEN: Self = Self { tenant: DEFAULT_TENANT, key_id: None, role: Role::Admin };
+    pub const OPEN: Self = Self {
+        tenant: DEFAULT_TENANT,
+        key_id: None,
+        role: Role::Admin,
+    };
 }
 
 /// Who calls, as the caller sees it.
@@ -91,7 +95,10 @@ pub struct Caller {
 
 impl From<Principal> for Caller {
     fn from(principal: Principal) -> Self {
-        Self { tenant: principal.tenant, key: principal.key_id }
+        Self {
+            tenant: principal.tenant,
+            key: principal.key_id,
+        }
     }
 }
 
@@ -180,9 +187,15 @@ impl Secret {
     /// When the operating system has none.
     pub fn draw() -> Result<Self, std::io::Error> {
         let mut bytes = [0_u8; 6 + 32];
-        OsRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
+        OsRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(std::io::Error::other)?;
         let (public, secret) = bytes.split_at(6);
-        Ok(Self(format!("{MARK}{}_{}", hex::encode(public), hex::encode(secret))))
+        Ok(Self(format!(
+            "{MARK}{}_{}",
+            hex::encode(public),
+            hex::encode(secret)
+        )))
     }
 
     /// Reads a key; nothing is said about whether it is known.
@@ -239,9 +252,13 @@ mod tests {
     #[test]
     fn what_is_no_key_is_not_read() {
         let key = Secret::draw().unwrap().reveal().to_owned();
-        for text in
-            ["", "rt_", &key[..key.len() - 1], &key.replace("rt_", "xx_"), &key.replace('_', "-")]
-        {
+        for text in [
+            "",
+            "rt_",
+            &key[..key.len() - 1],
+            &key.replace("rt_", "xx_"),
+            &key.replace('_', "-"),
+        ] {
             assert_eq!(Secret::parse(text), None, "{text}");
         }
         assert_eq!(Secret::parse(&"é".repeat(SECRET_LENGTH / 2)), None);

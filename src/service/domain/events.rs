@@ -134,7 +134,17 @@ mod tests {
         for good in ["a", "ci-2.x_Y", &"x".repeat(100)] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["", ".", "..", ".a", "a b", "a/b", "é", "a\0", &"x".repeat(101)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".a",
+            "a b",
+            "a/b",
+            "é",
+            "a\0",
+            &"x".repeat(101),
+        ] {
             assert!(!is_name(bad), "{bad}");
         }
     }

@@ -25,7 +25,11 @@ pub struct Lease<E> {
 impl<E> Lease<E> {
     /// The same lease over what the work on it takes the entry for.
     pub fn map<T>(self, change: impl FnOnce(E) -> T) -> Lease<T> {
-        Lease { entry: change(self.entry), token: self.token, until: self.until }
+        Lease {
+            entry: change(self.entry),
+            token: self.token,
+            until: self.until,
+        }
     }
 }
 
@@ -75,13 +79,22 @@ mod tests {
         give_up: Duration::from_hours(24),
     };
 
-    const WAITS: [(i32, f64); 6] =
-        [(0, 5.0), (1, 5.0), (2, 10.0), (5, 80.0), (12, 10240.0), (40, 10800.0)];
+    const WAITS: [(i32, f64); 6] = [
+        (0, 5.0),
+        (1, 5.0),
+        (2, 10.0),
+        (5, 80.0),
+        (12, 10240.0),
+        (40, 10800.0),
+    ];
 
     #[test]
     fn waits_double_up_to_the_longest() {
         for (attempts, seconds) in WAITS {
-            assert!((POLICY.wait_after(attempts) - seconds).abs() < 1e-9, "after {attempts}");
+            assert!(
+                (POLICY.wait_after(attempts) - seconds).abs() < 1e-9,
+                "after {attempts}"
+            );
         }
     }
 
@@ -90,7 +103,10 @@ mod tests {
         for (attempts, whole) in WAITS {
             for _ in 0..20 {
                 let wait = POLICY.scattered_wait_after(attempts);
-                assert!((whole / 2.0..=whole).contains(&wait), "{wait} s after {attempts}");
+                assert!(
+                    (whole / 2.0..=whole).contains(&wait),
+                    "{wait} s after {attempts}"
+                );
             }
         }
     }

@@ -9,7 +9,14 @@ use crate::{
 
 /// What becomes of a delivery's attempt, and of a look at what was announced.
 const DELIVERIES: [&str; 4] = ["delivered", "failed", "lost", "unrecorded"];
-const LOOKS: [&str; 6] = ["registered", "known", "put_off", "failed", "lost", "unrecorded"];
+const LOOKS: [&str; 6] = [
+    "registered",
+    "known",
+    "put_off",
+    "failed",
+    "lost",
+    "unrecorded",
+];
 
 /// Every value of a label stands in every scrape, so that a series neither begins nor ends in between.
 pub(super) fn begin() {
@@ -52,14 +59,23 @@ fn begin_storage() {
 
 /// The help of each family.
 pub(super) fn describe() {
-    describe_counter!("retune_http_requests_total", "Requests answered by this process.");
+    describe_counter!(
+        "retune_http_requests_total",
+        "Requests answered by this process."
+    );
     describe_histogram!(
         "retune_http_request_seconds",
         "Seconds from a request to the head of its answer."
     );
 
-    describe_gauge!("retune_build_info", "The version of this program; always 1.");
-    describe_gauge!("retune_database_up", "Whether the database answered at this scrape.");
+    describe_gauge!(
+        "retune_build_info",
+        "The version of this program; always 1."
+    );
+    describe_gauge!(
+        "retune_database_up",
+        "Whether the database answered at this scrape."
+    );
     describe_gauge!(
         "retune_database_pool",
         "Connections of this process to the database, by state."
@@ -76,7 +92,10 @@ pub(super) fn describe() {
         "Of the queue: for how long the first transfer that a worker could take has waited; 0 without one."
     );
 
-    describe_gauge!("retune_workers", "Of the queue: worker processes seen lately, by state.");
+    describe_gauge!(
+        "retune_workers",
+        "Of the queue: worker processes seen lately, by state."
+    );
     describe_gauge!(
         "retune_webhook_deliveries_waiting",
         "Of the queue: webhook deliveries that are still to be made."

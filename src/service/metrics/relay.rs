@@ -64,8 +64,12 @@ impl Relay {
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         let Kept { counted, measured } =
             mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        let counted = counted.iter().map(|(key, count)| Line::of(key, *count, Vec::new()));
-        let measured = measured.into_iter().map(|(key, readings)| Line::of(&key, 0, readings));
+        let counted = counted
+            .iter()
+            .map(|(key, count)| Line::of(key, *count, Vec::new()));
+        let measured = measured
+            .into_iter()
+            .map(|(key, readings)| Line::of(&key, 0, readings));
 
         for line in counted.chain(measured) {
             serde_json::to_writer(&mut *to, &line)?;
@@ -77,8 +81,15 @@ impl Relay {
 
 impl Line {
     fn of(key: &Key, counted: u64, measured: Vec<f64>) -> Self {
-        let labels = key.labels().map(|label| (label.key().to_owned(), label.value().to_owned()));
-        Self { name: key.name().to_owned(), labels: labels.collect(), counted, measured }
+        let labels = key
+            .labels()
+            .map(|label| (label.key().to_owned(), label.value().to_owned()));
+        Self {
+            name: key.name().to_owned(),
+            labels: labels.collect(),
+            counted,
+            measured,
+        }
     }
 }
 
@@ -89,13 +100,20 @@ pub fn replay(line: &str) {
         return;
     };
 
-    let Line { name, labels, counted, measured } = line;
+    let Line {
+        name,
+        labels,
+        counted,
+        measured,
+    } = line;
     if counted > 0 {
         counter!(name.clone(), &labels).increment(counted);
     }
     if !measured.is_empty() {
         let series = histogram!(name, &labels);
-        measured.into_iter().for_each(|reading| series.record(reading));
+        measured
+            .into_iter()
+            .for_each(|reading| series.record(reading));
     }
 }
 
@@ -108,7 +126,11 @@ struct Series {
 impl CounterFn for Series {
     fn increment(&self, value: u64) {
         if value > 0 {
-            let mut kept = self.relay.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self
+                .relay
+                .kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             *kept.counted.entry(self.key.clone()).or_default() += value;
         }
     }
@@ -119,7 +141,11 @@ impl CounterFn for Series {
 
 impl HistogramFn for Series {
     fn record(&self, value: f64) {
-        let mut kept = self.relay.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self
+            .relay
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let readings = kept.measured.entry(self.key.clone()).or_default();
         if readings.len() < MAX_READINGS {
             readings.push(value);
@@ -135,7 +161,10 @@ impl Recorder for Relay {
     fn describe_histogram(&self, _key: KeyName, _unit: Option<Unit>, _description: SharedString) {}
 
     fn register_counter(&self, key: &Key, _metadata: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(Series { relay: self.clone(), key: key.clone() }))
+        Counter::from_arc(Arc::new(Series {
+            relay: self.clone(),
+            key: key.clone(),
+        }))
     }
 
     fn register_gauge(&self, _key: &Key, _metadata: &Metadata<'_>) -> Gauge {
@@ -143,7 +172,10 @@ impl Recorder for Relay {
     }
 
     fn register_histogram(&self, key: &Key, _metadata: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(Arc::new(Series { relay: self.clone(), key: key.clone() }))
+        Histogram::from_arc(Arc::new(Series {
+            relay: self.clone(),
+            key: key.clone(),
+        }))
     }
 }
 
@@ -174,7 +206,10 @@ mod tests {
         assert_eq!(lines.lines().count(), 2, "{lines}");
         assert_eq!(written(&relay), "", "nothing is written twice");
 
-        let shown = PrometheusBuilder::new().set_buckets(&[1.0]).unwrap().build_recorder();
+        let shown = PrometheusBuilder::new()
+            .set_buckets(&[1.0])
+            .unwrap()
+            .build_recorder();
         metrics::with_local_recorder(&shown, || {
             lines.lines().for_each(replay);
             lines.lines().for_each(replay);
@@ -187,7 +222,10 @@ mod tests {
             "retune_seconds_count 4",
             "retune_seconds_sum 4",
         ] {
-            assert!(shown.lines().any(|line| line == series), "{series}\n{shown}");
+            assert!(
+                shown.lines().any(|line| line == series),
+                "{series}\n{shown}"
+            );
         }
     }
 

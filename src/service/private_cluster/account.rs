@@ -25,7 +25,10 @@ impl Account {
     /// The server's account on this system.
     pub fn of_server() -> Result<Self, ClusterError> {
         if !geteuid().is_root() {
-            return Ok(Self { uid: geteuid().as_raw(), other: None });
+            return Ok(Self {
+                uid: geteuid().as_raw(),
+                other: None,
+            });
         }
         ["postgres", "nobody"]
             .into_iter()
@@ -79,13 +82,18 @@ impl Account {
 
     /// Whether the account can pass every folder on the way to `folder`.
     pub fn check_searchable(&self, folder: &Path) -> Result<(), ClusterError> {
-        let Some((gid, name)) = &self.other else { return Ok(()) };
+        let Some((gid, name)) = &self.other else {
+            return Ok(());
+        };
 
         for parent in folder.ancestors() {
             let found = fs::metadata(parent).map_err(|error| at(parent, error))?;
             if !may_search(found.mode(), found.uid() == self.uid, found.gid() == *gid) {
                 let folder = parent.to_owned();
-                return Err(ClusterError::NotSearchable { folder, user: name.clone() });
+                return Err(ClusterError::NotSearchable {
+                    folder,
+                    user: name.clone(),
+                });
             }
         }
 

@@ -29,7 +29,12 @@ pub enum ClusterError {
          RETUNE_PG_BIN to the bin folder of version {found}, or choose another --data-dir",
         .data.display(), .programs.display()
     )]
-    OtherVersion { data: PathBuf, found: String, programs: PathBuf, expected: String },
+    OtherVersion {
+        data: PathBuf,
+        found: String,
+        programs: PathBuf,
+        expected: String,
+    },
     #[error("initdb failed: {0}")]
     InitDb(String),
     #[error("{} belongs to somebody else or is open to others; remove it", .0.display())]
@@ -50,5 +55,8 @@ pub enum ClusterError {
 
 /// An input or output error with the path that it is about.
 pub(super) fn at(path: &Path, source: io::Error) -> ClusterError {
-    ClusterError::Io { path: path.to_owned(), source }
+    ClusterError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }

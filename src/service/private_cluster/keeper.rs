@@ -39,10 +39,17 @@ pub async fn keep(
 
         let Some(pause) = restarts.next(begun.elapsed()) else {
             shutdown.cancel();
-            return Err(ClusterError::DiesAgain { times: MOST_RESTARTS, log: cluster.log() });
+            return Err(ClusterError::DiesAgain {
+                times: MOST_RESTARTS,
+                log: cluster.log(),
+            });
         };
         tracing::error!(log = %cluster.log().display(), "the private PostgreSQL has ended; starting it again");
-        if shutdown.run_until_cancelled(time::sleep(pause)).await.is_none() {
+        if shutdown
+            .run_until_cancelled(time::sleep(pause))
+            .await
+            .is_none()
+        {
             break;
         }
         let server = Arc::clone(&cluster);

@@ -87,7 +87,12 @@ fn spawn(
     command
         .arg("-D")
         .arg(home.join("data"))
-        .args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"])
+        .args([
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "unix_socket_permissions=0700",
+        ])
         .args(["-c", "shared_buffers=64MB", "-c"])
         .arg(format!("unix_socket_directories={}", quoted(sockets)))
         .current_dir(home)
@@ -97,7 +102,9 @@ fn spawn(
         .stderr(errors);
 
     account.apply(&mut command);
-    command.spawn().map_err(|error| at(&programs.postgres(), error))
+    command
+        .spawn()
+        .map_err(|error| at(&programs.postgres(), error))
 }
 
 /// A path as one element of a list setting.
@@ -107,7 +114,9 @@ fn quoted(path: &Path) -> String {
 
 /// Stops the server, be it ours or one that we joined, by PostgreSQL's "fast shutdown".
 pub fn stop(home: &Path, child: Option<&mut Child>) -> Result<(), ClusterError> {
-    let Some((pid, _)) = state(home) else { return Ok(()) };
+    let Some((pid, _)) = state(home) else {
+        return Ok(());
+    };
 
     // An error says that it is gone already.
     let _ = kill(Pid::from_raw(pid), Signal::SIGINT);

@@ -18,7 +18,10 @@ pub struct Listener {
 impl Listener {
     /// A listener that is not connected yet.
     pub fn on(channel: &'static str) -> Self {
-        Self { channel, connection: None }
+        Self {
+            channel,
+            connection: None,
+        }
     }
 
     /// Listens from now on, if it did not. Where that fails, waiting is by time alone.
@@ -27,7 +30,9 @@ impl Listener {
             return;
         }
 
-        let Ok(mut connection) = PgListener::connect_with(&database.pool).await else { return };
+        let Ok(mut connection) = PgListener::connect_with(&database.pool).await else {
+            return;
+        };
         if connection.listen(self.channel).await.is_ok() {
             self.connection = Some(connection);
         }

@@ -66,11 +66,16 @@ pub async fn move_alias(
 ) -> Result<BaseAlias, MoveError> {
     let caller = caller.into();
     let tenant = caller.tenant;
-    let Move { base_model: model, alias, version } = wanted;
+    let Move {
+        base_model: model,
+        alias,
+        version,
+    } = wanted;
 
     let mut scope = database.scope(tenant).await?;
-    let base_model =
-        base_models::lock(&mut scope, tenant, model).await?.ok_or(MoveError::UnknownModel)?;
+    let base_model = base_models::lock(&mut scope, tenant, model)
+        .await?
+        .ok_or(MoveError::UnknownModel)?;
     let target = versions::find(&mut scope, base_model, version)
         .await?
         .ok_or_else(|| MoveError::UnknownVersion(version.to_owned()))?;
@@ -82,7 +87,14 @@ pub async fn move_alias(
             "base_model": model, "alias": alias, "version": version, "previous": previous.0,
             "uri": target.uri,
         });
-        events::record(&mut scope, tenant, &subject, EventKind::BaseModelAliasMoved, data).await?;
+        events::record(
+            &mut scope,
+            tenant,
+            &subject,
+            EventKind::BaseModelAliasMoved,
+            data,
+        )
+        .await?;
 
         let followers = Dependents {
             base_model: Some(base_model),

@@ -47,12 +47,20 @@ pub async fn register(
     let caller = Caller::from(held.tenant);
     let (_, created) =
         new_version::register_in(&mut scope, caller, &held.base_model, new, how).await?;
-    let status = if created { ArrivalStatus::Registered } else { ArrivalStatus::Known };
+    let status = if created {
+        ArrivalStatus::Registered
+    } else {
+        ArrivalStatus::Known
+    };
 
     arrivals::finish(&mut scope, held, status, None).await?;
     scope.commit().await?;
 
-    Ok(if created { AfterRegister::Registered } else { AfterRegister::Known })
+    Ok(if created {
+        AfterRegister::Registered
+    } else {
+        AfterRegister::Known
+    })
 }
 
 /// Records that its version is there from this very folder; false when the lease is lost.
@@ -108,7 +116,11 @@ pub async fn put_off(
     }
     scope.commit().await?;
 
-    Ok(Some(if over { ArrivalStatus::Failed } else { ArrivalStatus::Waiting }))
+    Ok(Some(if over {
+        ArrivalStatus::Failed
+    } else {
+        ArrivalStatus::Waiting
+    }))
 }
 
 async fn give_up(

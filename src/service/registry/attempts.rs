@@ -54,7 +54,9 @@ pub async fn succeed(
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     let recorded = ends::record_result(&mut transaction, held, outcome).await?;
-    let Some(recorded) = recorded else { return Ok(false) };
+    let Some(recorded) = recorded else {
+        return Ok(false);
+    };
 
     if recorded.gated {
         let kind = match outcome.verdict {
@@ -69,7 +71,13 @@ pub async fn succeed(
         "recommendation": outcome.recommendation, "uri": outcome.uri,
     });
 
-    events::insert(&mut transaction, held.transfer, EventKind::TransferSucceeded, data).await?;
+    events::insert(
+        &mut transaction,
+        held.transfer,
+        EventKind::TransferSucceeded,
+        data,
+    )
+    .await?;
 
     if let Some(fine_tune) = recorded.fine_tune {
         let delivery = Delivery {
@@ -103,17 +111,25 @@ pub async fn fail(
     policy: RetryPolicy,
 ) -> Result<Option<AfterFailure>, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else { return Ok(None) };
+    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+        return Ok(None);
+    };
 
     let (after, retune) = if row.status == Status::Cancelling {
-        (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
+        (
+            AfterFailure::Cancelled,
+            to_cancelled(&mut transaction, held.transfer).await?,
+        )
     } else if may_retry && row.attempt < row.max_attempts {
         let wait = policy.wait_after(row.attempt);
         let reason = "attempt_failed";
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
         (AfterFailure::QueuedAgain, retune)
     } else {
-        (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
+        (
+            AfterFailure::Failed,
+            to_failed(&mut transaction, held.transfer, error).await?,
+        )
     };
 
     settle(&mut transaction, retune).await?;
@@ -145,7 +161,9 @@ pub async fn cancelled(database: &Database, held: &Lease<Claimed>) -> Result<boo
 /// From the database.
 pub async fn hand_back(database: &Database, held: &Lease<Claimed>) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else { return Ok(false) };
+    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+        return Ok(false);
+    };
 
     let retune = if row.status == Status::Cancelling {
         to_cancelled(&mut transaction, held.transfer).await?
@@ -172,16 +190,26 @@ pub async fn decline(
     policy: RetryPolicy,
 ) -> Result<Option<AfterFailure>, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else { return Ok(None) };
+    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+        return Ok(None);
+    };
 
     let (after, retune) = if row.status == Status::Cancelling {
-        (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
+        (
+            AfterFailure::Cancelled,
+            to_cancelled(&mut transaction, held.transfer).await?,
+        )
     } else if row.is_unreadable_since(policy.give_up) {
-        (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
+        (
+            AfterFailure::Failed,
+            to_failed(&mut transaction, held.transfer, error).await?,
+        )
     } else {
         let (wait, reason) = (policy.wait_after(1), "not_understood");
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
-        let Held { unreadable_seconds, .. } = row;
+        let Held {
+            unreadable_seconds, ..
+        } = row;
         ends::mark_unreadable(&mut transaction, held, unreadable_seconds.unwrap_or(0.0)).await?;
         (AfterFailure::QueuedAgain, retune)
     };
@@ -253,7 +281,11 @@ async fn end_expired(
         return to_failed(connection, expired.id, &error).await;
     }
 
-    let wait = if expired.attempt == 1 { 0.0 } else { policy.wait_after(expired.attempt) };
+    let wait = if expired.attempt == 1 {
+        0.0
+    } else {
+        policy.wait_after(expired.attempt)
+    };
 
     to_queued(connection, expired.id, wait, "lease_expired", None).await
 }

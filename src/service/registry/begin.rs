@@ -50,7 +50,9 @@ pub(super) async fn onto_version(
 
     // Rows are locked in one order: transfers, fine-tunes, retunes.
     let concerned: Vec<FineTuneId> = dependents.iter().map(|one| one.id).collect();
-    let carried = begun.as_ref().map_or(&[][..], |begun| begun.carried.as_slice());
+    let carried = begun
+        .as_ref()
+        .map_or(&[][..], |begun| begun.carried.as_slice());
     let left = supersede(connection, target, carried, &concerned).await?;
     if moved {
         promote::follow_alias(connection, occasion.tenant, target, &concerned).await?;
@@ -110,8 +112,11 @@ pub(super) async fn onto_locations(
     let retune = retunes::insert(connection, occasion, None).await?;
     for dependent in dependents {
         for target in targets {
-            let member =
-                Member { fine_tune: dependent.id, spec: dependent.job(target), base: None };
+            let member = Member {
+                fine_tune: dependent.id,
+                spec: dependent.job(target),
+                base: None,
+            };
             enqueue(connection, occasion, retune, &member).await?;
         }
     }
@@ -153,7 +158,14 @@ async fn created(
         "base_version": target.map(|target| &target.version),
     });
 
-    events::record(connection, occasion.tenant, &subject, EventKind::RetuneCreated, data).await?;
+    events::record(
+        connection,
+        occasion.tenant,
+        &subject,
+        EventKind::RetuneCreated,
+        data,
+    )
+    .await?;
 
     settle(connection, [retune]).await
 }

@@ -94,7 +94,10 @@ pub async fn begin(
 
     let names = wish.fine_tunes.as_deref();
     let id = match &wish.onto {
-        Onto::Version { base_model, version } => {
+        Onto::Version {
+            base_model,
+            version,
+        } => {
             let target = target(&mut scope, tenant, base_model, version).await?;
             let found = named(&mut scope, tenant, Some(target.base_model), names).await?;
             begin::onto_version(&mut scope, &occasion, &target, &found)
@@ -129,7 +132,9 @@ async fn begun_before(
 ) -> Result<Option<Retune>, BeginError> {
     idempotency.lock(connection, tenant).await?;
     let earlier = retunes::of_request(connection, tenant, &idempotency.key).await?;
-    let Some(earlier) = earlier else { return Ok(None) };
+    let Some(earlier) = earlier else {
+        return Ok(None);
+    };
 
     idempotency.check(earlier.request_sha256.as_deref())?;
     Ok(Some(retunes::by_id(connection, earlier.id).await?))
@@ -141,8 +146,9 @@ async fn target(
     base_model: &str,
     version: &str,
 ) -> Result<Target, BeginError> {
-    let base_model =
-        base_models::lock(connection, tenant, base_model).await?.ok_or(BeginError::UnknownBase)?;
+    let base_model = base_models::lock(connection, tenant, base_model)
+        .await?
+        .ok_or(BeginError::UnknownBase)?;
     let found = base_models::versions::find(connection, base_model, version)
         .await?
         .ok_or(BeginError::UnknownBase)?;
@@ -157,8 +163,11 @@ async fn named(
     base_model: Option<BaseModelId>,
     names: Option<&[String]>,
 ) -> Result<Vec<Dependent>, BeginError> {
-    let wanted =
-        Dependents { base_model, names: names.map(<[_]>::to_vec), ..Dependents::of(tenant) };
+    let wanted = Dependents {
+        base_model,
+        names: names.map(<[_]>::to_vec),
+        ..Dependents::of(tenant)
+    };
     let found = dependents::find(connection, &wanted).await?;
 
     let missing = names

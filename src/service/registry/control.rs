@@ -34,7 +34,9 @@ pub async fn pause(
     id: RetuneId,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
-    let Some(mut scope) = open(database, caller.tenant, id).await? else { return Ok(None) };
+    let Some(mut scope) = open(database, caller.tenant, id).await? else {
+        return Ok(None);
+    };
 
     members::hold(&mut scope, id).await?;
     retunes::pause(&mut scope, id).await?;
@@ -52,7 +54,9 @@ pub async fn resume(
     id: RetuneId,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
-    let Some(mut scope) = open(database, caller.tenant, id).await? else { return Ok(None) };
+    let Some(mut scope) = open(database, caller.tenant, id).await? else {
+        return Ok(None);
+    };
 
     members::release_running(&mut scope, id).await?;
     retunes::resume(&mut scope, id).await?;
@@ -71,7 +75,9 @@ pub async fn cancel(
     id: RetuneId,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
-    let Some(mut scope) = open(database, caller.tenant, id).await? else { return Ok(None) };
+    let Some(mut scope) = open(database, caller.tenant, id).await? else {
+        return Ok(None);
+    };
 
     for transfer in members::waiting(&mut scope, id).await? {
         cancel_queued(&mut scope, transfer, "retune_cancelled").await?;

@@ -99,7 +99,9 @@ async fn is_due(
     delivery: &Delivery<'_>,
     policy: On,
 ) -> Result<bool, sqlx::Error> {
-    let Some(base) = delivery.base_version else { return Ok(false) };
+    let Some(base) = delivery.base_version else {
+        return Ok(false);
+    };
     match policy {
         On::NewVersion | On::Manual => is_ahead_of_production(connection, delivery, base).await,
         // Wherever production stands.
@@ -124,12 +126,23 @@ async fn is_ahead_of_production(
     let production =
         aliases::base_below(connection, delivery.fine_tune, PRODUCTION, own.base_model).await?;
 
-    let own = Release { version: &own.version, id: base };
+    let own = Release {
+        version: &own.version,
+        id: base,
+    };
     Ok(production.is_none_or(|production| {
-        !is_newer(Release { version: &production.version, id: production.id }, own)
+        !is_newer(
+            Release {
+                version: &production.version,
+                id: production.id,
+            },
+            own,
+        )
     }))
 }
 
 fn text<'a>(spec: &'a Value, pointer: &str) -> &'a str {
-    spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    spec.pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }

@@ -36,7 +36,13 @@ pub(super) async fn to_failed(
     error: &JobError,
 ) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = transitions::to_failed(connection, id, error).await?;
-    events::insert(connection, id, EventKind::TransferFailed, json!({"error": error})).await?;
+    events::insert(
+        connection,
+        id,
+        EventKind::TransferFailed,
+        json!({"error": error}),
+    )
+    .await?;
 
     Ok(retune)
 }

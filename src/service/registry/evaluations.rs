@@ -57,7 +57,9 @@ pub async fn wait(
     gate: &ExternalGate,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else { return Ok(false) };
+    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+        return Ok(false);
+    };
 
     let retune = if row.status == Status::Cancelling {
         to_cancelled(&mut transaction, held.transfer).await?
@@ -93,7 +95,15 @@ pub async fn record(
     let said = json!(EvaluationRecord::from(evaluation));
     let mut scope = database.scope(caller.tenant).await?;
     let locked = evaluations::lock(&mut scope, caller.tenant, id, &said).await?;
-    let Some(Locked { status, gate, is_evaluated, is_same }) = locked else { return Ok(None) };
+    let Some(Locked {
+        status,
+        gate,
+        is_evaluated,
+        is_same,
+    }) = locked
+    else {
+        return Ok(None);
+    };
 
     let gate = gate.ok_or(EvaluationError::InvalidState { status })?;
     if gate != name {

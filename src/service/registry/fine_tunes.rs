@@ -54,7 +54,9 @@ pub async fn put(
         there = fine_tunes::lock(&mut scope, tenant, name).await?;
     }
 
-    let Some(there) = there else { return Err(PutError::Changed) };
+    let Some(there) = there else {
+        return Err(PutError::Changed);
+    };
     if !created {
         if !holds(Some(&there)) {
             return Err(PutError::Changed);

@@ -72,13 +72,17 @@ pub(super) async fn register_in(
     how: Automatic,
 ) -> Result<(BaseVersion, bool), RegisterError> {
     let tenant = caller.tenant;
-    let base_model =
-        base_models::lock(connection, tenant, model).await?.ok_or(RegisterError::UnknownModel)?;
+    let base_model = base_models::lock(connection, tenant, model)
+        .await?
+        .ok_or(RegisterError::UnknownModel)?;
     if let Some(there) = versions::find(connection, base_model, &new.version).await? {
         if there.digest == new.digest {
             return Ok((there, false));
         }
-        return Err(RegisterError::Conflict { version: there.version, digest: there.digest });
+        return Err(RegisterError::Conflict {
+            version: there.version,
+            digest: there.digest,
+        });
     }
 
     let id = insert(connection, tenant, base_model, new).await?;
@@ -86,7 +90,14 @@ pub(super) async fn register_in(
     let data = json!({
         "base_model": model, "version": new.version, "uri": new.uri, "digest": new.digest,
     });
-    events::record(connection, tenant, &subject, EventKind::BaseModelVersionCreated, data).await?;
+    events::record(
+        connection,
+        tenant,
+        &subject,
+        EventKind::BaseModelVersionCreated,
+        data,
+    )
+    .await?;
 
     let wanted = Dependents {
         base_model: Some(base_model),
@@ -117,7 +128,11 @@ async fn insert(
         None => None,
         Some(name) => {
             let found = versions::find(connection, base_model, name).await?;
-            Some(found.ok_or_else(|| RegisterError::UnknownParent(name.clone()))?.id)
+            Some(
+                found
+                    .ok_or_else(|| RegisterError::UnknownParent(name.clone()))?
+                    .id,
+            )
         }
     };
 

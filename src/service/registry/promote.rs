@@ -68,7 +68,10 @@ pub(super) struct Step<'a> {
 impl Step<'_> {
     /// In the audit log: the version and what moves to it, or from it.
     fn subject(&self, number: i32) -> String {
-        format!("fine_tunes/{}/versions/{number}/aliases/{}", self.name, self.alias)
+        format!(
+            "fine_tunes/{}/versions/{number}/aliases/{}",
+            self.name, self.alias
+        )
     }
 }
 
@@ -96,11 +99,19 @@ async fn take(
     direction: Direction,
 ) -> Result<bool, sqlx::Error> {
     let before = aliases::standing(connection, step.fine_tune, step.alias).await?;
-    if before.as_ref().is_some_and(|before| before.id == step.to.id) {
+    if before
+        .as_ref()
+        .is_some_and(|before| before.id == step.to.id)
+    {
         return Ok(false);
     }
 
-    let Step { tenant, fine_tune, alias, .. } = *step;
+    let Step {
+        tenant,
+        fine_tune,
+        alias,
+        ..
+    } = *step;
     aliases::set(connection, tenant, fine_tune, alias, step.to.id).await?;
     let noted = NewMove {
         tenant,
@@ -143,7 +154,11 @@ pub async fn by_hand(
 ) -> Result<FineTuneAlias, MoveError> {
     let caller = caller.into();
     let tenant = caller.tenant;
-    let Wanted { fine_tune, version: number, alias } = wanted;
+    let Wanted {
+        fine_tune,
+        version: number,
+        alias,
+    } = wanted;
 
     let mut scope = database.scope(tenant).await?;
     let locked = versions::lock_fine_tune(&mut scope, tenant, fine_tune, number)
@@ -154,8 +169,17 @@ pub async fn by_hand(
     }
 
     versions::publish_proposed(&mut scope, locked.version).await?;
-    let to = Standing { id: locked.version, number };
-    let step = Step { tenant, fine_tune: locked.fine_tune, name: fine_tune, alias, to };
+    let to = Standing {
+        id: locked.version,
+        number,
+    };
+    let step = Step {
+        tenant,
+        fine_tune: locked.fine_tune,
+        name: fine_tune,
+        alias,
+        to,
+    };
     take(&mut scope, &step, Direction::Promoted).await?;
 
     let shown = aliases::show(&mut scope, locked.fine_tune, alias).await?;
@@ -177,7 +201,11 @@ pub async fn roll_back(
 ) -> Result<FineTuneAlias, MoveError> {
     let caller = caller.into();
     let tenant = caller.tenant;
-    let Wanted { fine_tune, version: number, alias } = wanted;
+    let Wanted {
+        fine_tune,
+        version: number,
+        alias,
+    } = wanted;
 
     let mut scope = database.scope(tenant).await?;
     let locked = versions::lock_fine_tune(&mut scope, tenant, fine_tune, number)
@@ -195,7 +223,13 @@ pub async fn roll_back(
     let to = moves::before_promotion(&mut scope, locked.fine_tune, alias, locked.version)
         .await?
         .ok_or(MoveError::NothingBefore)?;
-    let step = Step { tenant, fine_tune: locked.fine_tune, name: fine_tune, alias, to };
+    let step = Step {
+        tenant,
+        fine_tune: locked.fine_tune,
+        name: fine_tune,
+        alias,
+        to,
+    };
     take(&mut scope, &step, Direction::RolledBack).await?;
 
     let shown = aliases::show(&mut scope, locked.fine_tune, alias).await?;
@@ -222,11 +256,19 @@ pub(super) async fn follow_alias(
     // sees the alias where it stands after this.
     let followers = locked::lock_all(connection, fine_tunes).await?;
 
-    for follower in followers.iter().filter(|one| one.policy_mode == Mode::Promote) {
+    for follower in followers
+        .iter()
+        .filter(|one| one.policy_mode == Mode::Promote)
+    {
         let there = versions::published_on(connection, follower, target).await?;
         let Some(to) = there else { continue };
-        let step =
-            Step { tenant, fine_tune: follower.id, name: &follower.name, alias: PRODUCTION, to };
+        let step = Step {
+            tenant,
+            fine_tune: follower.id,
+            name: &follower.name,
+            alias: PRODUCTION,
+            to,
+        };
         by_policy(connection, &step).await?;
     }
 

@@ -39,7 +39,15 @@ pub async fn check_transfer(
 ) -> Result<(), RemovalError> {
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
-    may_go(&mut scope, caller.tenant, Ended { id: transfer.id, status: transfer.status }).await
+    may_go(
+        &mut scope,
+        caller.tenant,
+        Ended {
+            id: transfer.id,
+            status: transfer.status,
+        },
+    )
+    .await
 }
 
 /// Deletes a transfer that has ended, with its events; false where there is none.
@@ -56,7 +64,15 @@ pub async fn transfer(
     let Some(locked) = control::lock(&mut scope, caller.tenant, id).await? else {
         return Ok(false);
     };
-    may_go(&mut scope, caller.tenant, Ended { id, status: locked.status }).await?;
+    may_go(
+        &mut scope,
+        caller.tenant,
+        Ended {
+            id,
+            status: locked.status,
+        },
+    )
+    .await?;
     removal::delete_transfer(&mut scope, id).await?;
 
     let subject = format!("transfers/{id}");
@@ -106,7 +122,9 @@ pub async fn fine_tune(
     // In the order of locks: no retune makes a transfer of it meanwhile.
     base_models::lock(&mut scope, caller.tenant, &found.base_model).await?;
     if removal::lock_transfers_of_fine_tune(&mut scope, found.id).await? {
-        return Err(RemovalError::InUse("a transfer of it has not ended".to_owned()));
+        return Err(RemovalError::InUse(
+            "a transfer of it has not ended".to_owned(),
+        ));
     }
     fine_tunes::lock(&mut scope, caller.tenant, name).await?;
     removal::delete_fine_tune(&mut scope, found.id).await?;
@@ -164,7 +182,13 @@ pub async fn base_version(
     }
 
     let subject = format!("base_models/{name}/versions/{version}");
-    audit_events::record(&mut scope, caller, AuditAction::BaseModelVersionDelete, &subject).await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::BaseModelVersionDelete,
+        &subject,
+    )
+    .await?;
     scope.commit().await?;
 
     Ok(true)

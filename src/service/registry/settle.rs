@@ -57,7 +57,14 @@ async fn settle_one(connection: &mut PgConnection, id: RetuneId) -> Result<(), s
             "base_model": retune.base_model, "base_version": retune.base_version,
         });
         let subject = format!("retunes/{id}");
-        events::record(connection, tenant, &subject, EventKind::RetuneCompleted, data).await?;
+        events::record(
+            connection,
+            tenant,
+            &subject,
+            EventKind::RetuneCompleted,
+            data,
+        )
+        .await?;
     }
 
     Ok(())

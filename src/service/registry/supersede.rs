@@ -29,7 +29,10 @@ pub(super) async fn supersede(
     let waiting = members::lock_waiting_for(connection, target.base_model, concerned).await?;
 
     let mut retunes = Vec::new();
-    for transfer in waiting.iter().filter(|one| is_in_vain(one, target, carried)) {
+    for transfer in waiting
+        .iter()
+        .filter(|one| is_in_vain(one, target, carried))
+    {
         cancel_queued(connection, transfer.id, "superseded").await?;
         retunes.push(transfer.retune);
     }
@@ -42,6 +45,9 @@ fn is_in_vain(waiting: &Waiting, target: &Target, carried: &[FineTuneId]) -> boo
         return !waiting.stands;
     }
 
-    let own = Release { version: &waiting.version, id: waiting.version_id };
+    let own = Release {
+        version: &waiting.version,
+        id: waiting.version_id,
+    };
     carried.contains(&waiting.fine_tune) && is_newer(target.release(), own)
 }

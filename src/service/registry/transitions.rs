@@ -52,7 +52,9 @@ pub async fn request_cancel(
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
     let locked = control::lock(&mut scope, caller.tenant, id).await?;
-    let Some(Locked { status, retune }) = locked else { return Ok(None) };
+    let Some(Locked { status, retune }) = locked else {
+        return Ok(None);
+    };
 
     match status {
         Status::Queued | Status::AwaitingEvaluation => {
@@ -89,7 +91,9 @@ pub async fn retry(
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
     let locked = control::lock(&mut scope, caller.tenant, id).await?;
-    let Some(Locked { status, retune }) = locked else { return Ok(None) };
+    let Some(Locked { status, retune }) = locked else {
+        return Ok(None);
+    };
     if !matches!(status, Status::Failed | Status::Cancelled) {
         return Err(TransitionError::InvalidState { status });
     }

@@ -18,7 +18,11 @@ pub struct Admission {
 impl Admission {
     /// Of a caller who has been let in just now.
     pub fn of(state: AppState, caller: Principal) -> Self {
-        Self { state, caller, checked: Instant::now() }
+        Self {
+            state,
+            caller,
+            checked: Instant::now(),
+        }
     }
 
     /// Whether it holds at this moment; not where that cannot be learned.

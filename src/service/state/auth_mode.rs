@@ -23,7 +23,10 @@ pub struct AuthMode {
 
 impl AuthMode {
     pub fn new(open: bool) -> Self {
-        Self { open: AtomicBool::new(open), looked: Mutex::new(None) }
+        Self {
+            open: AtomicBool::new(open),
+            looked: Mutex::new(None),
+        }
     }
 
     /// Whether no key is asked for at this moment. Once keys are asked for, this costs no query.

@@ -29,13 +29,18 @@ impl FromRequestParts<AppState> for Client {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let proxies = &state.settings.http.trusted_proxies;
-        Ok(Self(peer.map(|ConnectInfo(peer)| site(origin(peer.ip(), &parts.headers, proxies)))))
+        Ok(Self(peer.map(|ConnectInfo(peer)| {
+            site(origin(peer.ip(), &parts.headers, proxies))
+        })))
     }
 }
 
 /// The last address in the chain of proxies that is none of ours.
 fn origin(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
-    let named = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let named = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let chain: Vec<&str> = named.flat_map(|list| list.split(',')).collect();
     let mut origin = peer.to_canonical();
     for next in chain.into_iter().rev() {
@@ -80,8 +85,14 @@ mod tests {
 
     #[test]
     fn our_proxies_say_for_whom_they_ask_and_what_they_were_told_before_counts_for_nothing() {
-        assert_eq!(asked("10.0.0.1", &["203.0.113.9, 198.51.100.7"]), "198.51.100.7");
-        assert_eq!(asked("10.0.0.1", &["198.51.100.7", "10.0.0.2"]), "198.51.100.7");
+        assert_eq!(
+            asked("10.0.0.1", &["203.0.113.9, 198.51.100.7"]),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            asked("10.0.0.1", &["198.51.100.7", "10.0.0.2"]),
+            "198.51.100.7"
+        );
         assert_eq!(asked("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(asked("::ffff:10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
     }

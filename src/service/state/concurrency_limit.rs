@@ -43,7 +43,10 @@ impl ConcurrencyLimit {
         let acquiring = async {
             let own = self.of(tenant).acquire_owned().await.ok()?;
             let common = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Permit { _own: own, _common: common })
+            Some(Permit {
+                _own: own,
+                _common: common,
+            })
         };
         time::timeout(ACQUIRE_TIMEOUT, acquiring).await.ok()?
     }
@@ -59,7 +62,10 @@ impl ConcurrencyLimit {
 
 impl Default for ConcurrencyLimit {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(MAX_REQUESTS)), tenants: Arc::default() }
+        Self {
+            all: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            tenants: Arc::default(),
+        }
     }
 }
 
@@ -71,14 +77,18 @@ mod tests {
     use super::*;
 
     fn at_once(limit: &ConcurrencyLimit, tenant: u128) -> Option<Permit> {
-        limit.acquire(TenantId(Uuid::from_u128(tenant))).now_or_never().flatten()
+        limit
+            .acquire(TenantId(Uuid::from_u128(tenant)))
+            .now_or_never()
+            .flatten()
     }
 
     #[tokio::test]
     async fn a_permit_is_free_again_when_it_is_dropped() {
         let limit = ConcurrencyLimit::default();
-        let mut permits: Vec<_> =
-            (0..MAX_PER_TENANT).map(|_| at_once(&limit, 1).unwrap()).collect();
+        let mut permits: Vec<_> = (0..MAX_PER_TENANT)
+            .map(|_| at_once(&limit, 1).unwrap())
+            .collect();
         assert!(at_once(&limit, 1).is_none());
         permits.pop();
         assert!(at_once(&limit, 1).is_some());
@@ -87,11 +97,16 @@ mod tests {
     #[tokio::test]
     async fn a_tenant_that_has_taken_its_permits_keeps_no_other_out() {
         let limit = ConcurrencyLimit::default();
-        let taken: Vec<_> = (0..MAX_PER_TENANT).map(|_| at_once(&limit, 1).unwrap()).collect();
+        let taken: Vec<_> = (0..MAX_PER_TENANT)
+            .map(|_| at_once(&limit, 1).unwrap())
+            .collect();
         assert!(at_once(&limit, 1).is_none());
         assert!(at_once(&limit, 2).is_some());
         drop(taken);
         assert!(at_once(&limit, 3).is_some());
-        assert!(limit.tenants.lock().unwrap().len() <= 1, "nothing is kept of who is gone");
+        assert!(
+            limit.tenants.lock().unwrap().len() <= 1,
+            "nothing is kept of who is gone"
+        );
     }
 }

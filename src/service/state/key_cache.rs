@@ -48,7 +48,10 @@ impl KeyCache {
     /// Call before the database is asked.
     pub fn look(&self) -> Look {
         let seen = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Look { began: Instant::now(), clearings: seen.clearings }
+        Look {
+            began: Instant::now(),
+            clearings: seen.clearings,
+        }
     }
 
     /// Remembers a key that the database has said to hold, for `left` at the most where it ends by itself.
@@ -63,7 +66,8 @@ impl KeyCache {
         }
 
         let life = left.map_or(KEY_CACHE_TTL, |left| left.min(KEY_CACHE_TTL));
-        seen.keys.insert(digest(secret), (principal, look.began + life));
+        seen.keys
+            .insert(digest(secret), (principal, look.began + life));
     }
 
     pub fn clear(&self) {

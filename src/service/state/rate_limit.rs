@@ -22,7 +22,10 @@ impl<Caller: Eq + Hash> RateLimit<Caller> {
     /// `rate` requests per second and caller; 0 is no limit.
     pub fn per_second(rate: u32) -> Self {
         let cost = Duration::from_secs(1).checked_div(rate).unwrap_or_default();
-        Self { cost, paid_until: Mutex::default() }
+        Self {
+            cost,
+            paid_until: Mutex::default(),
+        }
     }
 
     /// Whether the caller may make a request at `now`; if so, it is counted.
@@ -31,7 +34,10 @@ impl<Caller: Eq + Hash> RateLimit<Caller> {
             return true;
         }
 
-        let mut paid = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid = self
+            .paid_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if paid.len() >= PRUNE_AT_ENTRIES {
             paid.retain(|_, until| *until > now);
         }

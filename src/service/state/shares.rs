@@ -24,7 +24,10 @@ pub struct Share<Caller: Eq + Hash> {
 impl<Caller: Clone + Eq + Hash> Shares<Caller> {
     /// At most `most` of each caller; 0 is no limit.
     pub fn new(most: usize) -> Self {
-        Self { most, open: Arc::default() }
+        Self {
+            most,
+            open: Arc::default(),
+        }
     }
 
     /// One more; `None` where the caller has as many as it may.
@@ -35,20 +38,32 @@ impl<Caller: Clone + Eq + Hash> Shares<Caller> {
             return None;
         }
         *count += 1;
-        Some(Share { caller, shares: self.clone() })
+        Some(Share {
+            caller,
+            shares: self.clone(),
+        })
     }
 }
 
 impl<Caller: Eq + Hash> Clone for Shares<Caller> {
     fn clone(&self) -> Self {
-        Self { most: self.most, open: Arc::clone(&self.open) }
+        Self {
+            most: self.most,
+            open: Arc::clone(&self.open),
+        }
     }
 }
 
 impl<Caller: Eq + Hash> Drop for Share<Caller> {
     fn drop(&mut self) {
-        let mut open = self.shares.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = open.get_mut(&self.caller) else { return };
+        let mut open = self
+            .shares
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = open.get_mut(&self.caller) else {
+            return;
+        };
         *count -= 1;
         if *count == 0 {
             open.remove(&self.caller);
@@ -70,7 +85,10 @@ mod tests {
         let again = shares.take("a");
         assert!(again.is_some() && shares.take("a").is_none());
         drop((two, again));
-        assert!(shares.open.lock().unwrap().is_empty(), "nothing is kept of who is gone");
+        assert!(
+            shares.open.lock().unwrap().is_empty(),
+            "nothing is kept of who is gone"
+        );
     }
 
     #[test]

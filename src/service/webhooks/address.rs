@@ -47,8 +47,12 @@ const SPECIAL: [&str; 20] = [
 /// All of IPv6 that is routed globally; everything else is special.
 const GLOBAL_V6: &str = "2000::/3";
 
-static REFUSED: LazyLock<Vec<IpNet>> =
-    LazyLock::new(|| SPECIAL.iter().filter_map(|text| text.parse().ok()).collect());
+static REFUSED: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
+    SPECIAL
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
+});
 static GLOBAL: LazyLock<Option<IpNet>> = LazyLock::new(|| GLOBAL_V6.parse().ok());
 
 /// Longest accepted URL, in bytes.
@@ -78,7 +82,10 @@ pub struct Guard {
 
 impl From<&config::Webhooks> for Guard {
     fn from(settings: &config::Webhooks) -> Self {
-        Self { allow_private: settings.allow_private, allowed: settings.allowed_networks.clone() }
+        Self {
+            allow_private: settings.allow_private,
+            allowed: settings.allowed_networks.clone(),
+        }
     }
 }
 
@@ -90,7 +97,9 @@ impl Guard {
     }
 
     fn is_listed(&self, address: IpAddr) -> bool {
-        self.allowed.iter().any(|network| network.contains(&address))
+        self.allowed
+            .iter()
+            .any(|network| network.contains(&address))
     }
 
     /// Reads a URL that may be posted to. A name is not resolved here; see [`Guard::resolver`].
@@ -129,7 +138,10 @@ impl Guard {
 
     /// A resolver that names allowed addresses alone.
     pub fn resolver(self: &Arc<Self>, lookup: Lookup) -> impl Resolve + use<> {
-        Resolver { guard: Arc::clone(self), lookup }
+        Resolver {
+            guard: Arc::clone(self),
+            lookup,
+        }
     }
 }
 
@@ -182,7 +194,10 @@ mod tests {
 
     fn guard(allow_private: bool, allowed: &[&str]) -> Guard {
         let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
-        Guard { allow_private, allowed }
+        Guard {
+            allow_private,
+            allowed,
+        }
     }
 
     #[test]
@@ -234,8 +249,16 @@ mod tests {
             let refused = strict.check(&format!("https://{host}/hook"));
             assert_eq!(refused, Err(AddressError::Special), "{host}");
         }
-        for host in ["93.184.216.34", "[2606:4700::1111]", "example.com", "172.32.0.1"] {
-            assert!(strict.check(&format!("https://{host}/hook")).is_ok(), "{host}");
+        for host in [
+            "93.184.216.34",
+            "[2606:4700::1111]",
+            "example.com",
+            "172.32.0.1",
+        ] {
+            assert!(
+                strict.check(&format!("https://{host}/hook")).is_ok(),
+                "{host}"
+            );
         }
     }
 
@@ -248,8 +271,15 @@ mod tests {
         assert!(listed.check(url).is_ok());
         assert!(listed.check("http://[::ffff:10.1.2.3]/").is_ok());
         assert!(listed.check("http://[fd12::1]/").is_ok());
-        assert_eq!(listed.check("https://10.2.0.1/"), Err(AddressError::Special));
-        for url in ["http://93.184.216.34/", "http://example.com/", "ftp://example.com/"] {
+        assert_eq!(
+            listed.check("https://10.2.0.1/"),
+            Err(AddressError::Special)
+        );
+        for url in [
+            "http://93.184.216.34/",
+            "http://example.com/",
+            "ftp://example.com/",
+        ] {
             assert_eq!(listed.check(url), Err(AddressError::Scheme), "{url}");
         }
     }
@@ -262,8 +292,11 @@ mod tests {
         }
         let long = format!("https://example.com/{}", "x".repeat(URL_LIMIT));
         assert_eq!(open.check(&long), Err(AddressError::NotAUrl));
-        for url in ["https://a@example.com/", "https://a:b@example.com/", "https://:b@example.com/"]
-        {
+        for url in [
+            "https://a@example.com/",
+            "https://a:b@example.com/",
+            "https://:b@example.com/",
+        ] {
             assert_eq!(open.check(url), Err(AddressError::Credentials), "{url}");
         }
     }
@@ -284,6 +317,9 @@ mod tests {
         let mixed = resolve(&["127.0.0.1:0", "93.184.216.34:0", "[::1]:0"]).await;
         assert_eq!(mixed.unwrap(), ["93.184.216.34:0"]);
         let private = resolve(&["169.254.169.254:0"]).await.unwrap_err();
-        assert_eq!(private.downcast_ref(), Some(&AddressError::NoAllowedAddress));
+        assert_eq!(
+            private.downcast_ref(),
+            Some(&AddressError::NoAllowedAddress)
+        );
     }
 }

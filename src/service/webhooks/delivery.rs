@@ -123,7 +123,12 @@ impl Sender {
             .timeout(settings.timeout)
             .build()?;
 
-        Ok(Self { database, client, guard, settings: settings.clone() })
+        Ok(Self {
+            database,
+            client,
+            guard,
+            settings: settings.clone(),
+        })
     }
 
     /// One attempt and its record. Where that cannot be written for as long as the lease holds, it runs out and the
@@ -178,7 +183,11 @@ impl Sender {
             tracing::warn!(endpoint = ?lease.endpoint, "a webhook endpoint was disabled");
         }
 
-        Ok(if after == AfterFailure::Lost { "lost" } else { "failed" })
+        Ok(if after == AfterFailure::Lost {
+            "lost"
+        } else {
+            "failed"
+        })
     }
 
     async fn post(&self, claimed: &Claimed) -> Attempt {
@@ -191,10 +200,17 @@ impl Sender {
         };
 
         let id = claimed.envelope.id;
-        let signatures: Vec<_> =
-            claimed.secrets.iter().map(|key| key.sign(id, claimed.timestamp, &body)).collect();
+        let signatures: Vec<_> = claimed
+            .secrets
+            .iter()
+            .map(|key| key.sign(id, claimed.timestamp, &body))
+            .collect();
         let mut post = self.client.post(url);
-        if let Some(trace) = claimed.envelope.transfer.and_then(|id| traces::traceparent(id.0)) {
+        if let Some(trace) = claimed
+            .envelope
+            .transfer
+            .and_then(|id| traces::traceparent(id.0))
+        {
             post = post.header("traceparent", trace);
         }
         let answer = post
@@ -219,7 +235,11 @@ fn complaint(status: StatusCode) -> Option<String> {
     if status.is_success() {
         return None;
     }
-    let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
+    let hint = if status.is_redirection() {
+        "; redirects are not followed"
+    } else {
+        ""
+    };
     Some(format!("answered {status}{hint}"))
 }
 

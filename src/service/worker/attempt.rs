@@ -50,12 +50,20 @@ enum Done {
     /// The result is in its place.
     Final(Outcome),
     /// The result is staged, and waits for this gate.
-    Staged { outcome: Outcome, gate: ExternalGate },
+    Staged {
+        outcome: Outcome,
+        gate: ExternalGate,
+    },
 }
 
 /// Runs the pipeline to where it ends or waits for an external gate; where that has been answered, concludes.
 fn work(job: Job, evaluation: Option<&EvaluationRecord>) -> Finished {
-    let Some(gate) = job.spec.gate.as_ref().and_then(|gate| gate.external.clone()) else {
+    let Some(gate) = job
+        .spec
+        .gate
+        .as_ref()
+        .and_then(|gate| gate.external.clone())
+    else {
         return pipeline::run(job).map(Done::Final);
     };
     if evaluation.is_some() {
@@ -71,7 +79,9 @@ fn work(job: Job, evaluation: Option<&EvaluationRecord>) -> Finished {
 pub async fn run(worker: &Worker, lease: Lease<Claimed>, shutdown: &CancellationToken) {
     // Of the highest level, so that it stands before whatever is logged at all.
     let span = tracing::error_span!("attempt", transfer = %lease.transfer, number = lease.attempt);
-    Box::pin(attempt(worker, lease, shutdown)).instrument(span).await;
+    Box::pin(attempt(worker, lease, shutdown))
+        .instrument(span)
+        .await;
 }
 
 async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &CancellationToken) {
@@ -97,13 +107,17 @@ async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &Cancellation
 
     let finished = match &heartbeat {
         Ok(_) => compute(worker, &lease, spec, &watch, shutdown).await,
-        Err(error) => {
-            Err(internal(FailureCode::NoThread, format!("no heartbeat could start: {error}")))
-        }
+        Err(error) => Err(internal(
+            FailureCode::NoThread,
+            format!("no heartbeat could start: {error}"),
+        )),
     };
 
     watch.end();
-    let end = End::Finished { finished, took: begun.elapsed() };
+    let end = End::Finished {
+        finished,
+        took: begun.elapsed(),
+    };
     let recorded = record(worker, &lease, end, shutdown).await;
     trace.end(recorded.for_trace());
 }
@@ -117,20 +131,34 @@ async fn compute(
     shutdown: &CancellationToken,
 ) -> Finished {
     let (done, mut finished) = oneshot::channel();
-    let (id, storage, progress) =
-        (lease.transfer, worker.storage.of(lease.tenant.0), Arc::clone(watch));
+    let (id, storage, progress) = (
+        lease.transfer,
+        worker.storage.of(lease.tenant.0),
+        Arc::clone(watch),
+    );
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
     let memory = pipeline::memory_limit(worker.settings.memory_bytes);
     let signer = worker.signer.clone();
     let evaluation = evaluation_of(lease)?;
     let span = Span::current();
-    let thread =
-        thread::Builder::new().name("transfer".into()).stack_size(STACK_BYTES).spawn(move || {
+    let thread = thread::Builder::new()
+        .name("transfer".into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
             let _named = span.entered();
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
             let signer = signer.as_deref();
-            let job = Job { id: id.0, spec, storage, scratch, cache, memory, signer, progress };
+            let job = Job {
+                id: id.0,
+                spec,
+                storage,
+                scratch,
+                cache,
+                memory,
+                signer,
+                progress,
+            };
             let result = catch_unwind(AssertUnwindSafe(|| work(job, evaluation.as_ref())))
                 .unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Nobody waits any more when the process is ending.
@@ -160,13 +188,20 @@ async fn compute(
     };
 
     ended.unwrap_or_else(|_| {
-        Err(internal(FailureCode::Crashed, "the computing thread vanished".into()))
+        Err(internal(
+            FailureCode::Crashed,
+            "the computing thread vanished".into(),
+        ))
     })
 }
 
 /// What the external gate says of the result that is staged, if it has said something.
 fn evaluation_of(lease: &Lease<Claimed>) -> Result<Option<EvaluationRecord>, Failure> {
-    let said = lease.evaluation.clone().map(serde_json::from_value).transpose();
+    let said = lease
+        .evaluation
+        .clone()
+        .map(serde_json::from_value)
+        .transpose();
     said.map_err(|error| internal(FailureCode::UnreadableEvaluation, error.to_string()))
 }
 
@@ -238,28 +273,45 @@ struct Recorded {
 impl Recorded {
     /// Of an attempt that others follow.
     fn attempt(outcome: &'static str) -> Self {
-        Self { outcome, error: None, is_last: false }
+        Self {
+            outcome,
+            error: None,
+            is_last: false,
+        }
     }
 
     fn last(outcome: &'static str) -> Self {
-        Self { is_last: true, ..Self::attempt(outcome) }
+        Self {
+            is_last: true,
+            ..Self::attempt(outcome)
+        }
     }
 
     fn failed(after: AfterFailure, error: &JobError) -> Self {
         match after {
-            AfterFailure::QueuedAgain => {
-                Self { error: Some(error.code.clone()), ..Self::attempt("failed") }
-            }
-            AfterFailure::Failed => {
-                Self { error: Some(error.code.clone()), ..Self::last("failed") }
-            }
+            AfterFailure::QueuedAgain => Self {
+                error: Some(error.code.clone()),
+                ..Self::attempt("failed")
+            },
+            AfterFailure::Failed => Self {
+                error: Some(error.code.clone()),
+                ..Self::last("failed")
+            },
             AfterFailure::Cancelled => Self::last("cancelled"),
         }
     }
 
     fn for_trace(&self) -> traces::Outcome<'_> {
-        let Self { outcome, error, is_last } = self;
-        traces::Outcome { name: outcome, error: error.as_deref(), is_last: *is_last }
+        let Self {
+            outcome,
+            error,
+            is_last,
+        } = self;
+        traces::Outcome {
+            name: outcome,
+            error: error.as_deref(),
+            is_last: *is_last,
+        }
     }
 }
 
@@ -305,14 +357,21 @@ async fn write(
             let held = attempts::hand_back(database, lease).await?;
             return Ok(held.then(|| Recorded::attempt("handed_back")));
         }
-        Err(Failure::Input { code, pointer, detail }) => {
-            (job_error(code.name(), detail, pointer.as_deref()), false)
-        }
+        Err(Failure::Input {
+            code,
+            pointer,
+            detail,
+        }) => (job_error(code.name(), detail, pointer.as_deref()), false),
         Err(Failure::Internal { code, detail }) => (job_error(code.name(), detail, None), true),
     };
 
     let after = attempts::fail(database, lease, &error, may_retry, policy).await?;
-    tracing::warn!(code = error.code, detail = error.detail, ?after, "the attempt failed");
+    tracing::warn!(
+        code = error.code,
+        detail = error.detail,
+        ?after,
+        "the attempt failed"
+    );
 
     Ok(after.map(|after| Recorded::failed(after, &error)))
 }
@@ -320,10 +379,16 @@ async fn write(
 impl End {
     fn log(&self) {
         match self {
-            Self::Finished { finished: Ok(Done::Final(outcome)), .. } => {
+            Self::Finished {
+                finished: Ok(Done::Final(outcome)),
+                ..
+            } => {
                 tracing::info!(verdict = ?outcome.verdict, "finished");
             }
-            Self::Finished { finished: Ok(Done::Staged { gate, .. }), .. } => {
+            Self::Finished {
+                finished: Ok(Done::Staged { gate, .. }),
+                ..
+            } => {
                 tracing::info!(gate = gate.name, "staged, to be evaluated");
             }
             _ => {}
@@ -333,7 +398,11 @@ impl End {
 
 /// NUL cannot be stored; nothing else about the texts is changed.
 fn job_error(code: &str, detail: &str, pointer: Option<&str>) -> JobError {
-    JobError { code: storable(code), detail: storable(detail), pointer: pointer.map(storable) }
+    JobError {
+        code: storable(code),
+        detail: storable(detail),
+        pointer: pointer.map(storable),
+    }
 }
 
 fn storable(text: &str) -> String {
@@ -375,6 +444,9 @@ mod tests {
     #[test]
     fn texts_that_the_database_refuses_are_made_storable() {
         let error = job_error("bad", "name \0 here", Some("/x"));
-        assert_eq!((&*error.detail, error.pointer.as_deref()), ("name \u{fffd} here", Some("/x")));
+        assert_eq!(
+            (&*error.detail, error.pointer.as_deref()),
+            ("name \u{fffd} here", Some("/x"))
+        );
     }
 }

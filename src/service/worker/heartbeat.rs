@@ -62,14 +62,27 @@ impl Heartbeat {
     ) -> io::Result<Self> {
         let end = CancellationToken::new();
         let ended = end.clone();
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let heart = Heart { url, lease, settings, watch, cancelled: None };
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let heart = Heart {
+            url,
+            lease,
+            settings,
+            watch,
+            cancelled: None,
+        };
         let beating = heart.run().instrument(Span::current());
-        let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || {
-            runtime.block_on(ended.run_until_cancelled(beating));
-        })?;
+        let thread = thread::Builder::new()
+            .name("heartbeat".into())
+            .spawn(move || {
+                runtime.block_on(ended.run_until_cancelled(beating));
+            })?;
 
-        Ok(Self { end, thread: Some(thread) })
+        Ok(Self {
+            end,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -93,8 +106,13 @@ impl Heart {
             if listener.is_none() {
                 listener = listen(database.as_ref()).await;
             }
-            let pause = if database.is_some() { self.settings.beat } else { TELL_EVERY };
-            self.wait(&mut listener, last + pause, last + TELL_EVERY).await;
+            let pause = if database.is_some() {
+                self.settings.beat
+            } else {
+                TELL_EVERY
+            };
+            self.wait(&mut listener, last + pause, last + TELL_EVERY)
+                .await;
             last = Instant::now();
             let Some(connected) = &database else { continue };
             if !self.tell(connected).await {
@@ -175,7 +193,9 @@ async fn listen(database: Option<&Database>) -> Option<PgListener> {
 
 /// Until somebody wants this transfer cancelled (false) or the connection is lost (true).
 async fn wanted(listener: Option<&mut PgListener>, lease: &Lease<Claimed>) -> bool {
-    let Some(listener) = listener else { return std::future::pending().await };
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
 
     let ours = lease.transfer.to_string();
     loop {

@@ -69,7 +69,11 @@ pub async fn keep_one(
         }
         release(&database, id, policy).await;
         super::scratch::forget(&program.scratch.join(id.to_string()));
-        pause = if begun.elapsed() > STABLE { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        pause = if begun.elapsed() > STABLE {
+            FIRST_PAUSE
+        } else {
+            (pause * 2).min(LONGEST_PAUSE)
+        };
         shutdown.run_until_cancelled(time::sleep(pause)).await;
     }
 }

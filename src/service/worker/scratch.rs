@@ -30,7 +30,10 @@ impl Held {
         }
         let lock = File::create(lock_of(folder))?;
         lock.lock()?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(Self {
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
     }
 }
 
@@ -61,7 +64,9 @@ fn lock_of(folder: &Path) -> PathBuf {
 
 /// Removes the folders of workers that have died.
 fn sweep(root: &Path) {
-    let Ok(entries) = fs::read_dir(root) else { return };
+    let Ok(entries) = fs::read_dir(root) else {
+        return;
+    };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         if path.extension().is_some_and(|extension| extension == LOCK) && is_free(&path) {
             let folder = path.with_extension("");

@@ -155,14 +155,24 @@ impl Watch {
         if let Some(phase) = state.entered.pop_front()
             && !state.entered.is_empty()
         {
-            return (Report { phase: Some(phase), ..Report::default() }, true);
+            return (
+                Report {
+                    phase: Some(phase),
+                    ..Report::default()
+                },
+                true,
+            );
         }
 
         state.changed = false;
         let report = Report {
             phase: state.phase,
-            progress: state.pace.map(|pace| (signed(pace.done), signed(pace.total), pace.unit)),
-            seconds_left: state.pace.and_then(|pace| pace.seconds_left(Instant::now())),
+            progress: state
+                .pace
+                .map(|pace| (signed(pace.done), signed(pace.total), pace.unit)),
+            seconds_left: state
+                .pace
+                .and_then(|pace| pace.seconds_left(Instant::now())),
         };
 
         (report, false)
@@ -205,9 +215,16 @@ impl Progress for Watch {
     fn advance(&self, done: u64, total: u64, unit: &'static str) {
         let mut state = self.lock();
         // Another unit or total is another count, with a pace of its own, and so is one that begins anew.
-        let pace = state.pace.filter(|pace| pace.is_followed_by(done, total, unit));
+        let pace = state
+            .pace
+            .filter(|pace| pace.is_followed_by(done, total, unit));
         let first = pace.map_or_else(|| (Instant::now(), done), |pace| pace.first);
-        state.pace = Some(Pace { done, total, unit, first });
+        state.pace = Some(Pace {
+            done,
+            total,
+            unit,
+            first,
+        });
         state.changed = true;
     }
 
@@ -271,7 +288,10 @@ mod tests {
         watch.phase(Phase::Transferring);
         watch.advance(2, 10, "timesteps");
         let (first, more) = watch.report();
-        assert_eq!((first.phase, first.progress, more), (Some(Phase::Fetching), None, true));
+        assert_eq!(
+            (first.phase, first.progress, more),
+            (Some(Phase::Fetching), None, true)
+        );
         assert_eq!(watch.report().0.phase, Some(Phase::Diagnosing));
         let (last, more) = watch.report();
         assert_eq!(last.phase, Some(Phase::Transferring));
@@ -282,7 +302,12 @@ mod tests {
     #[test]
     fn the_rest_is_estimated_from_the_pace_of_the_phase() {
         let begun = Instant::now();
-        let pace = |done| Pace { done, total: 10, unit: "timesteps", first: (begun, 2) };
+        let pace = |done| Pace {
+            done,
+            total: 10,
+            unit: "timesteps",
+            first: (begun, 2),
+        };
         let later = begun + Duration::from_secs(6);
         assert_eq!(pace(2).seconds_left(later), None);
         // 3 of them took 6 s; 5 are left.
@@ -294,7 +319,12 @@ mod tests {
     #[test]
     fn a_count_that_begins_anew_has_a_pace_of_its_own() {
         let begun = Instant::now();
-        let pace = Pace { done: 1, total: 1, unit: "timesteps", first: (begun, 0) };
+        let pace = Pace {
+            done: 1,
+            total: 1,
+            unit: "timesteps",
+            first: (begun, 0),
+        };
         assert!(!pace.is_followed_by(1, 400, "timesteps"), "another total");
         assert!(!pace.is_followed_by(0, 1, "timesteps"), "from the start");
         assert!(!pace.is_followed_by(1, 1, "steps"), "another unit");
@@ -306,6 +336,9 @@ mod tests {
         watch.advance(1, 1, "timesteps");
         watch.advance(1, 400, "timesteps");
         let (report, _) = watch.report();
-        assert_eq!((report.progress, report.seconds_left), (Some((1, 400, "timesteps")), None));
+        assert_eq!(
+            (report.progress, report.seconds_left),
+            (Some((1, 400, "timesteps")), None)
+        );
     }
 }

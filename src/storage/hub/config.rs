@@ -42,8 +42,12 @@ impl std::fmt::Debug for HubToken {
 impl HubConfig {
     /// What is not set here, from the environment.
     fn endpoint(&self) -> String {
-        let own = self.endpoint.clone().or_else(|| std::env::var(ENDPOINT_VARIABLE).ok());
-        own.filter(|text| !text.is_empty()).unwrap_or_else(|| ENDPOINT.to_owned())
+        let own = self
+            .endpoint
+            .clone()
+            .or_else(|| std::env::var(ENDPOINT_VARIABLE).ok());
+        own.filter(|text| !text.is_empty())
+            .unwrap_or_else(|| ENDPOINT.to_owned())
     }
 
     pub(super) fn token(&self) -> Option<HubToken> {
@@ -65,7 +69,9 @@ impl HubConfig {
             "http" => {
                 Err("the hub is not https; set storage.hub.allow_http if that is meant".into())
             }
-            other => Err(format!("the hub's address has the scheme {other:?}; write https://host")),
+            other => Err(format!(
+                "the hub's address has the scheme {other:?}; write https://host"
+            )),
         }
     }
 }
@@ -75,23 +81,39 @@ mod tests {
     use super::*;
 
     fn at(endpoint: &str, allow_http: bool) -> Result<String, String> {
-        let config =
-            HubConfig { endpoint: Some(endpoint.into()), allow_http, ..HubConfig::default() };
+        let config = HubConfig {
+            endpoint: Some(endpoint.into()),
+            allow_http,
+            ..HubConfig::default()
+        };
         config.address().map(|url| url.to_string())
     }
 
     #[test]
     fn plain_http_has_to_be_allowed() {
-        assert!(at("http://hub.example", false).unwrap_err().contains("storage.hub.allow_http"));
-        assert_eq!(at("http://hub.example/", true).as_deref(), Ok("http://hub.example/"));
-        assert_eq!(at("https://hub.example/a", false).as_deref(), Ok("https://hub.example/a"));
+        assert!(
+            at("http://hub.example", false)
+                .unwrap_err()
+                .contains("storage.hub.allow_http")
+        );
+        assert_eq!(
+            at("http://hub.example/", true).as_deref(),
+            Ok("http://hub.example/")
+        );
+        assert_eq!(
+            at("https://hub.example/a", false).as_deref(),
+            Ok("https://hub.example/a")
+        );
         assert!(at("ftp://hub.example", true).is_err());
         assert!(at("hub", true).is_err());
     }
 
     #[test]
     fn a_token_is_not_shown() {
-        let config = HubConfig { token: HubToken::new("hf_secret".into()), ..HubConfig::default() };
+        let config = HubConfig {
+            token: HubToken::new("hf_secret".into()),
+            ..HubConfig::default()
+        };
         assert!(!format!("{config:?}").contains("secret"));
         assert_eq!(HubToken::new(String::new()), None);
     }

@@ -17,7 +17,10 @@ impl<'k> Place<'k> {
         let (repository, path) = second.map_or((key, ""), |at| (&key[..at], &key[at + 1..]));
         if !repository.contains('/') {
             let source = "names no repository; write hf://organisation/name".into();
-            return Err(Error::PermissionDenied { path: key.to_owned(), source });
+            return Err(Error::PermissionDenied {
+                path: key.to_owned(),
+                source,
+            });
         }
         Ok(Self { repository, path })
     }

@@ -75,27 +75,42 @@ impl HubServer {
             .read_timeout(Duration::from_mins(1))
             .build()
             .map_err(failed)?;
-        Ok(Self { client, address, token: config.token() })
+        Ok(Self {
+            client,
+            address,
+            token: config.token(),
+        })
     }
 }
 
 impl Hub {
     /// The address of a file.
     pub(super) fn file(&self, repository: &str, path: &str) -> Url {
-        let before: &[&str] = if self.repository.is_dataset { &["datasets"] } else { &[] };
+        let before: &[&str] = if self.repository.is_dataset {
+            &["datasets"]
+        } else {
+            &[]
+        };
         self.url(before, repository, "resolve", path)
     }
 
     /// The address of what the API says of a repository.
     pub(super) fn api(&self, repository: &str, what: &str, path: &str) -> Url {
-        let kind = if self.repository.is_dataset { "datasets" } else { "models" };
+        let kind = if self.repository.is_dataset {
+            "datasets"
+        } else {
+            "models"
+        };
         self.url(&["api", kind], repository, what, path)
     }
 
     fn url(&self, before: &[&str], repository: &str, what: &str, path: &str) -> Url {
         let mut url = self.server.address.clone();
         if let Ok(mut parts) = url.path_segments_mut() {
-            parts.pop_if_empty().extend(before).extend(repository.split('/'));
+            parts
+                .pop_if_empty()
+                .extend(before)
+                .extend(repository.split('/'));
             // A revision is one part, whatever slashes it has.
             parts.push(what).push(self.repository.revision());
             parts.extend(path.split('/').filter(|part| !part.is_empty()));
@@ -123,7 +138,11 @@ impl HubServer {
             tokio::time::sleep(asked_to_wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
             pause *= 4;
         }
-        checked(self.follow(&method, url, range.as_deref()).await.map_err(failed)?)
+        checked(
+            self.follow(&method, url, range.as_deref())
+                .await
+                .map_err(failed)?,
+        )
     }
 
     /// One request, redirects followed. The token goes to the hub alone. What the hub says of a file is kept
@@ -158,7 +177,14 @@ impl HubServer {
             let is_told = sends_on && method == Method::HEAD && size.is_some();
             match next.filter(|_| sends_on && !is_told) {
                 Some(next) if redirects < MAX_REDIRECTS => (url, redirects) = (next, redirects + 1),
-                _ => return Ok(Answer { response, size, etag, is_told }),
+                _ => {
+                    return Ok(Answer {
+                        response,
+                        size,
+                        etag,
+                        is_told,
+                    });
+                }
             }
         }
     }
@@ -177,7 +203,10 @@ impl HubServer {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Page { body: serde_json::from_slice(&bytes).map_err(failed)?, next })
+        Ok(Page {
+            body: serde_json::from_slice(&bytes).map_err(failed)?,
+            next,
+        })
     }
 }
 
@@ -187,7 +216,10 @@ fn is_passing(status: StatusCode) -> bool {
 }
 
 fn wait_of(headers: &HeaderMap) -> Option<Duration> {
-    text(headers, &RETRY_AFTER)?.parse().ok().map(Duration::from_secs)
+    text(headers, &RETRY_AFTER)?
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
 }
 
 /// A refusal in the words of the hub, and what to do.
@@ -198,7 +230,10 @@ fn checked(answer: Answer) -> Result<Answer> {
         return Ok(answer);
     }
     if status.is_redirection() {
-        return Err(failed(format!("{}: the hub sends on without an end", response.url().path())));
+        return Err(failed(format!(
+            "{}: the hub sends on without an end",
+            response.url().path()
+        )));
     }
 
     let path = response.url().path().to_owned();
@@ -206,25 +241,35 @@ fn checked(answer: Answer) -> Result<Answer> {
     let code = text(headers, &ERROR_CODE).unwrap_or_default();
     let said = text(headers, &ERROR_MESSAGE).unwrap_or(status.as_str());
     Err(match (status.as_u16(), code) {
-        (_, "GatedRepo") => {
-            denied(path, said, "accept its terms on the hub, with the account of the token")
-        }
-        (_, "RevisionNotFound") => {
-            denied(path, said, "the repository has no such branch, tag or commit")
-        }
+        (_, "GatedRepo") => denied(
+            path,
+            said,
+            "accept its terms on the hub, with the account of the token",
+        ),
+        (_, "RevisionNotFound") => denied(
+            path,
+            said,
+            "the repository has no such branch, tag or commit",
+        ),
         // Of what the token may not see the hub does not say that it is there.
         (401 | 403, _) | (404, "RepoNotFound") => denied(
             path,
             said,
             "there is no such repository, or it is private; HF_TOKEN has to hold a token that may read it",
         ),
-        (404, _) => Error::NotFound { path, source: said.to_owned().into() },
+        (404, _) => Error::NotFound {
+            path,
+            source: said.to_owned().into(),
+        },
         _ => failed(format!("{status}: {said}")),
     })
 }
 
 fn denied(path: String, said: &str, advice: &str) -> Error {
-    Error::PermissionDenied { path, source: format!("{said}; {advice}").into() }
+    Error::PermissionDenied {
+        path,
+        source: format!("{said}; {advice}").into(),
+    }
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
@@ -249,7 +294,10 @@ pub(super) fn nothing<T: Default>() -> T {
 }
 
 pub(super) fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Generic { store: "hub", source: source.into() }
+    Error::Generic {
+        store: "hub",
+        source: source.into(),
+    }
 }
 
 #[cfg(test)]
@@ -257,10 +305,18 @@ mod tests {
     use super::*;
 
     fn hub(is_dataset: bool, revision: &str) -> Hub {
-        let config =
-            HubConfig { endpoint: Some("https://hub.example/at".into()), ..HubConfig::default() };
-        let repository = HubRepository { is_dataset, revision: Some(revision.into()) };
-        Hub { server: Arc::new(HubServer::new(&config).unwrap()), repository }
+        let config = HubConfig {
+            endpoint: Some("https://hub.example/at".into()),
+            ..HubConfig::default()
+        };
+        let repository = HubRepository {
+            is_dataset,
+            revision: Some(revision.into()),
+        };
+        Hub {
+            server: Arc::new(HubServer::new(&config).unwrap()),
+            repository,
+        }
     }
 
     #[test]
@@ -283,7 +339,10 @@ mod tests {
     #[test]
     fn the_next_page_is_where_the_link_says() {
         let link = r#"<https://hub.example/a?cursor=b>; rel="next""#;
-        assert_eq!(next_of(link).unwrap().as_str(), "https://hub.example/a?cursor=b");
+        assert_eq!(
+            next_of(link).unwrap().as_str(),
+            "https://hub.example/a?cursor=b"
+        );
         assert_eq!(next_of(r#"<https://hub.example/a>; rel="prev""#), None);
         assert_eq!(plain(r#"W/"ab""#), "ab");
     }

@@ -32,8 +32,16 @@ impl ObjectStore for Hub {
     async fn get_opts(&self, location: &Key, options: GetOptions) -> Result<GetResult> {
         let place = Place::of(location.as_ref())?;
         let url = self.file(place.repository, place.path);
-        let method = if options.head { Method::HEAD } else { Method::GET };
-        let range = options.range.as_ref().filter(|_| !options.head).map(in_words);
+        let method = if options.head {
+            Method::HEAD
+        } else {
+            Method::GET
+        };
+        let range = options
+            .range
+            .as_ref()
+            .filter(|_| !options.head)
+            .map(in_words);
         let answer = self.server.send(method, url, range).await?;
 
         let (size, sent) = extent(&answer)?;
@@ -51,7 +59,9 @@ impl ObjectStore for Hub {
         let wanted = options.range.as_ref().filter(|_| !options.head);
         let wanted = wanted.map_or(Ok(0..size), |range| range.as_range(size).map_err(failed))?;
         if sent != wanted {
-            return Err(failed(format!("the hub sent bytes {sent:?} for {wanted:?}")));
+            return Err(failed(format!(
+                "the hub sent bytes {sent:?} for {wanted:?}"
+            )));
         }
 
         let stream = if options.head {
@@ -126,7 +136,9 @@ impl MultipartStore for Hub {
 }
 
 fn read_only() -> Error {
-    Error::NotSupported { source: "a hub is only read from".into() }
+    Error::NotSupported {
+        source: "a hub is only read from".into(),
+    }
 }
 
 fn in_words(range: &GetRange) -> String {

@@ -45,11 +45,17 @@ impl Hub {
     /// # Errors
     /// As the hub refuses it.
     pub(super) async fn tree(&self, place: &Place<'_>) -> Result<ListResult> {
-        let mut found =
-            ListResult { common_prefixes: Vec::new(), objects: Vec::new(), extensions: nothing() };
+        let mut found = ListResult {
+            common_prefixes: Vec::new(),
+            objects: Vec::new(),
+            extensions: nothing(),
+        };
         let mut next = Some(self.api(place.repository, "tree", place.path));
         while let Some(url) = next {
-            let Page { body, next: further } = self.server.json::<Vec<Entry>>(url).await?;
+            let Page {
+                body,
+                next: further,
+            } = self.server.json::<Vec<Entry>>(url).await?;
             for entry in body {
                 let key = Key::parse(format!("{}/{}", place.repository, entry.path))?;
                 match entry.kind {
@@ -59,7 +65,9 @@ impl Hub {
                 }
             }
             if found.objects.len() + found.common_prefixes.len() > MAX_ENTRIES {
-                return Err(failed(format!("more than {MAX_ENTRIES} files in one folder")));
+                return Err(failed(format!(
+                    "more than {MAX_ENTRIES} files in one folder"
+                )));
             }
             next = further;
         }

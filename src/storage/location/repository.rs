@@ -57,19 +57,29 @@ impl HubPath {
         let organisation = parts.next();
         let named = parts.next();
         let name = named.map(|part| part.split_once('@').map_or(part, |(name, _)| name));
-        let mut revision = named.and_then(|part| part.split_once('@')).map(|(_, at)| at.to_owned());
+        let mut revision = named
+            .and_then(|part| part.split_once('@'))
+            .map(|(_, at)| at.to_owned());
         if revision.as_deref() == Some("refs") {
             let refs: Vec<&str> = parts.by_ref().take(2).collect();
             revision = Some(format!("refs/{}", refs.join("/")));
         }
-        if revision.as_ref().is_some_and(|revision| revision.is_empty() || revision.ends_with('/'))
+        if revision
+            .as_ref()
+            .is_some_and(|revision| revision.is_empty() || revision.ends_with('/'))
         {
             let detail = "has no revision behind the @; write hf://organisation/name@main";
             return Err(LocationError::malformed(text, detail));
         }
 
         let key: Vec<&str> = organisation.into_iter().chain(name).chain(parts).collect();
-        let repository = HubRepository { is_dataset: dataset.is_some(), revision };
-        Ok(Self { repository, key: key.join("/") })
+        let repository = HubRepository {
+            is_dataset: dataset.is_some(),
+            revision,
+        };
+        Ok(Self {
+            repository,
+            key: key.join("/"),
+        })
     }
 }

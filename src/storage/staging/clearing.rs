@@ -75,13 +75,20 @@ impl Storage {
         }
         let front = key(folder)?.as_ref().len() + 1;
         let mut keys = self.keys_under(folder).await?;
-        keys.retain(|key| key.as_ref().get(front..).is_some_and(|name| !keep.contains(&name)));
+        keys.retain(|key| {
+            key.as_ref()
+                .get(front..)
+                .is_some_and(|name| !keep.contains(&name))
+        });
         self.delete_keys(folder, keys).await
     }
 
     fn tidy_files(&self, folder: &Location, keep: &[&str]) -> Result<(), StorageError> {
         let held = self.inner.roots.hold(folder)?;
-        let kept: Vec<_> = keep.iter().filter_map(|name| name.split('/').next()).collect();
+        let kept: Vec<_> = keep
+            .iter()
+            .filter_map(|name| name.split('/').next())
+            .collect();
         for entry in std::fs::read_dir(held.path()).map_err(StorageError::io_at(folder))? {
             let name = entry.map_err(StorageError::io_at(folder))?.file_name();
             if !kept.iter().any(|kept| name == **kept) {
@@ -98,7 +105,9 @@ impl Storage {
             return Ok(());
         }
         for folder in [attempt.folder.joined(ATTEMPTS), attempt.folder.clone()] {
-            let Ok(parent) = self.inner.roots.hold(&folder.parent()) else { break };
+            let Ok(parent) = self.inner.roots.hold(&folder.parent()) else {
+                break;
+            };
             // What is not empty stays.
             if std::fs::remove_dir(parent.path().join(folder.name())).is_err() {
                 break;

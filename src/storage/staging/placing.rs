@@ -44,7 +44,10 @@ impl Storage {
             source => source?,
         };
         let target = self.inner.roots.hold_parent(to)?;
-        let (source, name) = (source.path().join(from.name()), target.path().join(to.name()));
+        let (source, name) = (
+            source.path().join(from.name()),
+            target.path().join(to.name()),
+        );
         match std::fs::rename(source, name) {
             Ok(()) => target.sync().map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -62,7 +65,12 @@ impl Storage {
         self.admit(place)?;
         let target = key(place)?;
         let done = if let Some(Upload { id, parts }) = &file.upload {
-            let parts = parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
+            let parts = parts
+                .iter()
+                .map(|part| PartId {
+                    content_id: part.clone(),
+                })
+                .collect();
             let client = self.inner.clients.parts(place)?;
             let done = client.complete_multipart(&target, id, parts);
             counted(Operation::CompleteUpload, done).await.map(drop)

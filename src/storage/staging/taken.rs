@@ -20,7 +20,13 @@ pub struct Taken<'a> {
 
 impl<'a> Taken<'a> {
     pub fn new(place: &'a Location, pieces: Pieces<'a>, go_on: &'a dyn Fn() -> bool) -> Self {
-        Self { place, pieces, rest: None, running: Running::default(), go_on }
+        Self {
+            place,
+            pieces,
+            rest: None,
+            running: Running::default(),
+            go_on,
+        }
     }
 
     fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
@@ -37,7 +43,8 @@ impl<'a> Taken<'a> {
 
     pub fn write_to(&mut self, file: &mut std::fs::File) -> Result<(), StorageError> {
         while let Some(piece) = self.next()? {
-            file.write_all(&piece).map_err(|error| StorageError::from_io(self.place, &error))?;
+            file.write_all(&piece)
+                .map_err(|error| StorageError::from_io(self.place, &error))?;
         }
         Ok(())
     }
@@ -82,8 +89,9 @@ mod tests {
     #[test]
     fn parts_are_of_one_size_but_the_last() {
         let place = location();
-        let mut pieces =
-            [&b"abcdefg"[..], b"", b"h", b"ijk"].into_iter().map(|piece| Ok(piece.into()));
+        let mut pieces = [&b"abcdefg"[..], b"", b"h", b"ijk"]
+            .into_iter()
+            .map(|piece| Ok(piece.into()));
         let mut taken = Taken::new(&place, &mut pieces, &|| true);
         let mut parts = Vec::new();
         while let Some(part) = taken.part(4).unwrap() {

@@ -18,7 +18,10 @@ use tokio::runtime::{self, Runtime};
 
 use super::{identity::Ids, sampling::Choice};
 
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+const ENDPOINTS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+];
 
 const POST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,8 +68,10 @@ fn is_wanted() -> bool {
 }
 
 fn connect() -> Result<Started, Box<dyn std::error::Error>> {
-    let exporter =
-        SpanExporter::builder().with_http().with_http_client(Client::start()?).build()?;
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Client::start()?)
+        .build()?;
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_sampler(Choice::of_environment())
@@ -84,7 +89,11 @@ fn resource() -> Resource {
         std::env::var_os("OTEL_SERVICE_NAME").is_some() || attributes.contains("service.name=");
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let builder = Resource::builder().with_attribute(version);
-    if named { builder.build() } else { builder.with_service_name("retune").build() }
+    if named {
+        builder.build()
+    } else {
+        builder.with_service_name("retune").build()
+    }
 }
 
 /// Posts from threads that have no runtime: the batches are made on one of the library's.

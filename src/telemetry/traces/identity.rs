@@ -23,12 +23,21 @@ impl Identity {
         let digest = Sha256::digest(transfer.as_bytes());
         let mut span = [0; 8];
         span.copy_from_slice(&digest[..8]);
-        Self { trace: TraceId::from_bytes(*transfer.as_bytes()), span: SpanId::from_bytes(span) }
+        Self {
+            trace: TraceId::from_bytes(*transfer.as_bytes()),
+            span: SpanId::from_bytes(span),
+        }
     }
 
     /// As another process would name it. It is always sampled: transfers are few, and each is worth its trace.
     pub fn context(self) -> SpanContext {
-        SpanContext::new(self.trace, self.span, TraceFlags::SAMPLED, true, TraceState::NONE)
+        SpanContext::new(
+            self.trace,
+            self.span,
+            TraceFlags::SAMPLED,
+            true,
+            TraceState::NONE,
+        )
     }
 
     /// What the spans of the transfer are below.
@@ -62,11 +71,15 @@ pub struct Ids {
 
 impl IdGenerator for Ids {
     fn new_trace_id(&self) -> TraceId {
-        GIVEN.get().map_or_else(|| self.random.new_trace_id(), |given| given.trace)
+        GIVEN
+            .get()
+            .map_or_else(|| self.random.new_trace_id(), |given| given.trace)
     }
 
     fn new_span_id(&self) -> SpanId {
-        GIVEN.get().map_or_else(|| self.random.new_span_id(), |given| given.span)
+        GIVEN
+            .get()
+            .map_or_else(|| self.random.new_span_id(), |given| given.span)
     }
 }
 
@@ -78,7 +91,10 @@ mod tests {
     fn a_transfer_s_trace_is_found_by_its_id() {
         let transfer = Uuid::from_u128(0x01a2_2ac5_3937_722e_9c2a_b6dd_6348_f035);
         let identity = Identity::of(transfer);
-        assert_eq!(identity.trace.to_string(), "01a22ac53937722e9c2ab6dd6348f035");
+        assert_eq!(
+            identity.trace.to_string(),
+            "01a22ac53937722e9c2ab6dd6348f035"
+        );
         assert!(identity.context().is_valid() && identity.context().is_sampled());
         assert_ne!(identity.span, Identity::of(Uuid::from_u128(1)).span);
         // printf 01a22ac53937722e9c2ab6dd6348f035 | xxd -r -p | sha256sum

@@ -17,7 +17,9 @@ use super::{exporter::tracer, sampling::ROUTE};
 
 /// Answers a request within a span of its own, below the one that its caller names.
 pub async fn around(request: Request, next: Next) -> Response {
-    let Some(tracer) = tracer() else { return next.run(request).await };
+    let Some(tracer) = tracer() else {
+        return next.run(request).await;
+    };
     let context = begin(tracer, &request);
     let response = next.run(request).with_context(context.clone()).await;
 
@@ -36,8 +38,14 @@ pub async fn around(request: Request, next: Next) -> Response {
 fn begin(tracer: &SdkTracer, request: &Request) -> Context {
     let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
     let method = name_of(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", MatchedPath::as_str);
+    let id = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok());
     let attributes = [
         KeyValue::new("http.request.method", method),
         KeyValue::new(ROUTE, route.to_owned()),
@@ -52,7 +60,10 @@ fn begin(tracer: &SdkTracer, request: &Request) -> Context {
 /// A method can be any word that a stranger chooses.
 fn name_of(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+    KNOWN
+        .into_iter()
+        .find(|known| *known == method.as_str())
+        .unwrap_or("_OTHER")
 }
 
 /// The headers that `traceparent` and `tracestate` are among.

@@ -22,7 +22,9 @@ pub struct Choice {
 
 impl Choice {
     pub fn of_environment() -> Self {
-        Self { usual: Config::default().sampler }
+        Self {
+            usual: Config::default().sampler,
+        }
     }
 }
 
@@ -65,8 +67,12 @@ mod tests {
 
     #[test]
     fn transfers_are_kept_and_probes_are_not_whatever_the_usual_sampler_says() {
-        let all = Choice { usual: Box::new(Sampler::AlwaysOn) };
-        let none = Choice { usual: Box::new(Sampler::AlwaysOff) };
+        let all = Choice {
+            usual: Box::new(Sampler::AlwaysOn),
+        };
+        let none = Choice {
+            usual: Box::new(Sampler::AlwaysOff),
+        };
         assert!(is_kept(&all, "GET /v1/me", "/v1/me") && !is_kept(&none, "GET /v1/me", "/v1/me"));
         assert!(!is_kept(&all, "GET /metrics", "/metrics"));
         assert!(is_kept(&none, TRANSFER, ""));

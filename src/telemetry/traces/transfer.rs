@@ -18,7 +18,9 @@ pub fn submitted(transfer: Uuid) {
 
     let builder = SpanBuilder::from_name("submitted")
         .with_kind(SpanKind::Producer)
-        .with_links(vec![Link::with_context(request.span().span_context().clone())]);
+        .with_links(vec![Link::with_context(
+            request.span().span_context().clone(),
+        )]);
     tracer.build_with_context(builder, &identity.parent()).end();
 }
 
@@ -38,7 +40,12 @@ pub struct Attempt {
 impl Attempt {
     /// `number` counts from 1.
     pub fn begin(transfer: Uuid, number: i32) -> Self {
-        let Some(tracer) = tracer() else { return Self { transfer, context: Context::new() } };
+        let Some(tracer) = tracer() else {
+            return Self {
+                transfer,
+                context: Context::new(),
+            };
+        };
         let builder = SpanBuilder::from_name("attempt")
             .with_kind(SpanKind::Consumer)
             .with_attributes([KeyValue::new("number", i64::from(number))]);
@@ -51,7 +58,8 @@ impl Attempt {
     pub fn phase(&self, name: &'static str) -> Phase {
         let builder = SpanBuilder::from_name(name);
         Phase(tracer().map(|tracer| {
-            self.context.with_span(tracer.build_with_context(builder, &self.context))
+            self.context
+                .with_span(tracer.build_with_context(builder, &self.context))
         }))
     }
 
@@ -84,8 +92,10 @@ impl Drop for Phase {
 /// Writes the span over the transfer, from when its id was made until now.
 fn whole(transfer: Uuid, outcome: Outcome<'_>) {
     let Some(tracer) = tracer() else { return };
-    let attributes =
-        [KeyValue::new("transfer", transfer.to_string()), KeyValue::new("outcome", outcome.name)];
+    let attributes = [
+        KeyValue::new("transfer", transfer.to_string()),
+        KeyValue::new("outcome", outcome.name),
+    ];
     let builder = SpanBuilder::from_name(TRANSFER)
         .with_start_time(made_at(transfer).unwrap_or_else(SystemTime::now))
         .with_attributes(attributes);

@@ -17,8 +17,10 @@ async fn a_tenant_has_no_more_waiting_than_its_quota() {
     let mut settings = Settings::default();
     settings.quotas.queued_transfers = 2;
     let app = App::start(true, settings).await;
-    let submit =
-        async |key: &str| app.post("/v1/transfers", &app.spec(), &[("idempotency-key", key)]).await;
+    let submit = async |key: &str| {
+        app.post("/v1/transfers", &app.spec(), &[("idempotency-key", key)])
+            .await
+    };
     submit("1").await.ok(202);
     let second = submit("2").await.ok(202).json();
     let refused = submit("3").await;
@@ -35,9 +37,13 @@ async fn a_tenant_has_no_more_waiting_than_its_quota() {
     assert_eq!(waiting["data"].as_array().unwrap().len(), 3);
     // Neither a retry nor a retune by hand is a way around it.
     let retry = format!("/v1/transfers/{}/retry", second["id"].as_str().unwrap());
-    app.post(&retry, &json!({}), &[]).await.problem(429, "quota_exceeded");
+    app.post(&retry, &json!({}), &[])
+        .await
+        .problem(429, "quota_exceeded");
     assert_eq!(
-        app.get(&format!("/v1/transfers/{}", second["id"].as_str().unwrap())).await.json()["status"],
+        app.get(&format!("/v1/transfers/{}", second["id"].as_str().unwrap()))
+            .await
+            .json()["status"],
         "cancelled"
     );
 }
@@ -50,7 +56,10 @@ async fn submissions_at_the_same_moment_share_the_quota() {
     let spec = app.spec();
     let all = (0..8).map(|_| app.post("/v1/transfers", &spec, &[]));
     let answers = futures::future::join_all(all).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 3);
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 202).count(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -61,9 +70,19 @@ async fn a_tenant_computes_no_longer_than_its_quota_within_a_day() {
     // Two attempts of one transfer, each shorter than the quota.
     for _ in 0..2 {
         let lease = app.claim().await;
-        execute(&app, "UPDATE transfers SET started_at = now() - interval '60 seconds'").await;
-        let error = JobError { code: "x".into(), detail: "x".into(), pointer: None };
-        let again = attempts::fail(&app.db.database, &lease, &error, true, NOW).await.unwrap();
+        execute(
+            &app,
+            "UPDATE transfers SET started_at = now() - interval '60 seconds'",
+        )
+        .await;
+        let error = JobError {
+            code: "x".into(),
+            detail: "x".into(),
+            pointer: None,
+        };
+        let again = attempts::fail(&app.db.database, &lease, &error, true, NOW)
+            .await
+            .unwrap();
         assert_eq!(again, Some(AfterFailure::QueuedAgain));
     }
     execute(&app, "UPDATE tenants SET max_compute_seconds_per_day = 125").await;
@@ -98,6 +117,10 @@ async fn a_tenant_writes_no_more_than_its_quota_within_a_day() {
     submit().await.ok(202);
     execute(&app, "UPDATE tenants SET max_result_bytes_per_day = NULL").await;
     submit().await.problem(429, "quota_exceeded");
-    execute(&app, "UPDATE transfers SET finished_at = finished_at - interval '25 hours'").await;
+    execute(
+        &app,
+        "UPDATE transfers SET finished_at = finished_at - interval '25 hours'",
+    )
+    .await;
     submit().await.ok(202);
 }

@@ -18,15 +18,26 @@ async fn a_delivery_is_repeated_when_its_sender_died_and_recorded_by_the_holder_
     subscribe(&app, "ci", &hook.url, &["*"]).await;
     app.db.queued(1).await;
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
-    let over = RetryPolicy { lease: Duration::ZERO, ..terms };
-    let dead = deliveries::claim(database, room(10), over).await.unwrap().remove(0);
+    let over = RetryPolicy {
+        lease: Duration::ZERO,
+        ..terms
+    };
+    let dead = deliveries::claim(database, room(10), over)
+        .await
+        .unwrap()
+        .remove(0);
     let sending = send(&app, &settings(), lookup());
-    assert_eq!(hook.post().await.header("webhook-id"), dead.envelope.id.to_string());
+    assert_eq!(
+        hook.post().await.header("webhook-id"),
+        dead.envelope.id.to_string()
+    );
     let done = until(&app, "ci", |one| one["status"] == "delivered").await;
     assert_eq!(done["attempts"], 2);
     drop(sending);
     let late = Attempt::answered(500, Some("late".into()));
-    let after = deliveries::fail(database, &dead, &late, terms).await.unwrap();
+    let after = deliveries::fail(database, &dead, &late, terms)
+        .await
+        .unwrap();
     assert_eq!(after, AfterFailure::Lost);
     assert!(!deliveries::succeed(database, &dead, &late).await.unwrap());
     assert_eq!(deliveries_of(&app, "ci").await[0]["status"], "delivered");
@@ -44,7 +55,11 @@ async fn several_senders_share_the_work_and_one_slow_endpoint_does_not_hold_it_u
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claim = || deliveries::claim(database, room(5), terms);
     let (a, b, c) = tokio::join!(claim(), claim(), claim());
-    let mut ids: Vec<_> = [a, b, c].into_iter().flat_map(Result::unwrap).map(|d| d.id).collect();
+    let mut ids: Vec<_> = [a, b, c]
+        .into_iter()
+        .flat_map(Result::unwrap)
+        .map(|d| d.id)
+        .collect();
     ids.extend(claim().await.unwrap().into_iter().map(|claimed| claimed.id));
     let claimed = ids.len();
     ids.sort_unstable();

@@ -46,7 +46,14 @@ impl Announced {
         data.push(1);
         data.extend(run(values, 0));
         let (compression, unpacked) = (Compression::UNCOMPRESSED, None);
-        Self { entry, entries: 1, values, data, compression, unpacked }
+        Self {
+            entry,
+            entries: 1,
+            values,
+            data,
+            compression,
+            unpacked,
+        }
     }
 }
 
@@ -85,7 +92,12 @@ fn announcing(schema: &str, rows: u32, columns: Vec<Announced>) -> Vec<u8> {
             buf = gzip(&buf).into();
         }
         let (encoding, num_values) = (Encoding::PLAIN, column.entries);
-        let entry = Page::DictionaryPage { buf, num_values, encoding, is_sorted: false };
+        let entry = Page::DictionaryPage {
+            buf,
+            num_values,
+            encoding,
+            is_sorted: false,
+        };
         pages.write_page(CompressedPage::new(entry, size)).unwrap();
         let (size, buf) = page(column.data);
         let data = Page::DataPage {
@@ -138,7 +150,11 @@ fn lists(rows: u32, count: u32) -> Vec<Announced> {
     let begins = [run(1, 0), run(count - 1, 1), run(rows - 1, 0)].concat();
     let values = count + rows - 1;
     vec![
-        Announced::new(7i64.to_le_bytes().to_vec(), values, &[begins, run(values, 3)]),
+        Announced::new(
+            7i64.to_le_bytes().to_vec(),
+            values,
+            &[begins, run(values, 3)],
+        ),
         Announced::new(1i64.to_le_bytes().to_vec(), rows, &[]),
     ]
 }
@@ -158,7 +174,10 @@ fn what_is_announced_in_a_few_bytes_is_bounded_before_it_is_read() {
     let refused = |bytes: Vec<u8>, code: FailureCode| {
         assert!(bytes.len() < 200_000, "{} bytes", bytes.len());
         test.write("d.parquet", bytes);
-        for error in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
+        for error in [
+            read(&test, "d.parquet", None).err(),
+            look(&test, "d.parquet").err(),
+        ] {
             let error = error.expect("a refusal");
             assert_eq!(error.code(), code, "{error}");
         }

@@ -14,8 +14,9 @@ pub struct Deck {
 impl Deck {
     /// Every kind that a run allows is owed, in an order that is drawn.
     pub fn shuffled(rng: &mut ChaCha8Rng, takes_guests: bool) -> Self {
-        let mut owed: Vec<Kind> =
-            Kind::all().filter(|kind| takes_guests || !kind.is_a_guest()).collect();
+        let mut owed: Vec<Kind> = Kind::all()
+            .filter(|kind| takes_guests || !kind.is_a_guest())
+            .collect();
         owed.shuffle(rng);
         Self { owed }
     }

@@ -31,7 +31,10 @@ pub async fn inject(world: &World, draw: Draw) -> Result<Option<Injected>, Failu
         let hit = running(world, None).await;
         let share = if draw.aim < 0.5 { 1.0 } else { 0.3 };
         let length = world.lease.mul_f64(0.02 + 0.2 * draw.length);
-        let requests = world.store.misbehave(mishap, share, length, world.lease).await;
+        let requests = world
+            .store
+            .misbehave(mishap, share, length, world.lease)
+            .await;
         return Ok((requests > 0).then(|| Hit { requests, ..hit }.by(draw.kind)));
     }
     if draw.kind.is_a_guest() && !world.takes_guests {
@@ -69,7 +72,11 @@ async fn trouble_database(
 ) -> Result<(), Failure> {
     match kind {
         Kind::PostgresRestart => {
-            let how = if draw.aim < 0.5 { Signal::SIGINT } else { Signal::SIGQUIT };
+            let how = if draw.aim < 0.5 {
+                Signal::SIGINT
+            } else {
+                Signal::SIGQUIT
+            };
             let postgres = std::sync::Arc::clone(&world.postgres);
             tokio::task::spawn_blocking(move || postgres.restart(how)).await?
         }
@@ -98,10 +105,14 @@ async fn kill(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
     let place = (draw.aim * (works.len() + 1) as f64) as usize;
     let Some(work) = works.get(place).copied() else {
         let children = children_of(serve_pid);
-        let Some(child) = children.first().copied() else { return Ok(None) };
+        let Some(child) = children.first().copied() else {
+            return Ok(None);
+        };
         let hit = running(world, Some(&[child])).await;
         let child = nix::unistd::Pid::from_raw(child);
-        return Ok(nix::sys::signal::kill(child, Signal::SIGKILL).is_ok().then_some(hit));
+        return Ok(nix::sys::signal::kill(child, Signal::SIGKILL)
+            .is_ok()
+            .then_some(hit));
     };
     let hit = running(world, Some(&[world.fleet.pid(work)])).await;
     world.fleet.kill(work);
@@ -153,8 +164,12 @@ async fn working(world: &World, draw: Draw) -> Result<Option<(i32, Hit)>, Failur
 
 /// Only some may be stopped at once; others must be there to take over.
 async fn stop(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
-    let Ok(_permit) = world.stops.try_acquire() else { return Ok(None) };
-    let Some((pid, hit)) = working(world, draw).await? else { return Ok(None) };
+    let Ok(_permit) = world.stops.try_acquire() else {
+        return Ok(None);
+    };
+    let Some((pid, hit)) = working(world, draw).await? else {
+        return Ok(None);
+    };
     let pid = nix::unistd::Pid::from_raw(pid);
     if nix::sys::signal::kill(pid, Signal::SIGSTOP).is_err() {
         return Ok(None);
@@ -169,7 +184,9 @@ async fn stop(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
 const FULL: &str = "--fsize=4096:";
 
 async fn fill_disk(world: &World, draw: Draw, length: Duration) -> Result<Option<Hit>, Failure> {
-    let Some((pid, hit)) = working(world, draw).await? else { return Ok(None) };
+    let Some((pid, hit)) = working(world, draw).await? else {
+        return Ok(None);
+    };
     if !limit(pid, FULL).await? {
         return Ok(None);
     }
@@ -180,7 +197,9 @@ async fn fill_disk(world: &World, draw: Draw, length: Duration) -> Result<Option
 
 async fn limit(pid: i32, what: &str) -> Result<bool, Failure> {
     let mut command = Command::new("prlimit");
-    command.args(["--pid", &pid.to_string(), what]).stderr(std::process::Stdio::null());
+    command
+        .args(["--pid", &pid.to_string(), what])
+        .stderr(std::process::Stdio::null());
     Ok(command.status().await?.success())
 }
 

@@ -15,8 +15,11 @@ const HEAD: [&str; 2] = ["fc2.weight", "fc2.bias"];
 
 fn name_classes(case: &Case, model: &str, labels: [&str; 3]) {
     let mut config = read_json(&case.path(&format!("{model}/config.json")));
-    config["id2label"] =
-        labels.iter().enumerate().map(|(row, name)| (row.to_string(), json!(name))).collect();
+    config["id2label"] = labels
+        .iter()
+        .enumerate()
+        .map(|(row, name)| (row.to_string(), json!(name)))
+        .collect();
     case.write(&format!("{model}/config.json"), format!("{config:#}"));
 }
 
@@ -38,8 +41,13 @@ fn reordered(model: &Checkpoint, order: [usize; 3]) -> Checkpoint {
     for name in HEAD {
         let tensor = model[name].clone();
         let width: usize = tensor.shape()[1..].iter().product();
-        let rows = order.iter().flat_map(|row| tensor.f32()[row * width..][..width].to_vec());
-        model.insert(name, HostTensor::from_f32(tensor.shape().to_vec(), rows.collect()));
+        let rows = order
+            .iter()
+            .flat_map(|row| tensor.f32()[row * width..][..width].to_vec());
+        model.insert(
+            name,
+            HostTensor::from_f32(tensor.shape().to_vec(), rows.collect()),
+        );
     }
     model
 }
@@ -48,7 +56,11 @@ fn run(case: &Case, spec: &Value) -> (Checkpoint, Value, Value) {
     case.plan(spec).expect("headers tell the same");
     let (_, folder) = case.done(spec);
     let report = read_json(&folder.join("report.json"));
-    (read_model(&folder), report, read_json(&folder.join("config.json")))
+    (
+        read_model(&folder),
+        report,
+        read_json(&folder.join("config.json")),
+    )
 }
 
 fn same_head(found: &Checkpoint, wanted: &Checkpoint) {
@@ -65,7 +77,11 @@ fn names_in_another_order_and_case_are_matched() {
     let (case, spec) = case([2, 1, 0], [CAPITALS, CAPITALS, new]);
     let (found, report, _) = run(&case, &spec);
     same_head(&found, &reordered(&case.model("tuned"), [2, 1, 0]));
-    assert_eq!(report["shared_rows"][0]["shared"], 3, "{}", report["shared_rows"]);
+    assert_eq!(
+        report["shared_rows"][0]["shared"], 3,
+        "{}",
+        report["shared_rows"]
+    );
 }
 
 #[test]
@@ -75,9 +91,17 @@ fn a_class_that_only_one_has_is_left_out_and_the_report_says_so() {
     let (found, report, config) = run(&case, &spec);
     let (old, tuned) = (case.model("old"), case.model("tuned"));
     assert_eq!(found["fc2.bias"].f32()[0], tuned["fc2.bias"].f32()[0]);
-    assert_eq!(found["fc2.bias"].f32()[1], old["fc2.bias"].f32()[1], "the new base's own");
+    assert_eq!(
+        found["fc2.bias"].f32()[1],
+        old["fc2.bias"].f32()[1],
+        "the new base's own"
+    );
     assert_eq!(config["id2label"]["1"], "other");
-    assert!(report["warnings"].to_string().contains("2 of the tuned model's 3 classes"));
+    assert!(
+        report["warnings"]
+            .to_string()
+            .contains("2 of the tuned model's 3 classes")
+    );
 }
 
 #[test]
@@ -88,10 +112,17 @@ fn where_no_class_is_shared_the_head_is_the_old_tunings() {
     same_head(&found, &case.model("tuned"));
     assert_eq!(report["head"]["adopted"], json!(["fc2.bias", "fc2.weight"]));
     assert_eq!(config["id2label"]["0"], "CONTRADICTION");
-    assert!(report["warnings"].to_string().contains("a, b, c"), "{}", report["warnings"]);
+    assert!(
+        report["warnings"].to_string().contains("a, b, c"),
+        "{}",
+        report["warnings"]
+    );
     let (case, mut spec) = self::case([0, 1, 2], other);
     spec["options"]["head"] = json!("keep");
-    assert_eq!(refused(&case, &spec), (FailureCode::NoHead, "/options/head".into()));
+    assert_eq!(
+        refused(&case, &spec),
+        (FailureCode::NoHead, "/options/head".into())
+    );
 }
 
 /// The tuning numbered its classes anew: no difference between its rows and the old base's is an update.
@@ -102,7 +133,11 @@ fn a_tuning_that_renumbered_its_classes_brings_its_head() {
     let (found, report, config) = run(&case, &spec);
     same_head(&found, &case.model("tuned"));
     assert_eq!(config["id2label"]["0"], "ENTAILMENT");
-    assert!(report["warnings"].to_string().contains("numbers its classes otherwise"));
+    assert!(
+        report["warnings"]
+            .to_string()
+            .contains("numbers its classes otherwise")
+    );
 }
 
 #[test]

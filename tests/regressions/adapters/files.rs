@@ -22,7 +22,13 @@ fn a_bases_weights_in_other_forms_are_left_out_and_named() {
         "onnx/model.onnx",
         "openvino/openvino_model.xml",
     ];
-    let carried = ["tokenizer.json", "vocab.txt", "LICENSE", "special.py", "chat_template.jinja"];
+    let carried = [
+        "tokenizer.json",
+        "vocab.txt",
+        "LICENSE",
+        "special.py",
+        "chat_template.jinja",
+    ];
     for name in weights.iter().chain(&carried) {
         case.write(&format!("new/{name}"), b"{}");
     }
@@ -30,7 +36,13 @@ fn a_bases_weights_in_other_forms_are_left_out_and_named() {
     spec["methods"] = json!(["identity"]);
     let (_, folder) = case.done(&spec);
     let found = names_in(&folder);
-    let own = ["README.md", "config.json", "manifest.json", "model.safetensors", "report.json"];
+    let own = [
+        "README.md",
+        "config.json",
+        "manifest.json",
+        "model.safetensors",
+        "report.json",
+    ];
     let mut wanted: Vec<&str> = own.iter().chain(&carried).copied().collect();
     wanted.extend(["permutation.safetensors", "predictions.parquet"]);
     wanted.sort_unstable();
@@ -39,10 +51,18 @@ fn a_bases_weights_in_other_forms_are_left_out_and_named() {
     let report = read_json(&folder.join("report.json"));
     let left_out = report["left_out"].as_array().expect("a list");
     for name in weights {
-        let named =
-            name.split_once('/').map_or(name.to_owned(), |(folder, _)| format!("{folder}/"));
+        let named = name
+            .split_once('/')
+            .map_or(name.to_owned(), |(folder, _)| format!("{folder}/"));
         assert!(left_out.contains(&json!(named)), "{named} in {left_out:?}");
-        assert!(report["warnings"].to_string().contains(&named), "{}", report["warnings"]);
+        assert!(
+            report["warnings"].to_string().contains(&named),
+            "{}",
+            report["warnings"]
+        );
     }
-    assert!(!left_out.contains(&json!("model.safetensors")), "{left_out:?}");
+    assert!(
+        !left_out.contains(&json!("model.safetensors")),
+        "{left_out:?}"
+    );
 }

@@ -27,11 +27,21 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/adap
 /// the base that it was tuned from.
 pub fn case(base: &str, adapter: &str) -> (Case, Value) {
     let case = Case::empty(mlp(&[2, 2]));
-    for (from, to) in [(format!("bases/{base}"), "base"), (adapter.to_owned(), "adapter")] {
+    for (from, to) in [
+        (format!("bases/{base}"), "base"),
+        (adapter.to_owned(), "adapter"),
+    ] {
         for entry in fs::read_dir(Path::new(FIXTURES).join(from)).expect("a fixture") {
             let path = entry.expect("readable").path();
-            let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
-            case.write(&format!("{to}/{name}"), fs::read(path).expect("our own file"));
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("UTF-8")
+                .to_owned();
+            case.write(
+                &format!("{to}/{name}"),
+                fs::read(path).expect("our own file"),
+            );
         }
     }
     let spec = json!({
@@ -47,7 +57,10 @@ pub fn case(base: &str, adapter: &str) -> (Case, Value) {
 /// The largest difference of two lists.
 pub fn off(one: &[f32], other: &[f32]) -> f32 {
     assert_eq!(one.len(), other.len());
-    one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    one.iter()
+        .zip(other)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 /// What the model in a folder computes of a fixture's `input`.
@@ -72,12 +85,19 @@ pub fn logits(folder: &Path, expected: &Checkpoint) -> Vec<f32> {
 
 fn is_what_peft_makes(base: &str, adapter: &str) {
     let (case, spec) = case(base, adapter);
-    case.plan(&spec).unwrap_or_else(|failure| panic!("{adapter}: {failure}"));
-    let outcome = case.run(&spec).unwrap_or_else(|failure| panic!("{adapter}: {failure}"));
+    case.plan(&spec)
+        .unwrap_or_else(|failure| panic!("{adapter}: {failure}"));
+    let outcome = case
+        .run(&spec)
+        .unwrap_or_else(|failure| panic!("{adapter}: {failure}"));
     let folder = crate::pipeline::case::path_of(&outcome.uri);
     let found = read_tensors(&folder.join("model.safetensors"));
     let before = read_tensors(&case.path("base/model.safetensors"));
-    let expected = read_tensors(&Path::new(FIXTURES).join(adapter).join("expected.safetensors"));
+    let expected = read_tensors(
+        &Path::new(FIXTURES)
+            .join(adapter)
+            .join("expected.safetensors"),
+    );
 
     for (name, tensor) in found.iter() {
         let Some(wanted) = expected.get(name).or_else(|| before.get(name)) else {
@@ -86,7 +106,10 @@ fn is_what_peft_makes(base: &str, adapter: &str) {
         let off = off(&tensor.f32(), &wanted.f32());
         assert!(off < 1e-6, "{adapter}: {name} is {off:e} off");
     }
-    for (name, _) in expected.iter().filter(|(name, _)| !["input", "logits"].contains(name)) {
+    for (name, _) in expected
+        .iter()
+        .filter(|(name, _)| !["input", "logits"].contains(name))
+    {
         assert!(found.get(name).is_some(), "{adapter}: {name} is missing");
     }
     let off = off(&logits(&folder, &expected), &expected["logits"].f32());
@@ -116,7 +139,13 @@ fn embeddings_output_matrices_and_single_tokens() {
 #[test]
 fn a_tied_pair_becomes_two_where_the_adapter_makes_it_two() {
     is_what_peft_makes("gpt2", "tied_head");
-    for adapter in ["tied_embedding", "tied_both", "tied_saved", "tied_saved_both", "tied_tokens"] {
+    for adapter in [
+        "tied_embedding",
+        "tied_both",
+        "tied_saved",
+        "tied_saved_both",
+        "tied_tokens",
+    ] {
         is_what_peft_makes("qwen2", adapter);
     }
 }
@@ -152,16 +181,26 @@ fn an_adapter_saved_in_a_wrapper_is_the_same() {
     let (case, spec) = case("llama", "patterns");
     // Read to its end before the file is written anew.
     let plain = read_tensors(&case.path("adapter/adapter_model.safetensors"));
-    let plain: Checkpoint = plain.iter().map(|(name, t)| (name.to_owned(), copy(t))).collect();
+    let plain: Checkpoint = plain
+        .iter()
+        .map(|(name, t)| (name.to_owned(), copy(t)))
+        .collect();
     let result = |wrapped: fn(&str) -> String| {
-        let file = plain.iter().map(|(name, tensor)| (wrapped(name), tensor.clone())).collect();
-        case.write("adapter/adapter_model.safetensors", tensors::to_bytes(&file));
+        let file = plain
+            .iter()
+            .map(|(name, tensor)| (wrapped(name), tensor.clone()))
+            .collect();
+        case.write(
+            "adapter/adapter_model.safetensors",
+            tensors::to_bytes(&file),
+        );
         read_tensors(&case.done(&spec).1.join("model.safetensors"))
     };
     let wanted = result(str::to_owned);
-    for wrapped in [(|name| format!("_orig_mod.{name}")) as fn(&str) -> String, |name| {
-        name.replacen("base_model.model.", "base_model.model._orig_mod.", 1)
-    }] {
+    for wrapped in [
+        (|name| format!("_orig_mod.{name}")) as fn(&str) -> String,
+        |name| name.replacen("base_model.model.", "base_model.model._orig_mod.", 1),
+    ] {
         for (name, tensor) in result(wrapped).iter() {
             assert_eq!(tensor.bytes(), wanted[name].bytes(), "{name}");
         }
@@ -182,7 +221,11 @@ fn settings_that_change_the_function_are_refused_by_name() {
         changed[key] = value;
         case.write("adapter/adapter_config.json", changed.to_string());
         let found = refused(&case, &spec);
-        assert_eq!(found, (FailureCode::NotImplemented, "/source/trajectory".into()), "{key}");
+        assert_eq!(
+            found,
+            (FailureCode::NotImplemented, "/source/trajectory".into()),
+            "{key}"
+        );
         let detail = case.plan(&spec).expect_err("it is refused").to_string();
         assert!(detail.contains(key), "{detail}");
     }
@@ -198,7 +241,13 @@ fn a_pickled_adapter_says_how_to_convert_it() {
     let (case, spec) = case("llama", "patterns");
     let file = case.path("adapter/adapter_model.safetensors");
     fs::rename(&file, file.with_file_name("adapter_model.bin")).expect("our own file");
-    assert_eq!(refused(&case, &spec), (FailureCode::PickleRefused, "/source/trajectory".into()));
+    assert_eq!(
+        refused(&case, &spec),
+        (FailureCode::PickleRefused, "/source/trajectory".into())
+    );
     let detail = case.plan(&spec).expect_err("it is refused").to_string();
-    assert!(detail.contains("retune convert adapter_model.bin"), "{detail}");
+    assert!(
+        detail.contains("retune convert adapter_model.bin"),
+        "{detail}"
+    );
 }

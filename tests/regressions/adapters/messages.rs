@@ -28,8 +28,14 @@ fn an_architecture_that_is_not_known_has_ways_out() {
     let mut spec = spec;
     spec["methods"] = json!(["weight_matching"]);
     let (code, pointer, text) = told(&case, &spec);
-    assert_eq!((code, pointer.as_str()), (FailureCode::UnknownArchitecture, "/methods"));
-    assert!(text.contains("of_next_year") && text.contains("\"model_type\": \"graph\""), "{text}");
+    assert_eq!(
+        (code, pointer.as_str()),
+        (FailureCode::UnknownArchitecture, "/methods")
+    );
+    assert!(
+        text.contains("of_next_year") && text.contains("\"model_type\": \"graph\""),
+        "{text}"
+    );
 }
 
 /// A Qwen3 called llama: what is left over is what it needs.
@@ -42,7 +48,10 @@ fn a_tensor_that_the_model_needs_is_not_to_be_removed() {
     case.put_weights("base", &model);
     let (code, _, text) = told(&case, &spec);
     assert_eq!(code, FailureCode::UnexpectedTensor);
-    assert!(text.contains("k_norm") && text.contains("names another network"), "{text}");
+    assert!(
+        text.contains("k_norm") && text.contains("names another network"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -63,14 +72,21 @@ fn a_tuned_head_that_is_not_supported_is_named() {
     spec["target"]["base"] = json!(case.uri("bare/"));
     spec["methods"] = json!(["weight_matching"]);
     let (code, pointer, text) = told(&case, &spec);
-    assert_eq!((code, pointer.as_str()), (FailureCode::UnknownArchitecture, "/methods"));
+    assert_eq!(
+        (code, pointer.as_str()),
+        (FailureCode::UnknownArchitecture, "/methods")
+    );
     assert!(text.contains("BertForQuestionAnswering"), "{text}");
 }
 
 #[test]
 fn a_pointer_of_git_lfs_is_called_one() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
-    for file in ["new/model.safetensors", "new/config.json", "tuned/model.safetensors"] {
+    for file in [
+        "new/model.safetensors",
+        "new/config.json",
+        "tuned/model.safetensors",
+    ] {
         let case = Case::fresh();
         case.write(file, pointer);
         let (code, _, text) = told(&case, &case.spec());
@@ -99,10 +115,17 @@ fn a_plain_path_may_hold_any_letter() {
     fs::write(&file, spec.to_string()).expect("our own file");
     for command in ["plan", "transfer"] {
         let ran = retune().arg(command).arg(&file).output().expect("it runs");
-        assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         if command == "transfer" {
             let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-            assert!(said.contains("weight_matching"), "the table of candidates: {said}");
+            assert!(
+                said.contains("weight_matching"),
+                "the table of candidates: {said}"
+            );
         }
     }
     let results = fs::read_dir(odd.join("out")).expect("a folder").count();

@@ -9,16 +9,31 @@ use crate::{
     support::retune,
 };
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/adapters/pickles");
+const FIXTURES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/adapters/pickles"
+);
 
 fn convert(file: &Path, folder: &Path) -> std::process::Output {
-    retune().arg("convert").arg(file).arg(folder).output().expect("it runs")
+    retune()
+        .arg("convert")
+        .arg(file)
+        .arg(folder)
+        .output()
+        .expect("it runs")
 }
 
 fn converted(name: &str) -> Checkpoint {
     let folder = tempfile::tempdir().expect("a folder");
-    let ran = convert(&Path::new(FIXTURES).join(name), &folder.path().join("model"));
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let ran = convert(
+        &Path::new(FIXTURES).join(name),
+        &folder.path().join("model"),
+    );
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
     read_tensors(&folder.path().join("model/model.safetensors"))
 }
 
@@ -34,7 +49,11 @@ fn every_tensor_of_a_model_is_kept_wherever_it_is_nested() {
     for file in files {
         let found = converted(file);
         let names: Vec<&str> = found.iter().map(|(name, _)| name).collect();
-        let wanted = ["lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"];
+        let wanted = [
+            "lm_head.weight",
+            "model.embed_tokens.weight",
+            "model.norm.weight",
+        ];
         assert_eq!(names, wanted, "{file}");
         assert_eq!(found["lm_head.weight"].f32()[0], 2.0, "{file}");
     }
@@ -49,8 +68,15 @@ fn an_adapter_stays_one() {
     fs::copy(Path::new(FIXTURES).join("adapter_model.bin"), &file).expect("our own file");
     fs::write(from.join("adapter_config.json"), "{}").expect("our own file");
     let ran = convert(&file, &to);
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    assert_eq!(names_in(&to), ["adapter_config.json", "adapter_model.safetensors"]);
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert_eq!(
+        names_in(&to),
+        ["adapter_config.json", "adapter_model.safetensors"]
+    );
 }
 
 #[test]
@@ -62,7 +88,10 @@ fn a_part_without_the_list_of_all_is_refused() {
     let ran = convert(&file, &folder.path().join("model"));
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(2), "{said}");
-    assert!(said.contains("pytorch_model.bin.index.json is missing"), "{said}");
+    assert!(
+        said.contains("pytorch_model.bin.index.json is missing"),
+        "{said}"
+    );
     // The list may name no file elsewhere, and none that is not there.
     for shard in ["../x.bin", "pytorch_model-00002-of-00002.bin"] {
         let index = format!(r#"{{"weight_map": {{"a": "{shard}"}}}}"#);

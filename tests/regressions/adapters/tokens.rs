@@ -20,7 +20,10 @@ const ADDED: [&str; 2] = ["<user>", "<tool>"];
 
 fn values(shape: &[usize], step: usize) -> HostTensor {
     let value = |i: usize| ((i * step % 23) as f32 - 11.0) / 32.0;
-    HostTensor::from_f32(shape.to_vec(), (0..shape.iter().product()).map(value).collect())
+    HostTensor::from_f32(
+        shape.to_vec(),
+        (0..shape.iter().product()).map(value).collect(),
+    )
 }
 
 /// All rows of a table, then some more.
@@ -38,7 +41,9 @@ fn put(case: &Case, name: &str, config: &Value, model: &Checkpoint) {
 
 fn put_tokens(case: &Case, name: &str, more: &[&str]) {
     let own = (0..40).map(|row| format!("t{row}"));
-    let tokens: Vec<String> = own.chain(more.iter().map(|&text| text.to_owned())).collect();
+    let tokens: Vec<String> = own
+        .chain(more.iter().map(|&text| text.to_owned()))
+        .collect();
     case.write(&format!("{name}/vocab.txt"), tokens.join("\n"));
 }
 
@@ -49,7 +54,10 @@ fn two_tokens_more(family: &str) -> (Case, Value, Value, Checkpoint) {
     let base = case.model("base");
     let moved = |(name, tensor): (&str, &HostTensor)| {
         let zero = HostTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]);
-        (name.to_owned(), tensor.shifted(&zero, &values(tensor.shape(), 7), 0.25))
+        (
+            name.to_owned(),
+            tensor.shifted(&zero, &values(tensor.shape(), 7), 0.25),
+        )
     };
     let mut tuned: Checkpoint = base.iter().map(moved).collect();
     for name in [WORDS, OUTPUT] {
@@ -72,7 +80,10 @@ fn tokens_that_the_tuning_added_come_with_it() {
         let (case, spec, ..) = two_tokens_more(family);
         case.plan(&spec).expect("headers tell the same");
         let (_, folder) = case.done(&spec);
-        let (found, tuned) = (read_tensors(&folder.join("model.safetensors")), case.model("tuned"));
+        let (found, tuned) = (
+            read_tensors(&folder.join("model.safetensors")),
+            case.model("tuned"),
+        );
         assert_eq!(found.signature(), tuned.signature());
         for (name, tensor) in found.iter() {
             let off = off(&tensor.f32(), &tuned[name].f32());
@@ -81,7 +92,11 @@ fn tokens_that_the_tuning_added_come_with_it() {
         assert_eq!(read_json(&folder.join("config.json"))["vocab_size"], 42);
         let report = read_json(&folder.join("report.json"));
         let rows = &report["shared_rows"][0];
-        assert_eq!(rows["own"], json!({"40": "<user>", "41": "<tool>"}), "{rows}");
+        assert_eq!(
+            rows["own"],
+            json!({"40": "<user>", "41": "<tool>"}),
+            "{rows}"
+        );
         assert_eq!((&rows["shared"], &rows["target"]), (&json!(40), &json!(42)));
         // Its tokenizer is the one that numbers the result's rows.
         let tokens = fs::read_to_string(folder.join("vocab.txt")).expect("a list");
@@ -105,11 +120,19 @@ fn the_added_rows_move_with_the_channels() {
     let found = read_tensors(&folder.join("model.safetensors"));
     assert_eq!(found[WORDS].shape(), [42, 8]);
     let ids: Vec<f32> = [3u8, 40, 41, 7, 40, 1].map(f32::from).into();
-    let input: Checkpoint =
-        [("input".to_owned(), HostTensor::from_f32(vec![1, 6], ids))].into_iter().collect();
-    let off = off(&logits(&folder, &input), &logits(&case.path("tuned"), &input));
+    let input: Checkpoint = [("input".to_owned(), HostTensor::from_f32(vec![1, 6], ids))]
+        .into_iter()
+        .collect();
+    let off = off(
+        &logits(&folder, &input),
+        &logits(&case.path("tuned"), &input),
+    );
     assert!(off < 1e-4, "logits are {off:e} off");
-    assert_ne!(found[WORDS].floats(320..328), tuned[WORDS].floats(320..328), "they were moved");
+    assert_ne!(
+        found[WORDS].floats(320..328),
+        tuned[WORDS].floats(320..328),
+        "they were moved"
+    );
 }
 
 /// The new base has other tokens: what the tuning added comes after them, and its tokenizer stays.
@@ -132,10 +155,16 @@ fn added_rows_follow_a_new_bases_own_tokens() {
     assert_eq!(row(&found[WORDS], 40), row(&tuned[WORDS], 41), "<tool>");
     assert_eq!(row(&found[WORDS], 41), row(&tuned[WORDS], 40), "<user>");
     let report = read_json(&folder.join("report.json"));
-    assert_eq!(report["shared_rows"][0]["own"], json!({"40": "<tool>", "41": "<user>"}));
+    assert_eq!(
+        report["shared_rows"][0]["own"],
+        json!({"40": "<tool>", "41": "<user>"})
+    );
     let tokens = fs::read_to_string(folder.join("vocab.txt")).expect("a list");
     assert!(tokens.ends_with("t39\n<tool>"), "the new base's: {tokens}");
-    assert!(report["warnings"].to_string().contains("add them to it"), "{report:#}");
+    assert!(
+        report["warnings"].to_string().contains("add them to it"),
+        "{report:#}"
+    );
 }
 
 /// What the new base learned since stays: its embedding, and what the tuning added to its own.
@@ -148,8 +177,10 @@ fn a_head_of_its_own_above_tied_bases_keeps_what_the_new_base_learned() {
         let zero = HostTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]);
         tensor.shifted(&zero, &values(tensor.shape(), step), 0.25)
     };
-    let new: Checkpoint =
-        base.iter().map(|(name, tensor)| (name.to_owned(), step(tensor, 7))).collect();
+    let new: Checkpoint = base
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), step(tensor, 7)))
+        .collect();
     put(&case, "new", &config, &new);
     let mut tuned = base.clone();
     tuned.insert(OUTPUT, step(&base[WORDS], 5));
@@ -168,5 +199,8 @@ fn a_head_of_its_own_above_tied_bases_keeps_what_the_new_base_learned() {
     assert_eq!(config["tie_word_embeddings"], false);
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["head"], Value::Null);
-    assert!(report["warnings"].to_string().contains("one of its own"), "{report:#}");
+    assert!(
+        report["warnings"].to_string().contains("one of its own"),
+        "{report:#}"
+    );
 }

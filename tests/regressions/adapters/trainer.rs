@@ -44,7 +44,12 @@ fn the_best_model_beside_the_checkpoints_is_what_is_carried_over() {
     same(&read_model(&folder), &case.model("tuned"));
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["candidates"][0]["last_step"]["step"], 2);
-    assert!(report["warnings"].to_string().contains("1 checkpoints after"), "{report:#}");
+    assert!(
+        report["warnings"]
+            .to_string()
+            .contains("1 checkpoints after"),
+        "{report:#}"
+    );
 
     // One that is none of the checkpoints comes after all of them.
     let own = case.model("old").interpolated(&case.model("tuned"), 1.25);
@@ -59,7 +64,10 @@ fn the_best_model_beside_the_checkpoints_is_what_is_carried_over() {
 fn without_a_model_beside_them_the_last_checkpoint_is_the_end() {
     let (case, spec) = best_of_three();
     std::fs::remove_file(case.path("trainer/model.safetensors")).expect("our own file");
-    same(&read_model(&case.done(&spec).1), &case.model("trainer/checkpoint-30"));
+    same(
+        &read_model(&case.done(&spec).1),
+        &case.model("trainer/checkpoint-30"),
+    );
 }
 
 #[test]
@@ -67,7 +75,10 @@ fn a_model_beside_them_that_cannot_be_read_is_not_passed_over() {
     let (case, spec) = best_of_three();
     let weights = case.path("trainer/model.safetensors");
     std::fs::rename(&weights, weights.with_file_name("pytorch_model.bin")).expect("our own file");
-    assert_eq!(refused(&case, &spec), (FailureCode::PickleRefused, "/source/trajectory".into()));
+    assert_eq!(
+        refused(&case, &spec),
+        (FailureCode::PickleRefused, "/source/trajectory".into())
+    );
 }
 
 #[test]

@@ -66,7 +66,10 @@ fn change(case: &Case, name: &str, how: Change) {
             fs::rename(&beside, &path).expect("our own file");
         }
         Change::Shorter => {
-            let file = fs::OpenOptions::new().write(true).open(&path).expect("our own file");
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .expect("our own file");
             file.set_len(last as u64 / 2).expect("our own file");
         }
         Change::Removed => fs::remove_file(&path).expect("our own file"),
@@ -84,9 +87,18 @@ fn refused(name: &str, how: Change, phase: Phase) -> String {
     let case = Case::fresh();
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
-    let progress = At { phase, deed: &|| change(&case, name, how), once: Once::new() };
+    let progress = At {
+        phase,
+        deed: &|| change(&case, name, how),
+        once: Once::new(),
+    };
     let done = case.run_with(&spec, &progress);
-    let Err(Failure::Input { code: FailureCode::InputChanged, pointer, detail }) = done else {
+    let Err(Failure::Input {
+        code: FailureCode::InputChanged,
+        pointer,
+        detail,
+    }) = done
+    else {
         panic!("{name} {how:?}: {done:?}")
     };
     assert!(detail.contains(name), "{detail}");
@@ -101,8 +113,17 @@ fn a_model_that_changes_after_it_was_opened_is_refused() {
         ("tuned/model.safetensors", "/source/trajectory"),
         ("new/model.safetensors", "/target/base"),
     ] {
-        for how in [Change::InPlace, Change::ByRename, Change::Shorter, Change::Removed] {
-            assert_eq!(refused(name, how, Phase::Diagnosing), pointer, "{name} {how:?}");
+        for how in [
+            Change::InPlace,
+            Change::ByRename,
+            Change::Shorter,
+            Change::Removed,
+        ] {
+            assert_eq!(
+                refused(name, how, Phase::Diagnosing),
+                pointer,
+                "{name} {how:?}"
+            );
         }
     }
     assert_eq!(
@@ -123,7 +144,11 @@ fn configurations_and_data_are_watched_too() {
         ("validation.safetensors", "/data/validation"),
     ] {
         for how in [Change::InPlace, Change::ByRename] {
-            assert_eq!(refused(name, how, Phase::Evaluating), pointer, "{name} {how:?}");
+            assert_eq!(
+                refused(name, how, Phase::Evaluating),
+                pointer,
+                "{name} {how:?}"
+            );
         }
     }
 }
@@ -131,11 +156,16 @@ fn configurations_and_data_are_watched_too() {
 /// Who touches a page of a mapped file that its owner has cut off is killed: samples are read by position.
 #[test]
 fn data_that_are_cut_off_while_a_job_reads_them_are_refused() {
-    for (name, pointer) in
-        [("validation.safetensors", "/data/validation"), ("test.safetensors", "/data/test")]
-    {
+    for (name, pointer) in [
+        ("validation.safetensors", "/data/validation"),
+        ("test.safetensors", "/data/test"),
+    ] {
         for phase in [Phase::Diagnosing, Phase::Evaluating] {
-            assert_eq!(refused(name, Change::Shorter, phase), pointer, "{name} {phase:?}");
+            assert_eq!(
+                refused(name, Change::Shorter, phase),
+                pointer,
+                "{name} {phase:?}"
+            );
         }
     }
 }
@@ -143,15 +173,24 @@ fn data_that_are_cut_off_while_a_job_reads_them_are_refused() {
 #[test]
 fn samples_of_a_file_that_is_cut_off_are_an_error() {
     let case = Case::fresh();
-    let place = case.storage.check_location(&case.uri("test.safetensors")).expect("a root");
+    let place = case
+        .storage
+        .check_location(&case.uri("test.safetensors"))
+        .expect("a root");
     let scratch = scratch(&case);
-    let access = Access { storage: &case.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &case.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     let (data, _) = dataset::read(&access, &place, Reading::default()).expect("sound data");
     let last = data.len() - 1;
     let whole = data.batch(&[3, 4, last]);
 
     // Samples lie behind the labels.
-    let file = fs::OpenOptions::new().write(true).open(case.path("test.safetensors"));
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(case.path("test.safetensors"));
     let file = file.expect("our own file");
     let length = file.metadata().expect("our own file").len();
     file.set_len(length - 4).expect("our own file");
@@ -159,7 +198,10 @@ fn samples_of_a_file_that_is_cut_off_are_an_error() {
     let again = InputChanged::catch(|| data.batch(&[3, 4])).expect("these are still there");
     assert_eq!(again.inputs, whole.inputs[..again.inputs.len()]);
     let changed = InputChanged::catch(|| data.batch(&[3, 4, last])).expect_err("the last is not");
-    assert!(changed.location.ends_with("test.safetensors"), "{changed:?}");
+    assert!(
+        changed.location.ends_with("test.safetensors"),
+        "{changed:?}"
+    );
 }
 
 /// `retune evaluate` reads a model as lazily as a job does, and figures of a mixture of two models are none.
@@ -176,11 +218,20 @@ fn a_model_that_is_changed_while_it_is_evaluated_is_refused() {
             }
             true
         };
-        let access = Access { storage: &case.storage, scratch: &scratch, go_on: &go_on };
+        let access = Access {
+            storage: &case.storage,
+            scratch: &scratch,
+            go_on: &go_on,
+        };
 
         let (model, data) = (case.uri("tuned/"), case.uri("test.safetensors"));
         let done = pipeline::evaluate(access, &model, &data, None, None);
-        let Err(Failure::Input { code: FailureCode::InputChanged, detail, .. }) = done else {
+        let Err(Failure::Input {
+            code: FailureCode::InputChanged,
+            detail,
+            ..
+        }) = done
+        else {
             panic!("{done:?}")
         };
         assert!(detail.contains("tuned/model.safetensors"), "{detail}");
@@ -193,6 +244,11 @@ fn a_file_that_is_only_read_by_others_is_no_change() {
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
     let read = || drop(fs::read(case.path("new/model.safetensors")).expect("a file"));
-    let progress = At { phase: Phase::Publishing, deed: &read, once: Once::new() };
-    case.run_with(&spec, &progress).expect("nothing has changed");
+    let progress = At {
+        phase: Phase::Publishing,
+        deed: &read,
+        once: Once::new(),
+    };
+    case.run_with(&spec, &progress)
+        .expect("nothing has changed");
 }

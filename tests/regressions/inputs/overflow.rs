@@ -54,7 +54,11 @@ fn case(dtype: DType, value: f32) -> (Case, Value) {
             .iter()
             .map(|(tensor, found)| {
                 let is_spoilt = tensor == "fc1.bias";
-                let filling = if is_spoilt { spoilt } else { Filling::Everywhere(0.25) };
+                let filling = if is_spoilt {
+                    spoilt
+                } else {
+                    Filling::Everywhere(0.25)
+                };
                 (tensor.to_owned(), filled(found, dtype, filling))
             })
             .collect();
@@ -68,7 +72,11 @@ fn case(dtype: DType, value: f32) -> (Case, Value) {
 
 fn refused(case: &Case, spec: &Value) -> String {
     match case.run(spec) {
-        Err(Failure::Input { code: FailureCode::Overflow, detail, .. }) => {
+        Err(Failure::Input {
+            code: FailureCode::Overflow,
+            detail,
+            ..
+        }) => {
             assert!(case.left_under_output().is_empty());
             detail
         }
@@ -78,8 +86,16 @@ fn refused(case: &Case, spec: &Value) -> String {
 
 #[test]
 fn a_sum_beyond_its_dtype_is_not_published() {
-    for (dtype, value) in [(DType::F16, 50_000.0), (DType::F32, 3e38), (DType::BF16, 3e38)] {
-        for methods in [json!(["identity"]), json!(["weight_matching"]), json!("auto")] {
+    for (dtype, value) in [
+        (DType::F16, 50_000.0),
+        (DType::F32, 3e38),
+        (DType::BF16, 3e38),
+    ] {
+        for methods in [
+            json!(["identity"]),
+            json!(["weight_matching"]),
+            json!("auto"),
+        ] {
             let (case, mut spec) = case(dtype, value);
             spec["methods"] = methods.clone();
             let detail = refused(&case, &spec);
@@ -101,19 +117,30 @@ fn an_adapter_scaled_beyond_every_number_is_not_published() {
     let (case, mut spec) = case(DType::F32, 0.0);
     let settings =
         json!({"peft_type": "LORA", "r": 2, "lora_alpha": 1e39, "target_modules": ["fc1"]});
-    let [rows, columns] = case.model("old")["fc1.weight"].shape()[..] else { panic!("a matrix") };
+    let [rows, columns] = case.model("old")["fc1.weight"].shape()[..] else {
+        panic!("a matrix")
+    };
     let ones = |shape: Vec<usize>| {
         let values = vec![1.0; shape.iter().product()];
         HostTensor::from_f32(shape, values)
     };
     let factors: Checkpoint = [
-        ("base_model.model.fc1.lora_A.weight".to_owned(), ones(vec![2, columns])),
-        ("base_model.model.fc1.lora_B.weight".to_owned(), ones(vec![rows, 2])),
+        (
+            "base_model.model.fc1.lora_A.weight".to_owned(),
+            ones(vec![2, columns]),
+        ),
+        (
+            "base_model.model.fc1.lora_B.weight".to_owned(),
+            ones(vec![rows, 2]),
+        ),
     ]
     .into_iter()
     .collect();
     case.write("lora/adapter_config.json", settings.to_string());
-    case.write("lora/adapter_model.safetensors", tensors::to_bytes(&factors));
+    case.write(
+        "lora/adapter_model.safetensors",
+        tensors::to_bytes(&factors),
+    );
     spec["source"]["trajectory"] = json!(case.uri("lora/"));
     let detail = refused(&case, &spec);
     assert!(detail.contains("fc1.weight"), "{detail}");
@@ -125,7 +152,10 @@ fn a_loss_that_is_no_number_is_said_and_no_null() {
     for name in ["old", "tuned", "new"] {
         let model = case.model(name);
         let all = model.iter().map(|(tensor, t)| {
-            (tensor.to_owned(), filled(t, DType::F32, Filling::Everywhere(4.0)))
+            (
+                tensor.to_owned(),
+                filled(t, DType::F32, Filling::Everywhere(4.0)),
+            )
         });
         case.put_weights(name, &all.collect());
     }
@@ -134,7 +164,11 @@ fn a_loss_that_is_no_number_is_said_and_no_null() {
     case.put_data("large.safetensors", large, &labels);
     let scratch = case.folder.path().join("scratch");
     std::fs::create_dir_all(&scratch).expect("our own folder");
-    let access = Access { storage: &case.storage, scratch: &scratch, go_on: &|| true };
+    let access = Access {
+        storage: &case.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
     let evaluate =
         |data: &str| pipeline::evaluate(access, &case.uri("tuned/"), &case.uri(data), None, None);
     assert!(evaluate("test.safetensors").expect("sound data")["loss"].is_number());

@@ -44,14 +44,25 @@ fn a_pipe_by_the_name_of_an_input_holds_nobody_up() {
         let case = Case::fresh();
         pipe(&case, name);
         let expected = (FailureCode::NotAFile, pointer.to_owned());
-        assert_eq!(refused(case.plan(&case.spec())), expected, "the plan, {name}");
+        assert_eq!(
+            refused(case.plan(&case.spec())),
+            expected,
+            "the plan, {name}"
+        );
         assert_eq!(refused(case.run(&case.spec())), expected, "{name}");
     }
     // Index, trajectory list, adapter, and what is only carried along.
     let case = Case::fresh();
-    fs::rename(case.path("new/model.safetensors"), case.path("new/one.safetensors")).expect("ours");
+    fs::rename(
+        case.path("new/model.safetensors"),
+        case.path("new/one.safetensors"),
+    )
+    .expect("ours");
     pipe(&case, "new/model.safetensors.index.json");
-    assert_eq!(refused(case.run(&case.spec())), (FailureCode::NotAFile, "/target/base".into()));
+    assert_eq!(
+        refused(case.run(&case.spec())),
+        (FailureCode::NotAFile, "/target/base".into())
+    );
     let case = Case::fresh();
     pipe(&case, "tuned/trajectory.json");
     assert_eq!(
@@ -69,7 +80,10 @@ fn data_that_is_a_folder_is_named() {
     fs::create_dir(case.path("folder.safetensors")).expect("our own folder");
     let mut spec = case.spec();
     spec["data"]["train"] = json!(case.uri("folder.safetensors"));
-    assert_eq!(refused(case.run(&spec)), (FailureCode::NotAFile, "/data/train".into()));
+    assert_eq!(
+        refused(case.run(&spec)),
+        (FailureCode::NotAFile, "/data/train".into())
+    );
 }
 
 #[test]
@@ -78,10 +92,16 @@ fn a_symlink_to_itself_is_named() {
     symlink(case.path("loop"), case.path("loop")).expect("our own folder");
     let mut spec = case.spec();
     spec["target"]["base"] = json!(case.uri("loop"));
-    assert_eq!(refused(case.run(&spec)), (FailureCode::LocationNotAllowed, "/target/base".into()));
+    assert_eq!(
+        refused(case.run(&spec)),
+        (FailureCode::LocationNotAllowed, "/target/base".into())
+    );
     let mut spec = case.spec();
     spec["output"] = json!(case.uri("loop/out"));
-    assert_eq!(refused(case.run(&spec)), (FailureCode::LocationNotAllowed, "/output".into()));
+    assert_eq!(
+        refused(case.run(&spec)),
+        (FailureCode::LocationNotAllowed, "/output".into())
+    );
 }
 
 /// Hears of no phase after the first.
@@ -110,14 +130,21 @@ fn an_output_that_cannot_be_written_to_is_found_before_anything_is_computed() {
     let mut spec = case.spec();
     for output in ["file", "file/deeper/"] {
         spec["output"] = json!(case.uri(output));
-        assert_eq!(early(&case, &spec), (FailureCode::NotAFolder, "/output".into()), "{output}");
+        assert_eq!(
+            early(&case, &spec),
+            (FailureCode::NotAFolder, "/output".into()),
+            "{output}"
+        );
     }
     if geteuid().is_root() {
         // Root may write everywhere but there.
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let storage = Storage::local(S3Config::default(), runtime.handle().clone());
         let folder = storage.check_location("/proc/nowhere").expect("a path");
-        let error = storage.blocking().begin_attempt(&folder).expect_err("refused");
+        let error = storage
+            .blocking()
+            .begin_attempt(&folder)
+            .expect_err("refused");
         assert!(error.is_input(), "{error}");
         return;
     }

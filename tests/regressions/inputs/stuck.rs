@@ -24,7 +24,10 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
     let test = TestDatabase::fresh().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let config = S3Config {
-        endpoint: Some(format!("http://{}", silent.local_addr().expect("an address"))),
+        endpoint: Some(format!(
+            "http://{}",
+            silent.local_addr().expect("an address")
+        )),
         allow_http: true,
         anonymous: true,
         ..S3Config::default()
@@ -47,13 +50,23 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(worker::run(worker, shutdown.clone()));
     for _ in 0..2 {
-        let job = Enqueue { spec: spec("s3://bucket/old/", "s3://bucket/new/"), ..enqueue() };
-        let mut job = Enqueue { max_attempts: 1, ..job };
+        let job = Enqueue {
+            spec: spec("s3://bucket/old/", "s3://bucket/new/"),
+            ..enqueue()
+        };
+        let mut job = Enqueue {
+            max_attempts: 1,
+            ..job
+        };
         job.spec["output"] = "s3://bucket/out/".into();
         let id = test.submit(job).await.id;
-        test.until(id, |transfer| transfer.status == Status::Running).await;
-        transitions::request_cancel(&test.database, DEFAULT_TENANT, id).await.expect("running");
-        test.until(id, |transfer| transfer.status == Status::Cancelled).await;
+        test.until(id, |transfer| transfer.status == Status::Running)
+            .await;
+        transitions::request_cancel(&test.database, DEFAULT_TENANT, id)
+            .await
+            .expect("running");
+        test.until(id, |transfer| transfer.status == Status::Cancelled)
+            .await;
     }
     shutdown.cancel();
     working.await.expect("no panic");

@@ -26,12 +26,27 @@ impl Service {
         let (guard, data_dir) = reachable_folder();
         let mut command = retune();
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workers",
+                "1",
+                "--data-dir",
+            ])
             .arg(&data_dir)
-            .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", case.folder.path().display()))
+            .env(
+                "RETUNE_STORAGE_ROOTS",
+                format!("file://{}/", case.folder.path().display()),
+            )
             .env("RETUNE_WORKER_POLL_SECONDS", "0.2");
         let served = Served::start(&mut command).await;
-        Self { case, served, data_dir, _folder: guard }
+        Self {
+            case,
+            served,
+            data_dir,
+            _folder: guard,
+        }
     }
 
     /// Submits a job, and waits for its end as a patient client does.
@@ -61,7 +76,11 @@ impl Service {
     }
 
     async fn is_ready(&self) -> Option<()> {
-        let answer = http().get(format!("{}/readyz", self.served.url)).send().await.ok()?;
+        let answer = http()
+            .get(format!("{}/readyz", self.served.url))
+            .send()
+            .await
+            .ok()?;
         (answer.status() == 200).then_some(())
     }
 }

@@ -27,23 +27,35 @@ async fn serve(test: &TestDatabase) -> Served {
 async fn serve_with(test: &TestDatabase, workers: &str) -> Served {
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", workers, "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            workers,
+            "--data-dir",
+        ])
         .arg(std::env::temp_dir().join("retune-tests-unused"))
         .env("DATABASE_URL", &test.url);
     Served::start(&mut command).await
 }
 
 async fn scrape(served: &Served) -> String {
-    let answer = http().get(format!("{}/metrics", served.url)).send().await.expect("it answers");
+    let answer = http()
+        .get(format!("{}/metrics", served.url))
+        .send()
+        .await
+        .expect("it answers");
     assert_eq!(answer.status(), 200);
     answer.text().await.expect("text")
 }
 
 /// The value of a series.
 fn value(figures: &str, series: &str) -> Option<f64> {
-    let line = figures
-        .lines()
-        .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+    let line = figures.lines().find(|line| {
+        line.strip_prefix(series)
+            .is_some_and(|rest| rest.starts_with(' '))
+    })?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
@@ -80,20 +92,34 @@ async fn a_status_that_empties_falls_to_zero_and_every_status_has_its_series() {
         assert_eq!(value(&empty, series), Some(0.0), "{series}\n{empty}");
     }
     assert!(value(&empty, "retune_database_pool{state=\"used\"}").is_some());
-    let build = format!("retune_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    let build = format!(
+        "retune_build_info{{version=\"{}\"}}",
+        env!("CARGO_PKG_VERSION")
+    );
     assert_eq!(value(&empty, &build), Some(1.0));
 
     let queued = test.queued(3).await.id;
     let aged = "UPDATE transfers SET available_at = now() - interval '100 seconds'";
     run(&test.url, aged).await;
     let filled = scrape(&served).await;
-    assert_eq!(value(&filled, "retune_transfers{status=\"queued\"}"), Some(1.0));
+    assert_eq!(
+        value(&filled, "retune_transfers{status=\"queued\"}"),
+        Some(1.0)
+    );
     let waited = value(&filled, "retune_oldest_queued_seconds").expect("an age");
     assert!((100.0..200.0).contains(&waited), "{waited}");
-    transitions::request_cancel(&test.database, DEFAULT_TENANT, queued).await.expect("cancelled");
+    transitions::request_cancel(&test.database, DEFAULT_TENANT, queued)
+        .await
+        .expect("cancelled");
     let cancelled = scrape(&served).await;
-    assert_eq!(value(&cancelled, "retune_transfers{status=\"queued\"}"), Some(0.0));
-    assert_eq!(value(&cancelled, "retune_transfers{status=\"cancelled\"}"), Some(1.0));
+    assert_eq!(
+        value(&cancelled, "retune_transfers{status=\"queued\"}"),
+        Some(0.0)
+    );
+    assert_eq!(
+        value(&cancelled, "retune_transfers{status=\"cancelled\"}"),
+        Some(1.0)
+    );
     assert_eq!(value(&cancelled, "retune_oldest_queued_seconds"), Some(0.0));
 }
 
@@ -102,13 +128,27 @@ async fn without_the_database_the_last_figures_stand_with_their_age() {
     let test = TestDatabase::fresh().await;
     test.queued(3).await;
     let served = serve(&test).await;
-    assert_eq!(value(&scrape(&served).await, "retune_transfers{status=\"queued\"}"), Some(1.0));
+    assert_eq!(
+        value(
+            &scrape(&served).await,
+            "retune_transfers{status=\"queued\"}"
+        ),
+        Some(1.0)
+    );
 
-    let name =
-        test.url.split("/t_").nth(1).and_then(|rest| rest.split('?').next()).expect("a name");
+    let name = test
+        .url
+        .split("/t_")
+        .nth(1)
+        .and_then(|rest| rest.split('?').next())
+        .expect("a name");
     let server = test.url.replace(&format!("/t_{name}?"), "/postgres?");
     test.database.pool.close().await;
-    run(&server, &format!("ALTER DATABASE t_{name} WITH ALLOW_CONNECTIONS false")).await;
+    run(
+        &server,
+        &format!("ALTER DATABASE t_{name} WITH ALLOW_CONNECTIONS false"),
+    )
+    .await;
     run(
         &server,
         &format!(
@@ -118,7 +158,10 @@ async fn without_the_database_the_last_figures_stand_with_their_age() {
     .await;
     let blind = scrape(&served).await;
     assert_eq!(value(&blind, "retune_database_up"), Some(0.0), "{blind}");
-    assert_eq!(value(&blind, "retune_transfers{status=\"queued\"}"), Some(1.0));
+    assert_eq!(
+        value(&blind, "retune_transfers{status=\"queued\"}"),
+        Some(1.0)
+    );
     assert!(value(&blind, "retune_figures_age_seconds").expect("an age") > 0.0);
     assert!(
         value(
@@ -135,9 +178,15 @@ async fn prometheus_own_checker_has_nothing_to_complain_of() {
     let served = serve(&test).await;
     scrape(&served).await;
     let figures = scrape(&served).await;
-    for line in figures.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+    for line in figures
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+    {
         let family = line.split(' ').next().expect("a name");
-        assert!(figures.contains(&format!("# HELP {family} ")), "{family} has no help");
+        assert!(
+            figures.contains(&format!("# HELP {family} ")),
+            "{family} has no help"
+        );
         assert!(family.starts_with("retune_"), "{family}");
     }
 
@@ -188,13 +237,24 @@ async fn a_worker_alone_answers_for_itself_where_it_is_told_to() {
     let _worker = Process::start(&mut command);
 
     let healthy = format!("http://{address}/healthz");
-    within("the worker answers", async || http().get(&healthy).send().await.ok()).await;
+    within("the worker answers", async || {
+        http().get(&healthy).send().await.ok()
+    })
+    .await;
     test.queued(1).await;
     within("the worker counts its claim", async || {
-        let answer = http().get(format!("http://{address}/metrics")).send().await.ok()?;
+        let answer = http()
+            .get(format!("http://{address}/metrics"))
+            .send()
+            .await
+            .ok()?;
         let figures = answer.text().await.ok()?;
         let claims = value(&figures, "retune_claim_latency_seconds_count");
-        assert_eq!(value(&figures, "retune_database_up"), None, "the queue is for serve to tell");
+        assert_eq!(
+            value(&figures, "retune_database_up"),
+            None,
+            "the queue is for serve to tell"
+        );
         (claims == Some(1.0)).then_some(())
     })
     .await;
@@ -210,7 +270,11 @@ async fn attempts_are_counted_by_how_they_ended() {
             .unwrap()
             .expect("something to do")
     };
-    let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
+    let error = JobError {
+        code: "bad".into(),
+        detail: "bad".into(),
+        pointer: None,
+    };
     let outcome = Outcome {
         uri: "file:///out/x/".into(),
         manifest_sha256: "ab".into(),
@@ -232,13 +296,25 @@ async fn attempts_are_counted_by_how_they_ended() {
     claim(OVER).await;
     attempts::sweep(database, LONG).await.unwrap();
     run(&test.url, "UPDATE transfers SET available_at = now()").await;
-    assert!(attempts::hand_back(database, &claim(LONG).await).await.unwrap());
-    attempts::fail(database, &claim(LONG).await, &error, true, LONG).await.unwrap();
+    assert!(
+        attempts::hand_back(database, &claim(LONG).await)
+            .await
+            .unwrap()
+    );
+    attempts::fail(database, &claim(LONG).await, &error, true, LONG)
+        .await
+        .unwrap();
     run(&test.url, "UPDATE transfers SET available_at = now()").await;
-    assert!(attempts::succeed(database, &claim(LONG).await, &outcome).await.unwrap());
+    assert!(
+        attempts::succeed(database, &claim(LONG).await, &outcome)
+            .await
+            .unwrap()
+    );
     let cancelled = test.queued(9).await.id;
     let held = claim(LONG).await;
-    transitions::request_cancel(database, DEFAULT_TENANT, cancelled).await.unwrap();
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelled)
+        .await
+        .unwrap();
     assert!(attempts::cancelled(database, &held).await.unwrap());
 
     // As if written just after the first look, long enough ago to be counted by now.
@@ -252,11 +328,21 @@ async fn attempts_are_counted_by_how_they_ended() {
     )
     .await;
     let counted = figures::look(database, Some(since)).await.unwrap();
-    let mut counts: Vec<_> = counted.attempts.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+    let mut counts: Vec<_> = counted
+        .attempts
+        .iter()
+        .map(|(name, n)| (name.as_str(), *n))
+        .collect();
     counts.sort_unstable();
     assert_eq!(
         counts,
-        [("cancelled", 1), ("failed", 1), ("handed_back", 1), ("lost", 2), ("succeeded", 1)]
+        [
+            ("cancelled", 1),
+            ("failed", 1),
+            ("handed_back", 1),
+            ("lost", 2),
+            ("succeeded", 1)
+        ]
     );
     let again = figures::look(database, Some(counted.seen)).await.unwrap();
     assert!(again.attempts.is_empty(), "{:?}", again.attempts);

@@ -13,7 +13,10 @@ use crate::{
 async fn a_generated_client_submits_a_job_with_a_stage_of_fine_tuning() {
     let python = std::env::var("RETUNE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let wanted = "import openapi_spec_validator, openapi_python_client, httpx";
-    let found = Command::new(&python).args(["-c", wanted]).output().expect("python3 runs");
+    let found = Command::new(&python)
+        .args(["-c", wanted])
+        .output()
+        .expect("python3 runs");
     if !found.status.success() {
         eprintln!(
             "openapi-spec-validator and openapi-python-client are not installed: nothing was tried"
@@ -21,11 +24,20 @@ async fn a_generated_client_submits_a_job_with_a_stage_of_fine_tuning() {
         return;
     }
 
-    let case = tokio::task::spawn_blocking(Case::fresh).await.expect("no panic");
+    let case = tokio::task::spawn_blocking(Case::fresh)
+        .await
+        .expect("no panic");
     let test = TestDatabase::fresh().await;
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--data-dir",
+        ])
         .arg(case.folder.path().join("data"))
         .env("DATABASE_URL", &test.url)
         .env("RETUNE_STORAGE_ROOTS", case.uri(""));
@@ -46,5 +58,9 @@ async fn a_generated_client_submits_a_job_with_a_stage_of_fine_tuning() {
     let run = move || command.output().expect("python3 runs");
     let done = tokio::task::spawn_blocking(run).await.expect("no panic");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "{}{said}", String::from_utf8_lossy(&done.stdout));
+    assert!(
+        done.status.success(),
+        "{}{said}",
+        String::from_utf8_lossy(&done.stdout)
+    );
 }

@@ -16,8 +16,11 @@ use crate::{
 /// Reads one line of what a command answers and closes the pipe, as `| head -1` does; what the command
 /// ended with and complained of.
 fn head(command: &mut Command) -> (Option<i32>, String, String) {
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut line = String::new();
     BufReader::with_capacity(1, child.stdout.take().expect("a pipe"))
         .read_line(&mut line)
@@ -28,8 +31,11 @@ fn head(command: &mut Command) -> (Option<i32>, String, String) {
 
 /// Closes the pipe before anything is answered.
 fn deaf(command: &mut Command) -> (Option<i32>, String) {
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     drop(child.stdout.take());
     let said = complaints(&mut child);
     (child.wait().expect("our child").code(), said)
@@ -38,8 +44,15 @@ fn deaf(command: &mut Command) -> (Option<i32>, String) {
 /// What a command says beside its answer; where a list goes on is no complaint.
 fn complaints(child: &mut Child) -> String {
     let mut said = String::new();
-    child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
-    said.split_inclusive('\n').filter(|line| !line.starts_with("more: ")).collect()
+    child
+        .stderr
+        .take()
+        .expect("a pipe")
+        .read_to_string(&mut said)
+        .expect("text");
+    said.split_inclusive('\n')
+        .filter(|line| !line.starts_with("more: "))
+        .collect()
 }
 
 fn local(arguments: &[&str]) -> Command {
@@ -53,7 +66,14 @@ async fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
     let test = TestDatabase::fresh().await;
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "0",
+            "--data-dir",
+        ])
         .arg(std::env::temp_dir().join("retune-tests-unused"))
         .env("DATABASE_URL", &test.url);
     let served = Served::start(&mut command).await;
@@ -95,22 +115,38 @@ async fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
     for arguments in commands {
         let prepared = || {
             let mut command = local(&arguments);
-            command.env("RETUNE_URL", &served.url).env("DATABASE_URL", &test.url);
+            command
+                .env("RETUNE_URL", &served.url)
+                .env("DATABASE_URL", &test.url);
             command
         };
         let (code, line, said) = head(&mut prepared());
         assert!(!line.is_empty(), "{arguments:?} answers");
-        assert_eq!((code, said.as_str()), (Some(0), ""), "{arguments:?} | head -1");
+        assert_eq!(
+            (code, said.as_str()),
+            (Some(0), ""),
+            "{arguments:?} | head -1"
+        );
         if arguments[0] != "cancel" {
-            assert_eq!(deaf(&mut prepared()), (Some(0), String::new()), "{arguments:?} | true");
+            assert_eq!(
+                deaf(&mut prepared()),
+                (Some(0), String::new()),
+                "{arguments:?} | true"
+            );
         }
     }
 }
 
 #[test]
 fn an_answer_that_cannot_be_written_is_an_error() {
-    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
-    let done = local(&["openapi"]).stdout(full).output().expect("it starts");
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has it");
+    let done = local(&["openapi"])
+        .stdout(full)
+        .output()
+        .expect("it starts");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2), "{said}");
     assert!(said.contains("the answer cannot be written"), "{said}");
@@ -138,7 +174,12 @@ async fn a_job_whose_model_was_not_published_ends_with_3() {
     let rejected = transfer(&fails);
     assert_eq!(code(&rejected), (Some(3), String::new()));
     assert_eq!(
-        code(&local(&["transfer", &fails, "--json"]).output().expect("it starts")).0,
+        code(
+            &local(&["transfer", &fails, "--json"])
+                .output()
+                .expect("it starts")
+        )
+        .0,
         Some(3)
     );
     // Even when nobody reads what it says.
@@ -147,13 +188,19 @@ async fn a_job_whose_model_was_not_published_ends_with_3() {
     let test = TestDatabase::fresh().await;
     let served = Served::start(&mut serve(&test, case.folder.path())).await;
     let remote = |arguments: &[&str]| {
-        local(arguments).env("RETUNE_URL", &served.url).output().expect("it starts")
+        local(arguments)
+            .env("RETUNE_URL", &served.url)
+            .output()
+            .expect("it starts")
     };
     assert_eq!(code(&remote(&["submit", "--wait", &passes])).0, Some(0));
     let rejected = remote(&["submit", "--wait", &fails]);
     let said = String::from_utf8_lossy(&rejected.stdout).into_owned();
     assert_eq!(code(&rejected).0, Some(3), "{said}");
-    assert!(said.contains("done: rejected, no model was published"), "{said}");
+    assert!(
+        said.contains("done: rejected, no model was published"),
+        "{said}"
+    );
     let id = said.lines().next().expect("an id");
     assert_eq!(code(&remote(&["watch", id])).0, Some(3));
     assert_eq!(code(&remote(&["watch", id, "--json"])).0, Some(3));
@@ -162,9 +209,19 @@ async fn a_job_whose_model_was_not_published_ends_with_3() {
 fn serve(test: &TestDatabase, root: &Path) -> Command {
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--data-dir",
+        ])
         .arg(std::env::temp_dir().join("retune-tests-unused"))
         .env("DATABASE_URL", &test.url)
-        .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", root.display()));
+        .env(
+            "RETUNE_STORAGE_ROOTS",
+            format!("file://{}/", root.display()),
+        );
     command
 }

@@ -44,9 +44,15 @@ impl Pooler {
         // It refuses to run as root, and must reach the server's socket.
         command.args(["-q"]).arg(&file).stderr(Stdio::null());
         as_server(&mut command, server.sockets());
-        let pooler = Self { _process: Process::start(&mut command), folder };
+        let pooler = Self {
+            _process: Process::start(&mut command),
+            folder,
+        };
         within("the pooler answers", async || {
-            Database::connect_to(&pooler.url(), 1).await.ok().map(|_| ())
+            Database::connect_to(&pooler.url(), 1)
+                .await
+                .ok()
+                .map(|_| ())
         })
         .await;
         Some(pooler)
@@ -74,17 +80,27 @@ async fn sessions_are_pooled_without_a_setting_and_transactions_are_refused_by_n
         eprintln!("pgbouncer is not installed: nothing was tried with it");
         return;
     };
-    let database = Database::connect_to(&session.url(), 4).await.expect("the pooler answers");
+    let database = Database::connect_to(&session.url(), 4)
+        .await
+        .expect("the pooler answers");
     database.migrate().await.expect("the schema");
     let queued = retune::service::database::transfers::enqueue(&database, enqueue()).await;
     let queued = queued.expect("a tenant writes").transfer.id;
-    let lease = leases::claim(&database, WorkerId::generate(), LONG).await.expect("it answers");
+    let lease = leases::claim(&database, WorkerId::generate(), LONG)
+        .await
+        .expect("it answers");
     assert_eq!(lease.map(|lease| lease.transfer), Some(queued));
 
     for mode in ["transaction", "statement"] {
         let pooler = Pooler::start(&server, mode).await.expect("installed");
-        let shared = Database::connect_to(&pooler.url(), 4).await.expect("the pooler answers");
-        let refusal = shared.migrate().await.expect_err("connections are shared").to_string();
+        let shared = Database::connect_to(&pooler.url(), 4)
+            .await
+            .expect("the pooler answers");
+        let refusal = shared
+            .migrate()
+            .await
+            .expect_err("connections are shared")
+            .to_string();
         assert!(refusal.contains("pool_mode = session"), "{mode}: {refusal}");
     }
 }

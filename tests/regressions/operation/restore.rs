@@ -35,12 +35,20 @@ const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
 END $$";
 
 async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
-    leases::claim(database, WorkerId::generate(), policy).await.expect("the database answers")
+    leases::claim(database, WorkerId::generate(), policy)
+        .await
+        .expect("the database answers")
 }
 
 /// One transfer in every state, and a key. The one that waits is a job that can be run.
 async fn fill(database: &Database, waiting: &Value) {
-    let queue = async || transfers::enqueue(database, enqueue()).await.expect("queued").transfer.id;
+    let queue = async || {
+        transfers::enqueue(database, enqueue())
+            .await
+            .expect("queued")
+            .transfer
+            .id
+    };
     let claimed = async || claim(database, LONG).await.expect("something to do");
 
     queue().await;
@@ -52,31 +60,58 @@ async fn fill(database: &Database, waiting: &Value) {
         recommendation: Some(Recommendation::Transfer),
         metrics: json!({}),
     };
-    assert!(attempts::succeed(database, &claimed().await, &outcome).await.expect("recorded"));
+    assert!(
+        attempts::succeed(database, &claimed().await, &outcome)
+            .await
+            .expect("recorded")
+    );
     queue().await;
-    let gate = ExternalGate { name: "judge".into(), deadline_hours: 1.0 };
+    let gate = ExternalGate {
+        name: "judge".into(),
+        deadline_hours: 1.0,
+    };
     let staged = evaluations::wait(database, &claimed().await, &outcome, &gate).await;
     assert!(staged.expect("recorded"), "staged");
     queue().await;
-    let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
-    attempts::fail(database, &claimed().await, &error, false, LONG).await.expect("recorded");
+    let error = JobError {
+        code: "bad".into(),
+        detail: "bad".into(),
+        pointer: None,
+    };
+    attempts::fail(database, &claimed().await, &error, false, LONG)
+        .await
+        .expect("recorded");
     let cancelled = queue().await;
-    transitions::request_cancel(database, DEFAULT_TENANT, cancelled).await.expect("cancelled");
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelled)
+        .await
+        .expect("cancelled");
     queue().await;
     let cancelling = claimed().await.transfer;
-    transitions::request_cancel(database, DEFAULT_TENANT, cancelling).await.expect("cancelling");
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelling)
+        .await
+        .expect("cancelling");
     queue().await;
     // Whoever ran it has died with the old server.
     claim(database, OVER).await.expect("something to do");
-    let real = Enqueue { spec: waiting.clone(), ..enqueue() };
+    let real = Enqueue {
+        spec: waiting.clone(),
+        ..enqueue()
+    };
     transfers::enqueue(database, real).await.expect("queued");
-    api_keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None).await.expect("a key");
+    api_keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None)
+        .await
+        .expect("a key");
 }
 
 /// How many transfers a tenant sees, by status.
 async fn seen(database: &Database) -> BTreeMap<&'static str, usize> {
-    let filter = ListFilter { limit: 100, ..ListFilter::default() };
-    let listed = transfers::list(database, DEFAULT_TENANT, &filter).await.expect("a tenant reads");
+    let filter = ListFilter {
+        limit: 100,
+        ..ListFilter::default()
+    };
+    let listed = transfers::list(database, DEFAULT_TENANT, &filter)
+        .await
+        .expect("a tenant reads");
     let mut counts = BTreeMap::new();
     for transfer in listed {
         *counts.entry(transfer.status.name()).or_default() += 1;
@@ -104,7 +139,9 @@ async fn dump(old: bool) -> Dumped {
     let (case, waiting) = job();
     let server = Server::private().await;
     let url = server.url("app", "postgres");
-    let database = Database::connect_to(&url, 4).await.expect("the server answers");
+    let database = Database::connect_to(&url, 4)
+        .await
+        .expect("the server answers");
     database.migrate().await.expect("the schema");
     Box::pin(fill(&database, &waiting)).await;
     assert_eq!(seen(&database).await.len(), Status::ALL.len());
@@ -118,38 +155,78 @@ async fn dump(old: bool) -> Dumped {
 
 /// What begins with a restored database: the service is ready, tenants read and write, a worker runs what waited.
 async fn goes_on(url: &str, case: &Case) {
-    let database = Database::connect_to(url, 4).await.expect("the server answers");
+    let database = Database::connect_to(url, 4)
+        .await
+        .expect("the server answers");
     let readiness = database.is_ready().await.expect("it answers");
-    assert!(matches!(readiness, Readiness::Rights(_)), "before the start: {readiness:?}");
+    assert!(
+        matches!(readiness, Readiness::Rights(_)),
+        "before the start: {readiness:?}"
+    );
     database.migrate().await.expect("rights are put in order");
     // As at every start.
     database.migrate().await.expect("nothing is left to do");
 
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "0",
+            "--data-dir",
+        ])
         .arg(std::env::temp_dir().join("retune-tests-unused"))
         .env("DATABASE_URL", url);
     let served = Served::start(&mut command).await;
     let get = async |path: &str| {
-        http().get(format!("{}{path}", served.url)).send().await.expect("it answers")
+        http()
+            .get(format!("{}{path}", served.url))
+            .send()
+            .await
+            .expect("it answers")
     };
     assert_eq!(get("/readyz").await.status(), 200);
-    assert_eq!(get("/v1/transfers").await.status(), 401, "the key of the dump is asked for");
+    assert_eq!(
+        get("/v1/transfers").await.status(),
+        401,
+        "the key of the dump is asked for"
+    );
     let figures = get("/metrics").await.text().await.expect("text");
-    assert!(figures.contains("retune_transfers{status=\"succeeded\"} 1"), "{figures}");
+    assert!(
+        figures.contains("retune_transfers{status=\"succeeded\"} 1"),
+        "{figures}"
+    );
 
-    assert_eq!(seen(&database).await.values().sum::<usize>(), Status::ALL.len());
+    assert_eq!(
+        seen(&database).await.values().sum::<usize>(),
+        Status::ALL.len()
+    );
     let found: Vec<_> = [claim(&database, LONG).await, claim(&database, LONG).await]
         .into_iter()
         .flatten()
         .collect();
-    assert_eq!(found.len(), 2, "what waited and what was running when the dump was made");
-    assert_eq!(claim(&database, LONG).await.map(|lease| lease.transfer), None);
+    assert_eq!(
+        found.len(),
+        2,
+        "what waited and what was running when the dump was made"
+    );
+    assert_eq!(
+        claim(&database, LONG).await.map(|lease| lease.transfer),
+        None
+    );
     for lease in &found {
-        assert!(attempts::hand_back(&database, lease).await.expect("recorded"));
+        assert!(
+            attempts::hand_back(&database, lease)
+                .await
+                .expect("recorded")
+        );
     }
-    let added = transfers::enqueue(&database, enqueue()).await.expect("a tenant writes").transfer;
+    let added = transfers::enqueue(&database, enqueue())
+        .await
+        .expect("a tenant writes")
+        .transfer;
     assert_eq!(added.status, Status::Queued);
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -169,7 +246,9 @@ async fn goes_on(url: &str, case: &Case) {
         .fetch_one(&database.pool)
         .await
         .expect("the job is there");
-        ["succeeded", "failed"].contains(&status.as_str()).then_some(status)
+        ["succeeded", "failed"]
+            .contains(&status.as_str())
+            .then_some(status)
     });
     assert_eq!(ended.await, "succeeded");
     database.pool.close().await;
@@ -181,7 +260,10 @@ async fn a_dump_restored_by_a_superuser_goes_on() {
     let server = Server::foreign().await;
     let url = server.database("restored", BOSS).await;
     let complaints = server.restore(BOSS, "restored", &dumped.file).await;
-    assert!(complaints.contains("role \"retune_tenant\" does not exist"), "{complaints}");
+    assert!(
+        complaints.contains("role \"retune_tenant\" does not exist"),
+        "{complaints}"
+    );
     Box::pin(goes_on(&url, &dumped.case)).await;
 }
 
@@ -191,7 +273,10 @@ async fn a_dump_of_before_restored_by_a_superuser_goes_on() {
     let server = Server::foreign().await;
     let url = server.database("restored", BOSS).await;
     let complaints = server.restore(BOSS, "restored", &dumped.file).await;
-    assert!(complaints.contains("role \"app\" does not exist"), "{complaints}");
+    assert!(
+        complaints.contains("role \"app\" does not exist"),
+        "{complaints}"
+    );
     Box::pin(goes_on(&url, &dumped.case)).await;
 }
 
@@ -211,15 +296,24 @@ async fn a_dump_of_today_without_owners_is_restored_without_a_complaint() {
     let old = Box::pin(dump(false)).await.server;
     let file = old.folder.join("bare.sql");
     let mut command = old.tool("pg_dump", "app", "postgres");
-    let done = command.args(["--no-owner", "--no-privileges", "-f"]).arg(&file).output().await;
+    let done = command
+        .args(["--no-owner", "--no-privileges", "-f"])
+        .arg(&file)
+        .output()
+        .await;
     assert!(done.expect("pg_dump runs").status.success());
 
     let server = Server::foreign().await;
     run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
     let url = server.database("restored", "plain").await;
     assert_eq!(server.restore("plain", "restored", &file).await, "");
-    let database = Database::connect_to(&url, 2).await.expect("the server answers");
-    assert!(matches!(database.is_ready().await.expect("it answers"), Readiness::Ready));
+    let database = Database::connect_to(&url, 2)
+        .await
+        .expect("the server answers");
+    assert!(matches!(
+        database.is_ready().await.expect("it answers"),
+        Readiness::Ready
+    ));
     let state: Value = json!(seen(&database).await);
     assert_eq!(state["queued"], 1);
 }
@@ -230,19 +324,37 @@ async fn an_ordinary_owner_dumps_everything() {
     let server = Server::foreign().await;
     run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
     let url = server.database("service", "plain").await;
-    let database = Database::connect_to(&url, 4).await.expect("the server answers");
+    let database = Database::connect_to(&url, 4)
+        .await
+        .expect("the server answers");
     database.migrate().await.expect("the schema");
     Box::pin(fill(&database, &job().1)).await;
     let before = seen(&database).await;
 
     let file = server.folder.join("own.sql");
     let mut command = server.tool("pg_dump", "plain", "service");
-    let options = ["--enable-row-security", "--no-owner", "--no-privileges", "-f"];
-    let done = command.args(options).arg(&file).output().await.expect("pg_dump runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let options = [
+        "--enable-row-security",
+        "--no-owner",
+        "--no-privileges",
+        "-f",
+    ];
+    let done = command
+        .args(options)
+        .arg(&file)
+        .output()
+        .await
+        .expect("pg_dump runs");
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     let url = server.database("restored", "plain").await;
     assert_eq!(server.restore("plain", "restored", &file).await, "");
-    let restored = Database::connect_to(&url, 4).await.expect("the server answers");
+    let restored = Database::connect_to(&url, 4)
+        .await
+        .expect("the server answers");
     restored.migrate().await.expect("nothing is missing");
     assert_eq!(seen(&restored).await, before);
 }

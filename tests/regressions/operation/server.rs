@@ -24,7 +24,11 @@ impl Server {
         let data_dir = folder.clone();
         let opened = tokio::task::spawn_blocking(move || PrivateCluster::open(&data_dir, "")).await;
         let cluster = opened.expect("no panic").expect("a PostgreSQL");
-        Self { cluster: Some(cluster), folder, _folder: guard }
+        Self {
+            cluster: Some(cluster),
+            folder,
+            _folder: guard,
+        }
     }
 
     /// A server of somebody else: no role of it is called as one of ours.
@@ -32,7 +36,11 @@ impl Server {
         let server = Self::private().await;
         let app = server.url("app", "postgres");
         run(&app, &format!("CREATE ROLE {BOSS} SUPERUSER LOGIN")).await;
-        run(&server.url(BOSS, "postgres"), "ALTER ROLE app RENAME TO nobody_known").await;
+        run(
+            &server.url(BOSS, "postgres"),
+            "ALTER ROLE app RENAME TO nobody_known",
+        )
+        .await;
         server
     }
 
@@ -46,7 +54,11 @@ impl Server {
 
     /// An empty database of this owner.
     pub async fn database(&self, name: &str, owner: &str) -> String {
-        run(&self.url(BOSS, "postgres"), &format!("CREATE DATABASE {name} OWNER {owner}")).await;
+        run(
+            &self.url(BOSS, "postgres"),
+            &format!("CREATE DATABASE {name} OWNER {owner}"),
+        )
+        .await;
         self.url(owner, name)
     }
 
@@ -54,15 +66,30 @@ impl Server {
     pub async fn dump(&self, user: &str, database: &str) -> PathBuf {
         let file = self.folder.join(format!("{database}.sql"));
         let mut command = self.tool("pg_dump", user, database);
-        let done = command.arg("-f").arg(&file).output().await.expect("pg_dump runs");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let done = command
+            .arg("-f")
+            .arg(&file)
+            .output()
+            .await
+            .expect("pg_dump runs");
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         file
     }
 
     /// `psql -f`, which goes on after an error as it always does; what it complained of.
     pub async fn restore(&self, user: &str, database: &str, file: &Path) -> String {
         let mut command = self.tool("psql", user, database);
-        let done = command.arg("-q").arg("-f").arg(file).output().await.expect("psql runs");
+        let done = command
+            .arg("-q")
+            .arg("-f")
+            .arg(file)
+            .output()
+            .await
+            .expect("psql runs");
         String::from_utf8_lossy(&done.stderr).into_owned()
     }
 
@@ -74,7 +101,10 @@ impl Server {
     /// One of its own programs, about to ask it as this user.
     pub fn tool(&self, name: &str, user: &str, database: &str) -> Command {
         let mut command = Command::new(newest(name));
-        command.arg("-h").arg(self.sockets()).args(["-U", user, "-d", database]);
+        command
+            .arg("-h")
+            .arg(self.sockets())
+            .args(["-U", user, "-d", database]);
         command
     }
 }
@@ -89,8 +119,12 @@ impl Drop for Server {
 
 /// Runs statements on a connection of their own.
 pub async fn run(url: &str, statements: &str) {
-    let database = Database::connect_to(url, 1).await.expect("the server answers");
-    let ran = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&database.pool).await;
+    let database = Database::connect_to(url, 1)
+        .await
+        .expect("the server answers");
+    let ran = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+        .execute(&database.pool)
+        .await;
     ran.unwrap_or_else(|error| panic!("{statements}: {error}"));
     database.pool.close().await;
 }

@@ -13,7 +13,9 @@ use crate::api::app::{App, request};
 async fn nobody_on_the_way_keeps_an_answer() {
     let app = App::open().await;
     let id = app.db.queued(1).await.id;
-    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &[])
+        .await
+        .ok(201);
     for path in [
         "/v1/transfers".to_owned(),
         format!("/v1/transfers/{id}"),
@@ -35,9 +37,15 @@ async fn nobody_on_the_way_keeps_an_answer() {
     ] {
         let answer = app.get(&path).await;
         let kept = answer.header("cache-control");
-        assert!(["no-store", "private, no-cache"].contains(&kept), "{path}: {kept:?}");
+        assert!(
+            ["no-store", "private, no-cache"].contains(&kept),
+            "{path}: {kept:?}"
+        );
     }
-    let made = app.post("/v1/api_keys", &json!({"name": "x", "role": "read"}), &[]).await.ok(201);
+    let made = app
+        .post("/v1/api_keys", &json!({"name": "x", "role": "read"}), &[])
+        .await
+        .ok(201);
     assert_eq!(made.header("cache-control"), "no-store");
     let style = app.get("/assets/style.css").await;
     assert_eq!(
@@ -77,7 +85,9 @@ async fn a_body_that_does_not_come_is_given_up() {
     let mut settings = Settings::default();
     settings.http.request_timeout = Duration::from_secs(1);
     let app = App::start(true, settings).await;
-    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.put("/v1/base_models/llama", &json!({}), &[])
+        .await
+        .ok(201);
     let body = Body::from_stream(stream::pending::<Result<&str, std::io::Error>>().boxed());
     let headers = [("content-type", "application/json")];
     let path = "/v1/base_models/llama/versions";

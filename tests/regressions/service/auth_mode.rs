@@ -27,7 +27,11 @@ async fn nobody_becomes_administrator_without_a_key_once_there_is_one() {
     let pages = (0..40).map(|_| app.get("/base-models"));
     for answer in join_all(pages).await {
         let answer = answer.ok(303);
-        assert!(answer.header("location").starts_with("/login"), "{}", answer.header("location"));
+        assert!(
+            answer.header("location").starts_with("/login"),
+            "{}",
+            answer.header("location")
+        );
     }
 }
 

@@ -23,15 +23,23 @@ use retune::{
 
 use crate::support::{LONG, TestDatabase};
 
-const POLICY: RetryPolicy =
-    RetryPolicy { lease: Duration::from_secs(30), backoff: Duration::from_secs(5), ..LONG };
+const POLICY: RetryPolicy = RetryPolicy {
+    lease: Duration::from_secs(30),
+    backoff: Duration::from_secs(5),
+    ..LONG
+};
 
 async fn execute(test: &TestDatabase, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&test.database.pool).await.expect("our own SQL");
+    sqlx::raw_sql(sql)
+        .execute(&test.database.pool)
+        .await
+        .expect("our own SQL");
 }
 
 async fn claim(test: &TestDatabase) -> Option<Lease<Claimed>> {
-    leases::claim(&test.database, WorkerId::generate(), POLICY).await.expect("claimed")
+    leases::claim(&test.database, WorkerId::generate(), POLICY)
+        .await
+        .expect("claimed")
 }
 
 /// As if everything until now had been written by a clock that was an hour ahead.
@@ -65,7 +73,12 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let id = test.queued(3).await.id;
     let dead = claim(&test).await.expect("something to do");
     execute(&test, AN_HOUR_AHEAD).await;
-    assert_eq!(attempts::sweep(&test.database, POLICY).await.expect("swept"), 0);
+    assert_eq!(
+        attempts::sweep(&test.database, POLICY)
+            .await
+            .expect("swept"),
+        0
+    );
     let left: f64 = sqlx::query_scalar(
         "SELECT extract(epoch FROM lease_expires_at - now())::double precision FROM transfers",
     )
@@ -78,26 +91,44 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let heard = leases::beat(&test.database, &dead, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.status, Status::Running);
-    assert!(attempts::hand_back(&test.database, &dead).await.expect("recorded"));
+    assert!(
+        attempts::hand_back(&test.database, &dead)
+            .await
+            .expect("recorded")
+    );
     assert_eq!(test.get(id).await.attempt, 0);
 }
 
 #[tokio::test]
 async fn deliveries_follow_the_clock_too() {
     let test = TestDatabase::fresh().await;
-    let wanted =
-        Wanted { url: "http://127.0.0.1:9/".into(), events: vec!["*".into()], enabled: true };
+    let wanted = Wanted {
+        url: "http://127.0.0.1:9/".into(),
+        events: vec!["*".into()],
+        enabled: true,
+    };
     webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
         .await
         .expect("an endpoint");
     test.queued(3).await;
     execute(&test, AN_HOUR_AHEAD).await;
-    let (room, terms) =
-        (Capacity { most: 10, per_tenant: 10 }, Settings::default().webhooks.retry_policy());
-    let claimed =
-        async || deliveries::claim(&test.database, room, terms).await.expect("claimed").len();
+    let (room, terms) = (
+        Capacity {
+            most: 10,
+            per_tenant: 10,
+        },
+        Settings::default().webhooks.retry_policy(),
+    );
+    let claimed = async || {
+        deliveries::claim(&test.database, room, terms)
+            .await
+            .expect("claimed")
+            .len()
+    };
     assert_eq!(claimed().await, 0);
-    clock::tick(&test.database, POLICY.lease).await.expect("a sign of life");
+    clock::tick(&test.database, POLICY.lease)
+        .await
+        .expect("a sign of life");
     assert_eq!(claimed().await, 1);
 }
 
@@ -131,7 +162,12 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
                              available_at = now() - interval '95 seconds'";
     execute(&test, two_minutes_later).await;
     assert!(claim(&test).await.is_none());
-    assert_eq!(attempts::sweep(&test.database, POLICY).await.expect("swept"), 0);
+    assert_eq!(
+        attempts::sweep(&test.database, POLICY)
+            .await
+            .expect("swept"),
+        0
+    );
     let heard = leases::beat(&test.database, &held, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.attempt, 1);
@@ -142,7 +178,9 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
         UPDATE transfers SET lease_expires_at = now() - interval '3 minutes',
                              available_at = now() - interval '3 minutes'";
     execute(&test, long_dead).await;
-    let next = leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
+    let next = leases::claim(&test.database, WorkerId::generate(), LONG)
+        .await
+        .expect("claimed");
     assert_eq!(next.expect("its lease had run out").attempt, 2);
 }
 
@@ -224,7 +262,10 @@ async fn every_time_is_set_back_or_is_a_record() {
             .split("UPDATE ")
             .skip(1)
             .find(|update| update.starts_with(&table) && update.contains(&format!("{column} = ")));
-        assert!(is_kept || update.is_some(), "{name} is neither set back nor a record");
+        assert!(
+            is_kept || update.is_some(),
+            "{name} is neither set back nor a record"
+        );
     }
 }
 
@@ -237,7 +278,9 @@ async fn who_judges_has_no_longer_than_was_granted() {
         UPDATE transfers SET status = 'awaiting_evaluation', staged_uri = 'file:///x/',
             started_at = now(), evaluation_deadline = now() + interval '2 hours'";
     execute(&test, waiting).await;
-    clock::tick(&test.database, POLICY.lease).await.expect("a sign of life");
+    clock::tick(&test.database, POLICY.lease)
+        .await
+        .expect("a sign of life");
     let left: f64 = sqlx::query_scalar(
         "SELECT extract(epoch FROM evaluation_deadline - now())::double precision FROM transfers",
     )
@@ -257,7 +300,9 @@ async fn nobody_is_served_later_because_the_clock_was_ahead() {
         UPDATE service_clock SET seen_at = clock_timestamp() + interval '1 hour';
         UPDATE transfers SET started_at = started_at + interval '1 hour'";
     execute(&test, ahead).await;
-    clock::tick(&test.database, POLICY.lease).await.expect("a sign of life");
+    clock::tick(&test.database, POLICY.lease)
+        .await
+        .expect("a sign of life");
     let ahead: i64 = sqlx::query_scalar("SELECT count(*) FROM transfers WHERE started_at > now()")
         .fetch_one(&test.database.pool)
         .await

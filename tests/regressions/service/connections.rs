@@ -38,22 +38,33 @@ impl Service {
         let end = shutdown.clone();
         // More than the buffers on the way hold.
         let much = get(|| async { vec![0; 256 << 20] });
-        let router = Router::new().route("/", get(|| async { "here" })).route("/much", much);
+        let router = Router::new()
+            .route("/", get(|| async { "here" }))
+            .route("/much", much);
         let task = tokio::spawn(async move {
             listener::serve(listener, router, &settings, end).await;
         });
-        Self { address, shutdown, task }
+        Self {
+            address,
+            shutdown,
+            task,
+        }
     }
 
     async fn connect(&self, said: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
         stream.write_all(said.as_bytes()).await.expect("sent");
         stream
     }
 
     async fn ask(&self) -> String {
         let asked = http().get(format!("http://{}/", self.address)).send();
-        let answer = time::timeout(PATIENCE, asked).await.expect("in time").expect("an answer");
+        let answer = time::timeout(PATIENCE, asked)
+            .await
+            .expect("in time")
+            .expect("an answer");
         answer.text().await.expect("text")
     }
 }
@@ -94,7 +105,9 @@ async fn a_head_of_any_length_is_not_read() {
         }
         panic!("800 MB of headers were taken");
     };
-    time::timeout(PATIENCE, sending).await.expect("the connection is closed");
+    time::timeout(PATIENCE, sending)
+        .await
+        .expect("the connection is closed");
 }
 
 #[tokio::test]
@@ -111,9 +124,14 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     settings.write_timeout = Duration::from_millis(300);
     settings.max_connections = 1;
     let service = Service::by(settings).await;
-    let mut silent = service.connect("GET /much HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut silent = service
+        .connect("GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
     let mut begun = [0; 12];
-    silent.read_exact(&mut begun).await.expect("the answer begins");
+    silent
+        .read_exact(&mut begun)
+        .await
+        .expect("the answer begins");
     assert_eq!(&begun, b"HTTP/1.1 200");
     // It has the one place for a bounded time.
     assert_eq!(service.ask().await, "here");
@@ -126,11 +144,16 @@ async fn one_address_has_a_part_of_the_connections() {
     settings.connections_per_address = 2;
     let service = Service::by(settings.clone()).await;
     let (one, two) = (service.connect("").await, service.connect("").await);
-    let third = TcpStream::connect(service.address).await.expect("a connection");
+    let third = TcpStream::connect(service.address)
+        .await
+        .expect("a connection");
     assert_eq!(closed(third).await, "");
     drop((one, two));
     within("there is room again", async || {
-        let answer = http().get(format!("http://{}/", service.address)).send().await;
+        let answer = http()
+            .get(format!("http://{}/", service.address))
+            .send()
+            .await;
         answer.is_ok().then_some(())
     })
     .await;
@@ -155,5 +178,8 @@ async fn the_end_closes_idle_connections_and_waits_for_no_head() {
     idle.read_exact(&mut first).await.expect("an answer");
     service.shutdown.cancel();
     closed(idle).await;
-    time::timeout(PATIENCE, service.task).await.expect("in time").expect("no panic");
+    time::timeout(PATIENCE, service.task)
+        .await
+        .expect("in time")
+        .expect("no panic");
 }

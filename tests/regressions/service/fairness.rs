@@ -50,12 +50,21 @@ async fn tenant(test: &TestDatabase) -> TenantId {
 }
 
 async fn subscribe(test: &TestDatabase, tenant: TenantId, name: &str, url: &str) {
-    let wanted = Wanted { url: url.to_owned(), events: vec!["*".to_owned()], enabled: true };
-    webhook_endpoints::put(&test.database, tenant, name, &wanted, 0).await.expect("an endpoint");
+    let wanted = Wanted {
+        url: url.to_owned(),
+        events: vec!["*".to_owned()],
+        enabled: true,
+    };
+    webhook_endpoints::put(&test.database, tenant, name, &wanted, 0)
+        .await
+        .expect("an endpoint");
 }
 
 async fn execute(test: &TestDatabase, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&test.database.pool).await.expect("our own SQL");
+    sqlx::raw_sql(sql)
+        .execute(&test.database.pool)
+        .await
+        .expect("our own SQL");
 }
 
 #[tokio::test]
@@ -70,7 +79,11 @@ async fn sixty_endpoints_that_never_answer_keep_only_their_tenant_waiting() {
     }
     let mut hook = Receiver::start().await;
     subscribe(&test, other, "ci", &hook.url).await;
-    test.submit(Enqueue { tenant: hanging, ..enqueue() }).await;
+    test.submit(Enqueue {
+        tenant: hanging,
+        ..enqueue()
+    })
+    .await;
 
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sender =
@@ -80,16 +93,28 @@ async fn sixty_endpoints_that_never_answer_keep_only_their_tenant_waiting() {
     // Only when as many hang as may.
     let open = "SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL";
     within("posts hang", async || {
-        let count: i64 =
-            sqlx::query_scalar(open).fetch_one(&test.database.pool).await.expect("a count");
+        let count: i64 = sqlx::query_scalar(open)
+            .fetch_one(&test.database.pool)
+            .await
+            .expect("a count");
         (count >= 8).then_some(())
     })
     .await;
-    let id = test.submit(Enqueue { tenant: other, ..enqueue() }).await.id;
-    let told = time::timeout(SOON, hook.post()).await.expect("it waits for no other tenant's");
+    let id = test
+        .submit(Enqueue {
+            tenant: other,
+            ..enqueue()
+        })
+        .await
+        .id;
+    let told = time::timeout(SOON, hook.post())
+        .await
+        .expect("it waits for no other tenant's");
     assert_eq!(told.json()["subject"], format!("transfers/{id}"));
-    let count: i64 =
-        sqlx::query_scalar(open).fetch_one(&test.database.pool).await.expect("a count");
+    let count: i64 = sqlx::query_scalar(open)
+        .fetch_one(&test.database.pool)
+        .await
+        .expect("a count");
     assert!(count <= 9, "{count} posts are open");
     end.cancel();
     sending.await.expect("no panic");
@@ -112,14 +137,30 @@ async fn callbacks_of_one_tenant_count_as_one_receiver() {
     .await
     .expect("callbacks");
     subscribe(&test, other, "ci", "http://127.0.0.1:9/").await;
-    test.submit(Enqueue { tenant: other, ..enqueue() }).await;
+    test.submit(Enqueue {
+        tenant: other,
+        ..enqueue()
+    })
+    .await;
 
     let terms = settings().webhooks.retry_policy();
-    let room = Capacity { most: 128, per_tenant: 8 };
-    let claimed = deliveries::claim(&test.database, room, terms).await.expect("claimed");
-    let of = |tenant| claimed.iter().filter(|one| one.envelope.tenant == tenant).count();
+    let room = Capacity {
+        most: 128,
+        per_tenant: 8,
+    };
+    let claimed = deliveries::claim(&test.database, room, terms)
+        .await
+        .expect("claimed");
+    let of = |tenant| {
+        claimed
+            .iter()
+            .filter(|one| one.envelope.tenant == tenant)
+            .count()
+    };
     assert_eq!((of(many), of(other)), (4, 1));
-    let more = deliveries::claim(&test.database, room, terms).await.expect("claimed");
+    let more = deliveries::claim(&test.database, room, terms)
+        .await
+        .expect("claimed");
     assert!(more.is_empty(), "those four are still open");
 }
 
@@ -131,9 +172,14 @@ async fn a_receiver_that_fails_is_tried_by_one_post_at_a_time() {
         test.queued(1).await;
     }
     execute(&test, "UPDATE webhook_endpoints SET failing_since = now()").await;
-    let room = Capacity { most: 128, per_tenant: 8 };
+    let room = Capacity {
+        most: 128,
+        per_tenant: 8,
+    };
     let terms = settings().webhooks.retry_policy();
-    let claimed = deliveries::claim(&test.database, room, terms).await.expect("claimed");
+    let claimed = deliveries::claim(&test.database, room, terms)
+        .await
+        .expect("claimed");
     assert_eq!(claimed.len(), 1);
 }
 
@@ -164,12 +210,20 @@ async fn a_claim_costs_the_same_however_much_is_due() {
         .expect("a count");
     assert_eq!(due, 100_000);
 
-    let (room, terms) = (Capacity { most: 20, per_tenant: 8 }, settings().webhooks.retry_policy());
+    let (room, terms) = (
+        Capacity {
+            most: 20,
+            per_tenant: 8,
+        },
+        settings().webhooks.retry_policy(),
+    );
     let mut quickest = Duration::MAX;
     let mut claimed = 0;
     for _ in 0..8 {
         let begun = Instant::now();
-        let some = deliveries::claim(&test.database, room, terms).await.expect("claimed");
+        let some = deliveries::claim(&test.database, room, terms)
+            .await
+            .expect("claimed");
         quickest = quickest.min(begun.elapsed());
         claimed += some.len();
     }
@@ -184,8 +238,10 @@ async fn a_tenant_has_so_many_endpoints_and_no_more() {
     settings.webhooks.endpoints_per_tenant = 2;
     let app = App::start(true, settings).await;
     let wanted = json!({"url": "http://127.0.0.1:9/"});
-    let put =
-        async |name: &str| app.put(&format!("/v1/webhook_endpoints/{name}"), &wanted, &[]).await;
+    let put = async |name: &str| {
+        app.put(&format!("/v1/webhook_endpoints/{name}"), &wanted, &[])
+            .await
+    };
     put("a").await.ok(201);
     put("b").await.ok(201);
     put("c").await.problem(409, "too_many_endpoints");
@@ -207,13 +263,22 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
     .execute(&test.database.pool)
     .await
     .expect("queued");
-    sqlx::raw_sql("ANALYZE transfers").execute(&test.database.pool).await.expect("our own SQL");
-    let last = test.submit(Enqueue { tenant: one, ..enqueue() }).await;
+    sqlx::raw_sql("ANALYZE transfers")
+        .execute(&test.database.pool)
+        .await
+        .expect("our own SQL");
+    let last = test
+        .submit(Enqueue {
+            tenant: one,
+            ..enqueue()
+        })
+        .await;
 
     let claim = async || {
         let begun = Instant::now();
-        let lease =
-            leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
+        let lease = leases::claim(&test.database, WorkerId::generate(), LONG)
+            .await
+            .expect("claimed");
         (lease.expect("something to do"), begun.elapsed())
     };
     let ((first, _), (second, took)) = (claim().await, claim().await);
@@ -223,12 +288,25 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     // With one worker the tenants take turns, too: who was served longest ago is next.
     for lease in [first, second] {
-        assert!(attempts::cancelled(&test.database, &lease).await.expect("recorded"));
+        assert!(
+            attempts::cancelled(&test.database, &lease)
+                .await
+                .expect("recorded")
+        );
     }
-    let again = test.submit(Enqueue { tenant: one, ..enqueue() }).await;
+    let again = test
+        .submit(Enqueue {
+            tenant: one,
+            ..enqueue()
+        })
+        .await;
     let (third, _) = claim().await;
     assert_eq!(third.tenant, many);
-    assert!(attempts::cancelled(&test.database, &third).await.expect("recorded"));
+    assert!(
+        attempts::cancelled(&test.database, &third)
+            .await
+            .expect("recorded")
+    );
     let (fourth, _) = claim().await;
     assert_eq!(fourth.transfer, again.id);
 }
@@ -245,11 +323,16 @@ async fn a_claim_waits_for_nobody_who_holds_a_row() {
         .expect("held");
     let claim = async || {
         let claimed = leases::claim(&test.database, WorkerId::generate(), LONG);
-        let claimed = time::timeout(SOON, claimed).await.expect("it does not wait");
+        let claimed = time::timeout(SOON, claimed)
+            .await
+            .expect("it does not wait");
         claimed.expect("claimed").map(|lease| lease.transfer)
     };
     assert_eq!(claim().await, Some(free));
     assert_eq!(claim().await, None);
     drop(holder);
-    within("the row is free", async || claim().await.filter(|id| *id == held)).await;
+    within("the row is free", async || {
+        claim().await.filter(|id| *id == held)
+    })
+    .await;
 }

@@ -12,15 +12,28 @@ async fn methods_that_nobody_knows_are_one_label() {
     for i in 0..300 {
         let name = format!("{}{i:03}", "QZJXKV".repeat(33));
         let method = Method::from_bytes(name.as_bytes()).expect("a method is any word");
-        let path = if i % 2 == 0 { "/v1/transfers".to_owned() } else { format!("/nothing/{i}") };
+        let path = if i % 2 == 0 {
+            "/v1/transfers".to_owned()
+        } else {
+            format!("/nothing/{i}")
+        };
         let answer = app.send(request(method, &path, &[], Body::empty())).await;
         assert!([404, 405].contains(&answer.status.as_u16()), "{answer:?}");
     }
     let figures = app.get("/metrics").await.ok(200).text();
     assert!(!figures.contains("QZJXKV"), "a stranger's word is a label");
-    assert!(!figures.contains("/nothing/"), "a stranger's path is a label");
-    assert!(figures.contains(r#"method="other",path="unmatched""#), "{figures}");
-    assert!(figures.contains(r#"method="other",path="/v1/transfers""#), "{figures}");
+    assert!(
+        !figures.contains("/nothing/"),
+        "a stranger's path is a label"
+    );
+    assert!(
+        figures.contains(r#"method="other",path="unmatched""#),
+        "{figures}"
+    );
+    assert!(
+        figures.contains(r#"method="other",path="/v1/transfers""#),
+        "{figures}"
+    );
 }
 
 #[tokio::test]
@@ -32,7 +45,10 @@ async fn an_unknown_method_of_a_key_is_recorded_under_a_bounded_name() {
     app.post("/v1/api_keys", &wanted, &[("authorization", &reader)])
         .await
         .problem(403, "forbidden");
-    let listed = app.get_with("/v1/audit_events", &[("authorization", &admin)]).await.ok(200);
+    let listed = app
+        .get_with("/v1/audit_events", &[("authorization", &admin)])
+        .await
+        .ok(200);
     assert_eq!(listed.json()["data"][0]["action"], "POST /v1/api_keys");
 }
 
@@ -40,7 +56,10 @@ async fn an_unknown_method_of_a_key_is_recorded_under_a_bounded_name() {
 async fn a_request_id_that_is_none_is_replaced() {
     let app = App::open().await;
     let id = async |sent: &str| {
-        let answer = app.get_with("/healthz", &[("x-request-id", sent)]).await.ok(200);
+        let answer = app
+            .get_with("/healthz", &[("x-request-id", sent)])
+            .await
+            .ok(200);
         answer.header("x-request-id").to_owned()
     };
     assert_eq!(id("0190-abc_1").await, "0190-abc_1");

@@ -32,10 +32,16 @@ async fn who_tries_many_keys_locks_out_nobody_else() {
     let app = App::closed().await;
     let key = app.key(Role::Read).await;
     try_many(&app, "192.0.2.1:4000", None).await;
-    assert_eq!(enter(&app, "198.51.100.7:4000", None, &key).await.status, 303);
+    assert_eq!(
+        enter(&app, "198.51.100.7:4000", None, &key).await.status,
+        303
+    );
     // A header that anyone can send makes nobody someone else.
     try_many(&app, "192.0.2.2:4000", Some("198.51.100.8")).await;
-    assert_eq!(enter(&app, "198.51.100.8:4000", None, &key).await.status, 303);
+    assert_eq!(
+        enter(&app, "198.51.100.8:4000", None, &key).await.status,
+        303
+    );
     let again = enter(&app, "192.0.2.2:4001", Some("203.0.113.5"), "rt_wrong").await;
     assert_eq!(again.status, 429);
 }
@@ -48,7 +54,13 @@ async fn behind_a_proxy_that_the_settings_name_each_address_counts_for_itself() 
     let key = app.key(Role::Read).await;
     let proxy = "10.0.0.1:4000";
     try_many(&app, proxy, Some("192.0.2.1")).await;
-    assert_eq!(enter(&app, proxy, Some("198.51.100.7"), &key).await.status, 303);
+    assert_eq!(
+        enter(&app, proxy, Some("198.51.100.7"), &key).await.status,
+        303
+    );
     let lied = enter(&app, proxy, Some("198.51.100.9, 192.0.2.1"), "rt_wrong").await;
-    assert_eq!(lied.status, 429, "what came before the proxy's own word counts for nothing");
+    assert_eq!(
+        lied.status, 429,
+        "what came before the proxy's own word counts for nothing"
+    );
 }

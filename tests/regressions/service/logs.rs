@@ -18,7 +18,9 @@ async fn transfers_that_succeed_warn_of_nothing_and_every_line_names_its_transfe
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log");
     let mut command = case.command();
-    command.env("RETUNE_LOG_LEVEL", "info").stderr(File::create(&path).expect("a file"));
+    command
+        .env("RETUNE_LOG_LEVEL", "info")
+        .stderr(File::create(&path).expect("a file"));
     let mut worker = Process::start(&mut command);
     for id in &ids {
         case.succeeded_once(*id).await;
@@ -35,9 +37,18 @@ async fn transfers_that_succeed_warn_of_nothing_and_every_line_names_its_transfe
         .collect();
     for id in &ids {
         let id = id.to_string();
-        let said = |word: &str| lines.iter().any(|line| line.contains(&id) && line.contains(word));
-        assert!(said("started") && said("candidate") && said("finished"), "{log}");
+        let said = |word: &str| {
+            lines
+                .iter()
+                .any(|line| line.contains(&id) && line.contains(word))
+        };
+        assert!(
+            said("started") && said("candidate") && said("finished"),
+            "{log}"
+        );
     }
-    let nameless = lines.iter().find(|line| !ids.iter().any(|id| line.contains(&id.to_string())));
+    let nameless = lines
+        .iter()
+        .find(|line| !ids.iter().any(|id| line.contains(&id.to_string())));
     assert_eq!(nameless, None);
 }

@@ -39,7 +39,12 @@ impl Line {
         let url = url.to_string();
         let (open, is_open) = watch::channel(true);
         let task = tokio::spawn(serve(listener, server, is_open));
-        Self { url, open, task, _folder: folder }
+        Self {
+            url,
+            open,
+            task,
+            _folder: folder,
+        }
     }
 
     fn cut(&self) {
@@ -71,7 +76,9 @@ async fn serve(
 }
 
 async fn carry(mut client: UnixStream, server: PathBuf, mut is_open: watch::Receiver<bool>) {
-    let Ok(mut server) = UnixStream::connect(Path::new(&server).join(SOCKET)).await else { return };
+    let Ok(mut server) = UnixStream::connect(Path::new(&server).join(SOCKET)).await else {
+        return;
+    };
     tokio::select! {
         _ = copy_bidirectional(&mut client, &mut server) => {}
         _ = is_open.wait_for(|open| !open) => {}

@@ -18,7 +18,13 @@ use crate::support::{LONG, Process, TestDatabase, enqueue, retune, spec};
 async fn newer(test: &TestDatabase) -> TransferId {
     let mut spec = spec("file:///a/", "file:///b/");
     spec["options"] = json!({"of_a_later_version": true});
-    test.submit(Enqueue { spec, max_attempts: 1, ..enqueue() }).await.id
+    test.submit(Enqueue {
+        spec,
+        max_attempts: 1,
+        ..enqueue()
+    })
+    .await
+    .id
 }
 
 fn worker(test: &TestDatabase) -> Command {
@@ -38,14 +44,21 @@ async fn a_specification_that_a_worker_cannot_read_is_left_to_others_at_no_cost(
     let id = newer(&test).await;
     let process = Process::start(&mut worker(&test));
     let left = test.until(id, |transfer| transfer.error.is_some()).await;
-    assert_eq!((left.status, left.attempt), (Status::Queued, 0), "{left:#?}");
+    assert_eq!(
+        (left.status, left.attempt),
+        (Status::Queued, 0),
+        "{left:#?}"
+    );
     let error = left.error.expect("the reason");
     assert_eq!(
         (&*error.code, error.pointer.as_deref()),
         ("invalid_spec", Some("/options/of_a_later_version"))
     );
     let kinds = test.event_kinds(id).await;
-    assert_eq!(kinds, ["transfer.queued", "transfer.started", "transfer.queued"]);
+    assert_eq!(
+        kinds,
+        ["transfer.queued", "transfer.started", "transfer.queued"]
+    );
     drop(process);
 
     // This version does not take it again, however long it waits; another does, with all its attempts.
@@ -53,8 +66,11 @@ async fn a_specification_that_a_worker_cannot_read_is_left_to_others_at_no_cost(
         .execute(&test.database.pool)
         .await
         .expect("due");
-    let claim =
-        async || leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
+    let claim = async || {
+        leases::claim(&test.database, WorkerId::generate(), LONG)
+            .await
+            .expect("claimed")
+    };
     assert!(claim().await.is_none());
     sqlx::query("UPDATE transfers SET unreadable_to = '0.0.0-other'")
         .execute(&test.database.pool)
@@ -72,8 +88,11 @@ async fn what_no_worker_can_read_fails_after_a_time() {
     test.until(id, |transfer| transfer.error.is_some()).await;
     drop(process);
     let patience = Duration::from_mins(15);
-    let give_up =
-        async || attempts::give_up_unreadable(&test.database, patience).await.expect("swept");
+    let give_up = async || {
+        attempts::give_up_unreadable(&test.database, patience)
+            .await
+            .expect("swept")
+    };
     assert_eq!(give_up().await, 0);
     assert_eq!(test.get(id).await.status, Status::Queued);
 

@@ -27,7 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{TestDatabase, within};
 
-const ROOM: Capacity = Capacity { most: 10, per_tenant: 10 };
+const ROOM: Capacity = Capacity {
+    most: 10,
+    per_tenant: 10,
+};
 
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -38,14 +41,21 @@ fn settings() -> Settings {
 }
 
 async fn subscribe(test: &TestDatabase, url: &str) {
-    let wanted = Wanted { url: url.to_owned(), events: vec!["*".to_owned()], enabled: true };
+    let wanted = Wanted {
+        url: url.to_owned(),
+        events: vec!["*".to_owned()],
+        enabled: true,
+    };
     webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
         .await
         .expect("an endpoint");
 }
 
 async fn delivery(test: &TestDatabase) -> Delivery {
-    let filter = ListFilter { limit: 1, ..ListFilter::default() };
+    let filter = ListFilter {
+        limit: 1,
+        ..ListFilter::default()
+    };
     let listed = deliveries::list(&test.database, DEFAULT_TENANT, "ci", &filter).await;
     listed.expect("the database answers").remove(0)
 }
@@ -59,8 +69,10 @@ async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
         subscribe(&test, "http://127.0.0.1:9/").await;
         test.queued(1).await;
         let terms = settings().webhooks.retry_policy();
-        let claimed =
-            deliveries::claim(&test.database, ROOM, terms).await.expect("claimed").remove(0);
+        let claimed = deliveries::claim(&test.database, ROOM, terms)
+            .await
+            .expect("claimed")
+            .remove(0);
 
         // The first half of what a deletion does.
         let mut deletion = test.database.pool.begin().await.expect("a transaction");
@@ -72,7 +84,9 @@ async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
         let recording = tokio::spawn(async move {
             if gone {
                 let taken = Attempt::answered(204, None);
-                return deliveries::succeed(&database, &claimed, &taken).await.map(|held| !held);
+                return deliveries::succeed(&database, &claimed, &taken)
+                    .await
+                    .map(|held| !held);
             }
             let failed = Attempt::unanswered("cut".into());
             let after = deliveries::fail(&database, &claimed, &failed, terms).await;
@@ -89,7 +103,9 @@ async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
             (waiting > 0).then_some(())
         })
         .await;
-        let deleted = sqlx::query("DELETE FROM webhook_endpoints").execute(&mut *deletion).await;
+        let deleted = sqlx::query("DELETE FROM webhook_endpoints")
+            .execute(&mut *deletion)
+            .await;
         assert_eq!(deleted.expect("no deadlock").rows_affected(), 1);
         deletion.commit().await.expect("no deadlock");
         let lost = recording.await.expect("no panic").expect("no deadlock");
@@ -141,13 +157,23 @@ async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
     subscribe(&test, "http://127.0.0.1:9/").await;
     test.queued(1).await;
     let terms = settings().webhooks.retry_policy();
-    let claimed = deliveries::claim(&test.database, ROOM, terms).await.expect("claimed").remove(0);
+    let claimed = deliveries::claim(&test.database, ROOM, terms)
+        .await
+        .expect("claimed")
+        .remove(0);
     let month = Some(Duration::from_hours(30 * 24));
     let refused = Attempt::answered(503, Some("busy".into())).retry_after(month);
-    let after =
-        deliveries::fail(&test.database, &claimed, &refused, terms).await.expect("recorded");
+    let after = deliveries::fail(&test.database, &claimed, &refused, terms)
+        .await
+        .expect("recorded");
     assert_eq!(after, AfterFailure::Pending);
-    let next = delivery(&test).await.next_attempt_at.expect("it is tried again");
+    let next = delivery(&test)
+        .await
+        .next_attempt_at
+        .expect("it is tried again");
     let wait = (next - OffsetDateTime::now_utc()).whole_seconds();
-    assert!((10_700..=10_805).contains(&wait), "three hours at the most, not {wait} s");
+    assert!(
+        (10_700..=10_805).contains(&wait),
+        "three hours at the most, not {wait} s"
+    );
 }

@@ -59,12 +59,19 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             .or_else(|| named(fields, &[IDS]))
             .ok_or_else(|| missing(location, fields, "image or input_ids"))?;
         let labels = named(fields, &LABEL_COLUMNS);
-        if let Some(unread) = UNREAD.into_iter().find(|name| named(fields, &[*name]).is_some()) {
+        if let Some(unread) = UNREAD
+            .into_iter()
+            .find(|name| named(fields, &[*name]).is_some())
+        {
             let detail = format!(
                 "has the column {unread}, which changes what the network computes and is not read \
                  here; leave it out"
             );
-            return Err(ArtifactError::fault(FailureCode::UnexpectedColumn, location, detail));
+            return Err(ArtifactError::fault(
+                FailureCode::UnexpectedColumn,
+                location,
+                detail,
+            ));
         }
 
         if labels.is_none() {
@@ -73,9 +80,22 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
 
         let beside: &[&str] = if of_images { &[] } else { &[MASK, TYPES] };
         let beside = beside.iter().filter_map(|name| named(fields, &[*name]));
-        let wanted = [inputs].into_iter().chain(labels.clone()).chain(beside).collect();
+        let wanted = [inputs]
+            .into_iter()
+            .chain(labels.clone())
+            .chain(beside)
+            .collect();
         let budget = Arc::new(budget);
-        let columns = Self { reader, file, budget, location, samples, of_images, labels, wanted };
+        let columns = Self {
+            reader,
+            file,
+            budget,
+            location,
+            samples,
+            of_images,
+            labels,
+            wanted,
+        };
         columns.room(ROW, samples)?;
         for column in columns.wanted.iter().skip(usize::from(of_images)) {
             columns.check_whole_numbers(column)?;
@@ -95,7 +115,11 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
 
     pub(super) fn read(&self, channels: Option<usize>) -> Result<Checkpoint, ArtifactError> {
         let rows = self.rows(&self.wanted, ROWS_AT_ONCE)?;
-        if self.of_images { self.images(rows, channels) } else { self.tokens(rows) }
+        if self.of_images {
+            self.images(rows, channels)
+        } else {
+            self.tokens(rows)
+        }
     }
 
     /// The rows of these columns, row group by row group.
@@ -104,8 +128,15 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         columns: &[Arc<Type>],
         at_once: usize,
     ) -> Result<impl Iterator<Item = Result<Row, ParquetError>>, ArtifactError> {
-        let root = self.reader.metadata().file_metadata().schema_descr().root_schema();
-        let schema = Type::group_type_builder(root.name()).with_fields(columns.to_vec()).build();
+        let root = self
+            .reader
+            .metadata()
+            .file_metadata()
+            .schema_descr()
+            .root_schema();
+        let schema = Type::group_type_builder(root.name())
+            .with_fields(columns.to_vec())
+            .build();
         let schema = schema.map_err(|error| malformed(self.location, &error))?;
         let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
 
@@ -130,12 +161,19 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
 
     pub(super) fn group(&self, group: usize) -> Result<Bounded<'_, R>, ParquetError> {
         let (file, budget) = (self.file.clone(), Arc::clone(&self.budget));
-        Ok(Bounded { group: self.reader.get_row_group(group)?, file, budget })
+        Ok(Bounded {
+            group: self.reader.get_row_group(group)?,
+            file,
+            budget,
+        })
     }
 
     /// Refuses what would take too much memory.
     pub(super) fn room(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
-        if size.checked_mul(samples).is_some_and(|bytes| bytes <= MOST_BYTES) {
+        if size
+            .checked_mul(samples)
+            .is_some_and(|bytes| bytes <= MOST_BYTES)
+        {
             return Ok(());
         }
         let detail = format!(
@@ -175,7 +213,10 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
 
 /// The first of these columns that there is.
 fn named(fields: &[Arc<Type>], names: &[&str]) -> Option<Arc<Type>> {
-    names.iter().find_map(|name| fields.iter().find(|field| field.name() == *name)).cloned()
+    names
+        .iter()
+        .find_map(|name| fields.iter().find(|field| field.name() == *name))
+        .cloned()
 }
 
 fn missing(location: &Location, fields: &[Arc<Type>], what: &str) -> ArtifactError {
@@ -187,14 +228,20 @@ fn missing(location: &Location, fields: &[Arc<Type>], what: &str) -> ArtifactErr
 /// Refuses a file without labels that has other whole numbers, which may be its labels by another name.
 fn check_no_labels(fields: &[Arc<Type>], location: &Location) -> Result<(), ArtifactError> {
     let numbers = fields.iter().filter(|field| holds_whole_numbers(field));
-    let other = numbers.into_iter().find(|field| ![IDS, MASK, TYPES].contains(&field.name()));
+    let other = numbers
+        .into_iter()
+        .find(|field| ![IDS, MASK, TYPES].contains(&field.name()));
     let Some(other) = other else { return Ok(()) };
     let detail = format!(
         "has no column label or labels, and the column {} holds whole numbers; rename it if these are the \
          labels, or leave it out if the samples have none",
         other.name()
     );
-    Err(ArtifactError::fault(FailureCode::MissingColumn, location, detail))
+    Err(ArtifactError::fault(
+        FailureCode::MissingColumn,
+        location,
+        detail,
+    ))
 }
 
 fn holds_whole_numbers(column: &Type) -> bool {
@@ -209,14 +256,20 @@ fn holds_whole_numbers(column: &Type) -> bool {
 fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, ParquetError> {
     if let Some(at) = file.len().checked_sub(8) {
         let tail = file.get_bytes(at, 4)?;
-        let length = tail.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let length = tail
+            .first_chunk()
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes));
         if (u64::from(LONGEST_FOOTER)..=at).contains(&length.into()) {
             let detail = format!("is described by {length} bytes; write larger row groups");
             return Err(ParquetError::External(Box::new(TooLarge(detail))));
         }
     }
     // What is unpacked is not to be longer than announced.
-    let properties = ReaderProperties::builder().set_backward_compatible_lz4(false).build();
-    let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
+    let properties = ReaderProperties::builder()
+        .set_backward_compatible_lz4(false)
+        .build();
+    let options = ReadOptionsBuilder::new()
+        .with_reader_properties(properties)
+        .build();
     SerializedFileReader::new_with_options(file, options)
 }

@@ -38,7 +38,10 @@ impl Header {
     /// # Errors
     /// Where there is none.
     pub fn read(from: impl Read) -> io::Result<Self> {
-        let mut header = Self { is_packed: true, ..Self::default() };
+        let mut header = Self {
+            is_packed: true,
+            ..Self::default()
+        };
         let mut thrift = Compact { from, read: 0 };
         thrift.fields(&mut |thrift, id, kind| header.field(thrift, id, kind))?;
         header.length = thrift.read;
@@ -138,13 +141,19 @@ impl<R: Read> Compact<R> {
                 0 => return Ok(()),
                 byte => (byte >> 4, byte & 0xf),
             };
-            id = if step == 0 { self.integer()? } else { id.wrapping_add(step.into()) };
+            id = if step == 0 {
+                self.integer()?
+            } else {
+                id.wrapping_add(step.into())
+            };
             each(self, id, kind)?;
         }
     }
 
     fn skip(&mut self, kind: u8, depth: usize) -> io::Result<()> {
-        let Some(depth) = depth.checked_sub(1) else { return Err(damaged()) };
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(damaged());
+        };
         match kind {
             TRUE | FALSE => Ok(()),
             3 => self.bytes(1),
@@ -156,7 +165,11 @@ impl<R: Read> Compact<R> {
             }
             9 | 10 => {
                 let begin = self.byte()?;
-                let length = if begin >> 4 == 15 { self.natural()? } else { (begin >> 4).into() };
+                let length = if begin >> 4 == 15 {
+                    self.natural()?
+                } else {
+                    (begin >> 4).into()
+                };
                 (0..length).try_for_each(|_| self.element(begin & 0xf, depth))
             }
             11 => match self.natural()? {
@@ -176,18 +189,29 @@ impl<R: Read> Compact<R> {
 
     /// In a list a truth value is a byte of its own.
     fn element(&mut self, kind: u8, depth: usize) -> io::Result<()> {
-        if matches!(kind, TRUE | FALSE) { self.bytes(1) } else { self.skip(kind, depth) }
+        if matches!(kind, TRUE | FALSE) {
+            self.bytes(1)
+        } else {
+            self.skip(kind, depth)
+        }
     }
 
     fn bytes(&mut self, count: u64) -> io::Result<()> {
         let passed = io::copy(&mut self.from.by_ref().take(count), &mut io::sink())?;
         self.read += passed;
-        if passed < count { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        if passed < count {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn damaged() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the header of a page is damaged")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the header of a page is damaged",
+    )
 }
 
 #[cfg(test)]
@@ -203,8 +227,14 @@ mod tests {
             0, 99,
         ];
         let header = Header::read(&bytes[..]).unwrap();
-        let expected =
-            Header { length: 20, packed: 20, unpacked: 300, is_packed: true, values: 5, ..header };
+        let expected = Header {
+            length: 20,
+            packed: 20,
+            unpacked: 300,
+            is_packed: true,
+            values: 5,
+            ..header
+        };
         assert_eq!((header, header.kind), (expected, Kind::Data));
         for end in 0..20 {
             assert!(Header::read(&bytes[..end]).is_err(), "cut off after {end}");

@@ -44,15 +44,20 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         }
         let labels = self.labels.is_some().then_some(labels);
 
-        let Some(first) = encoded.first() else { return Ok(no_images(labels.is_some())) };
+        let Some(first) = encoded.first() else {
+            return Ok(no_images(labels.is_some()));
+        };
         let first = self.decode(first, 0)?;
         let channels = channels(wanted, if first.color().has_color() { 3 } else { 1 });
         let (width, height) = (first.width(), first.height());
         let size = channels * width as usize * height as usize;
         self.room(size, encoded.len())?;
         let mut values = vec![0; size * encoded.len()];
-        values.par_chunks_mut(size).zip(&encoded).enumerate().try_for_each(
-            |(at, (sample, bytes))| {
+        values
+            .par_chunks_mut(size)
+            .zip(&encoded)
+            .enumerate()
+            .try_for_each(|(at, (sample, bytes))| {
                 let image = self.decode(bytes, at)?;
                 if (image.width(), image.height()) != (width, height) {
                     let detail = format!(
@@ -69,11 +74,14 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 }
                 set(sample, image, channels);
                 Ok(())
-            },
-        )?;
+            })?;
         let shape = vec![encoded.len(), channels, height as usize, width as usize];
         let labels = labels.map(|labels| of_labels(&labels));
-        Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values))].into_iter().chain(labels)))
+        Ok(tensors(
+            [(INPUTS, DType::U8, shape, Bytes::from(values))]
+                .into_iter()
+                .chain(labels),
+        ))
     }
 
     pub(super) fn encoded(&self, row: &Row, at: usize) -> Result<ByteArray, ArtifactError> {
@@ -124,12 +132,18 @@ pub(super) fn decoder(encoded: &ByteArray) -> image::ImageResult<impl ImageDecod
 
 /// Of decoded images: those that are wanted, where they are of a kind that images have.
 pub(super) fn channels(wanted: Option<usize>, own: usize) -> usize {
-    wanted.filter(|channels| [1, 3].contains(channels)).unwrap_or(own)
+    wanted
+        .filter(|channels| [1, 3].contains(channels))
+        .unwrap_or(own)
 }
 
 pub(super) fn no_images(has_labels: bool) -> Checkpoint {
     let labels = has_labels.then(|| of_labels(&[]));
-    tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new())].into_iter().chain(labels))
+    tensors(
+        [(INPUTS, DType::U8, vec![0, 1], Bytes::new())]
+            .into_iter()
+            .chain(labels),
+    )
 }
 
 /// Sets pixels `[H, W, C]` as `[C, H, W]`.

@@ -29,13 +29,20 @@ const ROWS_AT_ONCE: usize = 16;
 
 /// Pages of images are large in the file too; runs of ids are not.
 pub fn budget() -> Budget {
-    Budget { values: 1 << 22, page: 32 << 20, bytes: AtomicU64::new(1 << 30) }
+    Budget {
+        values: 1 << 22,
+        page: 32 << 20,
+        bytes: AtomicU64::new(1 << 30),
+    }
 }
 
 impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     pub fn look(&self, channels: Option<usize>) -> Result<Signature, ArtifactError> {
-        let mut signature =
-            if self.of_images { self.first_image(channels)? } else { self.tokens_of_rows()? };
+        let mut signature = if self.of_images {
+            self.first_image(channels)?
+        } else {
+            self.tokens_of_rows()?
+        };
         for info in signature.values_mut() {
             info.shape[0] = self.samples;
         }
@@ -44,17 +51,27 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
 
     fn first_image(&self, wanted: Option<usize>) -> Result<Signature, ArtifactError> {
         let mut signature = no_images(self.labels.is_some()).signature();
-        let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else { return Ok(signature) };
+        let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else {
+            return Ok(signature);
+        };
         let row = row.map_err(|error| malformed(self.location, &error))?;
         let encoded = self.encoded(&row, 0)?;
         let shape = shape_of(&encoded, wanted).map_err(|error| self.no_image(0, &error))?;
         self.room(shape[1..].iter().product(), self.samples)?;
-        signature.insert(INPUTS.into(), TensorInfo { dtype: DType::U8, shape });
+        signature.insert(
+            INPUTS.into(),
+            TensorInfo {
+                dtype: DType::U8,
+                shape,
+            },
+        );
         Ok(signature)
     }
 
     fn tokens_of_rows(&self) -> Result<Signature, ArtifactError> {
-        let length = self.longest_list().map_err(|error| malformed(self.location, &error))?;
+        let length = self
+            .longest_list()
+            .map_err(|error| malformed(self.location, &error))?;
         let Some(length) = length else {
             let detail = format!("has no list in the column {IDS}");
             return Err(self.fault(FailureCode::WrongDtype, &detail));
@@ -62,14 +79,30 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         self.check_length(length, 0)?;
         self.room(ROW + TOKEN * length, self.samples)?;
         let ids = vec![0, length];
-        let labels = self
-            .labels
-            .as_ref()
-            .map(|column| (LABELS, if column.is_primitive() { vec![0] } else { ids.clone() }));
+        let labels = self.labels.as_ref().map(|column| {
+            (
+                LABELS,
+                if column.is_primitive() {
+                    vec![0]
+                } else {
+                    ids.clone()
+                },
+            )
+        });
         let types = self.has_types().then(|| (TYPES, ids.clone()));
-        let shapes = [(IDS, ids.clone()), (MASK, ids)].into_iter().chain(labels).chain(types);
-        let named =
-            shapes.map(|(name, shape)| (name.to_owned(), TensorInfo { dtype: DType::I64, shape }));
+        let shapes = [(IDS, ids.clone()), (MASK, ids)]
+            .into_iter()
+            .chain(labels)
+            .chain(types);
+        let named = shapes.map(|(name, shape)| {
+            (
+                name.to_owned(),
+                TensorInfo {
+                    dtype: DType::I64,
+                    shape,
+                },
+            )
+        });
 
         Ok(named.collect())
     }
@@ -85,7 +118,11 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             let group = self.group(group)?;
             let columns = group.metadata().columns();
             let at = columns.iter().position(|column| {
-                column.column_path().parts().first().is_some_and(|root| root == IDS)
+                column
+                    .column_path()
+                    .parts()
+                    .first()
+                    .is_some_and(|root| root == IDS)
             });
             let Some(at) = at else { return Ok(None) };
             if columns[at].column_descr().max_rep_level() != 1 {
@@ -108,12 +145,20 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
 /// The shape of a set of such images, without any.
 fn shape_of(encoded: &ByteArray, wanted: Option<usize>) -> image::ImageResult<Vec<usize>> {
     let mut decoder = decoder(encoded)?;
-    let own = if decoder.color_type().has_color() { 3 } else { 1 };
+    let own = if decoder.color_type().has_color() {
+        3
+    } else {
+        1
+    };
     let channels = super::images::channels(wanted, own);
 
     let (width, height) = decoder.dimensions();
     let turned = decoder.orientation()?.to_exif() > 4;
-    let (width, height) = if turned { (height, width) } else { (width, height) };
+    let (width, height) = if turned {
+        (height, width)
+    } else {
+        (width, height)
+    };
     Ok(vec![0, channels, height as usize, width as usize])
 }
 

@@ -51,17 +51,24 @@ impl Budget {
     /// `values` is what the column has left.
     fn take(&self, header: &Header, values: &mut u64) -> Result<()> {
         if header.kind == Kind::Dictionary && header.values > DICTIONARY {
-            return Err(too_large(format!("has a dictionary of {} values", header.values)));
+            return Err(too_large(format!(
+                "has a dictionary of {} values",
+                header.values
+            )));
         }
         if header.unpacked > self.page.max(4 * header.packed) {
-            return Err(too_large(format!("has a page of {} bytes", header.unpacked)));
+            return Err(too_large(format!(
+                "has a page of {} bytes",
+                header.unpacked
+            )));
         }
 
         let (Some(left), Ok(_)) = (
             values.checked_sub(header.values),
-            self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(header.unpacked)
-            }),
+            self.bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(header.unpacked)
+                }),
         ) else {
             return Err(too_large(format!(
                 "has more than {} values in a column of a row group, or more bytes than are \
@@ -141,7 +148,11 @@ impl<R: ChunkReader> Pages<R> {
                 continue;
             }
             self.budget.take(&header, &mut self.values)?;
-            return if self.gzip && header.is_packed { self.unpack(body, &header) } else { Ok(()) };
+            return if self.gzip && header.is_packed {
+                self.unpack(body, &header)
+            } else {
+                Ok(())
+            };
         }
         Ok(())
     }
@@ -158,7 +169,9 @@ impl<R: ChunkReader> Pages<R> {
         let most = header.unpacked.saturating_sub(header.levels());
         let mut unpacked = MultiGzDecoder::new(&packed[levels..]).take(most.saturating_add(1));
         if io::copy(&mut unpacked, &mut io::sink())? > most {
-            return Err(ParquetError::General("a page is longer than its header says".into()));
+            return Err(ParquetError::General(
+                "a page is longer than its header says".into(),
+            ));
         }
         Ok(())
     }

@@ -65,9 +65,17 @@ impl ChunkReader for Stored {
     type T = BufReader<From>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let Self { storage, location, size } = self;
-        let from =
-            From { storage: storage.clone(), location: location.clone(), at: start, end: *size };
+        let Self {
+            storage,
+            location,
+            size,
+        } = self;
+        let from = From {
+            storage: storage.clone(),
+            location: location.clone(),
+            at: start,
+            end: *size,
+        };
         Ok(BufReader::with_capacity(64 << 10, from))
     }
 

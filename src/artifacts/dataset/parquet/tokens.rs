@@ -60,12 +60,30 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         }
 
         let length = longest;
-        let labels = if of_tokens { filled(labels, length, IGNORED) } else { labels.concat() };
+        let labels = if of_tokens {
+            filled(labels, length, IGNORED)
+        } else {
+            labels.concat()
+        };
         let shape = vec![ids.len(), length];
-        let labels_shape = if of_tokens { shape.clone() } else { vec![ids.len()] };
+        let labels_shape = if of_tokens {
+            shape.clone()
+        } else {
+            vec![ids.len()]
+        };
         let mut named = vec![
-            (IDS, DType::I64, shape.clone(), i64s(&filled(ids, length, NO_TOKEN))),
-            (MASK, DType::I64, shape.clone(), i64s(&filled(masks, length, 0))),
+            (
+                IDS,
+                DType::I64,
+                shape.clone(),
+                i64s(&filled(ids, length, NO_TOKEN)),
+            ),
+            (
+                MASK,
+                DType::I64,
+                shape.clone(),
+                i64s(&filled(masks, length, 0)),
+            ),
         ];
         if self.labels.is_some() {
             named.push((LABELS, DType::I64, labels_shape, i64s(&labels)));
@@ -88,7 +106,10 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
         self.check_length(list.len(), at)?;
-        list.elements().iter().map(|field| self.integer(Some(field), column, at)).collect()
+        list.elements()
+            .iter()
+            .map(|field| self.integer(Some(field), column, at))
+            .collect()
     }
 
     pub(super) fn check_length(&self, length: usize, at: usize) -> Result<(), ArtifactError> {

@@ -49,6 +49,10 @@ impl<'a> Kind<'a> {
             return Self::Ignored;
         }
 
-        Self::Whole(plain.replace(".base_layer.", ".").replace(".modules_to_save.", "."))
+        Self::Whole(
+            plain
+                .replace(".base_layer.", ".")
+                .replace(".modules_to_save.", "."),
+        )
     }
 }

@@ -17,7 +17,9 @@ impl Reading<'_> {
     /// (a resized embedding) and single tokens change both; factors and copies change one, but for
     /// `ensure_weight_tying`. Whether the two became two.
     pub(super) fn settle_ties(&self, changes: &mut BTreeMap<String, Change>) -> bool {
-        let Some(embedding) = self.tied() else { return false };
+        let Some(embedding) = self.tied() else {
+            return false;
+        };
         let output = changes.remove(OUTPUT);
         if output.is_none() && !changes.contains_key(&embedding) {
             return false;
@@ -28,7 +30,9 @@ impl Reading<'_> {
         let of_both = [(&words, embedding.as_str()), (&output, OUTPUT)]
             .into_iter()
             .filter(|(_, tensor)| {
-                !self.settings.saves(tensor.strip_suffix(".weight").unwrap_or(tensor))
+                !self
+                    .settings
+                    .saves(tensor.strip_suffix(".weight").unwrap_or(tensor))
             })
             .find_map(|(change, _)| change.whole.clone());
         if of_both.is_some() {

@@ -15,7 +15,11 @@ fn faults(change: impl FnOnce(&mut Value)) -> Vec<(String, FailureCode)> {
     let mut value = minimal();
     change(&mut value);
     let error = Spec::from_json(&value).expect_err("the specification is faulty");
-    error.faults.into_iter().map(|f| (f.pointer, error.code)).collect()
+    error
+        .faults
+        .into_iter()
+        .map(|f| (f.pointer, error.code))
+        .collect()
 }
 
 #[test]
@@ -33,7 +37,10 @@ fn a_minimal_specification_takes_the_documented_defaults() {
     assert!(Spec::from_json(&trained).unwrap().fine_tune.is_none());
     trained["fine_tune"] = json!({});
     let budget = Spec::from_json(&trained).unwrap().fine_tune.unwrap();
-    assert_eq!((budget.epochs, budget.learning_rate), (1, LearningRate::Auto));
+    assert_eq!(
+        (budget.epochs, budget.learning_rate),
+        (1, LearningRate::Auto)
+    );
     // What is not given is not written either.
     let written = serde_json::to_value(&budget).unwrap();
     assert_eq!(
@@ -55,7 +62,10 @@ fn a_callback_is_the_services() {
     assert!(Spec::from_json(&value).unwrap().check_local().is_ok());
     value["callback"] = json!({"url": "https://example.com/"});
     let error = Spec::from_json(&value).unwrap().check_local().unwrap_err();
-    assert_eq!((error.code, &*error.faults[0].pointer), (FailureCode::NotImplemented, "/callback"));
+    assert_eq!(
+        (error.code, &*error.faults[0].pointer),
+        (FailureCode::NotImplemented, "/callback")
+    );
 }
 
 #[test]
@@ -91,7 +101,11 @@ fn each_fault_is_named_by_its_pointer() {
     ] {
         let selection = |v: &mut Value| v["options"] = json!({"selection": {name: value}});
         let pointer = format!("/options/selection/{name}");
-        assert_eq!(faults(selection), one(&pointer, FailureCode::InvalidSpec), "{name}");
+        assert_eq!(
+            faults(selection),
+            one(&pointer, FailureCode::InvalidSpec),
+            "{name}"
+        );
     }
     assert_eq!(
         faults(|v| v["methods"] = json!(["fgmt"])),
@@ -110,21 +124,36 @@ fn each_fault_is_named_by_its_pointer() {
         v["methods"] = json!(["gradfix"]);
         v["options"] = json!({"gradfix_on": "oracle"});
     };
-    assert_eq!(faults(masked), one("/options/gradfix_on", FailureCode::InvalidSpec));
-    assert_eq!(faults(|v| v["output"] = json!("")), one("/output", FailureCode::InvalidSpec));
+    assert_eq!(
+        faults(masked),
+        one("/options/gradfix_on", FailureCode::InvalidSpec)
+    );
+    assert_eq!(
+        faults(|v| v["output"] = json!("")),
+        one("/output", FailureCode::InvalidSpec)
+    );
     assert_eq!(
         faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})),
         one("/metadata/a~1b", FailureCode::InvalidSpec)
     );
-    assert_eq!(faults(|v| v["gate"] = json!({"min": 0.5})), one("/gate", FailureCode::InvalidSpec));
+    assert_eq!(
+        faults(|v| v["gate"] = json!({"min": 0.5})),
+        one("/gate", FailureCode::InvalidSpec)
+    );
     let gate = |bound: f64| {
         faults(|v| {
             v["data"] = json!({"test": "file:///m/test"});
             v["gate"] = json!({"max_negative_flips": bound});
         })
     };
-    assert_eq!(gate(1.5), one("/gate/max_negative_flips", FailureCode::InvalidSpec));
-    assert_eq!(gate(-0.1), one("/gate/max_negative_flips", FailureCode::InvalidSpec));
+    assert_eq!(
+        gate(1.5),
+        one("/gate/max_negative_flips", FailureCode::InvalidSpec)
+    );
+    assert_eq!(
+        gate(-0.1),
+        one("/gate/max_negative_flips", FailureCode::InvalidSpec)
+    );
     assert_eq!(
         faults(|v| v["callback"] = json!({"url": ""})),
         one("/callback/url", FailureCode::InvalidSpec)
@@ -134,7 +163,10 @@ fn each_fault_is_named_by_its_pointer() {
             v["data"] = json!({"train": "file:///m/train"});
             v["fine_tune"] = json!({"stop_at": stop_at});
         };
-        assert_eq!(faults(trained), one("/fine_tune/stop_at", FailureCode::InvalidSpec));
+        assert_eq!(
+            faults(trained),
+            one("/fine_tune/stop_at", FailureCode::InvalidSpec)
+        );
     }
     for (name, value) in [
         ("learning_rate", json!(0.0)),
@@ -152,7 +184,10 @@ fn each_fault_is_named_by_its_pointer() {
             v["data"] = json!({"train": "file:///m/train"});
             v["fine_tune"] = json!({ name: value });
         };
-        assert_eq!(faults(trained), one(&format!("/fine_tune/{name}"), FailureCode::InvalidSpec));
+        assert_eq!(
+            faults(trained),
+            one(&format!("/fine_tune/{name}"), FailureCode::InvalidSpec)
+        );
     }
     assert_eq!(
         faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})),

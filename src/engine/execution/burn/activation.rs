@@ -21,13 +21,18 @@ impl BurnActivation {
     pub fn upload(values: Vec<f32>, sample_shape: &[usize], device: &Device) -> Self {
         let samples = values.len() / sample_shape.iter().product::<usize>().max(1);
         match *sample_shape {
-            [f] => Self::Features(Tensor::from_data(TensorData::new(values, [samples, f]), device)),
-            [s, d] => {
-                Self::Tokens(Tensor::from_data(TensorData::new(values, [samples, s, d]), device))
-            }
-            [c, h, w] => {
-                Self::Image(Tensor::from_data(TensorData::new(values, [samples, c, h, w]), device))
-            }
+            [f] => Self::Features(Tensor::from_data(
+                TensorData::new(values, [samples, f]),
+                device,
+            )),
+            [s, d] => Self::Tokens(Tensor::from_data(
+                TensorData::new(values, [samples, s, d]),
+                device,
+            )),
+            [c, h, w] => Self::Image(Tensor::from_data(
+                TensorData::new(values, [samples, c, h, w]),
+                device,
+            )),
             _ => panic!("a sample is [F], [S, D] or [C, H, W], not {sample_shape:?}"),
         }
     }

@@ -30,13 +30,22 @@ impl Operands {
     /// mask the ids come last.
     pub fn of(layer: &Attention, inputs: Inputs<BurnActivation>) -> Self {
         let Inputs { first, mut rest } = inputs;
-        let ids = if layer.mask { rest.pop().map(BurnActivation::features) } else { None };
+        let ids = if layer.mask {
+            rest.pop().map(BurnActivation::features)
+        } else {
+            None
+        };
         let widths = layer.widths();
 
         if let Ok([keys, values]) = <[BurnActivation; 2]>::try_from(rest) {
             let queries = first.tokens(widths[0]);
             let [keys, values] = [keys, values].map(|part| part.tokens(widths[1]));
-            return Self { queries, keys, values, ids };
+            return Self {
+                queries,
+                keys,
+                values,
+                ids,
+            };
         }
 
         let fused = first.tokens(widths.iter().sum());
@@ -47,22 +56,43 @@ impl Operands {
             }
             FusedOrder::Heads => [0, 1, 2].map(|part| part_of_heads(&fused, layer, part)),
         };
-        Self { queries, keys, values, ids }
+        Self {
+            queries,
+            keys,
+            values,
+            ids,
+        }
     }
 }
 
 /// Queries, keys or values of `[B, S, heads · 3 d]`, as `[B, S, heads · d]`.
 fn part_of_heads(fused: &Tensor<3>, layer: &Attention, part: usize) -> Tensor<3> {
-    let &Attention { heads, head_size, .. } = layer;
+    let &Attention {
+        heads, head_size, ..
+    } = layer;
     let [batch, length, _] = fused.dims();
     let by_head = fused.clone().reshape([batch, length, heads, 3 * head_size]);
-    by_head.narrow(3, part * head_size, head_size).reshape([batch, length, heads * head_size])
+    by_head
+        .narrow(3, part * head_size, head_size)
+        .reshape([batch, length, heads * head_size])
 }
 
 /// `[B, S, heads · d]`.
 pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<3> {
-    let &Attention { heads, kv_heads, head_size, causal, window, .. } = layer;
-    let Operands { queries, keys, values, ids } = operands;
+    let &Attention {
+        heads,
+        kv_heads,
+        head_size,
+        causal,
+        window,
+        ..
+    } = layer;
+    let Operands {
+        queries,
+        keys,
+        values,
+        ids,
+    } = operands;
     let [batch, length, width] = queries.dims();
 
     let (mut queries, mut keys) = (split(queries, heads), split(keys, kv_heads));
@@ -75,12 +105,19 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         (queries, keys) = (angles.turn(queries), angles.turn(keys));
     }
 
-    let (keys, values) = (repeated(keys, heads), repeated(split(values, kv_heads), heads));
+    let (keys, values) = (
+        repeated(keys, heads),
+        repeated(split(values, kv_heads), heads),
+    );
     let mut scores = queries.matmul(keys.swap_dims(2, 3)) * layer.scale;
     if let Some(cap) = layer.soft_cap {
         scores = soft_capped(scores, cap);
     }
-    let sight = Sight { length, causal, window };
+    let sight = Sight {
+        length,
+        causal,
+        window,
+    };
     if causal || window.is_some() {
         scores = scores.clone() + sight.mask(&scores.device());
     }
@@ -109,15 +146,20 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
 /// What each query takes of each key, `[B, heads, S, S]`; a head's sink, `[heads]`, takes the rest.
 fn shares(scores: Tensor<4>, sinks: Option<Tensor<1>>) -> Tensor<4> {
     let [batch, heads, length, keys] = scores.dims();
-    let Some(sinks) = sinks else { return softmax(scores, 3) };
-    let sinks = sinks.reshape([1, heads, 1, 1]).expand([batch, heads, length, 1]);
+    let Some(sinks) = sinks else {
+        return softmax(scores, 3);
+    };
+    let sinks = sinks
+        .reshape([1, heads, 1, 1])
+        .expand([batch, heads, length, 1]);
     softmax(Tensor::cat(vec![scores, sinks], 3), 3).narrow(3, 0, keys)
 }
 
 /// `[B, S, heads · d]` to `[B, heads, S, d]`.
 fn split(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, length, width] = x.dims();
-    x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2)
+    x.reshape([batch, length, heads, width / heads])
+        .swap_dims(1, 2)
 }
 
 /// Each head as often as it serves consecutive query heads.
@@ -144,14 +186,23 @@ struct Sight {
 impl Sight {
     fn is_seen(&self, query: usize, key: usize) -> bool {
         let in_time = !self.causal || key <= query;
-        in_time && self.window.is_none_or(|window| query.abs_diff(key) < window)
+        in_time
+            && self
+                .window
+                .is_none_or(|window| query.abs_diff(key) < window)
     }
 
     /// `[S, S]`, a row for each query: `seen` at the keys that it may attend to, else `hidden`.
     fn values(&self, seen: f32, hidden: f32) -> Vec<f32> {
         let Self { length, .. } = *self;
         (0..length * length)
-            .map(|i| if self.is_seen(i / length, i % length) { seen } else { hidden })
+            .map(|i| {
+                if self.is_seen(i / length, i % length) {
+                    seen
+                } else {
+                    hidden
+                }
+            })
             .collect()
     }
 
@@ -167,7 +218,9 @@ impl Sight {
         let [batch, length] = ids.dims();
         let present = ids.greater_equal_elem(0.0).float();
         let keys = match self {
-            Self { window: Some(_), .. } => {
+            Self {
+                window: Some(_), ..
+            } => {
                 let data = TensorData::new(self.values(1.0, 0.0), [length, length]);
                 let seen: Tensor<2> = Tensor::from_data(data, &present.device());
                 present.matmul(seen.transpose())
@@ -175,7 +228,9 @@ impl Sight {
             Self { causal: true, .. } => present.cumsum(1),
             _ => present.sum_dim(1).expand([batch, length]),
         };
-        keys.greater_elem(0.0).float().reshape([batch, 1, length, 1])
+        keys.greater_elem(0.0)
+            .float()
+            .reshape([batch, 1, length, 1])
     }
 }
 
@@ -232,27 +287,66 @@ mod tests {
             }
         };
         // The last query's first head weighs the keys 1 : 3.
-        close(attention(&layer(false), operands(&[5.0, 6.0])), [6.0, 6.0, 7.0, 6.0]);
-        close(attention(&layer(true), operands(&[5.0, 6.0])), [4.0, 4.0, 7.0, 6.0]);
+        close(
+            attention(&layer(false), operands(&[5.0, 6.0])),
+            [6.0, 6.0, 7.0, 6.0],
+        );
+        close(
+            attention(&layer(true), operands(&[5.0, 6.0])),
+            [4.0, 4.0, 7.0, 6.0],
+        );
         close(attention(&layer(false), operands(&[5.0, -1.0])), [4.0; 4]);
         let nothing = floats(attention(&layer(true), operands(&[-1.0, -1.0])));
-        assert_eq!(nothing, [0.0; 4], "torch.nn.functional.scaled_dot_product_attention");
+        assert_eq!(
+            nothing, [0.0; 4],
+            "torch.nn.functional.scaled_dot_product_attention"
+        );
         // A window of one position is the position itself.
-        let near = Attention { window: Some(1), ..layer(true) };
-        close(attention(&near, operands(&[5.0, 6.0])), [4.0, 4.0, 8.0, 8.0]);
-        close(attention(&near, operands(&[5.0, -1.0])), [4.0, 4.0, 0.0, 0.0]);
+        let near = Attention {
+            window: Some(1),
+            ..layer(true)
+        };
+        close(
+            attention(&near, operands(&[5.0, 6.0])),
+            [4.0, 4.0, 8.0, 8.0],
+        );
+        close(
+            attention(&near, operands(&[5.0, -1.0])),
+            [4.0, 4.0, 0.0, 0.0],
+        );
         // As transformers' eager attention, whose scores are then all the least number.
-        let evenly = Attention { fully_masked: FullyMasked::Mean, ..near };
-        close(attention(&evenly, operands(&[5.0, -1.0])), [4.0, 4.0, 6.0, 6.0]);
+        let evenly = Attention {
+            fully_masked: FullyMasked::Mean,
+            ..near
+        };
+        close(
+            attention(&evenly, operands(&[5.0, -1.0])),
+            [4.0, 4.0, 6.0, 6.0],
+        );
         // The score ln 3 becomes ln 2 by a factor.
-        let scaled = Attention { scale: 2f64.ln() / 3f64.ln(), ..layer(true) };
-        close(attention(&scaled, operands(&[5.0, 6.0])), [4.0, 4.0, 20.0 / 3.0, 6.0]);
+        let scaled = Attention {
+            scale: 2f64.ln() / 3f64.ln(),
+            ..layer(true)
+        };
+        close(
+            attention(&scaled, operands(&[5.0, 6.0])),
+            [4.0, 4.0, 20.0 / 3.0, 6.0],
+        );
         // And tanh(ln 3) = 4/5 by a cap of 1.
-        let capped = Attention { soft_cap: Some(1.0), ..layer(true) };
+        let capped = Attention {
+            soft_cap: Some(1.0),
+            ..layer(true)
+        };
         let share = 1.0 / (1.0 + (-0.8f32).exp());
-        close(attention(&capped, operands(&[5.0, 6.0])), [4.0, 4.0, 4.0 + 4.0 * share, 6.0]);
+        close(
+            attention(&capped, operands(&[5.0, 6.0])),
+            [4.0, 4.0, 4.0 + 4.0 * share, 6.0],
+        );
         // Padded on the left: the first query sees nothing, the second itself.
-        close(attention(&layer(true), operands(&[-1.0, 6.0])), [0.0, 0.0, 8.0, 8.0]);
+        close(
+            attention(&layer(true), operands(&[-1.0, 6.0])),
+            [0.0, 0.0, 8.0, 8.0],
+        );
     }
 
     #[test]
@@ -260,7 +354,10 @@ mod tests {
         let fused = || {
             let values: Vec<f32> = (0..6u8).map(f32::from).collect();
             let first = BurnActivation::Tokens(tensor(&values, [1, 1, 6]));
-            Inputs { first, rest: Vec::new() }
+            Inputs {
+                first,
+                rest: Vec::new(),
+            }
         };
         let cut = |fused_order, kv_heads| {
             let layer = Attention {
@@ -270,10 +367,21 @@ mod tests {
                 head_size: 6 / (2 + 2 * kv_heads),
                 ..layer(true)
             };
-            let Operands { queries, keys, values, .. } = Operands::of(&layer, fused());
+            let Operands {
+                queries,
+                keys,
+                values,
+                ..
+            } = Operands::of(&layer, fused());
             [queries, keys, values].map(floats)
         };
-        assert_eq!(cut(FusedOrder::Parts, 2), [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]);
-        assert_eq!(cut(FusedOrder::Heads, 2), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]);
+        assert_eq!(
+            cut(FusedOrder::Parts, 2),
+            [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+        );
+        assert_eq!(
+            cut(FusedOrder::Heads, 2),
+            [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+        );
     }
 }

@@ -31,7 +31,12 @@ impl BatchNorm<'_> {
                 let (gamma, beta) = self.affine(&x.device());
                 let result = batch_norm_train(x, gamma, beta, self.layer.eps);
                 let (mean, variance) = (result.mean, result.variance);
-                observer(BatchStatistics { node: self.node, mean, variance, count });
+                observer(BatchStatistics {
+                    node: self.node,
+                    mean,
+                    variance,
+                    count,
+                });
                 result.output
             }
         }
@@ -52,8 +57,16 @@ impl BatchNorm<'_> {
     /// γ and β; one and zero where the checkpoint has none.
     fn affine(&self, device: &Device) -> (Tensor<1>, Tensor<1>) {
         let channels = [self.layer.channels()];
-        let gamma = self.layer.gamma.as_ref().map(|gamma| self.weights.tensor(gamma));
-        let beta = self.layer.beta.as_ref().map(|beta| self.weights.tensor(beta));
+        let gamma = self
+            .layer
+            .gamma
+            .as_ref()
+            .map(|gamma| self.weights.tensor(gamma));
+        let beta = self
+            .layer
+            .beta
+            .as_ref()
+            .map(|beta| self.weights.tensor(beta));
         (
             gamma.unwrap_or_else(|| Tensor::ones(channels, device)),
             beta.unwrap_or_else(|| Tensor::zeros(channels, device)),

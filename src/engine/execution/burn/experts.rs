@@ -60,7 +60,10 @@ pub(super) fn experts(
 /// `down(activation(gate x) · up x)` of rows `[N, D]`.
 fn one(x: Tensor<2>, expert: &Expert, layer: &Experts, weights: &Weights) -> Tensor<2> {
     let (gate, up) = match &expert.up {
-        Some(up) => (affine(x.clone(), &expert.gate, weights), affine(x, up, weights)),
+        Some(up) => (
+            affine(x.clone(), &expert.gate, weights),
+            affine(x, up, weights),
+        ),
         None => in_turns(affine(x, &expert.gate, weights)),
     };
     let hidden = match layer.clamp {
@@ -99,9 +102,14 @@ impl Routes {
             order.clear();
             order.extend(0..experts);
             order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-            order[..layer.top_k].iter().for_each(|&expert| rows[expert].push(token));
+            order[..layer.top_k]
+                .iter()
+                .for_each(|&expert| rows[expert].push(token));
         }
-        Self { rows, tokens: logits.len() / experts }
+        Self {
+            rows,
+            tokens: logits.len() / experts,
+        }
     }
 
     /// `[tokens, experts]`: 0 at a token's own experts.
@@ -109,7 +117,8 @@ impl Routes {
         let experts = self.rows.len();
         let mut values = vec![AWAY; self.tokens * experts];
         for (expert, rows) in self.rows.iter().enumerate() {
-            rows.iter().for_each(|&token| values[token * experts + expert] = 0.0);
+            rows.iter()
+                .for_each(|&token| values[token * experts + expert] = 0.0);
         }
         Tensor::from_data(TensorData::new(values, [self.tokens, experts]), device)
     }

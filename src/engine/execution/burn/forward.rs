@@ -32,7 +32,11 @@ pub fn forward(
     for instruction in &program.instructions {
         let position = instruction.position;
         let inputs = instruction.inputs.map(|operand| alive[operand].clone());
-        alive.retain(|operand, _| last_reader.get(operand).is_some_and(|&last| last > position));
+        alive.retain(|operand, _| {
+            last_reader
+                .get(operand)
+                .is_some_and(|&last| last > position)
+        });
 
         let output = run(instruction, inputs, weights, &mut statistics);
         alive.insert(Operand::Node(position), output);
@@ -60,20 +64,27 @@ pub(in crate::execution) fn run(
         Layer::Split { part, .. } => layers::split(inputs.first, *part, width),
         Layer::Linear(layer) => layers::linear(inputs.first, layer, weights),
 
-        Layer::Conv2d(layer) => {
-            Image(layers::conv2d(inputs.first.image(layer.input), layer, weights))
-        }
+        Layer::Conv2d(layer) => Image(layers::conv2d(
+            inputs.first.image(layer.input),
+            layer,
+            weights,
+        )),
         Layer::BatchNorm(layer) => {
-            let norm = BatchNorm { node: instruction.position, layer, weights };
+            let norm = BatchNorm {
+                node: instruction.position,
+                layer,
+                weights,
+            };
             match inputs.first {
                 Image(x) => Image(norm.apply(x, statistics)),
                 x => Features(norm.apply(x.features(), statistics)),
             }
         }
         Layer::Pool(pool) => Image(layers::pool(inputs.first.image(pool.input), pool)),
-        Layer::AdaptiveAvgPool { input, output } => {
-            Image(adaptive_avg_pool2d(inputs.first.image(*input), output.array()))
-        }
+        Layer::AdaptiveAvgPool { input, output } => Image(adaptive_avg_pool2d(
+            inputs.first.image(*input),
+            output.array(),
+        )),
         Layer::GlobalAvgPool { input } => {
             Features(layers::global_avg_pool(inputs.first.image(*input)))
         }
@@ -82,32 +93,45 @@ pub(in crate::execution) fn run(
         Layer::LayerScale { gamma } => {
             Tokens(inputs.first.tokens(width) * layers::along(2, weights.tensor(gamma)))
         }
-        Layer::Embedding { table } => {
-            Tokens(tokens::embedding(inputs.first.features(), weights.tensor(table)))
-        }
-        Layer::TokenTypeEmbedding { table } => {
-            Tokens(tokens::token_types(inputs.first.features(), weights.tensor(table)))
-        }
+        Layer::Embedding { table } => Tokens(tokens::embedding(
+            inputs.first.features(),
+            weights.tensor(table),
+        )),
+        Layer::TokenTypeEmbedding { table } => Tokens(tokens::token_types(
+            inputs.first.features(),
+            weights.tensor(table),
+        )),
         Layer::PositionEmbedding(layer) => {
             Tokens(tokens::position_embedding(inputs.first, layer, weights))
         }
-        Layer::ClassToken { token } => {
-            Tokens(tokens::class_token(inputs.first.tokens(width), weights.tensor(token)))
-        }
-        Layer::PatchEmbed(layer) => {
-            Tokens(tokens::patch_embed(inputs.first.image(layer.input), layer, weights))
-        }
+        Layer::ClassToken { token } => Tokens(tokens::class_token(
+            inputs.first.tokens(width),
+            weights.tensor(token),
+        )),
+        Layer::PatchEmbed(layer) => Tokens(tokens::patch_embed(
+            inputs.first.image(layer.input),
+            layer,
+            weights,
+        )),
         Layer::Attention(layer) => Tokens(attention(layer, Operands::of(layer, inputs), weights)),
         Layer::Experts(layer) => {
             let Inputs { first, rest } = inputs;
-            let inside = layer.experts.first().map_or(0, |expert| expert.gate.inputs());
-            let router = rest.into_iter().next().expect("a resolved layer has its logits");
+            let inside = layer
+                .experts
+                .first()
+                .map_or(0, |expert| expert.gate.inputs());
+            let router = rest
+                .into_iter()
+                .next()
+                .expect("a resolved layer has its logits");
             let (x, logits) = (first.tokens(inside), router.tokens(layer.experts.len()));
             Tokens(experts(x, logits, layer, weights))
         }
-        Layer::SelectToken { position, padding } => {
-            Features(tokens::select(*position, *padding, tokens::Pooled::of(inputs, width)))
-        }
+        Layer::SelectToken { position, padding } => Features(tokens::select(
+            *position,
+            *padding,
+            tokens::Pooled::of(inputs, width),
+        )),
         Layer::MeanTokens => Features(tokens::mean(tokens::Pooled::of(inputs, width))),
     }
 }

@@ -29,7 +29,11 @@ pub(super) fn linear(x: BurnActivation, layer: &Linear, weights: &Weights) -> Bu
 
 pub(super) fn affine(x: Tensor<2>, layer: &Linear, weights: &Weights) -> Tensor<2> {
     let weight = weights.tensor(&layer.weight);
-    let product = x.matmul(if layer.transposed { weight } else { weight.transpose() });
+    let product = x.matmul(if layer.transposed {
+        weight
+    } else {
+        weight.transpose()
+    });
     match &layer.bias {
         Some(bias) => product + weights.tensor(bias).unsqueeze(),
         None => product,
@@ -38,7 +42,13 @@ pub(super) fn affine(x: Tensor<2>, layer: &Linear, weights: &Weights) -> Tensor<
 
 /// `[B, in, H, W]` to `[B, out, h, w]`.
 pub(super) fn conv2d(x: Tensor<4>, layer: &Conv2d, weights: &Weights) -> Tensor<4> {
-    let Conv2d { stride, padding, dilation, groups, .. } = layer;
+    let Conv2d {
+        stride,
+        padding,
+        dilation,
+        groups,
+        ..
+    } = layer;
     let options = ConvOptions::new(stride.array(), padding.array(), dilation.array(), *groups);
     let bias = layer.bias.as_ref().map(|bias| weights.tensor(bias));
     module::conv2d(x, weights.tensor(&layer.weight), bias, options)
@@ -46,7 +56,12 @@ pub(super) fn conv2d(x: Tensor<4>, layer: &Conv2d, weights: &Weights) -> Tensor<
 
 /// Max or average pooling.
 pub(super) fn pool(x: Tensor<4>, pool: &Pool) -> Tensor<4> {
-    let &Pool { kernel, stride, ceil_mode, .. } = pool;
+    let &Pool {
+        kernel,
+        stride,
+        ceil_mode,
+        ..
+    } = pool;
     let padding = both_sides(pool.padding);
     match pool.kind {
         PoolKind::Max => {
@@ -80,7 +95,9 @@ fn both_sides(Pair(height, width): Pair) -> [(usize, usize); 2] {
 /// `[B, C, H, W]` to `[B, C]`.
 pub(super) fn global_avg_pool(x: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = x.dims();
-    x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
+    x.reshape([batch, channels, height * width])
+        .mean_dim(2)
+        .reshape([batch, channels])
 }
 
 /// A vector along one axis of D.

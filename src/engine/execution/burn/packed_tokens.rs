@@ -25,7 +25,12 @@ impl PackedTokens {
         let number = packed.clone() * seen.clone() - (packed + 1.0) * masked;
         let types = (number.clone() / IDS as f32).floor();
         let ids = number - types.clone() * IDS as f32;
-        Self { ids, types, present, seen }
+        Self {
+            ids,
+            types,
+            present,
+            seen,
+        }
     }
 
     /// 1 where there is a token of another id than this; else 0.
@@ -45,7 +50,11 @@ mod tests {
     };
 
     fn tokens() -> [Token; 5] {
-        let token = |id, token_type, masked| Token { id, token_type, masked };
+        let token = |id, token_type, masked| Token {
+            id,
+            token_type,
+            masked,
+        };
         [
             token(0, 0, false),
             token(0, 0, true),

@@ -24,7 +24,11 @@ impl Angles {
         let (mut cosines, mut sines) = (Vec::new(), Vec::new());
         for position in 0..length {
             for channel in 0..dims {
-                let pair = if rotary.interleaved { channel / 2 } else { channel % (dims / 2) };
+                let pair = if rotary.interleaved {
+                    channel / 2
+                } else {
+                    channel % (dims / 2)
+                };
                 let angle = position as f64 * frequencies[pair];
                 cosines.push((factor * angle.cos()) as f32);
                 sines.push((factor * angle.sin()) as f32);
@@ -33,7 +37,12 @@ impl Angles {
 
         let [cosines, sines] = [cosines, sines]
             .map(|values| Tensor::from_data(TensorData::new(values, [1, 1, length, dims]), device));
-        Self { cosines, sines, dims, interleaved: rotary.interleaved }
+        Self {
+            cosines,
+            sines,
+            dims,
+            interleaved: rotary.interleaved,
+        }
     }
 
     /// Pairs `(a, b)` to `(a cos − b sin, b cos + a sin)`; what is behind the turned channels stays.
@@ -47,7 +56,11 @@ impl Angles {
     }
 
     fn turned(&self, x: Tensor<4>) -> Tensor<4> {
-        let across = if self.interleaved { neighbours(&x) } else { halves(&x) };
+        let across = if self.interleaved {
+            neighbours(&x)
+        } else {
+            halves(&x)
+        };
         x * self.cosines.clone() + across * self.sines.clone()
     }
 }
@@ -55,7 +68,10 @@ impl Angles {
 /// `(−b, a)` of the halves `(a, b)` of the last axis.
 fn halves(x: &Tensor<4>) -> Tensor<4> {
     let half = x.dims()[3] / 2;
-    let (a, b) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
+    let (a, b) = (
+        x.clone().narrow(3, 0, half),
+        x.clone().narrow(3, half, half),
+    );
     Tensor::cat(vec![b.neg(), a], 3)
 }
 
@@ -137,7 +153,11 @@ mod tests {
 
     #[test]
     fn positions_turn_pairs_of_channels() {
-        let rotary = Rotary { theta: 100.0, linear_factor: Some(2.0), ..Rotary::default() };
+        let rotary = Rotary {
+            theta: 100.0,
+            linear_factor: Some(2.0),
+            ..Rotary::default()
+        };
         // Pairs (0, 2) and (1, 3) turn by 1/2 and by 1/20 per position.
         let angles = Angles::new(&rotary, 2, 4, &Device::flex());
         let x = tensor(&[1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0], [1, 1, 2, 4]);
@@ -165,14 +185,22 @@ mod tests {
 
     #[test]
     fn neighbours_are_turned_and_the_rest_stays() {
-        let rotary = Rotary { dims: Some(2), interleaved: true, theta: 100.0, ..Rotary::default() };
+        let rotary = Rotary {
+            dims: Some(2),
+            interleaved: true,
+            theta: 100.0,
+            ..Rotary::default()
+        };
         let angles = Angles::new(&rotary, 2, 4, &Device::flex());
         let x = tensor(&[1.0, 0.0, 5.0, 6.0, 1.0, 0.0, 5.0, 6.0], [1, 1, 2, 4]);
         let expected = [1.0, 0.0, 5.0, 6.0, 1f32.cos(), 1f32.sin(), 5.0, 6.0];
         for (found, expected) in floats(angles.turn(x)).iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6);
         }
-        let rotary = Rotary { dims: None, ..rotary };
+        let rotary = Rotary {
+            dims: None,
+            ..rotary
+        };
         let angles = Angles::new(&rotary, 2, 4, &Device::flex());
         let x = tensor(&[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0], [1, 1, 2, 4]);
         let found = floats(angles.turn(x));
@@ -194,7 +222,10 @@ mod tests {
         };
         // Of 8 channels at θ = 10⁴ pair i turns 1000 · 10^−i times: the ramp is from 1 to 3.
         for (pair, expected) in [(0, 1.0), (1, 1.0), (2, 0.5 + 0.125), (3, 0.25)] {
-            assert!((yarn.share(pair, 8, 1e4) - expected).abs() < 1e-12, "{pair}");
+            assert!(
+                (yarn.share(pair, 8, 1e4) - expected).abs() < 1e-12,
+                "{pair}"
+            );
         }
     }
 
@@ -205,7 +236,11 @@ mod tests {
             long_factor: vec![4.0, 8.0],
             original_max_position_embeddings: 5,
         };
-        let rotary = Rotary { theta: 100.0, longrope: Some(longrope.into()), ..Rotary::default() };
+        let rotary = Rotary {
+            theta: 100.0,
+            longrope: Some(longrope.into()),
+            ..Rotary::default()
+        };
         for (length, expected) in [(5, [1.0, 0.05]), (6, [0.25, 0.0125])] {
             for (found, expected) in frequencies(&rotary, 4, length).iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-12);

@@ -76,14 +76,21 @@ pub(super) fn position_embedding(
     weights: &Weights,
 ) -> Tensor<3> {
     match layer {
-        PositionEmbedding::Rows { table, offset, constant } => {
+        PositionEmbedding::Rows {
+            table,
+            offset,
+            constant,
+        } => {
             let [batch, length] = match x {
                 BurnActivation::Tokens(x) => [x.dims()[0], x.dims()[1]],
                 ids => ids.features().dims(),
             };
             let rows = if *constant { 1 } else { length };
             let [_, _, width] = table.shape;
-            weights.tensor(table).narrow(1, *offset, rows).expand([batch, length, width])
+            weights
+                .tensor(table)
+                .narrow(1, *offset, rows)
+                .expand([batch, length, width])
         }
         PositionEmbedding::Counted { table, padding } => {
             counted_positions(x.features(), weights.tensor(table), *padding)
@@ -126,7 +133,10 @@ impl Pooled {
     /// Tokens of this width and, as second input, their ids.
     pub fn of(inputs: Inputs<BurnActivation>, width: usize) -> Self {
         let Inputs { first, mut rest } = inputs;
-        Self { tokens: first.tokens(width), ids: rest.pop().map(BurnActivation::features) }
+        Self {
+            tokens: first.tokens(width),
+            ids: rest.pop().map(BurnActivation::features),
+        }
     }
 }
 
@@ -135,7 +145,11 @@ pub(super) fn select(position: Position, padding: Option<u32>, pooled: Pooled) -
     let Pooled { tokens: x, ids } = pooled;
     let [batch, length, width] = x.dims();
     let Some(packed) = ids.filter(|_| position != Position::First) else {
-        let at = if position == Position::First { 0 } else { length - 1 };
+        let at = if position == Position::First {
+            0
+        } else {
+            length - 1
+        };
         return x.narrow(1, at, 1).reshape([batch, width]);
     };
 
@@ -148,7 +162,10 @@ pub(super) fn select(position: Position, padding: Option<u32>, pooled: Pooled) -
     };
 
     let last = (positions.clone() * counted).max_dim(1);
-    let chosen = positions.expand([batch, length]).equal(last.expand([batch, length])).float();
+    let chosen = positions
+        .expand([batch, length])
+        .equal(last.expand([batch, length]))
+        .float();
     weighted_sum(x, chosen)
 }
 
@@ -162,7 +179,9 @@ fn positions(length: usize, device: &Device) -> Tensor<2> {
 pub(super) fn mean(pooled: Pooled) -> Tensor<2> {
     let Pooled { tokens: x, ids } = pooled;
     let [batch, _, width] = x.dims();
-    let Some(ids) = ids else { return x.mean_dim(1).reshape([batch, width]) };
+    let Some(ids) = ids else {
+        return x.mean_dim(1).reshape([batch, width]);
+    };
     let present = ids.greater_equal_elem(0.0).float();
     let count = present.clone().sum_dim(1).clamp_min(1.0);
     weighted_sum(x, present / count)
@@ -171,7 +190,9 @@ pub(super) fn mean(pooled: Pooled) -> Tensor<2> {
 /// `Σ shares[b, s] · x[b, s, :]`.
 fn weighted_sum(x: Tensor<3>, shares: Tensor<2>) -> Tensor<2> {
     let [batch, length, width] = x.dims();
-    (x * shares.reshape([batch, length, 1])).sum_dim(1).reshape([batch, width])
+    (x * shares.reshape([batch, length, 1]))
+        .sum_dim(1)
+        .reshape([batch, width])
 }
 
 #[cfg(test)]
@@ -186,7 +207,10 @@ mod tests {
     #[test]
     fn padding_is_left_out() {
         let ids = || Some(tensor(&[7.0, 0.0, -1.0, -1.0, -1.0, 2.0], [2, 3]));
-        let of = |ids| Pooled { tokens: tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3, 1]), ids };
+        let of = |ids| Pooled {
+            tokens: tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3, 1]),
+            ids,
+        };
         assert_eq!(floats(mean(of(None))), [2.0, 5.0]);
         assert_eq!(floats(mean(of(ids()))), [1.5, 6.0]);
         let select = |position, padding, ids| floats(select(position, padding, of(ids)));

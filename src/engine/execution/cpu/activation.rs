@@ -22,7 +22,10 @@ pub struct CpuActivation {
 impl CpuActivation {
     /// Samples of this shape, as many as the values fill.
     pub fn new(values: Vec<f32>, shape: &[usize]) -> Self {
-        Self { values: Arc::new(values), shape: shape.to_vec() }
+        Self {
+            values: Arc::new(values),
+            shape: shape.to_vec(),
+        }
     }
 
     pub fn values(&self) -> &[f32] {
@@ -32,7 +35,11 @@ impl CpuActivation {
     /// The values, without a copy where nobody else holds them.
     pub fn into_values(self) -> Vec<f32> {
         Arc::try_unwrap(self.values).unwrap_or_else(|shared| {
-            shared.par_iter().with_min_len(TASK_ELEMENTS).copied().collect()
+            shared
+                .par_iter()
+                .with_min_len(TASK_ELEMENTS)
+                .copied()
+                .collect()
         })
     }
 
@@ -77,7 +84,10 @@ impl CpuActivation {
         values
             .par_chunks_mut(TASK_ELEMENTS)
             .for_each(|part| part.iter_mut().for_each(|v| *v = f(*v)));
-        Self { values: Arc::new(values), shape }
+        Self {
+            values: Arc::new(values),
+            shape,
+        }
     }
 
     /// `f` on every sample.
@@ -86,7 +96,10 @@ impl CpuActivation {
         let (shape, size) = (self.shape.clone(), self.size());
         let mut values = self.into_values();
         values.par_chunks_mut(size).for_each(f);
-        Self { values: Arc::new(values), shape }
+        Self {
+            values: Arc::new(values),
+            shape,
+        }
     }
 
     /// `f(self, other)`, element by element.
@@ -94,12 +107,16 @@ impl CpuActivation {
     pub fn zip(self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
         let shape = self.shape.clone();
         let mut values = self.into_values();
-        values.par_chunks_mut(TASK_ELEMENTS).zip(other.values.par_chunks(TASK_ELEMENTS)).for_each(
-            |(a, b)| {
+        values
+            .par_chunks_mut(TASK_ELEMENTS)
+            .zip(other.values.par_chunks(TASK_ELEMENTS))
+            .for_each(|(a, b)| {
                 a.iter_mut().zip(b).for_each(|(a, &b)| *a = f(*a, b));
-            },
-        );
-        Self { values: Arc::new(values), shape }
+            });
+        Self {
+            values: Arc::new(values),
+            shape,
+        }
     }
 
     /// The sum, in place of whichever nobody else holds.
@@ -138,8 +155,10 @@ impl CpuActivation {
     #[must_use]
     pub fn spread_over_space(&self, shape: &[usize]) -> Self {
         let positions: usize = shape[1..].iter().product();
-        let values =
-            self.values.iter().flat_map(|&v| std::iter::repeat_n(v / positions as f32, positions));
+        let values = self
+            .values
+            .iter()
+            .flat_map(|&v| std::iter::repeat_n(v / positions as f32, positions));
         Self::new(values.collect(), shape)
     }
 }

@@ -97,7 +97,11 @@ impl Trace<'_> {
 
         let dx = match &instruction.layer {
             Layer::Add => {
-                return instruction.inputs.iter().map(|&operand| (operand, dy.clone())).collect();
+                return instruction
+                    .inputs
+                    .iter()
+                    .map(|&operand| (operand, dy.clone()))
+                    .collect();
             }
             Layer::Linear(layer) => {
                 let x = &self.values[&source];
@@ -111,7 +115,12 @@ impl Trace<'_> {
                 let x = &self.values[&source];
                 let seen = &self.moments[&instruction.position];
                 let normalised = Normalised { layer, x, seen };
-                Some(batch_norm::backward(normalised, dy, self.weights, gradients))
+                Some(batch_norm::backward(
+                    normalised,
+                    dy,
+                    self.weights,
+                    gradients,
+                ))
             }
             Layer::Nonlinear(Nonlinearity::Relu) => {
                 let y = &self.values[&Operand::Node(instruction.position)];
@@ -122,7 +131,10 @@ impl Trace<'_> {
             Layer::GlobalAvgPool { .. } => Some(dy.spread_over_space(&self.shapes[&source])),
             _ => return self.step_by_burn(instruction, &dy, gradients),
         };
-        dx.filter(|_| wanted).map(|dx| (source, dx)).into_iter().collect()
+        dx.filter(|_| wanted)
+            .map(|dx| (source, dx))
+            .into_iter()
+            .collect()
     }
 
     fn step_by_burn(
@@ -131,7 +143,9 @@ impl Trace<'_> {
         dy: &CpuActivation,
         gradients: &mut Gradients,
     ) -> Vec<(Operand, CpuActivation)> {
-        let inputs = instruction.inputs.map(|operand| self.values[operand].clone());
+        let inputs = instruction
+            .inputs
+            .map(|operand| self.values[operand].clone());
         let dxs = burn_fallback::backward(instruction, &inputs, dy, self.weights, gradients);
         instruction
             .inputs

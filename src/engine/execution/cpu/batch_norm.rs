@@ -29,7 +29,10 @@ impl Norm {
     }
 
     fn inverse_deviation(&self, variance: &[f64]) -> Vec<f64> {
-        variance.iter().map(|v| 1.0 / (v + self.eps).sqrt()).collect()
+        variance
+            .iter()
+            .map(|v| 1.0 / (v + self.eps).sqrt())
+            .collect()
     }
 
     /// Scale and shift of every channel.
@@ -53,7 +56,11 @@ fn vector(param: &Param<1>, weights: &Weights) -> Vec<f64> {
 pub(super) fn running(layer: &BatchNorm, weights: &Weights) -> Moments {
     let mean = vector(&layer.running_mean, weights);
     let variance = vector(&layer.running_var, weights);
-    Moments { mean, variance, count: 0 }
+    Moments {
+        mean,
+        variance,
+        count: 0,
+    }
 }
 
 /// With these statistics.
@@ -83,16 +90,31 @@ fn scaled(x: CpuActivation, folded: &[(f32, f32)]) -> CpuActivation {
 /// one-pass variance loses nothing to a large mean.
 pub(super) fn moments(x: &CpuActivation) -> Moments {
     let (positions, count) = (x.positions(), x.batch() * x.positions());
-    let origin: Vec<f32> = x.values()[..x.size()].iter().step_by(positions).copied().collect();
+    let origin: Vec<f32> = x.values()[..x.size()]
+        .iter()
+        .step_by(positions)
+        .copied()
+        .collect();
     let (first, squares) = channel_sums(x, |_, channel, plane| {
         let zero = origin[channel];
         sums(plane, plane, |v, _| (v - zero, (v - zero) * (v - zero)))
     });
     let n = count as f64;
     let centred = first.iter().map(|s| s / n);
-    let variance = centred.clone().zip(&squares).map(|(m, s)| (s / n - m * m).max(0.0)).collect();
-    let mean = centred.zip(&origin).map(|(m, &zero)| m + f64::from(zero)).collect();
-    Moments { mean, variance, count }
+    let variance = centred
+        .clone()
+        .zip(&squares)
+        .map(|(m, s)| (s / n - m * m).max(0.0))
+        .collect();
+    let mean = centred
+        .zip(&origin)
+        .map(|(m, &zero)| m + f64::from(zero))
+        .collect();
+    Moments {
+        mean,
+        variance,
+        count,
+    }
 }
 
 /// A norm's input, and the statistics that normalised it.
@@ -127,7 +149,11 @@ pub(super) fn backward(
     // dγ = Σ dy x̂, dβ = Σ dy, dx = γ/σ (dy − dβ/n − x̂ dγ/n), linear in dy and x. Running
     // statistics do not depend on x: only γ/σ dy is left.
     let gamma: Vec<f64> = products.iter().zip(&inverse).map(|(p, i)| p * i).collect();
-    let share = if seen.count == 0 { 0.0 } else { 1.0 / seen.count as f64 };
+    let share = if seen.count == 0 {
+        0.0
+    } else {
+        1.0 / seen.count as f64
+    };
     let coefficients: Vec<[f32; 3]> = (0..channels)
         .map(|c| {
             let scale = norm.gamma[c] * inverse[c];
@@ -144,12 +170,17 @@ pub(super) fn backward(
     }
 
     let mut values = dy.into_values();
-    values.par_chunks_mut(size).zip(x.values().par_chunks(size)).for_each(|(dy, sample)| {
-        let planes = dy.chunks_mut(positions).zip(sample.chunks(positions));
-        for ((dy, plane), [scale, slope, shift]) in planes.zip(&coefficients) {
-            dy.iter_mut().zip(plane).for_each(|(d, v)| *d = *d * scale + v * slope + shift);
-        }
-    });
+    values
+        .par_chunks_mut(size)
+        .zip(x.values().par_chunks(size))
+        .for_each(|(dy, sample)| {
+            let planes = dy.chunks_mut(positions).zip(sample.chunks(positions));
+            for ((dy, plane), [scale, slope, shift]) in planes.zip(&coefficients) {
+                dy.iter_mut()
+                    .zip(plane)
+                    .for_each(|(d, v)| *d = *d * scale + v * slope + shift);
+            }
+        });
     CpuActivation::new(values, x.shape())
 }
 
@@ -196,7 +227,9 @@ fn channel_sums(
         .enumerate()
         .map(|(sample, values)| {
             let planes = values.chunks(positions).enumerate();
-            planes.map(|(channel, plane)| of_plane(sample, channel, plane)).collect()
+            planes
+                .map(|(channel, plane)| of_plane(sample, channel, plane))
+                .collect()
         })
         .collect();
     let mut totals = (vec![0.0; x.channels()], vec![0.0; x.channels()]);

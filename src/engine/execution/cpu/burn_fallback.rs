@@ -47,7 +47,12 @@ pub(super) fn backward(
     let leaves = inputs.map(leaf);
 
     // d Σ(dy · y) / dx = dyᵀ ∂y/∂x, with dy a constant.
-    let loss = match run(instruction, leaves.clone(), &weights, &mut Statistics::Running) {
+    let loss = match run(
+        instruction,
+        leaves.clone(),
+        &weights,
+        &mut Statistics::Running,
+    ) {
         BurnActivation::Features(y) => (y * dy.tensor::<2>().autodiff()).sum(),
         BurnActivation::Tokens(y) => (y * dy.tensor::<3>().autodiff()).sum(),
         BurnActivation::Image(y) => (y * dy.tensor::<4>().autodiff()).sum(),
@@ -55,7 +60,9 @@ pub(super) fn backward(
 
     let mut found = loss.backward();
     for param in &instruction.params {
-        let Some(flat) = weights.flat(&param.name) else { continue };
+        let Some(flat) = weights.flat(&param.name) else {
+            continue;
+        };
         match flat.grad_remove(&mut found) {
             Some(gradient) => gradients.add_tensor(&param.name, gradient),
             None if param.expert.is_some() => {

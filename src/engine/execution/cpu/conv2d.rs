@@ -42,7 +42,9 @@ impl<'a> Convolution<'a> {
             layer,
             weight: weights.host(&layer.weight),
             bias: layer.bias.as_ref().map(|bias| weights.host(bias)),
-            paths: (0..kernel_height * kernel_width).map(|at| path(layer, at)).collect(),
+            paths: (0..kernel_height * kernel_width)
+                .map(|at| path(layer, at))
+                .collect(),
         }
     }
 
@@ -74,10 +76,16 @@ impl<'a> Convolution<'a> {
     }
 
     pub fn forward(&self, x: &CpuActivation) -> CpuActivation {
-        let Sizes { read, written, group } = self.sizes();
+        let Sizes {
+            read,
+            written,
+            group,
+        } = self.sizes();
 
         let mut y = vec![0.0; x.batch() * written];
-        let groups = y.par_chunks_mut(group * written).zip(x.values().par_chunks(group * read));
+        let groups = y
+            .par_chunks_mut(group * written)
+            .zip(x.values().par_chunks(group * read));
         groups.for_each_init(Vec::new, |buffer, (out, x)| {
             self.columns(x, buffer);
             let width = out.len() / self.outputs();
@@ -100,7 +108,11 @@ impl<'a> Convolution<'a> {
         gradients: &mut Gradients,
         wanted: bool,
     ) -> Option<CpuActivation> {
-        let Sizes { read, written, group } = self.sizes();
+        let Sizes {
+            read,
+            written,
+            group,
+        } = self.sizes();
         let mut dx = vec![0.0; if wanted { x.values().len() } else { 0 }];
         // Without a wanted gradient there is nothing to write into: an empty slice a group.
         let mut into: Vec<&mut [f32]> = dx.chunks_mut(group * read).collect();
@@ -154,10 +166,15 @@ impl<'a> Convolution<'a> {
     fn samples_first(&self, from: &[f32], to: &mut [f32]) {
         let (out, positions) = (self.outputs(), self.positions());
         let samples = to.len() / (out * positions);
-        to.par_chunks_mut(positions).with_min_len(16).enumerate().for_each(|(i, plane)| {
-            let (sample, channel) = (i / out, i % out);
-            plane.copy_from_slice(&from[(channel * samples + sample) * positions..][..positions]);
-        });
+        to.par_chunks_mut(positions)
+            .with_min_len(16)
+            .enumerate()
+            .for_each(|(i, plane)| {
+                let (sample, channel) = (i / out, i % out);
+                plane.copy_from_slice(
+                    &from[(channel * samples + sample) * positions..][..positions],
+                );
+            });
     }
 
     /// `[samples, out, positions]` to `[out, samples · positions]`.
@@ -165,10 +182,13 @@ impl<'a> Convolution<'a> {
         let (out, positions) = (self.outputs(), self.positions());
         let samples = from.len() / (out * positions);
         let mut to = vec![0.0; from.len()];
-        to.par_chunks_mut(positions).with_min_len(16).enumerate().for_each(|(i, plane)| {
-            let (channel, sample) = (i / samples, i % samples);
-            plane.copy_from_slice(&from[(sample * out + channel) * positions..][..positions]);
-        });
+        to.par_chunks_mut(positions)
+            .with_min_len(16)
+            .enumerate()
+            .for_each(|(i, plane)| {
+                let (channel, sample) = (i / samples, i % samples);
+                plane.copy_from_slice(&from[(sample * out + channel) * positions..][..positions]);
+            });
         to
     }
 
@@ -183,12 +203,15 @@ impl<'a> Convolution<'a> {
             *buffer = vec![0.0; rows * samples * positions];
         }
 
-        buffer.par_chunks_mut(samples * positions).enumerate().for_each(|(row, out)| {
-            let (channel, path) = (row / self.kernel(), &self.paths[row % self.kernel()]);
-            for (sample, out) in out.chunks_mut(positions).enumerate() {
-                path.gather(&x[(sample * channels + channel) * plane..][..plane], out);
-            }
-        });
+        buffer
+            .par_chunks_mut(samples * positions)
+            .enumerate()
+            .for_each(|(row, out)| {
+                let (channel, path) = (row / self.kernel(), &self.paths[row % self.kernel()]);
+                for (sample, out) in out.chunks_mut(positions).enumerate() {
+                    path.gather(&x[(sample * channels + channel) * plane..][..plane], out);
+                }
+            });
     }
 
     /// The backward pass of `columns`: adds every entry to the input value that it was.
@@ -196,19 +219,29 @@ impl<'a> Convolution<'a> {
         let [channels, height, width] = self.layer.input;
         let samples = dx.len() / (channels * height * width);
         let positions = self.positions();
-        columns.par_chunks_mut(samples * positions).with_min_len(8).enumerate().for_each(
-            |(row, row_of_samples)| {
+        columns
+            .par_chunks_mut(samples * positions)
+            .with_min_len(8)
+            .enumerate()
+            .for_each(|(row, row_of_samples)| {
                 let path = &self.paths[row % self.kernel()];
-                row_of_samples.chunks_mut(positions).for_each(|out| path.clear_gaps(out));
-            },
-        );
-        dx.par_chunks_mut(height * width).with_min_len(8).enumerate().for_each(|(i, plane)| {
-            let (sample, channel) = (i / channels, i % channels);
-            for (position, path) in self.paths.iter().enumerate() {
-                let row = channel * self.kernel() + position;
-                path.scatter(&columns[(row * samples + sample) * positions..][..positions], plane);
-            }
-        });
+                row_of_samples
+                    .chunks_mut(positions)
+                    .for_each(|out| path.clear_gaps(out));
+            });
+        dx.par_chunks_mut(height * width)
+            .with_min_len(8)
+            .enumerate()
+            .for_each(|(i, plane)| {
+                let (sample, channel) = (i / channels, i % channels);
+                for (position, path) in self.paths.iter().enumerate() {
+                    let row = channel * self.kernel() + position;
+                    path.scatter(
+                        &columns[(row * samples + sample) * positions..][..positions],
+                        plane,
+                    );
+                }
+            });
     }
 }
 
@@ -221,7 +254,12 @@ struct Sizes {
 
 /// The way of the kernel position `at`, counted row by row.
 fn path(layer: &Conv2d, at: usize) -> Path {
-    let Conv2d { stride, padding, dilation, .. } = layer;
+    let Conv2d {
+        stride,
+        padding,
+        dilation,
+        ..
+    } = layer;
     let ([_, height, width], [_, rows, columns]) = (layer.input, layer.output);
     let [_, _, _, kernel_width] = layer.weight.shape;
     let (row, column) = (at / kernel_width, at % kernel_width);

@@ -63,7 +63,9 @@ pub fn forward<'a>(
         let inputs = instruction.inputs.map(|operand| alive[operand].clone());
         // Released first: an op works in place on values that nobody else holds.
         alive.retain(|operand, _| {
-            last_reader.get(operand).is_some_and(|&last| last > position)
+            last_reader
+                .get(operand)
+                .is_some_and(|&last| last > position)
                 || stored.contains(operand)
         });
 
@@ -82,7 +84,15 @@ pub fn forward<'a>(
     }
     let logits = logits.into_values();
 
-    Trace { program, weights, plan, values: alive, moments, shapes, logits }
+    Trace {
+        program,
+        weights,
+        plan,
+        values: alive,
+        moments,
+        shapes,
+        logits,
+    }
 }
 
 /// One instruction, and what it normalised by where it is a batch norm.

@@ -43,9 +43,13 @@ impl<'a> Linear<'a> {
     pub fn forward(&self, x: &CpuActivation) -> CpuActivation {
         let mut y = product(x.rows(), self.weight().transpose());
         if let Some(bias) = &self.bias {
-            y.par_chunks_mut(self.outputs).with_min_len(16).for_each(|row| {
-                row.iter_mut().zip(bias.iter()).for_each(|(v, bias)| *v += bias);
-            });
+            y.par_chunks_mut(self.outputs)
+                .with_min_len(16)
+                .for_each(|row| {
+                    row.iter_mut()
+                        .zip(bias.iter())
+                        .for_each(|(v, bias)| *v += bias);
+                });
         }
 
         let tokens = x.shape().split_last().map_or(&[][..], |(_, tokens)| tokens);
@@ -71,7 +75,9 @@ impl<'a> Linear<'a> {
         if let Some(bias) = &self.layer.bias {
             let mut sums = vec![0f64; self.outputs];
             for row in dy.values().chunks(self.outputs) {
-                sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+                sums.iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, &v)| *sum += f64::from(v));
             }
             let sums = sums.into_iter().map(|sum| sum as f32).collect();
             gradients.add(&bias.name, sums);

@@ -50,13 +50,19 @@ impl BackwardPlan {
         }
 
         for (operand, inputs) in recomputed.into_iter().rev() {
-            let Some(&first) = needed.get(&operand) else { continue };
+            let Some(&first) = needed.get(&operand) else {
+                continue;
+            };
             for input in inputs.iter() {
                 let earliest = needed.entry(*input).or_insert(first);
                 *earliest = first.min(*earliest);
             }
         }
-        Self { stored, read, needed }
+        Self {
+            stored,
+            read,
+            needed,
+        }
     }
 
     /// Whether some node's backward step reads it.
@@ -66,7 +72,9 @@ impl BackwardPlan {
 
     /// Whether a node before this one needs it.
     pub fn needed_before(&self, position: usize, operand: Operand) -> bool {
-        self.needed.get(&operand).is_some_and(|&first| first < position)
+        self.needed
+            .get(&operand)
+            .is_some_and(|&first| first < position)
     }
 }
 
@@ -87,7 +95,9 @@ pub(super) fn read_by_backward(instruction: &Instruction) -> Vec<Operand> {
 
 /// The node of this output, if its layer is elementwise.
 fn recomputed_from(program: &Program, operand: Operand) -> Option<&Instruction> {
-    let Operand::Node(position) = operand else { return None };
+    let Operand::Node(position) = operand else {
+        return None;
+    };
     let instruction = &program.instructions[position];
     let is_elementwise = matches!(
         instruction.layer,
@@ -116,17 +126,30 @@ mod tests {
         let graph = Graph::from_document(&config).unwrap();
 
         let mut signature = Signature::new();
-        for param in graph.params().map(|(_, param)| param).filter(|param| param.required) {
+        for param in graph
+            .params()
+            .map(|(_, param)| param)
+            .filter(|param| param.required)
+        {
             let of_weight = weights.iter().find(|(name, _)| *name == param.name);
             let shape = of_weight.map_or(vec![3], |(_, shape)| shape.to_vec());
-            signature.insert(param.name, TensorInfo { dtype: DType::F32, shape });
+            signature.insert(
+                param.name,
+                TensorInfo {
+                    dtype: DType::F32,
+                    shape,
+                },
+            );
         }
         graph.resolve(&signature).unwrap()
     }
 
     fn stored(program: &Program) -> Vec<Operand> {
         let plan = BackwardPlan::of(program);
-        program.operands().filter(|operand| plan.stored.contains(operand)).collect()
+        program
+            .operands()
+            .filter(|operand| plan.stored.contains(operand))
+            .collect()
     }
 
     const KERNEL: [usize; 4] = [3, 3, 1, 1];
@@ -151,7 +174,10 @@ mod tests {
         );
         let node = Operand::Node;
         // The input, the three convolutions' outputs and what the head reads.
-        assert_eq!(stored(&program), [Operand::Input, node(0), node(3), node(6), node(10)]);
+        assert_eq!(
+            stored(&program),
+            [Operand::Input, node(0), node(3), node(6), node(10)]
+        );
         let plan = BackwardPlan::of(&program);
         // The relu at the end is recomputed from the norm after `b` and from `x`.
         assert!(plan.reads(node(9)) && plan.reads(node(2)));
@@ -172,17 +198,26 @@ mod tests {
         }
         nodes.push(json!({"op": "flatten"}));
         nodes.push(json!({"op": "linear", "param": "fc"}));
-        let program = program(nodes.into(), &[("c.weight", &KERNEL), ("fc.weight", &[2, 192])]);
+        let program = program(
+            nodes.into(),
+            &[("c.weight", &KERNEL), ("fc.weight", &[2, 192])],
+        );
         // The convolution's output is not read, so the first `relu` is stored; then every fourth, and
         // what the head reads.
         let found: Vec<Operand> = [2, 10, 18, 26, 34, 41].map(Operand::Node).into();
-        assert_eq!(stored(&program), [&[Operand::Input], found.as_slice()].concat());
+        assert_eq!(
+            stored(&program),
+            [&[Operand::Input], found.as_slice()].concat()
+        );
     }
 
     #[test]
     fn the_source_of_a_recomputed_activation_outlives_it() {
-        let weights: [(&str, &[usize]); 3] =
-            [("a.weight", &KERNEL), ("b.weight", &KERNEL), ("fc.weight", &[2, 192])];
+        let weights: [(&str, &[usize]); 3] = [
+            ("a.weight", &KERNEL),
+            ("b.weight", &KERNEL),
+            ("fc.weight", &[2, 192]),
+        ];
         let nodes = json!([
             {"op": "conv2d", "param": "a"}, {"op": "batch_norm", "param": "n", "id": "n"},
             {"op": "conv2d", "param": "b", "inputs": ["a"]}, {"op": "add", "inputs": ["b", "n"]},

@@ -22,7 +22,11 @@ pub fn forward_streamed(program: &Program, params: &Checkpoint, input: CpuActiva
     for instruction in &program.instructions {
         let position = instruction.position;
         let inputs = instruction.inputs.map(|operand| alive[operand].clone());
-        alive.retain(|operand, _| last_reader.get(operand).is_some_and(|&last| last > position));
+        alive.retain(|operand, _| {
+            last_reader
+                .get(operand)
+                .is_some_and(|&last| last > position)
+        });
 
         let weights = Weights::of(slice::from_ref(instruction), params, &Executor::Cpu);
         let output = run_instruction(instruction, inputs, &weights, BatchNormMode::Running);

@@ -41,7 +41,9 @@ impl Family {
 
     /// What the library calls the classifier of a configuration's `model_type`.
     pub fn classifier_of(&self, config: &Value) -> &'static str {
-        let alias = ALIASES.iter().find(|alias| config["model_type"] == alias.model_type);
+        let alias = ALIASES
+            .iter()
+            .find(|alias| config["model_type"] == alias.model_type);
         alias.map_or(self.classifier[0], |alias| alias.classifier)
     }
 }

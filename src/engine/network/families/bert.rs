@@ -26,7 +26,11 @@ struct BlockNames {
 }
 
 const BERT: BlockNames = BlockNames {
-    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    qkv: [
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+    ],
     attention_out: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
     up: "intermediate.dense",
@@ -57,10 +61,17 @@ pub(super) fn roberta(source: &Source<'_>) -> Result<Graph, GraphError> {
         None => {
             let detail =
                 "pad_token_id: positions are counted from it; give an id, not null or below zero";
-            return Err(GraphError::Malformed { detail: detail.into() });
+            return Err(GraphError::Malformed {
+                detail: detail.into(),
+            });
         }
     };
-    bert_like(source, "roberta", Some(padding), ["classifier.dense", "classifier.out_proj"])
+    bert_like(
+        source,
+        "roberta",
+        Some(padding),
+        ["classifier.dense", "classifier.out_proj"],
+    )
 }
 
 fn bert_like(
@@ -86,13 +97,20 @@ fn bert_like(
         None => builder.positions(&table),
     };
     let param = format!("{embeddings}.token_type_embeddings");
-    let op = Op::TokenTypeEmbedding { param: param.clone() };
+    let op = Op::TokenTypeEmbedding {
+        param: param.clone(),
+    };
     let types = builder.push(param, op, &[Operand::Input]);
     let sum = builder.add(format!("{embeddings}.sum"), &[words, places, types]);
     let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
 
     let layers = format!("{prefix}.encoder.layer");
-    let block = Block { names: &BERT, heads: &heads, eps, activation: &activation };
+    let block = Block {
+        names: &BERT,
+        heads: &heads,
+        eps,
+        activation: &activation,
+    };
     for layer in 0..source.layers(&layers, "output.dense.weight", LAYERS)? {
         x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
@@ -103,7 +121,11 @@ fn bert_like(
             return Ok(builder.finish_for(task, input));
         }
         Task::Representation => {
-            builder.body(source, &format!("{prefix}.pooler.dense"), &[x, Operand::Input]);
+            builder.body(
+                source,
+                &format!("{prefix}.pooler.dense"),
+                &[x, Operand::Input],
+            );
             return Ok(builder.finish_for(task, input));
         }
         Task::Classification | Task::NextToken => {}
@@ -131,8 +153,17 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
     let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
 
     let layers = "distilbert.transformer.layer";
-    let block = Block { names: &DISTILBERT, heads: &heads, eps, activation: &activation };
-    for layer in 0..source.layers(layers, "ffn.lin1.weight", &["n_layers", "num_hidden_layers"])? {
+    let block = Block {
+        names: &DISTILBERT,
+        heads: &heads,
+        eps,
+        activation: &activation,
+    };
+    for layer in 0..source.layers(
+        layers,
+        "ffn.lin1.weight",
+        &["n_layers", "num_hidden_layers"],
+    )? {
         x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
 
@@ -162,7 +193,14 @@ struct Block<'a> {
 impl Block<'_> {
     /// A block whose layers' names begin with `prefix`.
     fn build(&self, builder: &mut Builder, prefix: &str, x: Operand) -> Operand {
-        let BlockNames { qkv, attention_out, attention_norm, up, down, norm } = self.names;
+        let BlockNames {
+            qkv,
+            attention_out,
+            attention_norm,
+            up,
+            down,
+            norm,
+        } = self.names;
         let qkv = qkv.map(|part| format!("{prefix}.{part}"));
         let attended = builder.attend(qkv, self.heads, x);
         let attended = builder.linear(&format!("{prefix}.{attention_out}"), attended);

@@ -21,7 +21,11 @@ pub(super) struct Builder {
 
 impl Builder {
     pub fn push(&mut self, id: impl Into<String>, op: Op, inputs: &[Operand]) -> Operand {
-        self.nodes.push(Node { id: id.into(), op, inputs: inputs.to_vec() });
+        self.nodes.push(Node {
+            id: id.into(),
+            op,
+            inputs: inputs.to_vec(),
+        });
         Operand::Node(self.nodes.len() - 1)
     }
 
@@ -43,12 +47,20 @@ impl Builder {
     }
 
     pub fn batch_norm(&mut self, param: &str, x: Operand) -> Operand {
-        let op = Op::BatchNorm { param: param.to_owned(), eps: 1e-5, momentum: None };
+        let op = Op::BatchNorm {
+            param: param.to_owned(),
+            eps: 1e-5,
+            momentum: None,
+        };
         self.push(param, op, &[x])
     }
 
     pub fn max_pool(&mut self, id: &str, window: PoolWindow, x: Operand) -> Operand {
-        let PoolWindow { kernel, stride, padding } = window;
+        let PoolWindow {
+            kernel,
+            stride,
+            padding,
+        } = window;
         let op = Op::MaxPool {
             kernel: Pair(kernel, kernel),
             stride: Some(Pair(stride, stride)),
@@ -59,7 +71,14 @@ impl Builder {
     }
 
     pub fn linear(&mut self, param: &str, x: Operand) -> Operand {
-        self.push(param, Op::Linear { param: param.to_owned(), transposed: false }, &[x])
+        self.push(
+            param,
+            Op::Linear {
+                param: param.to_owned(),
+                transposed: false,
+            },
+            &[x],
+        )
     }
 
     pub fn finish(self, input: Input) -> Graph {
@@ -67,6 +86,10 @@ impl Builder {
     }
 
     pub fn finish_for(self, task: Task, input: Input) -> Graph {
-        Graph { input, task, nodes: self.nodes }
+        Graph {
+            input,
+            task,
+            nodes: self.nodes,
+        }
     }
 }

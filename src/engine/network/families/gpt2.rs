@@ -11,7 +11,10 @@ use crate::network::{
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let task = source.causal_task("LMHeadModel")?;
     let count = source.count_of(&["n_head", "num_attention_heads"])?;
-    let heads = Attending { causal: true, ..Attending::plain(count, true) };
+    let heads = Attending {
+        causal: true,
+        ..Attending::plain(count, true)
+    };
     let eps = source.number("layer_norm_epsilon", 1e-5)?;
     let activation = source.activation("activation_function", "gelu_new")?;
     let input = source.ids("transformer.wpe.weight", 0)?;
@@ -46,5 +49,12 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
 }
 
 fn transposed(builder: &mut Builder, param: String, x: Operand) -> Operand {
-    builder.push(param.clone(), Op::Linear { param, transposed: true }, &[x])
+    builder.push(
+        param.clone(),
+        Op::Linear {
+            param,
+            transposed: true,
+        },
+        &[x],
+    )
 }

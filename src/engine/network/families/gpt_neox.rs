@@ -13,13 +13,21 @@ use crate::network::{
 };
 
 const ROTARY: RotaryKeys = RotaryKeys {
-    theta: NumberKey { key: "rotary_emb_base", default: 10_000.0 },
-    partial: Some(NumberKey { key: "rotary_pct", default: 0.25 }),
+    theta: NumberKey {
+        key: "rotary_emb_base",
+        default: 10_000.0,
+    },
+    partial: Some(NumberKey {
+        key: "rotary_pct",
+        default: 0.25,
+    }),
     ..RotaryKeys::PLAIN
 };
 /// Later names of the same numbers, and their first.
-const OTHER_NAMES: [[&str; 2]; 2] =
-    [["rope_theta", "rotary_emb_base"], ["partial_rotary_factor", "rotary_pct"]];
+const OTHER_NAMES: [[&str; 2]; 2] = [
+    ["rope_theta", "rotary_emb_base"],
+    ["partial_rotary_factor", "rotary_pct"],
+];
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let task = source.causal_task("ForCausalLM")?;
@@ -36,12 +44,18 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         },
         eps: source.number("layer_norm_eps", 1e-5)?,
         activation: source.activation("hidden_act", "gelu")?,
-        is_parallel: source.config["use_parallel_residual"].as_bool().unwrap_or(true),
+        is_parallel: source.config["use_parallel_residual"]
+            .as_bool()
+            .unwrap_or(true),
     };
 
     let mut builder = Builder::default();
     let mut x = builder.embedding("gpt_neox.embed_in");
-    let layers = source.layers("gpt_neox.layers", "attention.query_key_value.weight", LAYERS)?;
+    let layers = source.layers(
+        "gpt_neox.layers",
+        "attention.query_key_value.weight",
+        LAYERS,
+    )?;
     for layer in 0..layers {
         x = block.push(&mut builder, &format!("gpt_neox.layers.{layer}"), x);
     }
@@ -67,8 +81,13 @@ fn check_other_names(source: &Source<'_>) -> Result<(), GraphError> {
         told.is_some_and(|told| config[*first].as_f64() != Some(told))
             && config["rope_parameters"].is_null()
     });
-    let Some([later, first]) = other else { return Ok(()) };
-    let detail = format!("{later}: is {}, but {first} is {}", config[*later], config[*first]);
+    let Some([later, first]) = other else {
+        return Ok(());
+    };
+    let detail = format!(
+        "{later}: is {}, but {first} is {}",
+        config[*later], config[*first]
+    );
     Err(GraphError::Malformed { detail })
 }
 

@@ -39,20 +39,27 @@ const WITHOUT_TOKEN_CLASSIFIER: [&str; 5] = ["olmo2", "olmo3", "olmoe", "gemma3_
 /// Every family, in the order in which they are looked for.
 pub fn entries() -> Vec<Entry> {
     let of_transformers = MODEL_TYPES.iter().map(|family| {
-        let aliases = ALIASES.iter().filter(|alias| alias.family == family.model_type);
+        let aliases = ALIASES
+            .iter()
+            .filter(|alias| alias.family == family.model_type);
         Entry {
             names: [family.model_type]
                 .into_iter()
                 .chain(aliases.map(|alias| alias.model_type))
                 .collect(),
             library: "transformers",
-            classes: CLASSES.into_iter().filter(|class| family.has(class)).collect(),
+            classes: CLASSES
+                .into_iter()
+                .filter(|class| family.has(class))
+                .collect(),
             has_bodies: reads(family.model_type, BODY),
             has_experts: llama::has_experts(family.model_type),
         }
     });
-    let (vgg, resnet): (Vec<&str>, Vec<&str>) =
-        FAMILIES.iter().map(|(name, _)| *name).partition(|name| name.starts_with("vgg"));
+    let (vgg, resnet): (Vec<&str>, Vec<&str>) = FAMILIES
+        .iter()
+        .map(|(name, _)| *name)
+        .partition(|name| name.starts_with("vgg"));
     let of_timm = [resnet, vgg, vit::PATTERNS.to_vec()];
     let of_timm = of_timm.map(|names| Entry {
         names,
@@ -78,12 +85,22 @@ impl Family {
 
 /// Whether the family's builder takes a class for its own, before it looks at any tensor.
 fn reads(model_type: &str, class: &str) -> bool {
-    let Some(family) = MODEL_TYPES.iter().find(|family| family.model_type == model_type) else {
+    let Some(family) = MODEL_TYPES
+        .iter()
+        .find(|family| family.model_type == model_type)
+    else {
         return false;
     };
     let config = json!({"model_type": model_type, "architectures": [format!("X{class}")]});
-    let source = Source { config: &config, signature: &Signature::new(), sample: None };
-    !matches!((family.build)(&source), Err(GraphError::UnknownArchitecture { .. }))
+    let source = Source {
+        config: &config,
+        signature: &Signature::new(),
+        sample: None,
+    };
+    !matches!(
+        (family.build)(&source),
+        Err(GraphError::UnknownArchitecture { .. })
+    )
 }
 
 #[cfg(test)]
@@ -93,18 +110,34 @@ mod tests {
     #[test]
     fn every_family_is_listed_with_what_its_builder_reads() {
         let entries = entries();
-        let of = |name: &str| entries.iter().find(|entry| entry.names.contains(&name)).unwrap();
+        let of = |name: &str| {
+            entries
+                .iter()
+                .find(|entry| entry.names.contains(&name))
+                .unwrap()
+        };
         assert_eq!(of("roberta").names, ["roberta", "xlm-roberta", "camembert"]);
-        assert!(of("camembert").classes.contains(&"ForSequenceClassification"));
+        assert!(
+            of("camembert")
+                .classes
+                .contains(&"ForSequenceClassification")
+        );
         assert!(!of("bert").classes.contains(&"ForCausalLM"));
         assert!(of("llama").classes.contains(&"ForCausalLM"));
         assert!(of("gpt2").classes.contains(&"LMHeadModel"));
         assert_eq!(of("vit").classes, ["ForImageClassification"]);
         assert!(of("bert").has_bodies && of("llama").has_bodies && !of("resnet18").has_bodies);
         assert!(of("bert").classes.contains(&"ForTokenClassification"));
-        assert_eq!(of("granite").classes, ["ForCausalLM"], "the library has no other");
+        assert_eq!(
+            of("granite").classes,
+            ["ForCausalLM"],
+            "the library has no other"
+        );
         assert!(!of("olmo2").classes.contains(&"ForTokenClassification"));
         assert!(of("mixtral").has_experts && !of("mistral").has_experts);
-        assert_eq!((of("resnet18").library, of("vit_*").library), ("timm", "timm"));
+        assert_eq!(
+            (of("resnet18").library, of("vit_*").library),
+            ("timm", "timm")
+        );
     }
 }

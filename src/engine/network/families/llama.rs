@@ -31,26 +31,44 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let dialect = Dialect::of(source.config);
     let heads = source.count("num_attention_heads")?;
     let kv_heads = dialect.kv_heads(source)?;
-    dialect.biases.check(source, dialect.first_projection(), dialect.gate_projection())?;
+    dialect.biases.check(
+        source,
+        dialect.first_projection(),
+        dialect.gate_projection(),
+    )?;
     check_padding(source)?;
     dialect.check_rotary(source)?;
     let first = format!("{}.weight", dialect.first_projection());
     let depth = source.layers("model.layers", &first, LAYERS)?;
     let activation = dialect.activation(source)?;
-    let routed = dialect.experts.map(|keys| Routed::read(source, keys, &activation, depth));
+    let routed = dialect
+        .experts
+        .map(|keys| Routed::read(source, keys, &activation, depth));
     let decoder = Decoder {
         dialect,
         eps: source.number("rms_norm_eps", dialect.eps)?,
         activation,
-        heads: Attending { kv_heads, causal: true, ..Attending::plain(heads, true) },
+        heads: Attending {
+            kv_heads,
+            causal: true,
+            ..Attending::plain(heads, true)
+        },
         multipliers: Multipliers::read(source, dialect)?,
         routed: routed.transpose()?,
     };
 
     let mut builder = Builder::default();
     let words = builder.embedding("model.embed_tokens");
-    let mut x = scaled(&mut builder, "model.scale".into(), decoder.multipliers.embedding, words);
-    for (layer, kind) in layers::kinds(source, dialect, depth)?.into_iter().enumerate() {
+    let mut x = scaled(
+        &mut builder,
+        "model.scale".into(),
+        decoder.multipliers.embedding,
+        words,
+    );
+    for (layer, kind) in layers::kinds(source, dialect, depth)?
+        .into_iter()
+        .enumerate()
+    {
         x = decoder.block(&mut builder, layer, kind, x);
     }
     let x = decoder.norm(&mut builder, "model.norm".into(), x);
@@ -59,7 +77,12 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     if task == Task::NextToken {
         decoder.multipliers.logits(&mut builder, logits);
     }
-    Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source, task)?] }))
+    Ok(builder.finish_for(
+        task,
+        Input::Tokens {
+            shape: [longest(source, task)?],
+        },
+    ))
 }
 
 /// Whether some layers of a family have experts.
@@ -113,8 +136,20 @@ struct Decoder {
 
 impl Decoder {
     fn norm(&self, builder: &mut Builder, param: String, x: Operand) -> Operand {
-        let &Self { eps, dialect: &Dialect { unit_offset, .. }, .. } = self;
-        builder.push(param.clone(), Op::RmsNorm { param, eps, unit_offset }, &[x])
+        let &Self {
+            eps,
+            dialect: &Dialect { unit_offset, .. },
+            ..
+        } = self;
+        builder.push(
+            param.clone(),
+            Op::RmsNorm {
+                param,
+                eps,
+                unit_offset,
+            },
+            &[x],
+        )
     }
 
     /// The norm of this name in a block, where the family has one there.
@@ -162,8 +197,10 @@ impl Decoder {
             &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
         };
 
-        let mut operands: Vec<Operand> =
-            projections.iter().map(|name| builder.linear(&named(block, name), x)).collect();
+        let mut operands: Vec<Operand> = projections
+            .iter()
+            .map(|name| builder.linear(&named(block, name), x))
+            .collect();
         if self.dialect.query_norms == QueryNorms::Whole {
             for (operand, norm) in operands.iter_mut().zip(&norms) {
                 *operand = self.norm(builder, norm.clone(), *operand);
@@ -186,14 +223,25 @@ impl Decoder {
     }
 
     fn head_norms(&self, [queries, keys]: [String; 2]) -> Option<HeadNorms> {
-        let &Self { eps, dialect: &Dialect { unit_offset, .. }, .. } = self;
+        let &Self {
+            eps,
+            dialect: &Dialect { unit_offset, .. },
+            ..
+        } = self;
         let is_of_heads = self.dialect.query_norms == QueryNorms::OfEachHead;
-        is_of_heads.then_some(HeadNorms { queries, keys, eps, unit_offset })
+        is_of_heads.then_some(HeadNorms {
+            queries,
+            keys,
+            eps,
+            unit_offset,
+        })
     }
 
     fn mlp(&self, builder: &mut Builder, block: usize, x: Operand) -> Operand {
-        let fused =
-            self.dialect.fused_mlp.then(|| builder.linear(&named(block, "mlp.gate_up_proj"), x));
+        let fused = self
+            .dialect
+            .fused_mlp
+            .then(|| builder.linear(&named(block, "mlp.gate_up_proj"), x));
 
         let gate = match fused {
             Some(fused) => half(builder, named(block, "mlp.gate"), 0, fused),

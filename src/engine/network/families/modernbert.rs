@@ -15,8 +15,14 @@ use crate::network::{
 };
 
 const ROTARY: RotaryKeys = RotaryKeys {
-    theta: NumberKey { key: "global_rope_theta", default: 160_000.0 },
-    local_theta: Some(NumberKey { key: "local_rope_theta", default: 10_000.0 }),
+    theta: NumberKey {
+        key: "global_rope_theta",
+        default: 160_000.0,
+    },
+    local_theta: Some(NumberKey {
+        key: "local_rope_theta",
+        default: 10_000.0,
+    }),
     ..RotaryKeys::PLAIN
 };
 
@@ -38,7 +44,11 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     for (layer, is_local) in local.into_iter().enumerate() {
         let heads = Attending {
             rotary: Some(speeds.of(is_local).clone()),
-            window: if is_local { Some(window(source)?) } else { None },
+            window: if is_local {
+                Some(window(source)?)
+            } else {
+                None
+            },
             ..Attending::plain(count, true)
         };
         x = block.push(&mut builder, layer, &heads, x);
@@ -85,7 +95,9 @@ fn local_layers(source: &Source<'_>, layers: usize) -> Result<Vec<bool>, GraphEr
             None => 3,
             Some(_) => source.count("global_attn_every_n_layers")?,
         };
-        return Ok((0..layers).map(|layer| !layer.is_multiple_of(every)).collect());
+        return Ok((0..layers)
+            .map(|layer| !layer.is_multiple_of(every))
+            .collect());
     }
 
     let entries = types.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -126,10 +138,17 @@ impl Block {
 
         let normed = builder.layer_norm(&named(layer, "mlp_norm"), self.eps, x);
         let both = builder.linear(&named(layer, "mlp.Wi"), normed);
-        let gate =
-            builder.push(named(layer, "mlp.input"), Op::Split { parts: 2, part: 0 }, &[both]);
+        let gate = builder.push(
+            named(layer, "mlp.input"),
+            Op::Split { parts: 2, part: 0 },
+            &[both],
+        );
         let gate = builder.push(named(layer, "mlp.act"), self.activation.clone(), &[gate]);
-        let up = builder.push(named(layer, "mlp.gate"), Op::Split { parts: 2, part: 1 }, &[both]);
+        let up = builder.push(
+            named(layer, "mlp.gate"),
+            Op::Split { parts: 2, part: 1 },
+            &[both],
+        );
         let hidden = builder.push(named(layer, "mlp.gated"), Op::Gate {}, &[gate, up]);
         let output = builder.linear(&named(layer, "mlp.Wo"), hidden);
         builder.add(named(layer, "mlp.sum"), &[output, x])

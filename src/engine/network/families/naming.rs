@@ -43,15 +43,19 @@ pub(super) struct Names {
 /// The output matrix of the language models.
 pub const OUTPUT: &str = "lm_head.weight";
 /// How the oldest files end the names of norms, and how all others do.
-const OLD_SUFFIXES: [(&str, &str); 2] =
-    [(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
+const OLD_SUFFIXES: [(&str, &str); 2] = [
+    (".LayerNorm.gamma", ".LayerNorm.weight"),
+    (".LayerNorm.beta", ".LayerNorm.bias"),
+];
 
 /// Whether a tensor belongs to a task, by the names of the configuration's family; without a family,
 /// whether it is one of `output`, the layer that computes the network's output.
 pub fn is_of_a_task(config: &Value, output: Option<&str>, name: &str) -> bool {
     match (Names::of(config), output) {
         (Some(names), _) => names.is_head(name),
-        (None, Some(head)) => name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')),
+        (None, Some(head)) => name
+            .strip_prefix(head)
+            .is_some_and(|rest| rest.starts_with('.')),
         (None, None) => false,
     }
 }
@@ -83,17 +87,24 @@ impl Naming {
     /// prefix is taken away.
     pub fn of(config: &Value, signature: &Signature) -> Self {
         let mut naming = Self::default();
-        let wrapper = wrapper_of(config, &signature.keys().map(String::as_str).collect::<Vec<_>>());
+        let wrapper = wrapper_of(
+            config,
+            &signature.keys().map(String::as_str).collect::<Vec<_>>(),
+        );
         let Some(names) = Names::of(config) else {
             if !wrapper.is_empty() {
-                let inside = signature.keys().map(|name| unwrapped(name, &wrapper).to_owned());
+                let inside = signature
+                    .keys()
+                    .map(|name| unwrapped(name, &wrapper).to_owned());
                 naming.outside = inside.zip(signature.keys().cloned()).collect();
             }
             return naming;
         };
 
         let prefix = format!("{}.", names.body);
-        let is_bare = !signature.keys().any(|name| unwrapped(name, &wrapper).starts_with(&prefix));
+        let is_bare = !signature
+            .keys()
+            .any(|name| unwrapped(name, &wrapper).starts_with(&prefix));
         let tied = names.tied_to(config);
         let unread = names.unread_by(config);
         naming.output = output_of(config).map(|module| format!("{module}.weight"));
@@ -117,7 +128,9 @@ impl Naming {
                 naming.copy = Some((name.clone(), format!("{embedding}.weight")));
                 naming.dropped.insert(name.clone());
             } else if names.is_buffer(&inside)
-                || unread.as_ref().is_some_and(|module| inside.starts_with(module))
+                || unread
+                    .as_ref()
+                    .is_some_and(|module| inside.starts_with(module))
             {
                 naming.dropped.insert(name.clone());
             } else if inside != *name && !signature.contains_key(&inside) {
@@ -130,13 +143,16 @@ impl Naming {
     /// The headers under the graph's names.
     #[must_use]
     pub fn read_signature(&self, signature: Signature) -> Signature {
-        self.renamed(signature.into_iter(), |info, _| info.row()).collect()
+        self.renamed(signature.into_iter(), |info, _| info.row())
+            .collect()
     }
 
     /// The tensors under the graph's names.
     #[must_use]
     pub fn read(&self, checkpoint: &Checkpoint) -> Checkpoint {
-        let tensors = checkpoint.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone()));
+        let tensors = checkpoint
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.clone()));
         self.renamed(tensors, HostTensor::row).collect()
     }
 
@@ -151,11 +167,16 @@ impl Naming {
             let own = self.outside.get(name).map(String::as_str).or(output);
             (own.unwrap_or(name).to_owned(), tensor.clone())
         });
-        let stacked = self.stacks.iter().filter_map(|(name, Stack { parts, .. })| {
-            let rows: Option<Vec<HostTensor>> =
-                parts.iter().map(|part| checkpoint.get(part).cloned()).collect();
-            Some((name.clone(), HostTensor::stacked(rows?)?))
-        });
+        let stacked = self
+            .stacks
+            .iter()
+            .filter_map(|(name, Stack { parts, .. })| {
+                let rows: Option<Vec<HostTensor>> = parts
+                    .iter()
+                    .map(|part| checkpoint.get(part).cloned())
+                    .collect();
+                Some((name.clone(), HostTensor::stacked(rows?)?))
+            });
         single.chain(stacked).collect()
     }
 
@@ -163,8 +184,15 @@ impl Naming {
     /// written. What is one tensor in files stays one.
     #[must_use]
     pub fn under_own_names(&self) -> Self {
-        let stacks = self.stacks.values().map(|stack| (stack.inside.clone(), stack.clone()));
-        Self { stacks: stacks.collect(), output: self.output.clone(), ..Self::default() }
+        let stacks = self
+            .stacks
+            .values()
+            .map(|stack| (stack.inside.clone(), stack.clone()));
+        Self {
+            stacks: stacks.collect(),
+            output: self.output.clone(),
+            ..Self::default()
+        }
     }
 
     /// The naming of the same file where its tensors are called otherwise inside: `inside` has their names so far,
@@ -176,14 +204,19 @@ impl Naming {
             let inside = rename(name);
             (inside != *file).then(|| (inside, file.clone()))
         });
-        Self { outside: outside.collect(), ..self.clone() }
+        Self {
+            outside: outside.collect(),
+            ..self.clone()
+        }
     }
 
     /// The copy of a tied tensor that is none: the file and its configuration contradict each other.
     pub fn untied(&self, file: &Checkpoint) -> Option<&str> {
         let (copy, original) = self.copy.as_ref()?;
         let original = self.outside.get(original).unwrap_or(original);
-        let same = file.get(original).is_none_or(|tensor| tensor.bytes() == file[copy].bytes());
+        let same = file
+            .get(original)
+            .is_none_or(|tensor| tensor.bytes() == file[copy].bytes());
         (!same).then_some(copy)
     }
 
@@ -193,16 +226,25 @@ impl Naming {
         tensors: impl Iterator<Item = (String, T)>,
         row: fn(&T, usize) -> T,
     ) -> impl Iterator<Item = (String, T)> {
-        let inside: BTreeMap<&str, &str> =
-            self.outside.iter().map(|(inside, own)| (own.as_str(), inside.as_str())).collect();
-        tensors.filter(|(name, _)| !self.dropped.contains(name)).flat_map(move |(name, tensor)| {
-            if let Some(stack) = self.stacks.get(&name) {
-                let rows = stack.parts.iter().enumerate();
-                return rows.map(|(at, part)| (part.clone(), row(&tensor, at))).collect();
-            }
-            let name = inside.get(name.as_str()).map_or(name.clone(), |&inside| inside.to_owned());
-            vec![(name, tensor)]
-        })
+        let inside: BTreeMap<&str, &str> = self
+            .outside
+            .iter()
+            .map(|(inside, own)| (own.as_str(), inside.as_str()))
+            .collect();
+        tensors
+            .filter(|(name, _)| !self.dropped.contains(name))
+            .flat_map(move |(name, tensor)| {
+                if let Some(stack) = self.stacks.get(&name) {
+                    let rows = stack.parts.iter().enumerate();
+                    return rows
+                        .map(|(at, part)| (part.clone(), row(&tensor, at)))
+                        .collect();
+                }
+                let name = inside
+                    .get(name.as_str())
+                    .map_or(name.clone(), |&inside| inside.to_owned());
+                vec![(name, tensor)]
+            })
     }
 }
 
@@ -214,28 +256,41 @@ impl Names {
 
     /// Whether a tensor belongs to a task, not to the body.
     fn is_head(&self, name: &str) -> bool {
-        self.heads
-            .iter()
-            .any(|head| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.')))
+        self.heads.iter().any(|head| {
+            name.strip_prefix(*head)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
     }
 
     /// What a class of the library does not read, where old files have it: the pooler, below a head of tokens.
     fn unread_by(&self, config: &Value) -> Option<String> {
         let class = config["architectures"][0].as_str()?;
-        class.ends_with("ForTokenClassification").then(|| format!("{}.pooler.", self.body))
+        class
+            .ends_with("ForTokenClassification")
+            .then(|| format!("{}.pooler.", self.body))
     }
 
     fn is_buffer(&self, name: &str) -> bool {
-        self.buffers.iter().any(|pattern| is_of_pattern(pattern, name))
+        self.buffers
+            .iter()
+            .any(|pattern| is_of_pattern(pattern, name))
     }
 
     /// What the parts of a tensor of all experts are called; `None` of any other.
     fn parts_of(&self, name: &str, shape: &[usize]) -> Option<Vec<String>> {
-        let (_, end) = self.stacked.iter().find(|(pattern, _)| is_of_pattern(pattern, name))?;
+        let (_, end) = self
+            .stacked
+            .iter()
+            .find(|(pattern, _)| is_of_pattern(pattern, name))?;
         let (module, _) = name.rsplit_once('.')?;
-        let experts =
-            shape.first().filter(|&&experts| shape.len() > 1 && experts <= MAX_EXPERTS)?;
-        Some((0..*experts).map(|expert| format!("{module}.{expert}.{end}")).collect())
+        let experts = shape
+            .first()
+            .filter(|&&experts| shape.len() > 1 && experts <= MAX_EXPERTS)?;
+        Some(
+            (0..*experts)
+                .map(|expert| format!("{module}.{expert}.{end}"))
+                .collect(),
+        )
     }
 
     /// The embedding, where it is the output matrix too.
@@ -249,7 +304,10 @@ impl Names {
 /// Whether a name fits a pattern, in which `#` stands for a number.
 fn is_of_pattern(pattern: &str, name: &str) -> bool {
     pattern.split('.').count() == name.split('.').count()
-        && pattern.split('.').zip(name.split('.')).all(|(part, found)| fits(part, found))
+        && pattern
+            .split('.')
+            .zip(name.split('.'))
+            .all(|(part, found)| fits(part, found))
 }
 
 /// Whether a part of a name fits that of a pattern, in which `#` stands for a number.
@@ -273,8 +331,14 @@ mod tests {
     use crate::tensors::{DType, TensorInfo};
 
     fn signature(names: &[&str]) -> Signature {
-        let info = TensorInfo { dtype: DType::F32, shape: vec![1] };
-        names.iter().map(|name| ((*name).to_owned(), info.clone())).collect()
+        let info = TensorInfo {
+            dtype: DType::F32,
+            shape: vec![1],
+        };
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), info.clone()))
+            .collect()
     }
 
     fn read(model_type: &str, names: &[&str]) -> Vec<String> {
@@ -285,7 +349,11 @@ mod tests {
 
     #[test]
     fn exactly_the_declared_buffers_are_dropped() {
-        let bert = ["bert.embeddings.position_ids", "bert.embeddings.x", "classifier.bias"];
+        let bert = [
+            "bert.embeddings.position_ids",
+            "bert.embeddings.x",
+            "classifier.bias",
+        ];
         assert_eq!(read("bert", &bert), bert[1..]);
         let gpt2 = [
             "transformer.h.0.attn.bias",
@@ -294,9 +362,15 @@ mod tests {
             "transformer.h.x.attn.bias",
         ];
         assert_eq!(read("gpt2", &gpt2), [gpt2[1], gpt2[3]]);
-        let llama = ["model.layers.3.self_attn.rotary_emb.inv_freq", "model.norm.weight"];
+        let llama = [
+            "model.layers.3.self_attn.rotary_emb.inv_freq",
+            "model.norm.weight",
+        ];
         assert_eq!(read("llama", &llama), llama[1..]);
-        assert_eq!(read("gpt2", &llama[..1]), ["transformer.".to_owned() + llama[0]]);
+        assert_eq!(
+            read("gpt2", &llama[..1]),
+            ["transformer.".to_owned() + llama[0]]
+        );
         assert_eq!(read("graph", &bert), bert);
     }
 
@@ -304,8 +378,9 @@ mod tests {
     fn a_tensor_of_all_experts_is_taken_apart_and_put_together() {
         let name = "model.layers.0.mlp.experts.down_proj";
         let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
-        let file: Checkpoint =
-            [(name.to_owned(), HostTensor::from_f32(vec![3, 2, 2], values))].into_iter().collect();
+        let file: Checkpoint = [(name.to_owned(), HostTensor::from_f32(vec![3, 2, 2], values))]
+            .into_iter()
+            .collect();
         let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &file.signature());
         let read = naming.read(&file);
         let second = "model.layers.0.mlp.experts.1.down_proj.weight";
@@ -316,12 +391,16 @@ mod tests {
         assert_eq!((back.len(), back[name].bytes()), (1, file[name].bytes()));
         assert_eq!(back.signature(), file.signature());
         // A body saved alone lacks the prefix that it has below a head.
-        let bare: Checkpoint =
-            [(name["model.".len()..].to_owned(), file[name].clone())].into_iter().collect();
+        let bare: Checkpoint = [(name["model.".len()..].to_owned(), file[name].clone())]
+            .into_iter()
+            .collect();
         let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &bare.signature());
         assert_eq!(naming.read(&bare).signature(), read.signature());
         assert_eq!(naming.written(&read).signature(), bare.signature());
-        assert_eq!(naming.under_own_names().written(&read).signature(), file.signature());
+        assert_eq!(
+            naming.under_own_names().written(&read).signature(),
+            file.signature()
+        );
         // Of no other family.
         let other = Naming::of(&json!({"model_type": "llama"}), &file.signature());
         assert_eq!(other.read(&file).signature(), file.signature());
@@ -329,10 +408,16 @@ mod tests {
 
     #[test]
     fn a_pooler_is_no_part_of_a_classifier_of_tokens() {
-        let names = signature(&["bert.x.weight", "bert.pooler.dense.weight", "classifier.bias"]);
+        let names = signature(&[
+            "bert.x.weight",
+            "bert.pooler.dense.weight",
+            "classifier.bias",
+        ]);
         let read = |class: &str| {
             let config = json!({"model_type": "bert", "architectures": [class]});
-            Naming::of(&config, &names).read_signature(names.clone()).len()
+            Naming::of(&config, &names)
+                .read_signature(names.clone())
+                .len()
         };
         assert_eq!(read("BertForTokenClassification"), 2);
         assert_eq!(read("BertForSequenceClassification"), 3);
@@ -340,11 +425,21 @@ mod tests {
 
     #[test]
     fn a_body_saved_alone_gets_its_prefix_and_gives_it_back() {
-        let names = ["embeddings.LayerNorm.gamma", "embeddings.position_ids", "cls.bias"];
-        assert_eq!(read("bert", &names), ["bert.embeddings.LayerNorm.weight", "cls.bias"]);
+        let names = [
+            "embeddings.LayerNorm.gamma",
+            "embeddings.position_ids",
+            "cls.bias",
+        ];
+        assert_eq!(
+            read("bert", &names),
+            ["bert.embeddings.LayerNorm.weight", "cls.bias"]
+        );
         let naming = Naming::of(&json!({"model_type": "bert"}), &signature(&names));
         let one = HostTensor::from_f32(vec![1], vec![1.0]);
-        let file: Checkpoint = names.iter().map(|n| ((*n).to_owned(), one.clone())).collect();
+        let file: Checkpoint = names
+            .iter()
+            .map(|n| ((*n).to_owned(), one.clone()))
+            .collect();
         let back = naming.written(&naming.read(&file));
         let back: Vec<&str> = back.iter().map(|(name, _)| name).collect();
         assert_eq!(back, ["cls.bias", "embeddings.LayerNorm.gamma"]);
@@ -356,11 +451,17 @@ mod tests {
             let wrapped = |name: &str| format!("{wrapper}{name}");
             let names = [wrapped("embeddings.x"), wrapped("classifier.bias")];
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            assert_eq!(read("bert", &names), ["bert.embeddings.x", "classifier.bias"]);
+            assert_eq!(
+                read("bert", &names),
+                ["bert.embeddings.x", "classifier.bias"]
+            );
             assert_eq!(read("of timm", &names), ["classifier.bias", "embeddings.x"]);
             let naming = Naming::of(&json!({"model_type": "bert"}), &signature(&names));
             let one = HostTensor::from_f32(vec![1], vec![1.0]);
-            let file: Checkpoint = names.iter().map(|n| ((*n).to_owned(), one.clone())).collect();
+            let file: Checkpoint = names
+                .iter()
+                .map(|n| ((*n).to_owned(), one.clone()))
+                .collect();
             let back = naming.written(&naming.read(&file));
             assert_eq!(back.signature(), file.signature());
         }

@@ -13,8 +13,10 @@ use crate::{
 };
 
 fn configurations() -> BTreeMap<String, Value> {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/configurations/published.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/configurations/published.json"
+    );
     serde_json::from_slice(&std::fs::read(path).expect("the fixture")).expect("JSON")
 }
 
@@ -30,7 +32,10 @@ struct Headers<'a> {
 
 impl Headers<'_> {
     fn insert(&mut self, name: &str, shape: &[usize]) {
-        let info = TensorInfo { dtype: DType::BF16, shape: shape.to_vec() };
+        let info = TensorInfo {
+            dtype: DType::BF16,
+            shape: shape.to_vec(),
+        };
         self.tensors.insert(name.to_owned(), info);
     }
 
@@ -45,10 +50,18 @@ impl Headers<'_> {
 
     /// What a builder looks at before there is a graph.
     fn first(config: &Value) -> Signature {
-        let mut headers = Headers { config, tensors: Signature::new() };
-        let (width, heads) = (number(config, "hidden_size"), number(config, "num_attention_heads"));
+        let mut headers = Headers {
+            config,
+            tensors: Signature::new(),
+        };
+        let (width, heads) = (
+            number(config, "hidden_size"),
+            number(config, "num_attention_heads"),
+        );
         let queries = heads * headers.head_size();
-        let kv_heads = config["num_key_value_heads"].as_u64().map_or(heads, |n| n as usize);
+        let kv_heads = config["num_key_value_heads"]
+            .as_u64()
+            .map_or(heads, |n| n as usize);
         let fused = queries + 2 * kv_heads * headers.head_size();
         let vocabulary = number(config, "vocab_size");
 
@@ -114,8 +127,15 @@ fn published_configurations_are_read() {
     for (name, config) in &configurations {
         let graph = Graph::from_config(config, &Headers::first(config));
         let graph = graph.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let attentions = graph.nodes.iter().filter(|node| matches!(node.op, Op::Attention { .. }));
-        assert_eq!(attentions.count(), number(config, "num_hidden_layers"), "{name}");
+        let attentions = graph
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::Attention { .. }));
+        assert_eq!(
+            attentions.count(),
+            number(config, "num_hidden_layers"),
+            "{name}"
+        );
     }
 }
 
@@ -136,7 +156,11 @@ fn layers_differ_as_they_should() {
         let is_global = layer % 6 == 5;
         assert_eq!(window.is_none(), is_global, "layer {layer}");
         let theta = rotary.as_ref().map(|rotary| rotary.theta);
-        assert_eq!(theta, Some(if is_global { 1e6 } else { 1e4 }), "layer {layer}");
+        assert_eq!(
+            theta,
+            Some(if is_global { 1e6 } else { 1e4 }),
+            "layer {layer}"
+        );
     }
     let smollm: Vec<_> = attentions("HuggingFaceTB/SmolLM3-3B").collect();
     let without: Vec<usize> = (0..36).filter(|&layer| smollm[layer].1.is_none()).collect();
@@ -144,11 +168,15 @@ fn layers_differ_as_they_should() {
     let olmo: Vec<_> = attentions("allenai/Olmo-3-1025-7B").collect();
     for (layer, (window, rotary)) in olmo.iter().enumerate() {
         let is_stretched = rotary.as_ref().is_some_and(|rotary| rotary.yarn.is_some());
-        assert_eq!((window.is_none(), is_stretched), (layer % 4 == 3, layer % 4 == 3));
+        assert_eq!(
+            (window.is_none(), is_stretched),
+            (layer % 4 == 3, layer % 4 == 3)
+        );
     }
     assert!(attentions("mistralai/Mistral-7B-v0.1").all(|(window, _)| window == Some(4096)));
-    let modern: Vec<_> =
-        attentions("answerdotai/ModernBERT-base, below a classifier").map(|(w, _)| w).collect();
+    let modern: Vec<_> = attentions("answerdotai/ModernBERT-base, below a classifier")
+        .map(|(w, _)| w)
+        .collect();
     assert_eq!(modern[..4], [None, Some(65), Some(65), None]);
 }
 
@@ -159,7 +187,12 @@ fn experts_are_as_many_as_they_should_be() {
         let nodes = graph(&configurations[name]).nodes.into_iter();
         let found: Vec<_> = nodes
             .filter_map(|node| match node.op {
-                Op::Experts { count, top_k, normalised, .. } => Some((count, top_k, normalised)),
+                Op::Experts {
+                    count,
+                    top_k,
+                    normalised,
+                    ..
+                } => Some((count, top_k, normalised)),
                 _ => None,
             })
             .collect();
@@ -177,7 +210,12 @@ fn a_long_context_is_read_as_far_as_logits_can_be_held() {
     let configurations = configurations();
     let config = &configurations["Qwen/Qwen3-0.6B"];
     let graph = graph(config);
-    assert_eq!(graph.input, Input::Tokens { shape: [(1 << 31) / 151_936] });
+    assert_eq!(
+        graph.input,
+        Input::Tokens {
+            shape: [(1 << 31) / 151_936]
+        }
+    );
 
     let (width, hidden) = (1024, 3072);
     let shape = |param: &ParamUse| match param.name.rsplit('.').nth(1).expect("a module") {
@@ -190,12 +228,25 @@ fn a_long_context_is_read_as_far_as_logits_can_be_held() {
         "q_norm" | "k_norm" => vec![128],
         _ => vec![width],
     };
-    let needed = graph.params().map(|(_, param)| param).filter(|param| param.required);
+    let needed = graph
+        .params()
+        .map(|(_, param)| param)
+        .filter(|param| param.required);
     let signature: Signature = needed
         .map(|param| {
-            let info = TensorInfo { dtype: DType::BF16, shape: shape(&param) };
+            let info = TensorInfo {
+                dtype: DType::BF16,
+                shape: shape(&param),
+            };
             (param.name, info)
         })
         .collect();
-    assert_eq!(graph.resolve(&signature).expect("it fits").classes().unwrap(), 151_936);
+    assert_eq!(
+        graph
+            .resolve(&signature)
+            .expect("it fits")
+            .classes()
+            .unwrap(),
+        151_936
+    );
 }

@@ -33,13 +33,22 @@ pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, Gr
 fn stem(builder: &mut Builder, source: &Source<'_>) -> Result<Operand, GraphError> {
     let [_, _, kernel, _] = source.shape("conv1.weight")?;
     let small = kernel == 3;
-    let x = builder.convolution("conv1", if small { 1 } else { 2 }, kernel / 2, Operand::Input);
+    let x = builder.convolution(
+        "conv1",
+        if small { 1 } else { 2 },
+        kernel / 2,
+        Operand::Input,
+    );
     let x = builder.batch_norm("bn1", x);
     let x = builder.push("relu", Op::Relu {}, &[x]);
     if small {
         return Ok(x);
     }
-    let window = PoolWindow { kernel: 3, stride: 2, padding: 1 };
+    let window = PoolWindow {
+        kernel: 3,
+        stride: 2,
+        padding: 1,
+    };
     Ok(builder.max_pool("maxpool", window, x))
 }
 
@@ -53,8 +62,11 @@ fn residual_block(
 ) -> Operand {
     let bottleneck = source.has(&format!("{prefix}.conv3.weight"));
     // (stride, padding) of each convolution.
-    let convolutions: &[(usize, usize)] =
-        if bottleneck { &[(1, 0), (stride, 1), (1, 0)] } else { &[(stride, 1), (1, 1)] };
+    let convolutions: &[(usize, usize)] = if bottleneck {
+        &[(1, 0), (stride, 1), (1, 0)]
+    } else {
+        &[(stride, 1), (1, 1)]
+    };
     let mut x = input;
 
     for (i, &(stride, padding)) in convolutions.iter().enumerate() {
@@ -111,8 +123,11 @@ mod tests {
         }
         weights.push(("fc".to_owned(), vec![7, from]));
         let names: Vec<String> = weights.iter().map(|(n, _)| format!("{n}.weight")).collect();
-        let weights: Vec<(&str, &[usize])> =
-            names.iter().zip(&weights).map(|(n, (_, s))| (n.as_str(), s.as_slice())).collect();
+        let weights: Vec<(&str, &[usize])> = names
+            .iter()
+            .zip(&weights)
+            .map(|(n, (_, s))| (n.as_str(), s.as_slice()))
+            .collect();
         let norms: Vec<(&str, usize)> = norms.iter().map(|(n, c)| (n.as_str(), *c)).collect();
         signature(&weights, &norms)
     }

@@ -40,7 +40,10 @@ impl NumberKey {
 impl RotaryKeys {
     /// Llama's.
     pub(super) const PLAIN: Self = Self {
-        theta: NumberKey { key: "rope_theta", default: 10_000.0 },
+        theta: NumberKey {
+            key: "rope_theta",
+            default: 10_000.0,
+        },
         partial: None,
         local_theta: None,
         interleaved: false,
@@ -49,7 +52,13 @@ impl RotaryKeys {
 
     /// With another default of `rope_theta`.
     pub(super) const fn with_theta(default: f64) -> Self {
-        Self { theta: NumberKey { key: "rope_theta", default }, ..Self::PLAIN }
+        Self {
+            theta: NumberKey {
+                key: "rope_theta",
+                default,
+            },
+            ..Self::PLAIN
+        }
     }
 }
 
@@ -74,9 +83,19 @@ impl Speeds {
         head_size: usize,
     ) -> Result<Self, GraphError> {
         let Objects { global, local } = Objects::read(source, keys)?;
-        let global = Reading { source, keys, object: &global }.rotary(head_size)?;
+        let global = Reading {
+            source,
+            keys,
+            object: &global,
+        }
+        .rotary(head_size)?;
         let local = match local {
-            Some(local) => Reading { source, keys, object: &local }.rotary(head_size)?,
+            Some(local) => Reading {
+                source,
+                keys,
+                object: &local,
+            }
+            .rotary(head_size)?,
             None => global.clone(),
         };
         Ok(Self { global, local })
@@ -101,10 +120,14 @@ impl Objects {
         }
 
         match (keys.local_theta, parameters.is_null()) {
-            (None, true) => Ok(Self { global: Object::new("rope_scaling", scaling), local: None }),
-            (None, false) => {
-                Ok(Self { global: Object::new("rope_parameters", parameters), local: None })
-            }
+            (None, true) => Ok(Self {
+                global: Object::new("rope_scaling", scaling),
+                local: None,
+            }),
+            (None, false) => Ok(Self {
+                global: Object::new("rope_parameters", parameters),
+                local: None,
+            }),
             (Some(local), true) => {
                 let theta = local.read(source)?;
                 if local.key == keys.theta.key && (theta - local.default).abs() > 0.0 {
@@ -129,21 +152,30 @@ impl Objects {
     fn by_kind(parameters: &Value) -> Result<Self, GraphError> {
         let is_whole = parameters.as_object().is_some_and(|fields| {
             fields.len() == KINDS.len()
-                && KINDS.iter().all(|kind| fields.get(*kind).is_some_and(Value::is_object))
+                && KINDS
+                    .iter()
+                    .all(|kind| fields.get(*kind).is_some_and(Value::is_object))
         });
         if !is_whole {
-            let detail =
-                format!("rope_parameters: give an object for each of {}", KINDS.join(" and "));
+            let detail = format!(
+                "rope_parameters: give an object for each of {}",
+                KINDS.join(" and ")
+            );
             return Err(malformed(detail));
         }
         let [global, local] =
             KINDS.map(|kind| Object::new(&format!("rope_parameters.{kind}"), &parameters[kind]));
-        Ok(Self { global, local: Some(local) })
+        Ok(Self {
+            global,
+            local: Some(local),
+        })
     }
 }
 
 fn malformed(detail: impl Into<String>) -> GraphError {
-    GraphError::Malformed { detail: detail.into() }
+    GraphError::Malformed {
+        detail: detail.into(),
+    }
 }
 
 /// What a configuration says of rotary positions, and where.
@@ -154,20 +186,30 @@ struct Object {
 
 impl Object {
     fn new(key: &str, value: &Value) -> Self {
-        Self { key: key.to_owned(), value: value.clone() }
+        Self {
+            key: key.to_owned(),
+            value: value.clone(),
+        }
     }
 
     fn positive(&self, name: &str) -> Result<f64, GraphError> {
         let Self { key, value } = self;
         let number = value[name].as_f64().filter(|number| *number > 0.0);
         number.ok_or_else(|| {
-            malformed(format!("{key}.{name}: give a number above 0, not {}", value[name]))
+            malformed(format!(
+                "{key}.{name}: give a number above 0, not {}",
+                value[name]
+            ))
         })
     }
 
     /// `None` where it is absent or `null`.
     fn optional(&self, name: &str) -> Result<Option<f64>, GraphError> {
-        if self.value[name].is_null() { Ok(None) } else { self.positive(name).map(Some) }
+        if self.value[name].is_null() {
+            Ok(None)
+        } else {
+            self.positive(name).map(Some)
+        }
     }
 }
 
@@ -181,8 +223,16 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn rotary(self, head_size: usize) -> Result<Rotary, GraphError> {
-        let Self { source, keys, object } = self;
-        let table = if keys.partial.is_some() { &settings::PARTIAL_ROPE } else { &settings::ROPE };
+        let Self {
+            source,
+            keys,
+            object,
+        } = self;
+        let table = if keys.partial.is_some() {
+            &settings::PARTIAL_ROPE
+        } else {
+            &settings::ROPE
+        };
         settings::check_object(&format!("{}.", object.key), &object.value, &[table])?;
 
         let theta = match object.optional("rope_theta")? {
@@ -200,7 +250,9 @@ impl Reading<'_> {
 
     /// The channels of a head that are turned; `None` for all.
     fn dims(self, head_size: usize) -> Result<Option<usize>, GraphError> {
-        let Some(partial) = self.keys.partial else { return Ok(None) };
+        let Some(partial) = self.keys.partial else {
+            return Ok(None);
+        };
         let share = match self.object.optional("partial_rotary_factor")? {
             Some(share) => share,
             None => partial.read(self.source)?,

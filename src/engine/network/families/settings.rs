@@ -69,7 +69,10 @@ fn check_fields(
                        known family is not carried by its tensors' names)";
             return Err(unsupported(&format!("{place}{key}"), value, why));
         };
-        if !allowed.iter().any(|text| text.parse::<Value>().is_ok_and(|known| known == *value)) {
+        if !allowed
+            .iter()
+            .any(|text| text.parse::<Value>().is_ok_and(|known| known == *value))
+        {
             let why = match allowed {
                 [] => "leave it out".to_owned(),
                 _ => format!("only {}", allowed.join(", ")),
@@ -85,19 +88,27 @@ fn unsupported(key: &str, value: &Value, why: &str) -> GraphError {
     if let Some((cut, _)) = shown.char_indices().nth(100) {
         shown.truncate(cut);
     }
-    GraphError::Malformed { detail: format!("{key}: {shown} is not supported; {why}") }
+    GraphError::Malformed {
+        detail: format!("{key}: {shown} is not supported; {why}"),
+    }
 }
 
 impl Settings {
     /// Whether the key is read, shown by the tensors, or neutral at every value.
     fn knows(&self, key: &str) -> bool {
-        [self.read, self.tensors, self.neutral].iter().any(|keys| keys.contains(&key))
+        [self.read, self.tensors, self.neutral]
+            .iter()
+            .any(|keys| keys.contains(&key))
             || self.extends.is_some_and(|base| base.knows(key))
     }
 
     /// The values at which the key is neutral.
     fn values(&self, key: &str) -> Option<&'static [&'static str]> {
-        let own = self.only.iter().find(|(known, _)| *known == key).map(|(_, values)| *values);
+        let own = self
+            .only
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, values)| *values);
         own.or_else(|| self.extends?.values(key))
     }
 }

@@ -39,13 +39,18 @@ impl Source<'_> {
         let value = &self.config[key];
         match value.as_u64().and_then(|v| usize::try_from(v).ok()) {
             Some(count) if count > 0 => Ok(count),
-            _ => Err(malformed(format!("{key}: give a whole number above 0, not {value}"))),
+            _ => Err(malformed(format!(
+                "{key}: give a whole number above 0, not {value}"
+            ))),
         }
     }
 
     /// A count that goes by one of these names; the first is the family's own.
     pub(super) fn count_of(&self, keys: &[&str]) -> Result<usize, GraphError> {
-        let mut given = keys.iter().copied().filter(|key| !self.config[*key].is_null());
+        let mut given = keys
+            .iter()
+            .copied()
+            .filter(|key| !self.config[*key].is_null());
         let Some(first) = given.next() else {
             return self.count(keys.first().copied().unwrap_or_default());
         };
@@ -85,7 +90,9 @@ impl Source<'_> {
         let told = self.count_of(keys)?;
         if told != found {
             let key = keys.join(" or ");
-            return Err(malformed(format!("{key}: is {told}, but the file has {found} layers")));
+            return Err(malformed(format!(
+                "{key}: is {told}, but the file has {found} layers"
+            )));
         }
         Ok(found)
     }
@@ -116,16 +123,23 @@ impl Source<'_> {
 
     /// What keeps a configuration from being that of such a classifier, behind its name.
     fn no_classifier(&self, suffix: &str) -> Option<String> {
-        if self.only("problem_type", &["single_label_classification".into()]).is_err() {
+        if self
+            .only("problem_type", &["single_label_classification".into()])
+            .is_err()
+        {
             return Some(format!(" of problem_type {}", self.config["problem_type"]));
         }
         let labels = self.config["num_labels"].as_u64();
-        let named = self.config["id2label"].as_object().map(serde_json::Map::len);
+        let named = self.config["id2label"]
+            .as_object()
+            .map(serde_json::Map::len);
         if labels == Some(1) || named == Some(1) {
             return Some(" of one label, a regression or a reward".to_owned());
         }
         let class = self.config["architectures"][0].as_str();
-        class.is_some_and(|name| !name.ends_with(suffix)).then(String::new)
+        class
+            .is_some_and(|name| !name.ends_with(suffix))
+            .then(String::new)
     }
 
     /// The task of an encoder: a class of the whole, or of every token, or none.
@@ -137,7 +151,9 @@ impl Source<'_> {
             return Ok(Task::Representation);
         }
         if self.classifies_tokens() {
-            return self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification);
+            return self
+                .head(TOKEN_CLASSIFIER)
+                .map(|()| Task::TokenClassification);
         }
         match self.head(CLASSIFIER) {
             Err(GraphError::UnknownArchitecture { name, .. }) => {
@@ -150,8 +166,9 @@ impl Source<'_> {
 
     /// Whether the configuration is of a body alone, as sentence embedders are.
     pub(super) fn is_body(&self) -> bool {
-        let class =
-            self.config["architectures"][0].as_str().and_then(|name| name.strip_suffix("Model"));
+        let class = self.config["architectures"][0]
+            .as_str()
+            .and_then(|name| name.strip_suffix("Model"));
         class.is_some_and(|stem| !stem.ends_with("Head") && !stem.ends_with("Heads"))
     }
 
@@ -165,12 +182,15 @@ impl Source<'_> {
         match self.config["architectures"][0].as_str() {
             Some(name) if name.ends_with(language) => Ok(Task::NextToken),
             Some(_) if self.is_body() => Ok(Task::Representation),
-            Some(_) if self.classifies_tokens() && language == "ForCausalLM" => {
-                self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification)
-            }
+            Some(_) if self.classifies_tokens() && language == "ForCausalLM" => self
+                .head(TOKEN_CLASSIFIER)
+                .map(|()| Task::TokenClassification),
             Some(name) if !name.ends_with(CLASSIFIER) => {
                 let known = format!("…{CLASSIFIER} and …{language}");
-                Err(GraphError::UnknownArchitecture { name: name.to_owned(), known })
+                Err(GraphError::UnknownArchitecture {
+                    name: name.to_owned(),
+                    known,
+                })
             }
             _ => self.head(CLASSIFIER).map(|()| Task::Classification),
         }
@@ -198,7 +218,9 @@ impl Source<'_> {
     /// token has. Without the key it is the library's own.
     pub(super) fn padding(&self) -> Result<Option<u32>, GraphError> {
         let Some(value) = self.config.get("pad_token_id") else {
-            let own = PADDING.iter().find(|(family, _)| self.config["model_type"] == *family);
+            let own = PADDING
+                .iter()
+                .find(|(family, _)| self.config["model_type"] == *family);
             return Ok(own.map(|(_, id)| *id));
         };
         if value.is_null() || value.as_i64().is_some_and(|id| id < 0) {
@@ -206,7 +228,9 @@ impl Source<'_> {
         }
         match value.as_u64().and_then(|id| u32::try_from(id).ok()) {
             Some(id) if id < IDS => Ok(Some(id)),
-            _ => Err(malformed(format!("pad_token_id: give an id below {IDS}, not {value}"))),
+            _ => Err(malformed(format!(
+                "pad_token_id: give an id below {IDS}, not {value}"
+            ))),
         }
     }
 
@@ -258,11 +282,24 @@ impl Attending {
 
 impl Builder {
     pub(super) fn layer_norm(&mut self, param: &str, eps: f64, x: Operand) -> Operand {
-        self.push(param, Op::LayerNorm { param: param.to_owned(), eps }, &[x])
+        self.push(
+            param,
+            Op::LayerNorm {
+                param: param.to_owned(),
+                eps,
+            },
+            &[x],
+        )
     }
 
     pub(super) fn embedding(&mut self, param: &str) -> Operand {
-        self.push(param, Op::Embedding { param: param.to_owned() }, &[Operand::Input])
+        self.push(
+            param,
+            Op::Embedding {
+                param: param.to_owned(),
+            },
+            &[Operand::Input],
+        )
     }
 
     /// Positions from 0 on.
@@ -317,7 +354,14 @@ impl Builder {
     }
 
     pub(super) fn first_token(&mut self, x: Operand) -> Operand {
-        self.push("first_token", Op::SelectToken { position: Position::First, padding: None }, &[x])
+        self.push(
+            "first_token",
+            Op::SelectToken {
+                position: Position::First,
+                padding: None,
+            },
+            &[x],
+        )
     }
 
     /// What a body puts out: its tokens, and where it has a pooler also the pooled first of them. The sum of the
@@ -353,7 +397,14 @@ impl Builder {
             Task::NextToken => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();
-                Ok(self.push("lm_head", Op::Linear { param, transposed: false }, &[x]))
+                Ok(self.push(
+                    "lm_head",
+                    Op::Linear {
+                        param,
+                        transposed: false,
+                    },
+                    &[x],
+                ))
             }
         }
     }
@@ -361,7 +412,10 @@ impl Builder {
     /// The last token whose id is not the padding's, whatever the mask says; without such an id the last
     /// token of all.
     fn last_token(&mut self, x: Operand, padding: Option<u32>) -> Operand {
-        let op = Op::SelectToken { position: Position::End, padding };
+        let op = Op::SelectToken {
+            position: Position::End,
+            padding,
+        };
         self.push("last_token", op, &[x, Operand::Input])
     }
 }

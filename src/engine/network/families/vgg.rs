@@ -34,7 +34,11 @@ pub(super) fn build(
             x = builder.push(format!("features.{position}"), Op::Relu {}, &[x]);
             position += 1;
         }
-        let window = PoolWindow { kernel: 2, stride: 2, padding: 0 };
+        let window = PoolWindow {
+            kernel: 2,
+            stride: 2,
+            padding: 0,
+        };
         x = builder.max_pool(&format!("features.{position}"), window, x);
         position += 1;
     }
@@ -59,7 +63,13 @@ fn torchvision_head(
 ) -> Result<(), GraphError> {
     let [_, columns] = source.shape("classifier.0.weight")?;
     if columns == channels * SIDE * SIDE {
-        x = builder.push("avgpool", Op::AdaptiveAvgPool { output: Pair(SIDE, SIDE) }, &[x]);
+        x = builder.push(
+            "avgpool",
+            Op::AdaptiveAvgPool {
+                output: Pair(SIDE, SIDE),
+            },
+            &[x],
+        );
     }
     x = builder.push("flatten", Op::Flatten {}, &[x]);
     for hidden in [0, 3] {
@@ -86,9 +96,10 @@ fn timm_head(
         x = builder.push("pre_logits.pool", Op::AdaptiveAvgPool { output }, &[x]);
     }
 
-    for (layer, activation) in
-        [("pre_logits.fc1", "pre_logits.act1"), ("pre_logits.fc2", "pre_logits.act2")]
-    {
+    for (layer, activation) in [
+        ("pre_logits.fc1", "pre_logits.act1"),
+        ("pre_logits.fc2", "pre_logits.act2"),
+    ] {
         x = builder.convolution(layer, 1, 0, x);
         x = builder.push(activation, Op::Relu {}, &[x]);
     }
@@ -108,10 +119,18 @@ mod tests {
     const FEATURES: [usize; 8] = [0, 4, 8, 11, 15, 18, 22, 25];
 
     fn graph_of(side: usize, head: &[(&str, &[usize])]) -> (Graph, crate::tensors::Signature) {
-        let names: Vec<String> = FEATURES.iter().map(|i| format!("features.{i}.weight")).collect();
-        let norms: Vec<String> = FEATURES.iter().map(|i| format!("features.{}", i + 1)).collect();
-        let mut weights: Vec<(&str, &[usize])> =
-            names.iter().map(|name| (name.as_str(), &[8usize, 8, 3, 3] as &[usize])).collect();
+        let names: Vec<String> = FEATURES
+            .iter()
+            .map(|i| format!("features.{i}.weight"))
+            .collect();
+        let norms: Vec<String> = FEATURES
+            .iter()
+            .map(|i| format!("features.{}", i + 1))
+            .collect();
+        let mut weights: Vec<(&str, &[usize])> = names
+            .iter()
+            .map(|name| (name.as_str(), &[8usize, 8, 3, 3] as &[usize]))
+            .collect();
         weights[0].1 = &[8, 3, 3, 3];
         weights.extend(head);
         let norms: Vec<(&str, usize)> = norms.iter().map(|name| (name.as_str(), 8)).collect();

@@ -53,7 +53,10 @@ pub(super) fn is_timm(name: &str) -> bool {
 
 /// How many heads an architecture has by its name.
 pub(super) fn heads_of(name: &str) -> Option<usize> {
-    HEADS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, heads)| *heads)
+    HEADS
+        .iter()
+        .find(|(prefix, _)| name.starts_with(prefix))
+        .map(|(_, heads)| *heads)
 }
 
 /// Of names that tell the number of heads.
@@ -83,8 +86,11 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
     let (heads, eps) = (Attending::plain(heads, false), 1e-6);
     let input = image_of_timm(source)?;
     let mut builder = Builder::default();
-    let names =
-        Embeddings { patches: "patch_embed.proj", class: "cls_token", positions: "pos_embed" };
+    let names = Embeddings {
+        patches: "patch_embed.proj",
+        class: "cls_token",
+        positions: "pos_embed",
+    };
     let mut x = names.build(&mut builder, source, &input)?;
 
     for block in 0..source.depth("blocks", "attn.qkv.weight") {
@@ -137,7 +143,9 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     let projection = "vit.embeddings.patch_embeddings.projection";
     let [_, channels, ..] = source.shape::<4>(&format!("{projection}.weight"))?;
     let [height, width] = sides("image_size", &source.config["image_size"])?;
-    let input = Input::Image { shape: [channels, height, width] };
+    let input = Input::Image {
+        shape: [channels, height, width],
+    };
     let mut builder = Builder::default();
     let names = Embeddings {
         patches: projection,
@@ -181,15 +189,19 @@ fn image_of_timm(source: &Source<'_>) -> Result<Input, GraphError> {
     }
     let [_, channels, ..] = source.shape::<4>("patch_embed.proj.weight")?;
     let [height, width] = sides("model_args.img_size", given)?;
-    Ok(Input::Image { shape: [channels, height, width] })
+    Ok(Input::Image {
+        shape: [channels, height, width],
+    })
 }
 
 /// Height and width, given as one number or as two.
 fn sides(key: &str, value: &Value) -> Result<[usize; 2], GraphError> {
-    serde_json::from_value::<Pair>(value.clone()).map(Pair::array).map_err(|_| {
-        let detail = format!("{key}: give a whole number or [height, width], not {value}");
-        GraphError::Malformed { detail }
-    })
+    serde_json::from_value::<Pair>(value.clone())
+        .map(Pair::array)
+        .map_err(|_| {
+            let detail = format!("{key}: give a whole number or [height, width], not {value}");
+            GraphError::Malformed { detail }
+        })
 }
 
 /// The tensors in front of the blocks.
@@ -207,7 +219,11 @@ impl Embeddings<'_> {
         source: &Source<'_>,
         input: &Input,
     ) -> Result<Operand, GraphError> {
-        let &Self { patches, class, positions } = self;
+        let &Self {
+            patches,
+            class,
+            positions,
+        } = self;
         let [_, rows, _] = source.shape(positions)?;
         let [_, _, height, width] = source.shape(&format!("{patches}.weight"))?;
         let size = input.shape();
@@ -221,9 +237,17 @@ impl Embeddings<'_> {
             return Err(GraphError::Malformed { detail });
         }
 
-        let op = Op::PatchEmbed { param: patches.to_owned() };
+        let op = Op::PatchEmbed {
+            param: patches.to_owned(),
+        };
         let x = builder.push(patches, op, &[Operand::Input]);
-        let x = builder.push(class, Op::ClassToken { param: class.to_owned() }, &[x]);
+        let x = builder.push(
+            class,
+            Op::ClassToken {
+                param: class.to_owned(),
+            },
+            &[x],
+        );
         let op = Op::PositionEmbedding {
             param: positions.to_owned(),
             bare: true,
@@ -276,7 +300,12 @@ mod tests {
         assert_eq!(heads(medium), Ok(Some(8)));
         let own = json!({"architecture": "vit_of_mine", "model_args": {"num_heads": 16}});
         assert_eq!(heads(own), Ok(Some(16)));
-        let error = heads(json!({"architecture": "vit_of_mine"})).unwrap_err().to_string();
-        assert!(error.contains("num_heads") && error.contains("vit_medium_*"), "{error}");
+        let error = heads(json!({"architecture": "vit_of_mine"}))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("num_heads") && error.contains("vit_medium_*"),
+            "{error}"
+        );
     }
 }

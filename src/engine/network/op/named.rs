@@ -38,7 +38,10 @@ impl ByNames {
 
     /// The tensors whose rows are classes or tokens.
     pub fn tensors_of(&self, rows: RowsOf) -> impl Iterator<Item = &str> {
-        self.tensors.iter().filter(move |tensor| tensor.rows == Some(rows)).map(|t| t.name.as_str())
+        self.tensors
+            .iter()
+            .filter(move |tensor| tensor.rows == Some(rows))
+            .map(|t| t.name.as_str())
     }
 
     /// How two such networks differ, as far as it can be told.

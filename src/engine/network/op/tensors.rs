@@ -43,27 +43,57 @@ pub struct ParamUse {
 
 impl ParamUse {
     fn needed(name: String, axes: &'static [Axis]) -> Self {
-        Self { name, role: Role::Learned, axes, required: true, expert: None }
+        Self {
+            name,
+            role: Role::Learned,
+            axes,
+            required: true,
+            expert: None,
+        }
     }
 
     /// One value a channel of the output, which the model may lack.
     fn optional(name: String) -> Self {
-        Self { name, role: Role::Learned, axes: &[Axis::Output], required: false, expert: None }
+        Self {
+            name,
+            role: Role::Learned,
+            axes: &[Axis::Output],
+            required: false,
+            expert: None,
+        }
     }
 
     fn statistic(name: String) -> Self {
-        Self { name, role: Role::Statistic, axes: &[Axis::Output], required: true, expert: None }
+        Self {
+            name,
+            role: Role::Statistic,
+            axes: &[Axis::Output],
+            required: true,
+            expert: None,
+        }
     }
 
     fn counter(name: String) -> Self {
-        Self { name, role: Role::Counter, axes: &[], required: false, expert: None }
+        Self {
+            name,
+            role: Role::Counter,
+            axes: &[],
+            required: false,
+            expert: None,
+        }
     }
 
     /// Weight and bias of an expert's layer.
     fn of_expert(layer: &str, expert: usize, weight: Axes, bias: Axes) -> [Self; 2] {
         let weight = Self::needed(format!("{layer}.weight"), weight);
-        let bias = Self { axes: bias, ..Self::optional(format!("{layer}.bias")) };
-        [weight, bias].map(|param| Self { expert: Some(expert), ..param })
+        let bias = Self {
+            axes: bias,
+            ..Self::optional(format!("{layer}.bias"))
+        };
+        [weight, bias].map(|param| Self {
+            expert: Some(expert),
+            ..param
+        })
     }
 }
 
@@ -73,37 +103,68 @@ impl Op {
     /// The tensors the op reads, `PyTorch`'s names and layouts.
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
-        if let Self::Attention { head_norms, sinks, .. } = self {
+        if let Self::Attention {
+            head_norms, sinks, ..
+        } = self
+        {
             // All heads share the weight, one entry a dimension of a head.
-            let norms = head_norms.iter().flat_map(|HeadNorms { queries, keys, .. }| {
-                [queries, keys].map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
-            });
-            let sinks = sinks.iter().map(|name| ParamUse::needed(name.clone(), &[Axis::Heads]));
+            let norms = head_norms
+                .iter()
+                .flat_map(|HeadNorms { queries, keys, .. }| {
+                    [queries, keys].map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
+                });
+            let sinks = sinks
+                .iter()
+                .map(|name| ParamUse::needed(name.clone(), &[Axis::Heads]));
             return norms.chain(sinks).collect();
         }
         if let Self::Opaque { network } = self {
             return network.params();
         }
-        let Some(prefix) = self.param() else { return Vec::new() };
-        if let Self::Experts { count, layers, interleaved, .. } = self {
-            let of = if *interleaved { ExpertLayers::fused_params } else { ExpertLayers::params };
-            return (0..*count).flat_map(|expert| of(layers, prefix, expert)).collect();
+        let Some(prefix) = self.param() else {
+            return Vec::new();
+        };
+        if let Self::Experts {
+            count,
+            layers,
+            interleaved,
+            ..
+        } = self
+        {
+            let of = if *interleaved {
+                ExpertLayers::fused_params
+            } else {
+                ExpertLayers::params
+            };
+            return (0..*count)
+                .flat_map(|expert| of(layers, prefix, expert))
+                .collect();
         }
         let bias = ParamUse::optional(format!("{prefix}.bias"));
         let weight = format!("{prefix}.weight");
 
         match self {
-            Self::Linear { transposed: true, .. } => {
+            Self::Linear {
+                transposed: true, ..
+            } => {
                 vec![ParamUse::needed(weight, &[Input, Output]), bias]
             }
-            Self::Linear { transposed: false, .. } => {
+            Self::Linear {
+                transposed: false, ..
+            } => {
                 vec![ParamUse::needed(weight, &[Output, Input]), bias]
             }
             Self::Conv2d { groups: 1, .. } | Self::PatchEmbed { .. } => {
-                vec![ParamUse::needed(weight, &[Output, Input, Fixed, Fixed]), bias]
+                vec![
+                    ParamUse::needed(weight, &[Output, Input, Fixed, Fixed]),
+                    bias,
+                ]
             }
             Self::Conv2d { .. } => {
-                vec![ParamUse::needed(weight, &[Output, Fixed, Fixed, Fixed]), bias]
+                vec![
+                    ParamUse::needed(weight, &[Output, Fixed, Fixed, Fixed]),
+                    bias,
+                ]
             }
             Self::BatchNorm { .. } => vec![
                 ParamUse::optional(weight),

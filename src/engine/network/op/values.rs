@@ -51,7 +51,11 @@ impl Rotary {
     /// The same channels turned at other speeds.
     #[must_use]
     pub fn at_default_speed(&self) -> Self {
-        Self { dims: self.dims, interleaved: self.interleaved, ..Self::default() }
+        Self {
+            dims: self.dims,
+            interleaved: self.interleaved,
+            ..Self::default()
+        }
     }
 }
 
@@ -110,7 +114,10 @@ pub enum FusedOrder {
 }
 
 impl FusedOrder {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
     pub(super) fn is_parts(&self) -> bool {
         *self == Self::Parts
     }
@@ -129,7 +136,10 @@ pub enum FullyMasked {
 }
 
 impl FullyMasked {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
     pub(super) fn is_zero(&self) -> bool {
         *self == Self::Zero
     }

@@ -172,7 +172,11 @@ pub enum NormKind {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PositionEmbedding {
     /// The rows from `offset` on, or that row alone for all positions; the table is `[1, P, D]`.
-    Rows { table: Param<3>, offset: usize, constant: bool },
+    Rows {
+        table: Param<3>,
+        offset: usize,
+        constant: bool,
+    },
     /// Counted over the ids other than `padding`, from the row after its own.
     Counted { table: Param<2>, padding: u32 },
 }
@@ -221,8 +225,15 @@ impl Attention {
     /// Leading dimensions of each head's queries and keys that are not like any other: those that rotary
     /// positions turn, and all where the heads share the weights of a norm.
     pub fn fixed_dimensions(&self) -> usize {
-        let turned = self.rotary.as_ref().map_or(0, |rotary| rotary.dims.unwrap_or(self.head_size));
-        if self.head_norms.is_some() { self.head_size } else { turned }
+        let turned = self
+            .rotary
+            .as_ref()
+            .map_or(0, |rotary| rotary.dims.unwrap_or(self.head_size));
+        if self.head_norms.is_some() {
+            self.head_size
+        } else {
+            turned
+        }
     }
 }
 
@@ -259,7 +270,9 @@ pub struct Expert {
 impl Experts {
     /// Hidden units of each expert.
     pub fn hidden(&self) -> usize {
-        self.experts.first().map_or(0, |expert| expert.down.inputs())
+        self.experts
+            .first()
+            .map_or(0, |expert| expert.down.inputs())
     }
 
     /// Values of one expert's weights.

@@ -84,7 +84,10 @@ impl Resolver<'_> {
         };
         let [tokens, _] = self.tokens(0)?;
         let output = vec![tokens, heads * head_size];
-        Ok(Resolved { layer: Layer::Attention(attention), output })
+        Ok(Resolved {
+            layer: Layer::Attention(attention),
+            output,
+        })
     }
 
     fn operands(&self, mask: bool) -> Result<Operands, GraphError> {
@@ -95,7 +98,11 @@ impl Resolver<'_> {
         }
         match count {
             1 => Ok(Operands::Fused(width)),
-            3 => Ok(Operands::Separate([width, self.tokens(1)?[1], self.tokens(2)?[1]])),
+            3 => Ok(Operands::Separate([
+                width,
+                self.tokens(1)?[1],
+                self.tokens(2)?[1],
+            ])),
             _ => Err(self.fault("reads [q, k, v] or one fused [q|k|v], and with mask the ids")),
         }
     }
@@ -117,13 +124,18 @@ impl Resolver<'_> {
             Operands::Separate([queries, keys, values]) => {
                 let size = queries / heads;
                 let kv_width = size * kv_heads;
-                (size, size * heads == *queries && [*keys, *values] == [kv_width; 2])
+                (
+                    size,
+                    size * heads == *queries && [*keys, *values] == [kv_width; 2],
+                )
             }
             Operands::Fused(width) => (width / all, width.is_multiple_of(all)),
         };
         if !fits || size == 0 {
-            let detail =
-                format!("{heads} heads and {kv_heads} kv_heads do not fit {:?}", self.inputs);
+            let detail = format!(
+                "{heads} heads and {kv_heads} kv_heads do not fit {:?}",
+                self.inputs
+            );
             return Err(self.fault(detail));
         }
         Ok(size)
@@ -164,8 +176,15 @@ impl Resolver<'_> {
         norms: &HeadNorms,
         head_size: usize,
     ) -> Result<Norm, GraphError> {
-        let &HeadNorms { eps, unit_offset, .. } = norms;
+        let &HeadNorms {
+            eps, unit_offset, ..
+        } = norms;
         let weight = self.needed_vector(format!("{param}.weight"), head_size)?;
-        Ok(Norm { kind: NormKind::RootMeanSquare { unit_offset }, weight, bias: None, eps })
+        Ok(Norm {
+            kind: NormKind::RootMeanSquare { unit_offset },
+            weight,
+            bias: None,
+            eps,
+        })
     }
 }

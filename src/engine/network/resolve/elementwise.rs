@@ -6,7 +6,10 @@ use crate::network::{error::GraphError, program::Layer};
 impl Resolver<'_> {
     /// A layer that puts out what it reads, in its shape.
     pub(super) fn unchanged(&self, layer: Layer) -> Result<Resolved, GraphError> {
-        Ok(Resolved { layer, output: self.one()?.to_vec() })
+        Ok(Resolved {
+            layer,
+            output: self.one()?.to_vec(),
+        })
     }
 
     /// A layer that reads several inputs of one shape.
@@ -16,7 +19,10 @@ impl Resolver<'_> {
                 if rest.iter().any(|other| other != first) {
                     return Err(self.fault(format!("reads different shapes: {:?}", self.inputs)));
                 }
-                Ok(Resolved { layer, output: first.to_vec() })
+                Ok(Resolved {
+                    layer,
+                    output: first.to_vec(),
+                })
             }
             _ => Err(self.fault("needs at least two inputs")),
         }
@@ -46,6 +52,9 @@ impl Resolver<'_> {
             return Err(self.fault(format!("there is no {detail}")));
         }
         *channels /= parts;
-        Ok(Resolved { layer: Layer::Split { parts, part }, output })
+        Ok(Resolved {
+            layer: Layer::Split { parts, part },
+            output,
+        })
     }
 }

@@ -22,8 +22,16 @@ struct Sizes {
 
 impl Resolver<'_> {
     pub(super) fn experts(&self) -> Result<Resolved, GraphError> {
-        let Op::Experts { param, count, top_k, normalised, activation, layers, interleaved, clamp } =
-            &self.node.op
+        let Op::Experts {
+            param,
+            count,
+            top_k,
+            normalised,
+            activation,
+            layers,
+            interleaved,
+            clamp,
+        } = &self.node.op
         else {
             return Err(self.fault("is no experts"));
         };
@@ -67,8 +75,17 @@ impl Resolver<'_> {
             Activation::Relu => Nonlinearity::Relu,
         };
         let (top_k, normalised, clamp) = (*top_k, *normalised, *clamp);
-        let layer = Experts { experts, top_k, normalised, activation, clamp };
-        Ok(Resolved { layer: Layer::Experts(layer), output: vec![tokens, out] })
+        let layer = Experts {
+            experts,
+            top_k,
+            normalised,
+            activation,
+            clamp,
+        };
+        Ok(Resolved {
+            layer: Layer::Experts(layer),
+            output: vec![tokens, out],
+        })
     }
 
     /// An expert of the shapes of the first.
@@ -79,14 +96,30 @@ impl Resolver<'_> {
         first: Option<&Expert>,
     ) -> Result<Expert, GraphError> {
         let hidden = first.map(|first| first.gate.outputs());
-        let gate = Sizes { inputs: width, outputs: hidden, transposed: false };
+        let gate = Sizes {
+            inputs: width,
+            outputs: hidden,
+            transposed: false,
+        };
         let gate = self.of_expert(&names.gate, gate)?;
         let hidden = gate.outputs();
-        let up = Sizes { inputs: width, outputs: Some(hidden), transposed: false };
+        let up = Sizes {
+            inputs: width,
+            outputs: Some(hidden),
+            transposed: false,
+        };
         let up = Some(self.of_expert(&names.up, up)?);
         let outputs = first.map(|first| first.down.outputs());
-        let down = Sizes { inputs: hidden, outputs, transposed: false };
-        Ok(Expert { gate, up, down: self.of_expert(&names.down, down)? })
+        let down = Sizes {
+            inputs: hidden,
+            outputs,
+            transposed: false,
+        };
+        Ok(Expert {
+            gate,
+            up,
+            down: self.of_expert(&names.down, down)?,
+        })
     }
 
     /// The same where gate and up are one layer.
@@ -97,21 +130,41 @@ impl Resolver<'_> {
         first: Option<&Expert>,
     ) -> Result<Expert, GraphError> {
         let both = first.map(|first| first.gate.outputs());
-        let gate = Sizes { inputs: width, outputs: both, transposed: true };
+        let gate = Sizes {
+            inputs: width,
+            outputs: both,
+            transposed: true,
+        };
         let gate = self.of_expert(&names.gate, gate)?;
         if !gate.outputs().is_multiple_of(2) {
             return Err(gate.weight.misfit(format!("[{width}, an even number]")));
         }
         let outputs = first.map(|first| first.down.outputs());
-        let down = Sizes { inputs: gate.outputs() / 2, outputs, transposed: true };
-        Ok(Expert { gate, up: None, down: self.of_expert(&names.down, down)? })
+        let down = Sizes {
+            inputs: gate.outputs() / 2,
+            outputs,
+            transposed: true,
+        };
+        Ok(Expert {
+            gate,
+            up: None,
+            down: self.of_expert(&names.down, down)?,
+        })
     }
 
     fn of_expert(&self, param: &str, sizes: Sizes) -> Result<Linear, GraphError> {
-        let Sizes { inputs, outputs, transposed } = sizes;
+        let Sizes {
+            inputs,
+            outputs,
+            transposed,
+        } = sizes;
         let weight: Param<2> = self.weight(param)?;
         let [rows, columns] = weight.shape;
-        let (found, read) = if transposed { (columns, rows) } else { (rows, columns) };
+        let (found, read) = if transposed {
+            (columns, rows)
+        } else {
+            (rows, columns)
+        };
         if read != inputs || outputs.is_some_and(|outputs| outputs != found) {
             let out = outputs.map_or_else(|| "out".to_owned(), |outputs| outputs.to_string());
             return Err(weight.misfit(if transposed {
@@ -121,7 +174,11 @@ impl Resolver<'_> {
             }));
         }
         let bias = self.vector(format!("{param}.bias"), found)?;
-        Ok(Linear { weight, bias, transposed })
+        Ok(Linear {
+            weight,
+            bias,
+            transposed,
+        })
     }
 
     /// Where one expert has a bias all have it, so that any may take the place of any other.

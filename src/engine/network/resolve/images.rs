@@ -73,7 +73,11 @@ impl Resolver<'_> {
         window: Window,
         groups: usize,
     ) -> Result<Resolved, GraphError> {
-        let Window { stride, padding, dilation } = window;
+        let Window {
+            stride,
+            padding,
+            dilation,
+        } = window;
         let input = self.image()?;
         let [channels, height, width] = input;
         let weight = self.weight::<4>(param)?;
@@ -121,7 +125,10 @@ impl Resolver<'_> {
             input,
             output,
         });
-        Ok(Resolved { layer, output: output.to_vec() })
+        Ok(Resolved {
+            layer,
+            output: output.to_vec(),
+        })
     }
 
     pub(super) fn batch_norm(&self, param: &str, eps: f64) -> Result<Resolved, GraphError> {
@@ -138,35 +145,60 @@ impl Resolver<'_> {
             running_var: self.needed_vector(format!("{param}.running_var"), channels)?,
             eps,
         };
-        Ok(Resolved { layer: Layer::BatchNorm(norm), output: input })
+        Ok(Resolved {
+            layer: Layer::BatchNorm(norm),
+            output: input,
+        })
     }
 
     pub(super) fn pool(&self, pooling: Pooling) -> Result<Resolved, GraphError> {
-        let Pooling { kind, kernel, stride, padding, ceil_mode } = pooling;
+        let Pooling {
+            kind,
+            kernel,
+            stride,
+            padding,
+            ceil_mode,
+        } = pooling;
         let stride = stride.unwrap_or(kernel);
         let input = self.image()?;
         self.check_positive(kernel, "kernel")?;
         self.check_positive(stride, "stride")?;
         self.check_moderate(padding, "padding")?;
 
-        let pool = Pool { kind, kernel, stride, padding, ceil_mode, input };
+        let pool = Pool {
+            kind,
+            kernel,
+            stride,
+            padding,
+            ceil_mode,
+            input,
+        };
         let Some(output) = pool.output() else {
             let detail = "the window does not fit the input, or the padding exceeds half of it";
             return Err(self.fault(detail));
         };
-        Ok(Resolved { layer: Layer::Pool(pool), output: output.to_vec() })
+        Ok(Resolved {
+            layer: Layer::Pool(pool),
+            output: output.to_vec(),
+        })
     }
 
     pub(super) fn adaptive_avg_pool(&self, output: Pair) -> Result<Resolved, GraphError> {
         self.check_positive(output, "output")?;
         let input = self.image()?;
         let layer = Layer::AdaptiveAvgPool { input, output };
-        Ok(Resolved { layer, output: vec![input[0], output.0, output.1] })
+        Ok(Resolved {
+            layer,
+            output: vec![input[0], output.0, output.1],
+        })
     }
 
     pub(super) fn global_avg_pool(&self) -> Result<Resolved, GraphError> {
         let input = self.image()?;
-        Ok(Resolved { layer: Layer::GlobalAvgPool { input }, output: vec![input[0]] })
+        Ok(Resolved {
+            layer: Layer::GlobalAvgPool { input },
+            output: vec![input[0]],
+        })
     }
 
     fn check_positive(&self, pair: Pair, what: &str) -> Result<(), GraphError> {
@@ -203,6 +235,10 @@ impl Pool {
             padding: self.padding.1,
             dilation: 1,
         };
-        Some([channels, down.pooled(self.ceil_mode)?, across.pooled(self.ceil_mode)?])
+        Some([
+            channels,
+            down.pooled(self.ceil_mode)?,
+            across.pooled(self.ceil_mode)?,
+        ])
     }
 }

@@ -7,7 +7,13 @@ fn signature(tensors: &[(&str, &[usize])]) -> Signature {
     tensors
         .iter()
         .map(|(name, shape)| {
-            ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+            (
+                (*name).to_owned(),
+                TensorInfo {
+                    dtype: DType::F32,
+                    shape: shape.to_vec(),
+                },
+            )
         })
         .collect()
 }
@@ -21,10 +27,16 @@ fn cnn() -> Graph {
 
 #[test]
 fn sizes_follow_pytorchs_rules() {
-    let tensors =
-        signature(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 36]), ("fc.bias", &[2])]);
+    let tensors = signature(&[
+        ("c.weight", &[4, 3, 3, 3]),
+        ("fc.weight", &[2, 36]),
+        ("fc.bias", &[2]),
+    ]);
     let program = cnn().resolve(&tensors).unwrap();
-    let shapes = program.instructions.iter().map(|instruction| instruction.output.as_slice());
+    let shapes = program
+        .instructions
+        .iter()
+        .map(|instruction| instruction.output.as_slice());
     let expected: [&[usize]; 4] = [&[4, 5, 5], &[4, 3, 3], &[36], &[2]];
     assert!(shapes.eq(expected));
     assert_eq!(program.classes().unwrap(), 2);
@@ -50,12 +62,18 @@ fn numbers_that_no_memory_holds_are_refused() {
         let nodes = json!([pool]);
         let graph =
             Graph::from_document(&json!({"input":{"kind":"image","shape":[3,8,8]},"nodes":nodes}));
-        assert_eq!(graph.unwrap().resolve(&signature(&[])).unwrap_err().code(), "malformed_graph");
+        assert_eq!(
+            graph.unwrap().resolve(&signature(&[])).unwrap_err().code(),
+            "malformed_graph"
+        );
     }
     let wide = json!({"op":"adaptive_avg_pool","output":1u64 << 40});
     let graph =
         Graph::from_document(&json!({"input":{"kind":"image","shape":[3,8,8]},"nodes":[wide]}));
-    assert_eq!(graph.unwrap().resolve(&signature(&[])).unwrap_err().code(), "malformed_graph");
+    assert_eq!(
+        graph.unwrap().resolve(&signature(&[])).unwrap_err().code(),
+        "malformed_graph"
+    );
 }
 
 #[test]
@@ -63,13 +81,26 @@ fn faults_name_the_tensor() {
     let code =
         |tensors: &[(&str, &[usize])]| cnn().resolve(&signature(tensors)).unwrap_err().code();
     assert_eq!(code(&[("fc.weight", &[2, 36])]), "missing_tensor");
-    assert_eq!(code(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 35])]), "wrong_shape");
-    assert_eq!(code(&[("c.weight", &[4, 2, 3, 3]), ("fc.weight", &[2, 36])]), "wrong_shape");
     assert_eq!(
-        code(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 36]), ("x", &[1])]),
+        code(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 35])]),
+        "wrong_shape"
+    );
+    assert_eq!(
+        code(&[("c.weight", &[4, 2, 3, 3]), ("fc.weight", &[2, 36])]),
+        "wrong_shape"
+    );
+    assert_eq!(
+        code(&[
+            ("c.weight", &[4, 3, 3, 3]),
+            ("fc.weight", &[2, 36]),
+            ("x", &[1])
+        ]),
         "unexpected_tensor"
     );
-    assert_eq!(code(&[("c.weight", &[4, 3, 30, 3]), ("fc.weight", &[2, 36])]), "malformed_graph");
+    assert_eq!(
+        code(&[("c.weight", &[4, 3, 30, 3]), ("fc.weight", &[2, 36])]),
+        "malformed_graph"
+    );
 }
 
 /// Ids that are not those of the tokens, and positions of an image, fit nothing that runs.
@@ -79,18 +110,33 @@ fn ids_and_positions_must_be_those_of_the_tokens() {
     let with = |node: serde_json::Value| json!([{"op":"embedding","param":"e"}, node]);
     let code = |input: &serde_json::Value, nodes: serde_json::Value, names: &[(&str, &[usize])]| {
         let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();
-        graph.resolve(&signature(names)).map(|_| ()).map_err(|error| error.code())
+        graph
+            .resolve(&signature(names))
+            .map(|_| ())
+            .map_err(|error| error.code())
     };
 
     let table: (&str, &[usize]) = ("e.weight", &[9, 6]);
-    for (op, own) in [("mean_tokens", json!({})), ("attention", json!({"heads":1,"mask":true}))] {
+    for (op, own) in [
+        ("mean_tokens", json!({})),
+        ("attention", json!({"heads":1,"mask":true})),
+    ] {
         for (ids, expected) in [("input", Ok(())), ("e", Err("malformed_graph"))] {
             let mut node = json!({"op":op,"inputs":["e", ids]});
-            node.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
-            assert_eq!(code(&tokens, with(node), &[table]), expected, "{op} of {ids}");
+            node.as_object_mut()
+                .unwrap()
+                .extend(own.as_object().unwrap().clone());
+            assert_eq!(
+                code(&tokens, with(node), &[table]),
+                expected,
+                "{op} of {ids}"
+            );
         }
     }
     let image = json!({"kind":"image","shape":[3,8,8]});
     let places = json!([{"op":"position_embedding","param":"p"}]);
-    assert_eq!(code(&image, places, &[("p.weight", &[9, 2])]), Err("malformed_graph"));
+    assert_eq!(
+        code(&image, places, &[("p.weight", &[9, 2])]),
+        Err("malformed_graph")
+    );
 }

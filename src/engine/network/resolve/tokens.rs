@@ -25,12 +25,17 @@ pub(super) struct Rows {
 impl Rows {
     /// Rows that the table must have.
     fn needed(&self, positions: usize) -> usize {
-        self.offset.saturating_add(if self.constant { 1 } else { positions })
+        self.offset
+            .saturating_add(if self.constant { 1 } else { positions })
     }
 
     fn of(self, table: Param<3>) -> Layer {
         let Self { offset, constant } = self;
-        Layer::PositionEmbedding(PositionEmbedding::Rows { table, offset, constant })
+        Layer::PositionEmbedding(PositionEmbedding::Rows {
+            table,
+            offset,
+            constant,
+        })
     }
 }
 
@@ -44,7 +49,9 @@ impl Resolver<'_> {
 
     pub(super) fn tokens(&self, input: usize) -> Result<[usize; 2], GraphError> {
         let found = self.inputs.get(input).copied().unwrap_or_default();
-        found.try_into().map_err(|_| self.fault(format!("needs an input [S, D], not {found:?}")))
+        found
+            .try_into()
+            .map_err(|_| self.fault(format!("needs an input [S, D], not {found:?}")))
     }
 
     /// Length of the network's own ids. They are checked against their tables in the data, not as they
@@ -63,9 +70,9 @@ impl Resolver<'_> {
     /// Ids beside tokens: one for each.
     pub(super) fn check_ids_of(&self, tokens: usize, input: usize) -> Result<(), GraphError> {
         match self.inputs.get(input) {
-            Some(found) if *found != [tokens] => {
-                Err(self.fault(format!("needs the ids of its {tokens} tokens, not {found:?}")))
-            }
+            Some(found) if *found != [tokens] => Err(self.fault(format!(
+                "needs the ids of its {tokens} tokens, not {found:?}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -80,28 +87,45 @@ impl Resolver<'_> {
         let channels = channels(input);
         let weight = self.needed_vector(format!("{param}.weight"), channels)?;
         let bias = self.vector(format!("{param}.bias"), channels)?;
-        let layer = Layer::Norm(Norm { kind, weight, bias, eps });
-        Ok(Resolved { layer, output: input.to_vec() })
+        let layer = Layer::Norm(Norm {
+            kind,
+            weight,
+            bias,
+            eps,
+        });
+        Ok(Resolved {
+            layer,
+            output: input.to_vec(),
+        })
     }
 
     pub(super) fn layer_scale(&self, param: &str) -> Result<Resolved, GraphError> {
         let output = self.tokens(0)?;
         let gamma = self.needed_vector(format!("{param}.gamma"), output[1])?;
-        Ok(Resolved { layer: Layer::LayerScale { gamma }, output: output.to_vec() })
+        Ok(Resolved {
+            layer: Layer::LayerScale { gamma },
+            output: output.to_vec(),
+        })
     }
 
     pub(super) fn embedding(&self, param: &str) -> Result<Resolved, GraphError> {
         let length = self.own_ids()?;
         let table = self.weight::<2>(param)?;
         let output = vec![length, table.shape[1]];
-        Ok(Resolved { layer: Layer::Embedding { table }, output })
+        Ok(Resolved {
+            layer: Layer::Embedding { table },
+            output,
+        })
     }
 
     pub(super) fn token_type_embedding(&self, param: &str) -> Result<Resolved, GraphError> {
         let length = self.own_ids()?;
         let table = self.weight::<2>(param)?;
         let output = vec![length, table.shape[1]];
-        Ok(Resolved { layer: Layer::TokenTypeEmbedding { table }, output })
+        Ok(Resolved {
+            layer: Layer::TokenTypeEmbedding { table },
+            output,
+        })
     }
 
     /// Positions of ids `[S]` or tokens `[S, D]`.
@@ -115,11 +139,20 @@ impl Resolver<'_> {
     /// A table `[P, D]` of positions.
     pub(super) fn positions(&self, param: &str, rows: Rows) -> Result<Resolved, GraphError> {
         let length = self.length()?;
-        let Param { name, shape: [count, channels] } = self.weight::<2>(param)?;
+        let Param {
+            name,
+            shape: [count, channels],
+        } = self.weight::<2>(param)?;
         self.check_rows(count, rows.needed(length))?;
 
-        let table = Param { name, shape: [1, count, channels] };
-        Ok(Resolved { layer: rows.of(table), output: vec![length, channels] })
+        let table = Param {
+            name,
+            shape: [1, count, channels],
+        };
+        Ok(Resolved {
+            layer: rows.of(table),
+            output: vec![length, channels],
+        })
     }
 
     /// A bare parameter `[1, P, D]` of positions.
@@ -137,8 +170,14 @@ impl Resolver<'_> {
         }
         self.check_rows(count, needed)?;
 
-        let table = Param { name, shape: [1, count, channels] };
-        Ok(Resolved { layer: rows.of(table), output: vec![length, channels] })
+        let table = Param {
+            name,
+            shape: [1, count, channels],
+        };
+        Ok(Resolved {
+            layer: rows.of(table),
+            output: vec![length, channels],
+        })
     }
 
     pub(super) fn counted_positions(
@@ -152,10 +191,16 @@ impl Resolver<'_> {
         }
         let table = self.weight::<2>(param)?;
         let [count, channels] = table.shape;
-        self.check_rows(count, (padding as usize).saturating_add(1).saturating_add(length))?;
+        self.check_rows(
+            count,
+            (padding as usize).saturating_add(1).saturating_add(length),
+        )?;
 
         let layer = Layer::PositionEmbedding(PositionEmbedding::Counted { table, padding });
-        Ok(Resolved { layer, output: vec![length, channels] })
+        Ok(Resolved {
+            layer,
+            output: vec![length, channels],
+        })
     }
 
     fn check_rows(&self, rows: usize, needed: usize) -> Result<(), GraphError> {
@@ -171,12 +216,21 @@ impl Resolver<'_> {
         let shape = [1, 1, channels];
         match self.tensor(param)? {
             Some(info) if info.shape == shape => {
-                let layer = Layer::ClassToken { token: Param { name, shape } };
-                Ok(Resolved { layer, output: vec![tokens + 1, channels] })
+                let layer = Layer::ClassToken {
+                    token: Param { name, shape },
+                };
+                Ok(Resolved {
+                    layer,
+                    output: vec![tokens + 1, channels],
+                })
             }
             Some(info) => {
                 let (expected, found) = (format!("[1, 1, {channels}]"), info.shape.clone());
-                Err(GraphError::WrongShape { tensor: name, expected, found })
+                Err(GraphError::WrongShape {
+                    tensor: name,
+                    expected,
+                    found,
+                })
             }
             None => Err(self.missing(name)),
         }
@@ -195,8 +249,15 @@ impl Resolver<'_> {
         }
 
         let bias = self.vector(format!("{param}.bias"), outputs)?;
-        let layer = Layer::PatchEmbed(PatchEmbed { weight, bias, input });
-        Ok(Resolved { layer, output: vec![rows * columns, outputs] })
+        let layer = Layer::PatchEmbed(PatchEmbed {
+            weight,
+            bias,
+            input,
+        });
+        Ok(Resolved {
+            layer,
+            output: vec![rows * columns, outputs],
+        })
     }
 
     pub(super) fn select_token(
@@ -210,12 +271,18 @@ impl Resolver<'_> {
             return Err(self.fault(detail));
         }
         let layer = Layer::SelectToken { position, padding };
-        Ok(Resolved { layer, output: self.pooled_tokens()? })
+        Ok(Resolved {
+            layer,
+            output: self.pooled_tokens()?,
+        })
     }
 
     pub(super) fn mean_tokens(&self) -> Result<Resolved, GraphError> {
         self.at_most(2)?;
-        Ok(Resolved { layer: Layer::MeanTokens, output: self.pooled_tokens()? })
+        Ok(Resolved {
+            layer: Layer::MeanTokens,
+            output: self.pooled_tokens()?,
+        })
     }
 
     /// `[D]` of tokens `[S, D]`, with their ids beside them or not.

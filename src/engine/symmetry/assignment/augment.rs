@@ -40,8 +40,9 @@ impl<'a> Search<'a> {
     /// Matches each row whose best column is still free. Rows whose best is their current column
     /// come first, so that a tie does not take it from them.
     pub(super) fn match_free_best_columns(&mut self) {
-        let (utilities, best): (Vec<f64>, Vec<u32>) =
-            (0..self.rows.n).map(|j| self.rows.best_column(j, &self.prices)).unzip();
+        let (utilities, best): (Vec<f64>, Vec<u32>) = (0..self.rows.n)
+            .map(|j| self.rows.best_column(j, &self.prices))
+            .unzip();
         if let Some(current) = self.rows.current {
             for j in (0..self.rows.n).filter(|&j| best[j] == current[j]) {
                 self.match_if_free(j, best[j]);
@@ -73,7 +74,11 @@ impl<'a> Search<'a> {
         for (j, &utility) in utilities.iter().enumerate() {
             scan::raise_to(self.rows.arch, self.rows.row(j), utility, &mut worth);
         }
-        for (i, worth) in worth.into_iter().enumerate().filter(|&(i, _)| self.row_of[i] == FREE) {
+        for (i, worth) in worth
+            .into_iter()
+            .enumerate()
+            .filter(|&(i, _)| self.row_of[i] == FREE)
+        {
             self.prices[i] = worth;
         }
     }
@@ -83,10 +88,15 @@ impl<'a> Search<'a> {
     /// Volgenant's augmenting row reduction; an auction without increments.)
     pub(super) fn bid(&mut self) {
         let n = self.rows.n;
-        let mut waiting: Vec<usize> = (0..n).rev().filter(|&j| self.column_of[j] == FREE).collect();
+        let mut waiting: Vec<usize> = (0..n)
+            .rev()
+            .filter(|&j| self.column_of[j] == FREE)
+            .collect();
         for _ in 0..MAX_BIDS * waiting.len() {
             let Some(j) = waiting.pop() else { return };
-            let (column, rise) = self.shortlists.bid(&self.rows, j, &self.prices, &self.row_of);
+            let (column, rise) = self
+                .shortlists
+                .bid(&self.rows, j, &self.prices, &self.row_of);
             let i = column as usize;
             if rise <= 0.0 && self.row_of[i] != FREE {
                 continue;
@@ -148,7 +158,10 @@ impl<'a> Search<'a> {
         }
         let distance = offset - self.shortlists.bound(row);
         if distance < self.tree.end.1 {
-            self.tree.queue.push(Event { distance, what: What::Unlisted(row as u32, offset) });
+            self.tree.queue.push(Event {
+                distance,
+                what: What::Unlisted(row as u32, offset),
+            });
         }
     }
 
@@ -169,9 +182,13 @@ impl<'a> Search<'a> {
 
         // Free columns first: the end they find spares the queue what lies beyond it.
         for is_free in [true, false] {
-            for &i in wide.iter().filter(|&&i| (self.row_of[i as usize] == FREE) == is_free) {
+            for &i in wide
+                .iter()
+                .filter(|&&i| (self.row_of[i as usize] == FREE) == is_free)
+            {
                 let utility = f64::from(values[i as usize]) - self.prices[i as usize];
-                self.tree.offer(i, offset - utility, row as u32, &self.row_of);
+                self.tree
+                    .offer(i, offset - utility, row as u32, &self.row_of);
             }
         }
         self.tree.wide = wide;

@@ -1,7 +1,10 @@
 //! The loops over whole rows: plain arithmetic over blocks of columns, compiled once per
 //! instruction set and chosen at run time. A lane keeps its own maximum, so no pass waits on one
 //! comparison after another.
-#![expect(clippy::inline_always, reason = "a loop that is not inlined is not compiled for AVX")]
+#![expect(
+    clippy::inline_always,
+    reason = "a loop that is not inlined is not compiled for AVX"
+)]
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -31,7 +34,11 @@ impl WithSimd for Largest<'_> {
         }
         let tail = tail.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
         let high = f32::from_bits(high.into_iter().max().unwrap_or(0).max(tail));
-        if high.is_finite() { high } else { f32::INFINITY }
+        if high.is_finite() {
+            high
+        } else {
+            f32::INFINITY
+        }
     }
 }
 
@@ -43,11 +50,15 @@ pub(super) fn group_maxima(arch: Arch, row: &[f32], prices: &[f64]) -> [f64; GRO
 /// `max_i (row[i] − prices[i])` and the first column that attains it. The row is not empty.
 pub(super) fn best(arch: Arch, row: &[f32], prices: &[f64]) -> (f64, u32) {
     let maxima = group_maxima(arch, row, prices);
-    let best = maxima.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+    let best = maxima
+        .iter()
+        .fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
     let mut first = row.len() - 1;
     for (group, _) in maxima.iter().enumerate().filter(|(_, high)| **high >= best) {
         let mut columns = (group..first).step_by(GROUPS);
-        first = columns.find(|&i| f64::from(row[i]) - prices[i] >= best).unwrap_or(first);
+        first = columns
+            .find(|&i| f64::from(row[i]) - prices[i] >= best)
+            .unwrap_or(first);
     }
     (best, first as u32)
 }
@@ -84,7 +95,11 @@ impl WithSimd for Maxima<'_> {
 
 /// `worth[i] = max(worth[i], row[i] − utility)`.
 pub(super) fn raise_to(arch: Arch, row: &[f32], utility: f64, worth: &mut [f64]) {
-    arch.dispatch(RaiseTo { row, utility, worth });
+    arch.dispatch(RaiseTo {
+        row,
+        utility,
+        worth,
+    });
 }
 
 struct RaiseTo<'a> {
@@ -140,13 +155,21 @@ impl WithSimd for ColumnsFrom<'_> {
             }
         }
 
-        append(self.columns, rows.len() * BLOCK, row_tail, price_tail, self.threshold);
+        append(
+            self.columns,
+            rows.len() * BLOCK,
+            row_tail,
+            price_tail,
+            self.threshold,
+        );
     }
 }
 
 /// Appends the columns of a block that begins at `start`.
 fn append(columns: &mut Vec<u32>, start: usize, row: &[f32], prices: &[f64], threshold: f64) {
     let utilities = row.iter().zip(prices).map(|(a, p)| f64::from(*a) - p);
-    let enough = utilities.enumerate().filter(|(_, utility)| *utility >= threshold);
+    let enough = utilities
+        .enumerate()
+        .filter(|(_, utility)| *utility >= threshold);
     columns.extend(enough.map(|(k, _)| (start + k) as u32));
 }

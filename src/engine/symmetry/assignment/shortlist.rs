@@ -102,7 +102,9 @@ impl Shortlists {
     pub(super) fn of(&self, j: usize) -> impl Iterator<Item = (u32, f32)> {
         let length = self.lengths[j];
         let columns = self.columns[j][..length].iter();
-        columns.copied().zip(self.values[j][..length].iter().copied())
+        columns
+            .copied()
+            .zip(self.values[j][..length].iter().copied())
     }
 
     /// No column that row `j` does not list has a higher utility.

@@ -1,4 +1,7 @@
-#![expect(clippy::float_cmp, reason = "small integers and sums in the same order are exact")]
+#![expect(
+    clippy::float_cmp,
+    reason = "small integers and sums in the same order are exact"
+)]
 
 use super::*;
 use proptest::prelude::*;
@@ -21,11 +24,21 @@ fn brute_force(matrix: &[f32], n: usize) -> f64 {
 fn check(matrix: &[f32], n: usize, answer: &Assignment, prices: Option<&Prices>) {
     let mut seen = vec![false; n];
     for &i in &answer.sigma {
-        assert!(!std::mem::replace(&mut seen[i as usize], true), "column {i} twice");
+        assert!(
+            !std::mem::replace(&mut seen[i as usize], true),
+            "column {i} twice"
+        );
     }
     let entry = |j: usize, i: usize| f64::from(matrix[j * n + i]);
-    let scale: f64 = (0..n).map(|j| (0..n).map(|i| entry(j, i).abs()).fold(0.0, f64::max)).sum();
-    let value: f64 = answer.sigma.iter().enumerate().map(|(j, &i)| entry(j, i as usize)).sum();
+    let scale: f64 = (0..n)
+        .map(|j| (0..n).map(|i| entry(j, i).abs()).fold(0.0, f64::max))
+        .sum();
+    let value: f64 = answer
+        .sigma
+        .iter()
+        .enumerate()
+        .map(|(j, &i)| entry(j, i as usize))
+        .sum();
     assert_eq!(value, answer.value);
     assert!(answer.certificate.gap() >= 0.0 && answer.certificate.gap() <= 1e-9 * scale);
     let zero = vec![0.0; n];
@@ -36,7 +49,9 @@ fn check(matrix: &[f32], n: usize, answer: &Assignment, prices: Option<&Prices>)
     if prices.len() == n {
         let mut bound: f64 = prices.iter().sum();
         for j in 0..n {
-            let best = (0..n).map(|i| entry(j, i) - prices[i]).fold(f64::NEG_INFINITY, f64::max);
+            let best = (0..n)
+                .map(|i| entry(j, i) - prices[i])
+                .fold(f64::NEG_INFINITY, f64::max);
             let own = answer.sigma[j] as usize;
             // Complementary slackness: a row's own column is as good as any at these prices.
             assert!(best - (entry(j, own) - prices[own]) <= 1e-9 * scale);
@@ -82,7 +97,13 @@ fn nothing_and_one() {
 fn not_finite_is_refused_with_its_place() {
     let mut matrix = vec![0.0; 70 * 70];
     matrix[69 * 70 + 68] = f32::NEG_INFINITY;
-    assert_eq!(solve(&matrix, 70, None, None), Err(NotFinite { row: 69, column: 68 }));
+    assert_eq!(
+        solve(&matrix, 70, None, None),
+        Err(NotFinite {
+            row: 69,
+            column: 68
+        })
+    );
     matrix[3 * 70 + 1] = f32::NAN;
     let refused = solve(&matrix, 70, None, None).unwrap_err();
     assert_eq!(refused, NotFinite { row: 3, column: 1 });
@@ -118,9 +139,10 @@ fn warm_prices_of_the_same_matrix_keep_the_answer() {
 
 #[test]
 fn same_values_as_scipy() {
-    let cases: serde_json::Value =
-        serde_json::from_str(include_str!("../../../../tests/fixtures/assignment/scipy.json"))
-            .unwrap();
+    let cases: serde_json::Value = serde_json::from_str(include_str!(
+        "../../../../tests/fixtures/assignment/scipy.json"
+    ))
+    .unwrap();
     for case in cases.as_array().unwrap() {
         let n = case["n"].as_u64().unwrap() as usize;
         let seed = case["seed"].as_u64().unwrap();
@@ -129,7 +151,11 @@ fn same_values_as_scipy() {
             "ties" => draws(n * n, seed, 61).map(|x| x as f32).collect(),
             _ => products(n, seed),
         };
-        assert_eq!(solved(&matrix, n, None).value, case["value"].as_f64().unwrap(), "{case}");
+        assert_eq!(
+            solved(&matrix, n, None).value,
+            case["value"].as_f64().unwrap(),
+            "{case}"
+        );
     }
 }
 
@@ -166,12 +192,14 @@ fn entries(n: usize) -> impl Strategy<Value = Vec<f32>> {
 
 fn square() -> impl Strategy<Value = (usize, Vec<f32>)> {
     let dead = prop::collection::vec(prop::bool::weighted(0.2), 7);
-    (1_usize..=7).prop_flat_map(|n| (Just(n), entries(n))).prop_flat_map(move |(n, matrix)| {
-        dead.clone().prop_map(move |dead| {
-            let alive = |at: usize| if dead[at / n] { 0.0 } else { matrix[at] };
-            (n, (0..n * n).map(alive).collect())
+    (1_usize..=7)
+        .prop_flat_map(|n| (Just(n), entries(n)))
+        .prop_flat_map(move |(n, matrix)| {
+            dead.clone().prop_map(move |dead| {
+                let alive = |at: usize| if dead[at / n] { 0.0 } else { matrix[at] };
+                (n, (0..n * n).map(alive).collect())
+            })
         })
-    })
 }
 
 /// Wider than a shortlist, so that rows must look beyond it.

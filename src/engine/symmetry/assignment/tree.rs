@@ -105,7 +105,10 @@ impl Tree {
         if row_of[i] == FREE {
             self.end = (column, distance);
         } else {
-            self.queue.push(Event { distance, what: What::Column(column) });
+            self.queue.push(Event {
+                distance,
+                what: What::Column(column),
+            });
         }
     }
 }

@@ -26,7 +26,9 @@ impl Attention {
     pub(super) fn arrangement<'s>(&self, of: impl Fn(usize) -> &'s [u32]) -> Arrangement {
         let (size, served) = (self.head_size as u32, self.served());
         let [queries, keys, values] = [self.queries, self.keys, self.values].map(of);
-        let heads = (0..self.kv_heads).map(|head| keys[head * self.head_size] / size).collect();
+        let heads = (0..self.kv_heads)
+            .map(|head| keys[head * self.head_size] / size)
+            .collect();
 
         let inside = (0..self.kv_heads)
             .map(|head| Inside {
@@ -43,7 +45,10 @@ impl Attention {
     /// The order of the dimensions of a head, given that of all channels.
     fn dimensions(&self, sigma: &[u32], head: usize) -> Vec<u32> {
         let channels = &sigma[head * self.head_size..][..self.head_size];
-        channels.iter().map(|channel| channel % self.head_size as u32).collect()
+        channels
+            .iter()
+            .map(|channel| channel % self.head_size as u32)
+            .collect()
     }
 
     /// The order of the channels of every group.

@@ -91,12 +91,14 @@ impl HeadPair<'_> {
     }
 
     fn query_value(&self, heads: Heads, inside: &Inside) -> f64 {
-        self.of_query_heads(self.matrices.queries, heads).value(&inside.query_dimensions)
+        self.of_query_heads(self.matrices.queries, heads)
+            .value(&inside.query_dimensions)
     }
 
     fn output_value(&self, heads: Heads, inside: &Inside) -> f64 {
         self.matrices.output.map_or(0.0, |output| {
-            self.of_query_heads(output, heads).value(&inside.value_dimensions)
+            self.of_query_heads(output, heads)
+                .value(&inside.value_dimensions)
         })
     }
 
@@ -119,21 +121,37 @@ impl HeadPair<'_> {
             self.of_query_heads(of_queries, self.query_heads(target, source as usize))
         });
         let own = own.map(|matrix| self.of_kv_heads(matrix));
-        own.into_iter().chain(each).reduce(Block::plus).expect("a head has queries")
+        own.into_iter()
+            .chain(each)
+            .reduce(Block::plus)
+            .expect("a head has queries")
     }
 
     fn of_query_heads(&self, matrix: &[f32], heads: Heads) -> Block {
-        Block::of(matrix, self.attention.heads, self.attention.head_size, heads)
+        Block::of(
+            matrix,
+            self.attention.heads,
+            self.attention.head_size,
+            heads,
+        )
     }
 
     fn of_kv_heads(&self, matrix: &[f32]) -> Block {
-        Block::of(matrix, self.attention.kv_heads, self.attention.head_size, self.heads)
+        Block::of(
+            matrix,
+            self.attention.kv_heads,
+            self.attention.head_size,
+            self.heads,
+        )
     }
 }
 
 /// The order of the dimensions of queries behind those that stay, counted from the first of them.
 fn behind(fixed: usize, inside: &Inside) -> Vec<u32> {
-    inside.query_dimensions[fixed..].iter().map(|dimension| dimension - fixed as u32).collect()
+    inside.query_dimensions[fixed..]
+        .iter()
+        .map(|dimension| dimension - fixed as u32)
+        .collect()
 }
 
 /// The similarities of two heads' dimensions, `[size, size]`.
@@ -148,18 +166,27 @@ impl Block {
         let width = heads * size;
         let rows = (at.target * size..(at.target + 1) * size)
             .flat_map(|row| &matrix[row * width + at.source * size..][..size]);
-        Self { values: rows.copied().collect(), size }
+        Self {
+            values: rows.copied().collect(),
+            size,
+        }
     }
 
     /// Without the first `fixed` dimensions.
     fn behind(&self, fixed: usize) -> Self {
         let rows = self.values.chunks(self.size).skip(fixed);
         let values = rows.flat_map(|row| row[fixed..].iter().copied()).collect();
-        Self { values, size: self.size - fixed }
+        Self {
+            values,
+            size: self.size - fixed,
+        }
     }
 
     fn plus(mut self, other: Self) -> Self {
-        self.values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
+        self.values
+            .iter_mut()
+            .zip(&other.values)
+            .for_each(|(a, b)| *a += b);
         self
     }
 
@@ -169,6 +196,7 @@ impl Block {
 
     fn value(&self, sigma: &[u32]) -> f64 {
         let rows = self.values.chunks(self.size).zip(sigma);
-        rows.map(|(row, &column)| f64::from(row[column as usize])).sum()
+        rows.map(|(row, &column)| f64::from(row[column as usize]))
+            .sum()
     }
 }

@@ -28,7 +28,10 @@ impl<'a> View<'a> {
     /// # Panics
     /// Without an axis.
     pub fn new(source: &'a [f32], axes: &'a [Offsets]) -> Self {
-        Self { is_difference: false, ..Self::difference(source, axes, axes) }
+        Self {
+            is_difference: false,
+            ..Self::difference(source, axes, axes)
+        }
     }
 
     /// The view along `axes` less that along `others`, which differs from it behind the first axis
@@ -38,16 +41,30 @@ impl<'a> View<'a> {
     /// Without an axis.
     pub fn difference(source: &'a [f32], axes: &'a [Offsets], others: &'a [Offsets]) -> Self {
         let first = axes.first().expect("a view has axes");
-        let pairs = axes.iter().zip(others).skip(1).map(|(a, b)| [a.as_slice(), b.as_slice()]);
+        let pairs = axes
+            .iter()
+            .zip(others)
+            .skip(1)
+            .map(|(a, b)| [a.as_slice(), b.as_slice()]);
         let mut rest: Vec<_> = pairs.filter(|both| *both != [&[0], &[0]]).collect();
         let run = contiguous_run(&mut rest);
         let (is_interleaved, span) = (is_interleaved(first, run), span(&rest, run));
-        Self { source, first, rest, run, is_difference: true, is_interleaved, span }
+        Self {
+            source,
+            first,
+            rest,
+            run,
+            is_difference: true,
+            is_interleaved,
+            span,
+        }
     }
 
     /// Columns that cannot be parted: those of one index of the second axis.
     pub fn grain(&self) -> usize {
-        self.rest.first().map_or(1, |[axis, _]| self.width() / axis.len().max(1))
+        self.rest
+            .first()
+            .map_or(1, |[axis, _]| self.width() / axis.len().max(1))
     }
 
     /// Some of the columns.
@@ -67,9 +84,16 @@ impl<'a> View<'a> {
                 ..*self
             };
         };
-        assert!(range.start.is_multiple_of(grain), "whole indices of the second axis");
+        assert!(
+            range.start.is_multiple_of(grain),
+            "whole indices of the second axis"
+        );
         *second = second.map(|axis| &axis[range.start / grain..range.end.div_ceil(grain)]);
-        Self { span: span(&rest, self.run), rest, ..*self }
+        Self {
+            span: span(&rest, self.run),
+            rest,
+            ..*self
+        }
     }
 
     /// Entries for each index of the first axis.
@@ -86,7 +110,9 @@ impl<'a> View<'a> {
         }
 
         let rows = out.chunks_mut(width).zip(&self.first[indices]);
-        let mut rows: Vec<_> = rows.map(|(row, &at)| (&mut row[columns.clone()], at)).collect();
+        let mut rows: Vec<_> = rows
+            .map(|(row, &at)| (&mut row[columns.clone()], at))
+            .collect();
         if self.is_interleaved {
             return self.fill(&mut rows);
         }
@@ -105,18 +131,24 @@ impl<'a> View<'a> {
             (false, 1) => self.runs(rows, |to, [from, _]| to[0] = source[from]),
             (true, 1) => self.runs(rows, |to, [from, less]| to[0] = source[from] - source[less]),
             (false, KERNEL) => {
-                self.runs(rows, |to, [from, _]| to.copy_from_slice(kernel(source, from)));
+                self.runs(rows, |to, [from, _]| {
+                    to.copy_from_slice(kernel(source, from));
+                });
             }
             (true, KERNEL) => self.runs(rows, |to, [from, less]| {
                 let (from, less) = (kernel(source, from), kernel(source, less));
                 to.copy_from_slice(&array::from_fn::<_, KERNEL, _>(|i| from[i] - less[i]));
             }),
             (false, run) => {
-                self.runs(rows, |to, [from, _]| to.copy_from_slice(&source[from..][..run]));
+                self.runs(rows, |to, [from, _]| {
+                    to.copy_from_slice(&source[from..][..run]);
+                });
             }
             (true, run) => self.runs(rows, |to, [from, less]| {
                 let pairs = source[from..][..run].iter().zip(&source[less..][..run]);
-                to.iter_mut().zip(pairs).for_each(|(to, (from, less))| *to = from - less);
+                to.iter_mut()
+                    .zip(pairs)
+                    .for_each(|(to, (from, less))| *to = from - less);
             }),
         }
     }
@@ -128,20 +160,32 @@ impl<'a> View<'a> {
             return rows.iter_mut().for_each(|(row, at)| write(row, [*at, *at]));
         };
         let strip = last[0].len() * run;
-        walk(outer, Place::default(), strip, &mut |Place { column, from, less }| {
-            let offsets = last[0].iter().zip(last[1]).map(|(a, b)| [from + a, less + b]);
-            if let [(row, at)] = rows {
-                let runs = row[column..column + strip].chunks_exact_mut(run);
-                runs.zip(offsets).for_each(|(to, runs)| write(to, runs.map(|offset| *at + offset)));
-                return;
-            }
-            for (i, runs) in offsets.enumerate() {
-                let column = column + i * run;
-                for (row, at) in &mut *rows {
-                    write(&mut row[column..column + run], runs.map(|offset| *at + offset));
+        walk(
+            outer,
+            Place::default(),
+            strip,
+            &mut |Place { column, from, less }| {
+                let offsets = last[0]
+                    .iter()
+                    .zip(last[1])
+                    .map(|(a, b)| [from + a, less + b]);
+                if let [(row, at)] = rows {
+                    let runs = row[column..column + strip].chunks_exact_mut(run);
+                    runs.zip(offsets)
+                        .for_each(|(to, runs)| write(to, runs.map(|offset| *at + offset)));
+                    return;
                 }
-            }
-        });
+                for (i, runs) in offsets.enumerate() {
+                    let column = column + i * run;
+                    for (row, at) in &mut *rows {
+                        write(
+                            &mut row[column..column + run],
+                            runs.map(|offset| *at + offset),
+                        );
+                    }
+                }
+            },
+        );
     }
 }
 
@@ -153,7 +197,9 @@ const SPARSE: usize = 4;
 const LINE: usize = 16;
 
 fn kernel(source: &[f32], at: usize) -> &[f32; KERNEL] {
-    source[at..].first_chunk().expect("a run lies in the source")
+    source[at..]
+        .first_chunk()
+        .expect("a run lies in the source")
 }
 
 fn width(axes: &[[&[usize]; 2]], run: usize) -> usize {
@@ -163,7 +209,11 @@ fn width(axes: &[[&[usize]; 2]], run: usize) -> usize {
 fn span(axes: &[[&[usize]; 2]], run: usize) -> usize {
     let farthest = axes.iter().filter_map(|[axis, _]| axis.iter().max());
     let span = farthest.sum::<usize>() + run;
-    if !axes.is_empty() && span < SPARSE * width(axes, run) { span } else { 0 }
+    if !axes.is_empty() && span < SPARSE * width(axes, run) {
+        span
+    } else {
+        0
+    }
 }
 
 fn is_interleaved(first: &[usize], run: usize) -> bool {
@@ -197,10 +247,21 @@ struct Place {
 
 /// Visits the positions along these axes, `width` columns apart.
 fn walk(axes: &[[&[usize]; 2]], at: Place, width: usize, visit: &mut impl FnMut(Place)) {
-    let [[from, less], rest @ ..] = axes else { return visit(at) };
+    let [[from, less], rest @ ..] = axes else {
+        return visit(at);
+    };
     let each = self::width(rest, width);
     for (i, (from, less)) in from.iter().zip(*less).enumerate() {
         let column = at.column + i * each;
-        walk(rest, Place { column, from: at.from + from, less: at.less + less }, width, visit);
+        walk(
+            rest,
+            Place {
+                column,
+                from: at.from + from,
+                less: at.less + less,
+            },
+            width,
+            visit,
+        );
     }
 }

@@ -45,8 +45,10 @@ struct Range {
 impl AxisUse {
     /// The name of a group that begins here.
     fn group_name(&self, part: &str) -> String {
-        let prefix =
-            self.tensor.rsplit_once('.').map_or(self.tensor.as_str(), |(prefix, _)| prefix);
+        let prefix = self
+            .tensor
+            .rsplit_once('.')
+            .map_or(self.tensor.as_str(), |(prefix, _)| prefix);
         format!("{prefix}{part}")
     }
 }
@@ -58,14 +60,23 @@ impl Spaces {
         let mut seen: HashMap<(&str, usize), usize> = HashMap::new();
         // An embedding's rows are words to all who read it.
         let mut pinned: Vec<(&str, usize)> = Vec::new();
-        for Use { param, read, output, hidden } in uses {
+        for Use {
+            param,
+            read,
+            output,
+            hidden,
+        } in uses
+        {
             for (axis, kind) in param.axes.iter().enumerate() {
                 let place = (param.name.as_str(), axis);
                 let space = match (kind, hidden) {
                     (Axis::Output, _) => output,
                     (Axis::Input, _) => read,
                     (Axis::Hidden | Axis::Heads, Some(hidden)) => hidden,
-                    (Axis::HiddenPairs, Some(hidden)) => Space { size: 2 * hidden.size, ..hidden },
+                    (Axis::HiddenPairs, Some(hidden)) => Space {
+                        size: 2 * hidden.size,
+                        ..hidden
+                    },
                     (Axis::Fixed, _) | (_, None) => {
                         pinned.push(place);
                         continue;
@@ -110,14 +121,20 @@ impl Spaces {
                 }
                 of_class.insert(class, groups.len());
                 let (name, units) = (axis.group_name(&part), self.units[class]);
-                groups.push(Group { name, units, members: Vec::new() });
+                groups.push(Group {
+                    name,
+                    units,
+                    members: Vec::new(),
+                });
             }
         }
 
         let mut tensors: BTreeMap<String, Vec<Followed>> = BTreeMap::new();
         for axis in &axes {
             for range in self.ranges(axis) {
-                let Some(&group) = of_class.get(&range.class) else { continue };
+                let Some(&group) = of_class.get(&range.class) else {
+                    continue;
+                };
                 let member = groups[group].members.len();
                 let units = self.units[range.class];
                 groups[group].members.push(Member {
@@ -129,26 +146,55 @@ impl Spaces {
                     runs: range.runs,
                     role: axis.role,
                 });
-                let followed = Followed { axis: axis.axis, group, member };
-                tensors.entry(axis.tensor.clone()).or_default().push(followed);
+                let followed = Followed {
+                    axis: axis.axis,
+                    group,
+                    member,
+                };
+                tensors
+                    .entry(axis.tensor.clone())
+                    .or_default()
+                    .push(followed);
             }
         }
 
-        let attentions = self.heads.iter().filter_map(|heads| self.grouped(heads, &of_class));
+        let attentions = self
+            .heads
+            .iter()
+            .filter_map(|heads| self.grouped(heads, &of_class));
         let attentions = attentions.collect();
-        let experts = self.of_experts.iter().filter_map(|experts| self.ordered(experts, &of_class));
+        let experts = self
+            .of_experts
+            .iter()
+            .filter_map(|experts| self.ordered(experts, &of_class));
         let experts = experts.collect();
         let (free, places) = (Vec::new(), BTreeMap::new());
-        Symmetry { groups, experts: Vec::new(), attentions, free, tensors, places }
-            .with_experts(experts)
+        Symmetry {
+            groups,
+            experts: Vec::new(),
+            attentions,
+            free,
+            tensors,
+            places,
+        }
+        .with_experts(experts)
     }
 
     /// Experts whose order is a group.
     fn ordered(&self, spaces: &ExpertSpaces, of_class: &HashMap<usize, usize>) -> Option<Experts> {
-        let order = of_class.get(&self.find(spaces.order)).filter(|_| spaces.is_ordered)?;
-        let hidden = spaces.hidden.iter().filter_map(|space| of_class.get(&self.find(space.class)));
+        let order = of_class
+            .get(&self.find(spaces.order))
+            .filter(|_| spaces.is_ordered)?;
+        let hidden = spaces
+            .hidden
+            .iter()
+            .filter_map(|space| of_class.get(&self.find(space.class)));
         let (order, hidden) = (*order, hidden.copied().collect());
-        Some(Experts { order, hidden, tensors: spaces.tensors.clone() })
+        Some(Experts {
+            order,
+            hidden,
+            tensors: spaces.tensors.clone(),
+        })
     }
 
     /// An attention whose spaces are groups.
@@ -157,7 +203,14 @@ impl Spaces {
         spaces: &AttentionSpaces,
         of_class: &HashMap<usize, usize>,
     ) -> Option<Attention> {
-        let &AttentionSpaces { classes, heads, kv_heads, head_size, fixed_dimensions, .. } = spaces;
+        let &AttentionSpaces {
+            classes,
+            heads,
+            kv_heads,
+            head_size,
+            fixed_dimensions,
+            ..
+        } = spaces;
         let [queries, keys, values, output] =
             classes.map(|class| of_class.get(&self.find(class)).copied());
         Some(Attention {
@@ -177,7 +230,13 @@ impl Spaces {
         let class = self.find(axis.space.class);
         let Some(parts) = self.parts.get(&class) else {
             let part = if axis.opens { "" } else { ".input" }.to_owned();
-            return vec![Range { class, start: 0, size: axis.space.size, runs: None, part }];
+            return vec![Range {
+                class,
+                start: 0,
+                size: axis.space.size,
+                runs: None,
+                part,
+            }];
         };
 
         let period = parts.turns.map(|turn| turn * parts.all.len());
@@ -185,8 +244,17 @@ impl Spaces {
         let mut ranges = Vec::with_capacity(parts.all.len());
         for part in &parts.all {
             let class = self.find(part.class);
-            let runs = parts.turns.zip(period).map(|(units, period)| Runs { units, period });
-            ranges.push(Range { class, start, size: part.size, runs, part: part.name.clone() });
+            let runs = parts
+                .turns
+                .zip(period)
+                .map(|(units, period)| Runs { units, period });
+            ranges.push(Range {
+                class,
+                start,
+                size: part.size,
+                runs,
+                part: part.name.clone(),
+            });
             start += parts.turns.unwrap_or(part.size);
         }
         ranges

@@ -59,12 +59,17 @@ impl Symmetry {
     pub(super) fn with_experts(mut self, experts: Vec<Experts>) -> Self {
         for (layer, one) in experts.iter().enumerate() {
             for (expert, names) in one.tensors.iter().enumerate() {
-                self.places.extend(
-                    names
-                        .iter()
-                        .enumerate()
-                        .map(|(tensor, name)| (name.clone(), Place { layer, expert, tensor })),
-                );
+                self.places
+                    .extend(names.iter().enumerate().map(|(tensor, name)| {
+                        (
+                            name.clone(),
+                            Place {
+                                layer,
+                                expert,
+                                tensor,
+                            },
+                        )
+                    }));
             }
         }
         Self { experts, ..self }
@@ -80,7 +85,14 @@ impl Spaces {
         logits: Option<Space>,
     ) {
         let size = layer.hidden();
-        let hidden = layer.experts.iter().map(|_| Space { class: self.open(size), size }).collect();
+        let hidden = layer
+            .experts
+            .iter()
+            .map(|_| Space {
+                class: self.open(size),
+                size,
+            })
+            .collect();
         let mut tensors = vec![Vec::new(); layer.experts.len()];
         for param in &node.params {
             if let Some(expert) = param.expert {
@@ -88,7 +100,12 @@ impl Spaces {
             }
         }
         let order = logits.map_or_else(|| self.open(layer.experts.len()), |space| space.class);
-        self.of_experts.push(ExpertSpaces { order, hidden, tensors, is_ordered: true });
+        self.of_experts.push(ExpertSpaces {
+            order,
+            hidden,
+            tensors,
+            is_ordered: true,
+        });
     }
 
     /// The spaces inside a node: the hidden ones of its experts, or that of its heads, one entry each.
@@ -96,13 +113,17 @@ impl Spaces {
         match &node.layer {
             Layer::Experts(_) => {
                 let last = self.of_experts.last();
-                last.map(|experts| experts.hidden.clone()).unwrap_or_default()
+                last.map(|experts| experts.hidden.clone())
+                    .unwrap_or_default()
             }
             Layer::Attention(_) => {
                 let last = self.heads.last();
-                last.map(|one| Space { class: one.classes[0], size: one.heads })
-                    .into_iter()
-                    .collect()
+                last.map(|one| Space {
+                    class: one.classes[0],
+                    size: one.heads,
+                })
+                .into_iter()
+                .collect()
             }
             _ => Vec::new(),
         }
@@ -112,13 +133,24 @@ impl Spaces {
     pub(super) fn settle_experts(&mut self, program: &Program) {
         let shared = shared_tensors(program);
         for position in 0..self.of_experts.len() {
-            let ExpertSpaces { order, hidden, tensors, .. } = &self.of_experts[position];
+            let ExpertSpaces {
+                order,
+                hidden,
+                tensors,
+                ..
+            } = &self.of_experts[position];
             let root = self.find(*order);
-            let alone = self.of_experts.iter().filter(|other| self.find(other.order) == root);
+            let alone = self
+                .of_experts
+                .iter()
+                .filter(|other| self.find(other.order) == root);
             let is_ordered = self.units[root] == hidden.len()
                 && !self.parts.contains_key(&root)
                 && alone.count() == 1
-                && !tensors.iter().flatten().any(|name| shared.contains(name.as_str()));
+                && !tensors
+                    .iter()
+                    .flatten()
+                    .any(|name| shared.contains(name.as_str()));
             if !is_ordered {
                 self.of_experts[position].is_ordered = false;
                 self.fixed[root] = true;
@@ -130,5 +162,9 @@ impl Spaces {
 /// Tensors that more than one node reads.
 fn shared_tensors(program: &Program) -> BTreeSet<&str> {
     let mut seen = BTreeSet::new();
-    program.params().map(|param| param.name.as_str()).filter(|name| !seen.insert(*name)).collect()
+    program
+        .params()
+        .map(|param| param.name.as_str())
+        .filter(|name| !seen.insert(*name))
+        .collect()
 }

@@ -14,24 +14,46 @@ use crate::network::{
 
 /// Entries of biases that no output depends on, `(tensor, range)`.
 pub(super) fn parameters(program: &Program) -> Vec<(String, Range<usize>)> {
-    program.instructions.iter().filter_map(|node| of_attention(program, node)).collect()
+    program
+        .instructions
+        .iter()
+        .filter_map(|node| of_attention(program, node))
+        .collect()
 }
 
 /// The bias of an attention's keys, where nothing else reads it or them.
 fn of_attention(program: &Program, node: &Instruction) -> Option<(String, Range<usize>)> {
-    let Layer::Attention(attention) = &node.layer else { return None };
+    let Layer::Attention(attention) = &node.layer else {
+        return None;
+    };
     // A norm and a cap are no sums: what is the same for all keys does not cancel behind them. A sink is a
     // key that the bias is not added to.
-    let Attention { rotary: None, head_norms: None, soft_cap: None, sinks: None, mask, .. } =
-        attention
+    let Attention {
+        rotary: None,
+        head_norms: None,
+        soft_cap: None,
+        sinks: None,
+        mask,
+        ..
+    } = attention
     else {
         return None;
     };
     let is_fused = node.inputs.rest.len() == usize::from(*mask);
-    let keys = if is_fused { Some(&node.inputs.first) } else { node.inputs.rest.first() };
-    let Operand::Node(keys) = *keys? else { return None };
+    let keys = if is_fused {
+        Some(&node.inputs.first)
+    } else {
+        node.inputs.rest.first()
+    };
+    let Operand::Node(keys) = *keys? else {
+        return None;
+    };
 
-    let Layer::Linear(Linear { weight, bias: Some(bias), .. }) = &program.instructions[keys].layer
+    let Layer::Linear(Linear {
+        weight,
+        bias: Some(bias),
+        ..
+    }) = &program.instructions[keys].layer
     else {
         return None;
     };
@@ -51,8 +73,13 @@ fn of_attention(program: &Program, node: &Instruction) -> Option<(String, Range<
 
 /// How often a node's output is read.
 fn readers(program: &Program, node: usize) -> usize {
-    let operands = program.instructions.iter().flat_map(|reader| reader.inputs.iter());
-    operands.filter(|operand| **operand == Operand::Node(node)).count()
+    let operands = program
+        .instructions
+        .iter()
+        .flat_map(|reader| reader.inputs.iter());
+    operands
+        .filter(|operand| **operand == Operand::Node(node))
+        .count()
 }
 
 /// How many nodes read a tensor.

@@ -114,7 +114,10 @@ impl Spaces {
             | Layer::Embedding { .. }
             | Layer::PositionEmbedding(_)
             | Layer::TokenTypeEmbedding { .. }
-            | Layer::PatchEmbed(_) => Space { class: self.open(size), size },
+            | Layer::PatchEmbed(_) => Space {
+                class: self.open(size),
+                size,
+            },
             Layer::Conv2d(Conv2d { groups, .. }) => {
                 let class = self.open(*groups);
                 self.union(reads.first.class, class);
@@ -123,15 +126,25 @@ impl Spaces {
             Layer::Attention(layer) => self.attention(layer, reads),
             Layer::Experts(layer) => {
                 self.experts(node, layer, reads.rest.first().copied());
-                Space { class: self.open(size), size }
+                Space {
+                    class: self.open(size),
+                    size,
+                }
             }
             Layer::Split { parts, part } => {
-                let cut = Cut { sizes: vec![size; *parts], turns: None, is_attention: false };
+                let cut = Cut {
+                    sizes: vec![size; *parts],
+                    turns: None,
+                    is_attention: false,
+                };
                 let class = self.cut(reads.first, cut)[*part].class;
                 Space { class, size }
             }
             Layer::Add | Layer::Gate => {
-                reads.rest.iter().for_each(|other| self.union(reads.first.class, other.class));
+                reads
+                    .rest
+                    .iter()
+                    .for_each(|other| self.union(reads.first.class, other.class));
                 reads.first
             }
             Layer::BatchNorm(_)
@@ -147,12 +160,20 @@ impl Spaces {
             | Layer::LayerScale { .. }
             | Layer::ClassToken { .. }
             | Layer::SelectToken { .. }
-            | Layer::MeanTokens => Space { class: reads.first.class, size },
+            | Layer::MeanTokens => Space {
+                class: reads.first.class,
+                size,
+            },
         }
     }
 
     fn attention(&mut self, layer: &Attention, reads: Inputs<Space>) -> Space {
-        let &Attention { heads, kv_heads, head_size, .. } = layer;
+        let &Attention {
+            heads,
+            kv_heads,
+            head_size,
+            ..
+        } = layer;
         let size = heads * head_size;
         let first = reads.first.class;
         let (fused, [queries, keys, values]) = if let [keys, values, ..] = reads.rest[..] {
@@ -162,7 +183,11 @@ impl Spaces {
                 self.fix(first); // read by two attentions
             }
             let turns = (layer.fused == FusedOrder::Heads).then_some(head_size);
-            let cut = Cut { sizes: layer.widths().into(), turns, is_attention: true };
+            let cut = Cut {
+                sizes: layer.widths().into(),
+                turns,
+                is_attention: true,
+            };
             let parts = self.cut(reads.first, cut);
             (Some(first), [0, 1, 2].map(|part| parts[part].class))
         };
@@ -180,17 +205,28 @@ impl Spaces {
             head_size,
             fixed_dimensions: layer.fixed_dimensions(),
         });
-        Space { class: output, size }
+        Space {
+            class: output,
+            size,
+        }
     }
 
     /// The parts of a fused space: those that it has been cut into before, else new ones of these sizes. A
     /// space that is cut in two ways, or whose units are not single entries, is beyond this symmetry.
     fn cut(&mut self, whole: Space, cut: Cut) -> Vec<Part> {
-        let Cut { sizes, turns, is_attention } = cut;
+        let Cut {
+            sizes,
+            turns,
+            is_attention,
+        } = cut;
         let root = self.find(whole.class);
         if let Some(parts) = self.parts.get(&root) {
             let same = parts.turns == turns
-                && parts.all.iter().map(|part| part.size).eq(sizes.iter().copied());
+                && parts
+                    .all
+                    .iter()
+                    .map(|part| part.size)
+                    .eq(sizes.iter().copied());
             if same {
                 return parts.all.clone();
             }
@@ -202,11 +238,21 @@ impl Spaces {
 
         let mut all = Vec::with_capacity(sizes.len());
         for (i, size) in sizes.into_iter().enumerate() {
-            let name =
-                if is_attention { [".q", ".k", ".v"][i].to_owned() } else { format!(".{i}") };
-            all.push(Part { class: self.open(size), size, name });
+            let name = if is_attention {
+                [".q", ".k", ".v"][i].to_owned()
+            } else {
+                format!(".{i}")
+            };
+            all.push(Part {
+                class: self.open(size),
+                size,
+                name,
+            });
         }
-        let parts = Parts { all: all.clone(), turns };
+        let parts = Parts {
+            all: all.clone(),
+            turns,
+        };
         self.parts.entry(root).or_insert(parts);
         all
     }
@@ -230,8 +276,13 @@ impl Spaces {
 
     /// Fixes the parts of what is fixed as a whole; whether there were any to fix.
     fn settle_parts(&mut self) -> bool {
-        let wholes = self.parts.iter().filter(|(whole, _)| self.fixed[self.find(**whole)]);
-        let parts = wholes.flat_map(|(_, parts)| &parts.all).map(|part| self.find(part.class));
+        let wholes = self
+            .parts
+            .iter()
+            .filter(|(whole, _)| self.fixed[self.find(**whole)]);
+        let parts = wholes
+            .flat_map(|(_, parts)| &parts.all)
+            .map(|part| self.find(part.class));
         let moving: Vec<usize> = parts.filter(|&root| !self.fixed[root]).collect();
         moving.iter().for_each(|&root| self.fixed[root] = true);
         !moving.is_empty()
@@ -239,15 +290,28 @@ impl Spaces {
 
     fn roots(&self, position: usize) -> Vec<usize> {
         let AttentionSpaces { fused, classes, .. } = &self.heads[position];
-        fused.iter().chain(classes).map(|&class| self.find(class)).collect()
+        fused
+            .iter()
+            .chain(classes)
+            .map(|&class| self.find(class))
+            .collect()
     }
 
     /// Whether the spaces have the widths of heads and belong to this attention alone.
     fn stands_alone(&self, position: usize) -> bool {
-        let AttentionSpaces { classes, heads, kv_heads, head_size, .. } = &self.heads[position];
+        let AttentionSpaces {
+            classes,
+            heads,
+            kv_heads,
+            head_size,
+            ..
+        } = &self.heads[position];
         let widths = [*heads, *kv_heads, *kv_heads, *heads].map(|n| n * head_size);
         let [queries, keys, values, output] = classes.map(|class| self.find(class));
-        let fits = classes.iter().zip(widths).all(|(&class, n)| self.units[self.find(class)] == n);
+        let fits = classes
+            .iter()
+            .zip(widths)
+            .all(|(&class, n)| self.units[self.find(class)] == n);
         let apart = queries != values && queries != output && keys != values && keys != output;
         let grouped = heads != kv_heads;
         let paired = (queries == keys) != grouped && (values == output) != grouped;

@@ -21,7 +21,9 @@ impl Matcher<'_> {
         given: &[&Permutation],
         stages: Stages<E>,
     ) -> Result<Stage, E> {
-        let [first, others @ ..] = given else { return self.anchored(stages) };
+        let [first, others @ ..] = given else {
+            return self.anchored(stages);
+        };
         if self.symmetry.is_separable() {
             return Ok(Stage::sweeping(self.symmetry, (*first).clone()));
         }
@@ -47,11 +49,15 @@ impl Matcher<'_> {
         waiting.retain(|groups| !groups.iter().all(|&group| solved[group]));
 
         while !waiting.is_empty() {
-            let Some(position) =
-                waiting.iter().position(|groups| self.is_anchored(groups, &solved))
+            let Some(position) = waiting
+                .iter()
+                .position(|groups| self.is_anchored(groups, &solved))
             else {
                 // Nothing anchors the rest: the first stays as it is and anchors others.
-                waiting.remove(0).into_iter().for_each(|group| solved[group] = true);
+                waiting
+                    .remove(0)
+                    .into_iter()
+                    .for_each(|group| solved[group] = true);
                 continue;
             };
 
@@ -68,7 +74,9 @@ impl Matcher<'_> {
 
     /// Whether some member of some of these groups is usable.
     fn is_anchored(&self, groups: &[usize], solved: &[bool]) -> bool {
-        groups.iter().any(|&group| self.matrices.task(group, Some(solved)).is_anchored())
+        groups
+            .iter()
+            .any(|&group| self.matrices.task(group, Some(solved)).is_anchored())
     }
 
     /// Solves a group, or an attention's groups, from the members that are anchored.
@@ -79,10 +87,14 @@ impl Matcher<'_> {
         permutation: &mut Permutation,
     ) -> Result<(), NotFinite> {
         if let Some(experts) = self.experts_of(groups) {
-            return self.visit_experts(experts, Some(solved), permutation).map(drop);
+            return self
+                .visit_experts(experts, Some(solved), permutation)
+                .map(drop);
         }
-        let matrices: Vec<Arc<Vec<f32>>> =
-            groups.iter().map(|&group| self.anchored_matrix(group, permutation, solved)).collect();
+        let matrices: Vec<Arc<Vec<f32>>> = groups
+            .iter()
+            .map(|&group| self.anchored_matrix(group, permutation, solved))
+            .collect();
         let &[group] = groups else {
             return self.arrange(&matrices, groups, permutation).map(drop);
         };
@@ -100,7 +112,12 @@ impl Matcher<'_> {
         permutation: &Permutation,
         solved: &[bool],
     ) -> Arc<Vec<f32>> {
-        let Self { matrices, pairs, profiler, .. } = self;
+        let Self {
+            matrices,
+            pairs,
+            profiler,
+            ..
+        } = self;
         profiler.time(Work::Similarity, || {
             matrices.of_anchored_members(group, permutation, pairs.as_slice(), solved)
         })

@@ -89,7 +89,10 @@ impl Matcher<'_> {
         };
 
         if moved {
-            for neighbour in groups.iter().flat_map(|&group| self.pairs.neighbours(group)) {
+            for neighbour in groups
+                .iter()
+                .flat_map(|&group| self.pairs.neighbours(group))
+            {
                 if let Some(block) = blocks.iter().position(|block| block.contains(&neighbour)) {
                     at.dirty[block] = true;
                 }
@@ -106,7 +109,10 @@ impl Matcher<'_> {
         let gains = found.gains_over(permutation.sigma(group), &matrix);
         let certificate = (!quadratic).then_some(found.certificate);
         if !gains {
-            return Ok(Visit { moved: false, certificate });
+            return Ok(Visit {
+                moved: false,
+                certificate,
+            });
         }
 
         let before = permutation.clone();
@@ -115,10 +121,16 @@ impl Matcher<'_> {
             let reached = self.pairs.objective_of(group, permutation);
             if reached <= self.pairs.objective_of(group, &before) {
                 *permutation = before;
-                return Ok(Visit { moved: false, certificate: None });
+                return Ok(Visit {
+                    moved: false,
+                    certificate: None,
+                });
             }
         }
-        Ok(Visit { moved: true, certificate })
+        Ok(Visit {
+            moved: true,
+            certificate,
+        })
     }
 
     /// Solves an attention's groups together, with the others held; whether they moved.
@@ -127,8 +139,10 @@ impl Matcher<'_> {
         groups: &[usize],
         permutation: &mut Permutation,
     ) -> Result<bool, NotFinite> {
-        let matrices: Vec<Arc<Vec<f32>>> =
-            groups.iter().map(|&group| self.matrix(group, permutation)).collect();
+        let matrices: Vec<Arc<Vec<f32>>> = groups
+            .iter()
+            .map(|&group| self.matrix(group, permutation))
+            .collect();
         self.arrange(&matrices, groups, permutation)
     }
 
@@ -139,10 +153,21 @@ impl Matcher<'_> {
         groups: &[usize],
         permutation: &mut Permutation,
     ) -> Result<bool, NotFinite> {
-        let attention = self.symmetry.attentions.iter().find(|a| a.groups() == groups);
-        let Some(attention) = attention else { return Ok(false) };
-        let current: Vec<&[u32]> = groups.iter().map(|&group| permutation.sigma(group)).collect();
-        let found = self.profiler.time(Work::Assignment, || attention.solve(matrices, &current))?;
+        let attention = self
+            .symmetry
+            .attentions
+            .iter()
+            .find(|a| a.groups() == groups);
+        let Some(attention) = attention else {
+            return Ok(false);
+        };
+        let current: Vec<&[u32]> = groups
+            .iter()
+            .map(|&group| permutation.sigma(group))
+            .collect();
+        let found = self
+            .profiler
+            .time(Work::Assignment, || attention.solve(matrices, &current))?;
 
         let (mut gain, mut scale) = (0.0, 0.0);
         for (matrix, (group, sigma)) in matrices.iter().zip(&found) {
@@ -153,13 +178,20 @@ impl Matcher<'_> {
             return Ok(false);
         }
 
-        found.into_iter().for_each(|(group, sigma)| permutation.set(group, sigma));
+        found
+            .into_iter()
+            .for_each(|(group, sigma)| permutation.set(group, sigma));
         Ok(true)
     }
 
     /// `A_g`, up to date.
     pub(super) fn matrix(&mut self, group: usize, permutation: &Permutation) -> Arc<Vec<f32>> {
-        let Self { matrices, pairs, profiler, .. } = self;
+        let Self {
+            matrices,
+            pairs,
+            profiler,
+            ..
+        } = self;
         profiler.time(Work::Similarity, || {
             matrices.of_all_members(group, permutation, pairs.as_slice())
         })
@@ -203,7 +235,8 @@ fn shuffled(blocks: usize, rng: &mut impl Rng) -> Vec<usize> {
 /// `Σ_j A[j, σ[j]]`
 pub(super) fn value(matrix: &[f32], sigma: &[u32]) -> f64 {
     let rows = matrix.chunks(sigma.len()).zip(sigma);
-    rows.map(|(row, &column)| f64::from(row[column as usize])).sum()
+    rows.map(|(row, &column)| f64::from(row[column as usize]))
+        .sum()
 }
 
 /// `Σ_j max_i |A[j, i]|`

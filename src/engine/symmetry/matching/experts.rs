@@ -58,7 +58,11 @@ impl Matched {
     /// With what no order of units changes.
     fn plus(self, own: f64) -> Self {
         let present = self.present.map(|present| present + own);
-        Self { value: self.value + own, present, ..self }
+        Self {
+            value: self.value + own,
+            present,
+            ..self
+        }
     }
 }
 
@@ -74,7 +78,10 @@ struct Held<'h> {
 impl<'a> Matcher<'a> {
     /// The layer whose groups these are.
     pub(super) fn experts_of(&self, groups: &[usize]) -> Option<&'a Experts> {
-        self.symmetry.experts.iter().find(|experts| experts.groups() == groups)
+        self.symmetry
+            .experts
+            .iter()
+            .find(|experts| experts.groups() == groups)
     }
 
     /// Solves the order of a layer's experts and of their units, with the other groups held; whether they
@@ -89,10 +96,17 @@ impl<'a> Matcher<'a> {
             None => self.matrix(experts.order, permutation),
             Some(solved) => self.anchored_matrix(experts.order, permutation, solved),
         };
-        let held = Held { experts, solved, permutation };
+        let held = Held {
+            experts,
+            solved,
+            permutation,
+        };
         let Sketches { mut direct, sums } =
             self.profiler.time(Work::Similarity, || self.sketches(held));
-        direct.iter_mut().zip(of_router.iter()).for_each(|(direct, router)| *direct += router);
+        direct
+            .iter_mut()
+            .zip(of_router.iter())
+            .for_each(|(direct, router)| *direct += router);
 
         let found = self.pairs_of_experts(held, &direct, &sums)?;
         let present: f64 = found.iter().flatten().filter_map(|one| one.present).sum();
@@ -101,7 +115,9 @@ impl<'a> Matcher<'a> {
             .iter()
             .zip(&order)
             .map(|(matched, &source)| matched.iter().find(|one| one.source == source as usize));
-        let Some(chosen) = chosen.collect::<Option<Vec<&Matched>>>() else { return Ok(false) };
+        let Some(chosen) = chosen.collect::<Option<Vec<&Matched>>>() else {
+            return Ok(false);
+        };
         let reached: f64 = chosen.iter().map(|one| one.value).sum();
         let scale: f64 = chosen.iter().map(|one| one.value.abs()).sum();
         if reached - present <= RELATIVE_GAIN * scale {
@@ -153,7 +169,12 @@ impl<'a> Matcher<'a> {
         let is_present = order[target] as usize == source;
         let Some(&group) = held.experts.hidden.get(target) else {
             let present = is_present.then_some(0.0);
-            return Ok(Matched { source, units: Vec::new(), value: 0.0, present });
+            return Ok(Matched {
+                source,
+                units: Vec::new(),
+                value: 0.0,
+                present,
+            });
         };
 
         let similarity = self.similarity_of(held, group, source);
@@ -164,29 +185,46 @@ impl<'a> Matcher<'a> {
             assignment::solve(&similarity, current.len(), Some(current), None)
         })?;
         let present = is_present.then(|| value(&similarity, units));
-        Ok(Matched { source, units: found.sigma, value: found.value, present })
+        Ok(Matched {
+            source,
+            units: found.sigma,
+            value: found.value,
+            present,
+        })
     }
 
     fn similarity_of(&self, held: Held, hidden: usize, source: usize) -> Vec<f32> {
-        let Held { solved, permutation, .. } = held;
+        let Held {
+            solved,
+            permutation,
+            ..
+        } = held;
         let pairs = self.pairs.as_slice();
         self.profiler.time(Work::Similarity, || {
             let experts = ExpertPair { hidden, source };
-            self.matrices.between_experts(experts, permutation, pairs, solved).to_vec()
+            self.matrices
+                .between_experts(experts, permutation, pairs, solved)
+                .to_vec()
         })
     }
 
     /// Products of the experts of all pairs.
     fn sketches(&self, held: Held) -> Sketches {
-        let Held { experts, permutation, .. } = held;
+        let Held {
+            experts,
+            permutation,
+            ..
+        } = held;
         let count = experts.tensors.len();
         let mut still = permutation.clone();
         for &group in experts.hidden.iter().chain([&experts.order]) {
             still.set(group, (0..still.sigma(group).len() as u32).collect());
         }
 
-        let mut found =
-            Sketches { direct: vec![0.0; count * count], sums: vec![0.0; count * count] };
+        let mut found = Sketches {
+            direct: vec![0.0; count * count],
+            sums: vec![0.0; count * count],
+        };
         let parts = experts.tensors.first().map_or(0, Vec::len);
         for part in (0..parts).filter(|&part| self.is_usable(held, part)) {
             let sum = if self.hidden_members(experts, 0, part).is_empty() {
@@ -196,9 +234,15 @@ impl<'a> Matcher<'a> {
             };
             for pair in self.pairs.as_slice() {
                 let sides = self.sides(held, part, pair, &still);
-                let Some([target, source]) = sides else { continue };
+                let Some([target, source]) = sides else {
+                    continue;
+                };
                 let width = target.len() / count;
-                accumulate(sum, matrix(&target, width), matrix(&source, width).transpose());
+                accumulate(
+                    sum,
+                    matrix(&target, width),
+                    matrix(&source, width).transpose(),
+                );
             }
         }
         found
@@ -217,8 +261,10 @@ impl<'a> Matcher<'a> {
         let [mut target, mut source] = [Vec::new(), Vec::new()];
         for (expert, names) in experts.tensors.iter().enumerate() {
             let name = &names[part];
-            let units =
-                experts.hidden.first().map_or(1, |&group| self.symmetry.groups[group].units);
+            let units = experts
+                .hidden
+                .first()
+                .map_or(1, |&group| self.symmetry.groups[group].units);
             let members = self.hidden_members(experts, expert, part);
             let moved = still.apply_to(self.symmetry, name, pair.source.get(name)?);
             target.extend(summed(pair.target.get(name)?, &members, units));
@@ -231,12 +277,16 @@ impl<'a> Matcher<'a> {
     fn hidden_members(&self, experts: &Experts, expert: usize, part: usize) -> Vec<&'a Member> {
         let hidden = experts.hidden.get(expert);
         let axes = self.symmetry.axes(&experts.tensors[expert][part]);
-        axes.filter(|(_, group)| hidden == Some(group)).map(|(member, _)| member).collect()
+        axes.filter(|(_, group)| hidden == Some(group))
+            .map(|(member, _)| member)
+            .collect()
     }
 
     /// Whether what lies on the other axes of a tensor is solved.
     fn is_usable(&self, held: Held, part: usize) -> bool {
-        let Held { experts, solved, .. } = held;
+        let Held {
+            experts, solved, ..
+        } = held;
         let hidden = experts.hidden.first();
         let mut others = self.symmetry.axes(&experts.tensors[0][part]);
         solved.is_none_or(|solved| others.all(|(_, group)| hidden == Some(&group) || solved[group]))
@@ -278,14 +328,17 @@ fn summed(tensor: &HostTensor, members: &[&Member], units: usize) -> Vec<f32> {
 fn best_order(found: &[Vec<Matched>], current: &[u32]) -> Result<Vec<u32>, NotFinite> {
     let count = found.len();
     let values = found.iter().flatten().map(|one| one.value);
-    let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
-        (least.min(value), most.max(value))
-    });
+    let (least, most) = values.fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(least, most), value| (least.min(value), most.max(value)),
+    );
     // One such pair costs more than all others together can gain.
     let away = least - (most - least + f64::MIN_POSITIVE) * (count + 1) as f64;
     let mut matrix = vec![away as f32; count * count];
     for (target, matched) in found.iter().enumerate() {
-        matched.iter().for_each(|one| matrix[target * count + one.source] = one.value as f32);
+        matched
+            .iter()
+            .for_each(|one| matrix[target * count + one.source] = one.value as f32);
     }
     Ok(assignment::solve(&matrix, count, Some(current), None)?.sigma)
 }

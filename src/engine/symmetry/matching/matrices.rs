@@ -35,14 +35,28 @@ pub(super) struct Cache {
 impl Cache {
     fn new(symmetry: &Symmetry, bytes: usize) -> Self {
         // The matrices of an expert's hidden units are made for one pair of experts at a time.
-        let of_experts: BTreeSet<usize> =
-            symmetry.experts.iter().flat_map(|experts| experts.hidden.iter().copied()).collect();
-        let fits = symmetry.groups.iter().enumerate().scan(0, |sum, (position, group)| {
-            *sum += if of_experts.contains(&position) { 0 } else { 4 * group.units.pow(2) };
-            Some(*sum <= bytes)
-        });
+        let of_experts: BTreeSet<usize> = symmetry
+            .experts
+            .iter()
+            .flat_map(|experts| experts.hidden.iter().copied())
+            .collect();
+        let fits = symmetry
+            .groups
+            .iter()
+            .enumerate()
+            .scan(0, |sum, (position, group)| {
+                *sum += if of_experts.contains(&position) {
+                    0
+                } else {
+                    4 * group.units.pow(2)
+                };
+                Some(*sum <= bytes)
+            });
         let by_group = symmetry.groups.iter().map(|_| Similarity::default());
-        Self { by_group: by_group.collect(), fits: fits.collect() }
+        Self {
+            by_group: by_group.collect(),
+            fits: fits.collect(),
+        }
     }
 
     fn clear(&mut self) {
@@ -89,7 +103,12 @@ impl<'a> Matrices<'a> {
 
     /// A group, of whose members those take part that `solved` groups anchor; `None`: all.
     pub fn task<'t>(&'t self, group: usize, solved: Option<&'t [bool]>) -> Task<'t> {
-        Task { symmetry: self.symmetry, group, executor: &self.executor, solved }
+        Task {
+            symmetry: self.symmetry,
+            group,
+            executor: &self.executor,
+            solved,
+        }
     }
 
     /// `A_g` over all members, up to date, `[units, units]` row-major.
@@ -99,14 +118,28 @@ impl<'a> Matrices<'a> {
         permutation: &Permutation,
         pairs: &[Pair],
     ) -> Arc<Vec<f32>> {
-        let Self { symmetry, executor, whole, anchored } = self;
-        let task = Task { symmetry, group, executor, solved: None };
+        let Self {
+            symmetry,
+            executor,
+            whole,
+            anchored,
+        } = self;
+        let task = Task {
+            symmetry,
+            group,
+            executor,
+            solved: None,
+        };
         // The anchored start's matrix lacks members, but may be nearer in what it has.
         let (kept, start) = (&mut whole.by_group[group], &mut anchored.by_group[group]);
         let left = start.outstanding(&task, permutation, pairs);
         if left < kept.outstanding(&task, permutation, pairs) {
             // A single pair is what weight matching has, which starts once.
-            *kept = if pairs.len() == 1 { std::mem::take(start) } else { start.clone() };
+            *kept = if pairs.len() == 1 {
+                std::mem::take(start)
+            } else {
+                start.clone()
+            };
         }
         whole.updated(&task, permutation, pairs)
     }
@@ -119,8 +152,18 @@ impl<'a> Matrices<'a> {
         pairs: &[Pair],
         solved: &[bool],
     ) -> Arc<Vec<f32>> {
-        let Self { symmetry, executor, anchored, .. } = self;
-        let task = Task { symmetry, group, executor, solved: Some(solved) };
+        let Self {
+            symmetry,
+            executor,
+            anchored,
+            ..
+        } = self;
+        let task = Task {
+            symmetry,
+            group,
+            executor,
+            solved: Some(solved),
+        };
         anchored.updated(&task, permutation, pairs)
     }
 }

@@ -29,7 +29,11 @@ struct Matched<'p> {
 
 impl<'a> Pairs<'a> {
     pub fn new(symmetry: &'a Symmetry) -> Self {
-        Self { symmetry, all: Vec::new(), known: Vec::new() }
+        Self {
+            symmetry,
+            all: Vec::new(),
+            known: Vec::new(),
+        }
     }
 
     pub fn push(&mut self, kind: Kind, target: Checkpoint, source: Checkpoint) {
@@ -75,7 +79,15 @@ impl<'a> Pairs<'a> {
 
     /// How well the pairs of a kind match, given their products; `None` where there is no such pair.
     pub fn fit(&self, kind: Kind, products: &Products, permutation: &Permutation) -> Option<Fit> {
-        Fit::of(kind, self.symmetry, &self.known, Moved { products, permutation })
+        Fit::of(
+            kind,
+            self.symmetry,
+            &self.known,
+            Moved {
+                products,
+                permutation,
+            },
+        )
     }
 
     /// The objective over the tensors of one group.
@@ -83,9 +95,13 @@ impl<'a> Pairs<'a> {
         self.all
             .iter()
             .flat_map(|pair| self.matched(group, pair, permutation))
-            .map(|Matched { name, target, source }| {
-                permutation.inner(self.symmetry, name, source, target)
-            })
+            .map(
+                |Matched {
+                     name,
+                     target,
+                     source,
+                 }| { permutation.inner(self.symmetry, name, source, target) },
+            )
             .sum()
     }
 
@@ -96,15 +112,21 @@ impl<'a> Pairs<'a> {
         pair: &'p Pair,
         permutation: &Permutation,
     ) -> Vec<Matched<'p>> {
-        let mut names: Vec<&str> =
-            self.learned(group).map(|member| member.tensor.as_str()).collect();
+        let mut names: Vec<&str> = self
+            .learned(group)
+            .map(|member| member.tensor.as_str())
+            .collect();
         names.dedup();
         names
             .into_iter()
             .filter_map(|name| {
                 let source = permutation.source(self.symmetry, name);
                 let (target, source) = (pair.target.get(name)?, pair.source.get(source)?);
-                Some(Matched { name, target, source })
+                Some(Matched {
+                    name,
+                    target,
+                    source,
+                })
             })
             .collect()
     }
@@ -114,11 +136,16 @@ impl<'a> Pairs<'a> {
         let symmetry = self.symmetry;
         self.learned(group).flat_map(move |member| {
             let others = symmetry.axes(&member.tensor);
-            others.filter(move |(m, _)| m.axis != member.axis).map(|(_, group)| group)
+            others
+                .filter(move |(m, _)| m.axis != member.axis)
+                .map(|(_, group)| group)
         })
     }
 
     fn learned(&self, group: usize) -> impl Iterator<Item = &'a Member> + use<'a> {
-        self.symmetry.groups[group].members.iter().filter(|m| m.role == Role::Learned)
+        self.symmetry.groups[group]
+            .members
+            .iter()
+            .filter(|m| m.role == Role::Learned)
     }
 }

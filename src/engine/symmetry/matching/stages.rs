@@ -37,18 +37,29 @@ impl Stage {
     /// Before an anchored first sweep.
     pub(super) fn anchoring(symmetry: &Symmetry) -> Self {
         let anchoring = Some(vec![false; symmetry.groups.len()]);
-        Self { anchoring, ..Self::sweeping(symmetry, Permutation::identity(symmetry)) }
+        Self {
+            anchoring,
+            ..Self::sweeping(symmetry, Permutation::identity(symmetry))
+        }
     }
 
     /// Whether it is a stage of this symmetry, wherever it was read from.
     pub(super) fn fits(&self, symmetry: &Symmetry) -> bool {
         let groups = symmetry.groups.len();
         self.permutation.fits(symmetry)
-            && self.anchoring.as_ref().is_none_or(|solved| solved.len() == groups)
+            && self
+                .anchoring
+                .as_ref()
+                .is_none_or(|solved| solved.len() == groups)
             && self.certificates.len() == groups
             && self.dirty.len() == symmetry.blocks().len()
             && self.sweeps <= SWEEP_LIMIT
-            && self.done <= if self.sweeps == 0 { 0 } else { self.dirty.len() }
+            && self.done
+                <= if self.sweeps == 0 {
+                    0
+                } else {
+                    self.dirty.len()
+                }
     }
 }
 

@@ -19,8 +19,13 @@ fn random(signature: &Signature, rng: &mut ChaCha8Rng) -> Checkpoint {
         .iter()
         .map(|(name, info)| {
             let length = info.shape.iter().product();
-            let values = (0..length).map(|_| rng.random_range(-1.0f32..1.0)).collect();
-            (name.clone(), HostTensor::from_f32(info.shape.clone(), values))
+            let values = (0..length)
+                .map(|_| rng.random_range(-1.0f32..1.0))
+                .collect();
+            (
+                name.clone(),
+                HostTensor::from_f32(info.shape.clone(), values),
+            )
         })
         .collect()
 }
@@ -28,7 +33,15 @@ fn random(signature: &Signature, rng: &mut ChaCha8Rng) -> Checkpoint {
 fn signature(tensors: &[(String, Vec<usize>)]) -> Signature {
     tensors
         .iter()
-        .map(|(name, shape)| (name.clone(), TensorInfo { dtype: DType::F32, shape: shape.clone() }))
+        .map(|(name, shape)| {
+            (
+                name.clone(),
+                TensorInfo {
+                    dtype: DType::F32,
+                    shape: shape.clone(),
+                },
+            )
+        })
         .collect()
 }
 
@@ -45,7 +58,10 @@ fn mlp(widths: &[usize]) -> (Graph, Signature) {
         tensors.push((format!("fc{i}.bias"), vec![pair[1]]));
     }
     let input = json!({"kind": "features", "shape": [widths[0]]});
-    (Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(), signature(&tensors))
+    (
+        Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(),
+        signature(&tensors),
+    )
 }
 
 /// A residual stream of `width`, with `depth` blocks `x + down(relu(up x))`.
@@ -66,7 +82,10 @@ fn residual(width: usize, depth: usize) -> (Graph, Signature) {
     nodes.push(json!({"op": "linear", "param": "head"}));
     tensors.push(("head.weight".to_owned(), vec![3, width]));
     let input = json!({"kind": "features", "shape": [6]});
-    (Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(), signature(&tensors))
+    (
+        Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(),
+        signature(&tensors),
+    )
 }
 
 fn profiler() -> Profiler {
@@ -94,7 +113,10 @@ fn objective(
     pairs: &[(Checkpoint, Checkpoint)],
     permutation: &Permutation,
 ) -> f64 {
-    pairs.iter().map(|(target, source)| target.inner(&permutation.apply(symmetry, source))).sum()
+    pairs
+        .iter()
+        .map(|(target, source)| target.inner(&permutation.apply(symmetry, source)))
+        .sum()
 }
 
 proptest! {
@@ -148,7 +170,10 @@ fn products_are_summed_not_gradients() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let source = random(&signature, &mut rng);
     let zeros = |(name, tensor): (&str, &HostTensor)| {
-        (name.to_owned(), HostTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]))
+        (
+            name.to_owned(),
+            HostTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]),
+        )
     };
     let zero: Checkpoint = source.iter().map(zeros).collect();
     let negative = zero.shifted(&source, &zero, 1.0);
@@ -157,7 +182,11 @@ fn products_are_summed_not_gradients() {
     let profiler = profiler();
     let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     for step in [&source, &negative] {
-        matcher.push(Kind::Matched, planted.apply(&symmetry, step), (*step).clone());
+        matcher.push(
+            Kind::Matched,
+            planted.apply(&symmetry, step),
+            (*step).clone(),
+        );
     }
     let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
     assert_eq!(solution.permutation, planted);
@@ -177,17 +206,23 @@ fn a_planted_permutation_of_a_deep_residual_stream_is_found() {
     let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
     assert_eq!(solution.permutation, planted);
     assert_eq!(solution.certificates.len(), 13);
-    assert!(solution.certificates.iter().all(|c| c.is_some_and(|c| c.gap() < 1e-3)));
+    assert!(
+        solution
+            .certificates
+            .iter()
+            .all(|c| c.is_some_and(|c| c.gap() < 1e-3))
+    );
 }
 
 /// `x + W x`: one group on both axes of W. The descent never loses what it has.
 #[test]
 fn a_quadratic_group_never_lowers_the_objective() {
-    let graph =
-        Graph::from_document(&json!({"input": {"kind": "features", "shape": [3]}, "nodes": [
+    let graph = Graph::from_document(
+        &json!({"input": {"kind": "features", "shape": [3]}, "nodes": [
         {"op": "linear", "param": "embed"}, {"op": "linear", "param": "w"},
-        {"op": "add", "inputs": ["embed", "w"]}, {"op": "linear", "param": "head"}]}))
-        .unwrap();
+        {"op": "add", "inputs": ["embed", "w"]}, {"op": "linear", "param": "head"}]}),
+    )
+    .unwrap();
     let signature = signature(&[
         ("embed.weight".into(), vec![5, 3]),
         ("w.weight".into(), vec![5, 5]),
@@ -214,7 +249,10 @@ fn a_gradient_that_is_not_finite_is_refused() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let (target, mut source) = (random(&signature, &mut rng), random(&signature, &mut rng));
-    source.insert("fc0.bias", HostTensor::from_f32(vec![3], vec![0.0, f32::NAN, 0.0]));
+    source.insert(
+        "fc0.bias",
+        HostTensor::from_f32(vec![3], vec![0.0, f32::NAN, 0.0]),
+    );
     let profiler = profiler();
     let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     matcher.push(Kind::Matched, target, source);
@@ -225,11 +263,16 @@ fn a_gradient_that_is_not_finite_is_refused() {
 fn stages(matcher: &mut Matcher, start: Start, from: Option<Stage>) -> (Solution, Vec<String>) {
     let passed = std::cell::RefCell::new(Vec::new());
     let reached = |stage: &Stage| -> Result<(), NotFinite> {
-        passed.borrow_mut().push(serde_json::to_string(stage).unwrap());
+        passed
+            .borrow_mut()
+            .push(serde_json::to_string(stage).unwrap());
         Ok(())
     };
     let mut rng = ChaCha8Rng::seed_from_u64(5);
-    let stages = Stages { from, reached: &reached };
+    let stages = Stages {
+        from,
+        reached: &reached,
+    };
     let solution = matcher.solve_in_stages(start, &mut rng, stages).unwrap();
     (solution, passed.into_inner())
 }
@@ -248,17 +291,28 @@ fn a_descent_goes_on_from_wherever_it_was_broken_off() {
     };
     let identity = Permutation::identity(&symmetry);
     let mut most = 0;
-    for start in [Start::Anchored, Start::Best(&[&identity]), Start::From(&identity)] {
+    for start in [
+        Start::Anchored,
+        Start::Best(&[&identity]),
+        Start::From(&identity),
+    ] {
         let (whole, passed) = stages(&mut fresh(), start, None);
         most = most.max(whole.sweeps);
         for (behind, text) in (1..).zip(&passed) {
             let from: Stage = serde_json::from_str(text).unwrap();
             let (resumed, rest) = stages(&mut fresh(), start, Some(from));
-            assert_eq!(resumed.permutation, whole.permutation, "after {behind} visits");
+            assert_eq!(
+                resumed.permutation, whole.permutation,
+                "after {behind} visits"
+            );
             assert_eq!(resumed.sweeps, whole.sweeps);
             assert_eq!(rest.len(), passed.len() - behind);
             let proved = |solution: &Solution| {
-                solution.certificates.iter().map(Option::is_some).collect::<Vec<_>>()
+                solution
+                    .certificates
+                    .iter()
+                    .map(Option::is_some)
+                    .collect::<Vec<_>>()
             };
             assert_eq!(proved(&resumed), proved(&whole));
         }
@@ -275,10 +329,15 @@ fn a_stage_of_another_symmetry_counts_for_nothing() {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let profiler = profiler();
     let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-    matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
+    matcher.push(
+        Kind::Matched,
+        random(&signature, &mut rng),
+        random(&signature, &mut rng),
+    );
     let (undisturbed, passed) = stages(&mut matcher, Start::Anchored, None);
     let mut torn: Stage = serde_json::from_str(&passed[0]).unwrap();
-    torn.permutation.set(0, (0..symmetry.groups[0].units as u32).collect());
+    torn.permutation
+        .set(0, (0..symmetry.groups[0].units as u32).collect());
     torn.dirty.pop();
     for from in [stranger, torn] {
         let (solution, again) = stages(&mut matcher, Start::Anchored, Some(from));
@@ -303,9 +362,21 @@ fn whoever_hears_of_the_stages_may_end_the_descent() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let profiler = profiler();
     let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-    matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
-    let stages = Stages { from: None, reached: &|_| Err(Enough) };
-    assert_eq!(matcher.solve_in_stages(Start::Anchored, &mut rng, stages).unwrap_err(), Enough);
+    matcher.push(
+        Kind::Matched,
+        random(&signature, &mut rng),
+        random(&signature, &mut rng),
+    );
+    let stages = Stages {
+        from: None,
+        reached: &|_| Err(Enough),
+    };
+    assert_eq!(
+        matcher
+            .solve_in_stages(Start::Anchored, &mut rng, stages)
+            .unwrap_err(),
+        Enough
+    );
 }
 
 #[test]
@@ -325,13 +396,22 @@ fn anchored_matrices_are_kept_up_to_date_as_pairs_are_added() {
             fresh.push(Kind::Matched, target.clone(), source.clone());
         }
         let start = |matcher: &mut Matcher| {
-            let stages = Stages::<NotFinite> { from: None, reached: &|_| Ok(()) };
+            let stages = Stages::<NotFinite> {
+                from: None,
+                reached: &|_| Ok(()),
+            };
             matcher.anchored(stages).unwrap().permutation
         };
         assert_eq!(start(&mut growing), start(&mut fresh), "{count} pairs");
         let mut order = ChaCha8Rng::seed_from_u64(3);
         let kept = growing.solve(Start::Anchored, &mut order).unwrap();
         let mut order = ChaCha8Rng::seed_from_u64(3);
-        assert_eq!(kept.permutation, fresh.solve(Start::Anchored, &mut order).unwrap().permutation);
+        assert_eq!(
+            kept.permutation,
+            fresh
+                .solve(Start::Anchored, &mut order)
+                .unwrap()
+                .permutation
+        );
     }
 }

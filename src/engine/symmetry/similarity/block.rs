@@ -30,11 +30,19 @@ pub(super) struct Units<'a> {
 impl Selection<'_> {
     /// Offsets in a tensor: the member's units first, then its axes in their order.
     pub fn axes(&self, tensor: &HostTensor) -> Vec<Offsets> {
-        let Self { member, units, rows, other } = self;
+        let Self {
+            member,
+            units,
+            rows,
+            other,
+        } = self;
         let strides = strides(tensor.shape());
         let stride = strides[member.axis];
-        let mut axes: Vec<Offsets> =
-            vec![(0..*units).map(|unit| member.first(unit) * stride).collect()];
+        let mut axes: Vec<Offsets> = vec![
+            (0..*units)
+                .map(|unit| member.first(unit) * stride)
+                .collect(),
+        ];
 
         for (axis, (&length, &stride)) in tensor.shape().iter().zip(&strides).enumerate() {
             axes.push(match other {
@@ -50,9 +58,14 @@ impl Selection<'_> {
 
 impl Units<'_> {
     fn offsets(&self, stride: usize) -> Offsets {
-        let first = self.order.iter().map(|&unit| self.axis.first(unit as usize));
+        let first = self
+            .order
+            .iter()
+            .map(|&unit| self.axis.first(unit as usize));
         let repeat = self.axis.repeat;
-        first.flat_map(|first| (first..first + repeat).map(|i| i * stride)).collect()
+        first
+            .flat_map(|first| (first..first + repeat).map(|i| i * stride))
+            .collect()
     }
 }
 
@@ -70,7 +83,11 @@ impl<'a> Block<'a> {
         let row = strides(tensor.shape()).first().copied().unwrap_or(1);
         let Range { start, end } = selection.rows;
         let values = tensor.floats(start * row..end * row);
-        Self { values, axes: selection.axes(tensor), less: None }
+        Self {
+            values,
+            axes: selection.axes(tensor),
+            less: None,
+        }
     }
 
     /// Values that it holds itself.

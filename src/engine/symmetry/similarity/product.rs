@@ -50,15 +50,28 @@ pub(super) struct Product<'a> {
 impl<'a> Product<'a> {
     pub fn new(task: &Task<'a>, matrix: &'a mut Option<Matrix>) -> Self {
         let (units, executor) = (task.group().units, task.executor);
-        Self { units, executor, matrix, blocks: Vec::new() }
+        Self {
+            units,
+            executor,
+            matrix,
+            blocks: Vec::new(),
+        }
     }
 
     /// Adds a pair's tensors of which no other axis is permuted.
     pub fn add(&mut self, member: &Member, sides: Sides<'a>) {
         let Sides { target, source } = sides;
         for rows in slices(target, member) {
-            let selection = Selection { member, units: self.units, rows, other: None };
-            self.push(Block::new(target, &selection), Block::new(source, &selection));
+            let selection = Selection {
+                member,
+                units: self.units,
+                rows,
+                other: None,
+            };
+            self.push(
+                Block::new(target, &selection),
+                Block::new(source, &selection),
+            );
         }
     }
 
@@ -78,14 +91,23 @@ impl<'a> Product<'a> {
             member,
             units: self.units,
             rows: 0..target.shape()[0],
-            other: Some(Units { axis, order: units.clone() }),
+            other: Some(Units {
+                axis,
+                order: units.clone(),
+            }),
         };
         let target = Block::new(target, &selection);
         selection.rows = 0..source.shape()[0];
-        selection.other = Some(Units { axis, order: at(sigma, &units) });
+        selection.other = Some(Units {
+            axis,
+            order: at(sigma, &units),
+        });
         let mut moved = Block::new(source, &selection);
         if let Some(old) = old {
-            selection.other = Some(Units { axis, order: at(old, &units) });
+            selection.other = Some(Units {
+                axis,
+                order: at(old, &units),
+            });
             moved.less = Some(selection.axes(source));
         }
         self.push(target, moved);
@@ -108,7 +130,10 @@ impl<'a> Product<'a> {
         for block in &blocks {
             for parts in parts(block.each_ref().map(Block::view), columns) {
                 width += parts[0].width();
-                sides.iter_mut().zip(parts).for_each(|(side, part)| side.push(part));
+                sides
+                    .iter_mut()
+                    .zip(parts)
+                    .for_each(|(side, part)| side.push(part));
                 if width >= columns {
                     self.multiply(&sides, width, &mut buffers);
                     (sides, width) = Default::default();
@@ -140,7 +165,11 @@ impl<'a> Product<'a> {
         let [target, source] = buffers.each_ref().map(|side| matrix(side, width));
         *self.matrix = Some(Matrix::Host(match self.matrix.take() {
             Some(Matrix::Host(mut sum)) => {
-                accumulate(Arc::<Vec<f32>>::make_mut(&mut sum), target, source.transpose());
+                accumulate(
+                    Arc::<Vec<f32>>::make_mut(&mut sum),
+                    target,
+                    source.transpose(),
+                );
                 sum
             }
             _ => Arc::new(product(target, source.transpose())),
@@ -165,7 +194,10 @@ pub(super) struct Sides<'a> {
 impl<'a> Sides<'a> {
     /// Where both models have them; `source` is the name of the source's.
     pub fn of(member: &Member, pair: &'a Pair, source: &str) -> Option<Self> {
-        let (target, source) = pair.target.get(&member.tensor).zip(pair.source.get(source))?;
+        let (target, source) = pair
+            .target
+            .get(&member.tensor)
+            .zip(pair.source.get(source))?;
         Some(Self { target, source })
     }
 }
@@ -179,10 +211,15 @@ fn at(sigma: &[u32], units: &[u32]) -> Vec<u32> {
 /// on it.
 fn slices(tensor: &HostTensor, member: &Member) -> impl Iterator<Item = Range<usize>> + use<> {
     let rows = tensor.shape().first().copied().unwrap_or(1);
-    let step =
-        if member.axis == 0 { rows } else { MAX_BLOCK_ELEMENTS * rows / tensor.len().max(1) }
-            .max(1);
-    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
+    let step = if member.axis == 0 {
+        rows
+    } else {
+        MAX_BLOCK_ELEMENTS * rows / tensor.len().max(1)
+    }
+    .max(1);
+    (0..rows)
+        .step_by(step)
+        .map(move |start| start..(start + step).min(rows))
 }
 
 /// The same columns of two views, about so many at a time.
@@ -192,18 +229,22 @@ fn parts(views: [View; 2], columns: usize) -> impl Iterator<Item = [View; 2]> {
     let (width, grain) = (views[0].width(), one.max(other));
     let step = grain * (columns / grain.max(1)).max(1);
     (0..width).step_by(step.max(1)).map(move |start| {
-        views.each_ref().map(|view| view.columns(start..(start + step).min(width)))
+        views
+            .each_ref()
+            .map(|view| view.columns(start..(start + step).min(width)))
     })
 }
 
 /// The views' rows one after the other, `width` entries each.
 fn lay_out(views: &[View], width: usize, out: &mut [f32]) {
     let at_once = rows_at_once(out.len() / width.max(1));
-    out.par_chunks_mut((at_once * width).max(1)).enumerate().for_each(|(chunk, rows)| {
-        let (first, mut start) = (chunk * at_once, 0);
-        for view in views {
-            view.write_rows(first..first + rows.len() / width, rows, width, start);
-            start += view.width();
-        }
-    });
+    out.par_chunks_mut((at_once * width).max(1))
+        .enumerate()
+        .for_each(|(chunk, rows)| {
+            let (first, mut start) = (chunk * at_once, 0);
+            for view in views {
+                view.write_rows(first..first + rows.len() / width, rows, width, start);
+                start += view.width();
+            }
+        });
 }

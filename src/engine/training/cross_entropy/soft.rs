@@ -29,8 +29,14 @@ impl Soft<'_> {
         if self.known.is_empty() {
             return normaliser(row);
         }
-        let maximum = self.among(row).map(|(_, v)| v).fold(f64::NEG_INFINITY, f64::max);
-        (maximum, self.among(row).map(|(_, v)| (v - maximum).exp()).sum())
+        let maximum = self
+            .among(row)
+            .map(|(_, v)| v)
+            .fold(f64::NEG_INFINITY, f64::max);
+        (
+            maximum,
+            self.among(row).map(|(_, v)| (v - maximum).exp()).sum(),
+        )
     }
 
     /// Loss and prediction of one row; the prediction is among all classes.
@@ -73,10 +79,18 @@ impl Soft<'_> {
 pub fn soft_scores(logits: &[f32], labels: &[i64], soft: Soft) -> Scores {
     assert_eq!(logits.len(), soft.logits.len(), "the same rows and classes");
     let width = width(logits, labels);
-    let rows = logits.par_chunks(width).zip(soft.logits.par_chunks(width)).zip(labels);
+    let rows = logits
+        .par_chunks(width)
+        .zip(soft.logits.par_chunks(width))
+        .zip(labels);
     let counted = rows.filter(|&(_, &label)| label != IGNORED);
-    let (losses, predictions) = counted.map(|((row, taught), _)| soft.score(row, taught)).unzip();
-    Scores { losses, predictions }
+    let (losses, predictions) = counted
+        .map(|((row, taught), _)| soft.score(row, taught))
+        .unzip();
+    Scores {
+        losses,
+        predictions,
+    }
 }
 
 /// `(q − p) · share` in the place of the logits; 0 where a row does not count, and at classes that the
@@ -87,7 +101,10 @@ pub fn soft_scores(logits: &[f32], labels: &[i64], soft: Soft) -> Scores {
 pub fn soft_gradient(mut logits: Vec<f32>, labels: &[i64], soft: Soft, share: f64) -> Vec<f32> {
     assert_eq!(logits.len(), soft.logits.len(), "the same rows and classes");
     let width = width(&logits, labels);
-    let rows = logits.par_chunks_mut(width).zip(soft.logits.par_chunks(width)).zip(labels);
+    let rows = logits
+        .par_chunks_mut(width)
+        .zip(soft.logits.par_chunks(width))
+        .zip(labels);
     rows.for_each(|((row, taught), &label)| {
         if label == IGNORED {
             row.fill(0.0);
@@ -109,8 +126,14 @@ mod tests {
         let labels = [1, 2, IGNORED];
         // e^−2000 is 0 in f64.
         let taught = [-2000.0, 0.0, -2000.0, 0.0, 0.0, 2000.0, 0.0, 0.0, 0.0];
-        let soft = Soft { logits: &taught, known: &[] };
-        assert_eq!(soft_scores(&logits, &labels, soft), scores(&logits, &labels));
+        let soft = Soft {
+            logits: &taught,
+            known: &[],
+        };
+        assert_eq!(
+            soft_scores(&logits, &labels, soft),
+            scores(&logits, &labels)
+        );
         let gradient = soft_gradient(logits.to_vec(), &labels, soft, 0.5);
         assert_eq!(gradient, shared_gradient(logits.to_vec(), &labels, 0.5));
     }
@@ -120,7 +143,10 @@ mod tests {
         let ln3 = 3f32.ln();
         // q = 1/4, 3/4 and p = 1/2, 1/2: −(ln 1/4 + ln 3/4) / 2.
         let (logits, taught) = ([0.0, ln3], [1.0, 1.0]);
-        let soft = Soft { logits: &taught, known: &[] };
+        let soft = Soft {
+            logits: &taught,
+            known: &[],
+        };
         let found = soft_scores(&logits, &[0], soft);
         let expected = -f64::midpoint(0.25f64.ln(), 0.75f64.ln());
         assert!((found.mean_loss() - expected).abs() < 1e-7);
@@ -128,7 +154,10 @@ mod tests {
         let gradient = soft_gradient(logits.to_vec(), &[0], soft, 1.0);
         assert!((gradient[0] + 0.25).abs() < 1e-7 && (gradient[1] - 0.25).abs() < 1e-7);
         // The teacher's own probabilities leave nothing to learn.
-        let same = Soft { logits: &logits, known: &[] };
+        let same = Soft {
+            logits: &logits,
+            known: &[],
+        };
         assert_eq!(soft_gradient(logits.to_vec(), &[0], same, 1.0), [0.0, 0.0]);
     }
 
@@ -136,12 +165,19 @@ mod tests {
     fn classes_that_the_teacher_lacks_are_left_alone() {
         let ln3 = 3f32.ln();
         let (logits, taught) = ([0.0, 50.0, ln3], [0.0, 0.0, 0.0]);
-        let soft = Soft { logits: &taught, known: &[true, false, true] };
+        let soft = Soft {
+            logits: &taught,
+            known: &[true, false, true],
+        };
         let gradient = soft_gradient(logits.to_vec(), &[0], soft, 1.0);
         assert!((gradient[0] + 0.25).abs() < 1e-7 && (gradient[2] - 0.25).abs() < 1e-7);
         assert!(gradient[1].abs() < 1e-12);
         let found = soft_scores(&logits, &[0], soft);
         assert!((found.mean_loss() + f64::midpoint(0.25f64.ln(), 0.75f64.ln())).abs() < 1e-7);
-        assert_eq!(found.predictions, [1], "what it predicts is among all classes");
+        assert_eq!(
+            found.predictions,
+            [1],
+            "what it predicts is among all classes"
+        );
     }
 }

@@ -22,14 +22,17 @@ impl Batch {
     pub fn parts(&self, samples: usize) -> impl Iterator<Item = Self> + '_ {
         let size = self.inputs.len() / self.len().max(1);
         let labels = self.labels.len() / self.len().max(1);
-        self.inputs.chunks(size * samples).enumerate().map(move |(part, inputs)| {
-            let first = (part * labels * samples).min(self.labels.len());
-            let rest = &self.labels[first..];
-            Self {
-                inputs: inputs.to_vec(),
-                sample_shape: self.sample_shape.clone(),
-                labels: rest[..rest.len().min(labels * samples)].to_vec(),
-            }
-        })
+        self.inputs
+            .chunks(size * samples)
+            .enumerate()
+            .map(move |(part, inputs)| {
+                let first = (part * labels * samples).min(self.labels.len());
+                let rest = &self.labels[first..];
+                Self {
+                    inputs: inputs.to_vec(),
+                    sample_shape: self.sample_shape.clone(),
+                    labels: rest[..rest.len().min(labels * samples)].to_vec(),
+                }
+            })
     }
 }

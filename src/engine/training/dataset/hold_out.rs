@@ -15,7 +15,11 @@ impl Dataset {
             1 => self.hold_out_of(&self.labels, fraction, seed),
             _ => self.hold_out_of(&together, fraction, seed),
         };
-        if split.1.is_empty() { self.hold_out_of(&together, fraction, seed) } else { split }
+        if split.1.is_empty() {
+            self.hold_out_of(&together, fraction, seed)
+        } else {
+            split
+        }
     }
 
     fn hold_out_of(&self, class_of: &[i64], fraction: f64, seed: u64) -> (Self, Self) {

@@ -43,7 +43,11 @@ pub struct Look {
 impl Look {
     /// A loss that is no number is worse than any.
     fn comparable_loss(&self) -> f64 {
-        if self.validation_loss.is_nan() { f64::INFINITY } else { self.validation_loss }
+        if self.validation_loss.is_nan() {
+            f64::INFINITY
+        } else {
+            self.validation_loss
+        }
     }
 }
 
@@ -74,7 +78,12 @@ impl Seen {
             let spread = (0..samples).map(|i| i * all.len() / samples);
             all.subset(&spread.collect::<Vec<_>>())
         });
-        Self { data, looks: Vec::new(), peak: None, kept: None }
+        Self {
+            data,
+            looks: Vec::new(),
+            peak: None,
+            kept: None,
+        }
     }
 
     pub fn data(&self) -> Option<&Dataset> {
@@ -85,7 +94,11 @@ impl Seen {
     pub fn add(&mut self, step: usize, found: &Evaluation, model: Checkpoint) {
         let Some(data) = &self.data else { return };
         let (validation_loss, validation_accuracy) = (found.loss, found.accuracy);
-        let look = Look { step, validation_loss, validation_accuracy };
+        let look = Look {
+            step,
+            validation_loss,
+            validation_accuracy,
+        };
         let tallies = Tally::of(found, data);
 
         let position = self.looks.len();
@@ -97,7 +110,10 @@ impl Seen {
                 }
             }
             _ => {
-                self.peak = Some(Peak { look: position, tallies });
+                self.peak = Some(Peak {
+                    look: position,
+                    tallies,
+                });
                 self.kept = Some((position, model));
             }
         }
@@ -109,7 +125,9 @@ impl Seen {
 
     /// Looks since the peak.
     pub fn since_peak(&self) -> usize {
-        self.peak.as_ref().map_or(0, |peak| self.looks.len() - 1 - peak.look)
+        self.peak
+            .as_ref()
+            .map_or(0, |peak| self.looks.len() - 1 - peak.look)
     }
 
     pub fn all(&self) -> Vec<Look> {
@@ -134,8 +152,12 @@ fn is_behind(first: &[Tally], second: &[Tally]) -> bool {
 
 /// By accuracy, then by loss.
 fn is_as_good(look: &Look, peak: &Look) -> bool {
-    let by_accuracy = look.validation_accuracy.total_cmp(&peak.validation_accuracy);
-    by_accuracy.then(peak.comparable_loss().total_cmp(&look.comparable_loss())).is_ge()
+    let by_accuracy = look
+        .validation_accuracy
+        .total_cmp(&peak.validation_accuracy);
+    by_accuracy
+        .then(peak.comparable_loss().total_cmp(&look.comparable_loss()))
+        .is_ge()
 }
 
 #[cfg(test)]
@@ -145,8 +167,13 @@ mod tests {
 
     /// The steps of an epoch after which there is a look.
     fn due(per_epoch: usize, steps: usize) -> Vec<usize> {
-        let looks = Looks { per_epoch, patience: None };
-        (1..=steps).filter(|&step| looks.is_due(step, steps)).collect()
+        let looks = Looks {
+            per_epoch,
+            patience: None,
+        };
+        (1..=steps)
+            .filter(|&step| looks.is_due(step, steps))
+            .collect()
     }
 
     #[test]
@@ -163,14 +190,20 @@ mod tests {
         let data = Dataset::from_floats(inputs, vec![1; 20]);
         let mut seen = Seen::of(Some(&data));
         let model = |value: f32| -> Checkpoint {
-            [("w".to_owned(), HostTensor::from_f32(vec![1], vec![value]))].into_iter().collect()
+            [("w".to_owned(), HostTensor::from_f32(vec![1], vec![value]))]
+                .into_iter()
+                .collect()
         };
         // Of the twenty the first so many are right. Two that are lost may be luck, ten are not.
         let figures = [(10, 1.0), (20, 0.5), (18, 0.4), (10, f64::NAN)];
         for (step, (right, loss)) in figures.into_iter().enumerate() {
             let predictions = (0..20).map(|i| u32::from(i < right)).collect();
             let accuracy = f64::from(right) / 20.0;
-            let found = Evaluation { loss, accuracy, predictions };
+            let found = Evaluation {
+                loss,
+                accuracy,
+                predictions,
+            };
             seen.add(step + 1, &found, model(step as f32));
         }
         assert_eq!((seen.best(), seen.since_peak()), (Some(2), 2));
@@ -179,12 +212,19 @@ mod tests {
     }
 
     fn look(validation_accuracy: f64, validation_loss: f64) -> Look {
-        Look { step: 1, validation_loss, validation_accuracy }
+        Look {
+            step: 1,
+            validation_loss,
+            validation_accuracy,
+        }
     }
 
     #[test]
     fn of_equal_accuracies_the_least_loss_is_the_peak() {
-        assert!(is_as_good(&look(0.5, 1.0), &look(0.5, 1.0)), "of equal ones the last");
+        assert!(
+            is_as_good(&look(0.5, 1.0), &look(0.5, 1.0)),
+            "of equal ones the last"
+        );
         assert!(is_as_good(&look(0.5, 0.9), &look(0.5, 1.0)));
         assert!(!is_as_good(&look(0.5, f64::NAN), &look(0.5, 1.0)));
         assert!(is_as_good(&look(0.6, 2.0), &look(0.5, 1.0)));

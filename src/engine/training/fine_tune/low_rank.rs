@@ -43,17 +43,28 @@ impl LowRank {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut updates = BTreeMap::new();
         for (name, shape) in matrices(program) {
-            let Some(start) = weights.flat(name) else { continue };
+            let Some(start) = weights.flat(name) else {
+                continue;
+            };
             let [rows, columns] = shape;
             let rank = rank.min(rows).min(columns);
             let bound = 1.0 / (columns as f32).sqrt();
-            let right: Vec<f32> =
-                (0..rank * columns).map(|_| rng.random_range(-bound..bound)).collect();
+            let right: Vec<f32> = (0..rank * columns)
+                .map(|_| rng.random_range(-bound..bound))
+                .collect();
 
             let device = start.device();
             let right = Tensor::from_data(TensorData::new(right, [rank, columns]), &device);
             let left = Tensor::zeros([rows, rank], &device);
-            updates.insert(name.to_owned(), Update { start, shape, left, right });
+            updates.insert(
+                name.to_owned(),
+                Update {
+                    start,
+                    shape,
+                    left,
+                    right,
+                },
+            );
         }
         Self { updates }
     }
@@ -61,8 +72,16 @@ impl LowRank {
     /// The gradients of the factors by their names; those of other tensors are left out.
     pub fn gradients(&self, mut all: HashMap<String, Tensor<1>>) -> BTreeMap<String, Tensor<1>> {
         let mut factors = BTreeMap::new();
-        for (name, Update { shape, left, right, .. }) in &self.updates {
-            let Some(gradient) = all.remove(name) else { continue };
+        for (
+            name,
+            Update {
+                shape, left, right, ..
+            },
+        ) in &self.updates
+        {
+            let Some(gradient) = all.remove(name) else {
+                continue;
+            };
             let gradient = gradient.reshape(*shape);
             let of_left = gradient.clone().matmul(right.clone().transpose());
             let of_right = left.clone().transpose().matmul(gradient);
@@ -84,16 +103,30 @@ impl LowRank {
 
     /// Replaces a factor by what `step` makes of it.
     pub fn update(&mut self, factor: &str, step: impl FnOnce(Tensor<1>) -> Tensor<1>) {
-        let Some((name, which)) = factor.rsplit_once('.') else { return };
-        let Some(update) = self.updates.get_mut(name) else { return };
-        let part = if which == LEFT { &mut update.left } else { &mut update.right };
+        let Some((name, which)) = factor.rsplit_once('.') else {
+            return;
+        };
+        let Some(update) = self.updates.get_mut(name) else {
+            return;
+        };
+        let part = if which == LEFT {
+            &mut update.left
+        } else {
+            &mut update.right
+        };
         let shape = part.dims();
         *part = step(part.clone().flatten(0, 1)).reshape(shape);
     }
 
     /// Puts `W + B·A` in the place of every weight.
     pub fn apply(&self, weights: &mut Weights) {
-        for (name, Update { start, left, right, .. }) in &self.updates {
+        for (
+            name,
+            Update {
+                start, left, right, ..
+            },
+        ) in &self.updates
+        {
             let update: Tensor<1> = left.clone().matmul(right.clone()).flatten(0, 1);
             weights.update(name, |_| start.clone() + update);
         }
@@ -103,7 +136,9 @@ impl LowRank {
 /// The weights of linear layers that nothing else reads.
 fn matrices(program: &Program) -> impl Iterator<Item = (&str, [usize; 2])> {
     program.instructions.iter().filter_map(|instruction| {
-        let Layer::Linear(linear) = &instruction.layer else { return None };
+        let Layer::Linear(linear) = &instruction.layer else {
+            return None;
+        };
         let name = linear.weight.name.as_str();
         let readers = program.params().filter(|param| param.name == name).count();
         (readers == 1).then_some((name, linear.weight.shape))

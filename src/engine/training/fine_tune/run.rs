@@ -52,10 +52,13 @@ impl<'r, 'g> Run<'r, 'g> {
         plan: &'r FineTunePlan<'r>,
     ) -> Self {
         let weights = Weights::upload(&learner.program, start, &learner.executor);
-        let low_rank =
-            plan.low_rank.map(|rank| LowRank::new(&learner.program, &weights, rank, plan.seed));
+        let low_rank = plan
+            .low_rank
+            .map(|rank| LowRank::new(&learner.program, &weights, rank, plan.seed));
         let anchor = (plan.pull > 0.0).then(|| {
-            low_rank.as_ref().map_or_else(|| learned(learner, &weights), LowRank::factors)
+            low_rank
+                .as_ref()
+                .map_or_else(|| learned(learner, &weights), LowRank::factors)
         });
 
         let steps = plan.epochs * train.len().div_ceil(plan.batch_size);
@@ -119,7 +122,10 @@ impl<'r, 'g> Run<'r, 'g> {
             Some(low_rank) => low_rank.gradients(gradients),
             None => gradients.into_iter().collect(),
         };
-        let factor = self.plan.clip.and_then(|most| self.clip_factor(&gradients, most));
+        let factor = self
+            .plan
+            .clip
+            .and_then(|most| self.clip_factor(&gradients, most));
         for (name, gradient) in gradients {
             let gradient = match factor {
                 Some(factor) => gradient * factor,
@@ -139,14 +145,19 @@ impl<'r, 'g> Run<'r, 'g> {
     /// The data's gradient alone is clipped, and the pull is added afterwards: how strong it is does not
     /// depend on how steep a batch is.
     fn clip_factor(&self, gradients: &BTreeMap<String, Tensor<1>>, most: f64) -> Option<f64> {
-        let squares = gradients.values().map(|gradient| match self.learner.executor {
-            Executor::Cpu => floats(gradient.clone()).into_iter().map(square).sum::<f64>(),
-            // A gradient is not brought to the host for this.
-            Executor::Burn(_) => {
-                let sum = (gradient.clone() * gradient.clone()).sum();
-                floats(sum).into_iter().map(f64::from).sum()
-            }
-        });
+        let squares = gradients
+            .values()
+            .map(|gradient| match self.learner.executor {
+                Executor::Cpu => floats(gradient.clone())
+                    .into_iter()
+                    .map(square)
+                    .sum::<f64>(),
+                // A gradient is not brought to the host for this.
+                Executor::Burn(_) => {
+                    let sum = (gradient.clone() * gradient.clone()).sum();
+                    floats(sum).into_iter().map(f64::from).sum()
+                }
+            });
         let factor = most / (squares.sum::<f64>().sqrt() + NORM_FLOOR);
         (factor < 1.0).then_some(factor)
     }
@@ -154,15 +165,23 @@ impl<'r, 'g> Run<'r, 'g> {
     fn move_tensor(&mut self, name: &str, gradient: Tensor<1>) {
         let strength = self.plan.pull * self.schedule.pull_left(self.done);
         let start = self.anchor.as_ref().and_then(|anchor| anchor.get(name));
-        let pull = start.map(|start| Pull { start: start.clone(), strength });
-        let step = Step { rate: self.schedule.rate_at(self.done), pull };
+        let pull = start.map(|start| Pull {
+            start: start.clone(),
+            strength,
+        });
+        let step = Step {
+            rate: self.schedule.rate_at(self.done),
+            pull,
+        };
 
         let memory = &mut self.memory;
         match &mut self.low_rank {
             Some(low_rank) => {
                 low_rank.update(name, |value| memory.step(name, value, gradient, step));
             }
-            None => self.weights.update(name, |value| memory.step(name, value, gradient, step)),
+            None => self
+                .weights
+                .update(name, |value| memory.step(name, value, gradient, step)),
         }
     }
 
@@ -195,7 +214,9 @@ impl<'r, 'g> Run<'r, 'g> {
     pub fn checkpoint(&self, statistics_samples: usize) -> Checkpoint {
         let mut checkpoint = self.start.clone();
         for name in self.learner.graph.learned() {
-            let Some(host) = self.weights.download(&name) else { continue };
+            let Some(host) = self.weights.download(&name) else {
+                continue;
+            };
             let (dtype, shape) = (self.start[&name].dtype(), host.shape().to_vec());
             let values = host.f32().into_owned();
             checkpoint.insert(name, HostTensor::from_f32_as(dtype, shape, values));
@@ -210,14 +231,17 @@ impl<'r, 'g> Run<'r, 'g> {
     }
 
     fn with_statistics(&self, model: &Checkpoint, samples: usize) -> Checkpoint {
-        self.learner.with_statistics(model, self.train, samples, self.plan.batch_size)
+        self.learner
+            .with_statistics(model, self.train, samples, self.plan.batch_size)
     }
 }
 
 /// All learned tensors, flat.
 fn learned(learner: &Learner, weights: &Weights) -> HashMap<String, Tensor<1>> {
     let names = learner.graph.learned().into_iter();
-    names.filter_map(|name| weights.flat(&name).map(|value| (name, value))).collect()
+    names
+        .filter_map(|name| weights.flat(&name).map(|value| (name, value)))
+        .collect()
 }
 
 fn square(value: f32) -> f64 {

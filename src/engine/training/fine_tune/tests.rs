@@ -49,7 +49,11 @@ fn both_optimisers_learn_what_is_not_linear_and_repeat_themselves() {
     let start = testing::random_params(&signature, 5);
     let (train, validation) = (data(1), data(2));
     for (optimizer, learning_rate) in [(Optimizer::Sgd, 0.1), (Optimizer::AdamW, 0.02)] {
-        let plan = FineTunePlan { optimizer, learning_rate, ..plan(&validation) };
+        let plan = FineTunePlan {
+            optimizer,
+            learning_rate,
+            ..plan(&validation)
+        };
         let mut go = |_: Event<'_>| ControlFlow::Continue(());
         let tuned = learner.fine_tune(&start, &train, &plan, &mut go);
         let last = tuned.epochs.last().unwrap();
@@ -72,7 +76,10 @@ fn it_ends_at_the_target_or_when_told() {
     let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
     let start = testing::random_params(&signature, 5);
     let (train, validation) = (data(1), data(2));
-    let target = FineTunePlan { stop_at: Some(0.75), ..plan(&validation) };
+    let target = FineTunePlan {
+        stop_at: Some(0.75),
+        ..plan(&validation)
+    };
     let mut go = |_: Event<'_>| ControlFlow::Continue(());
     let tuned = learner.fine_tune(&start, &train, &target, &mut go);
     assert_eq!(tuned.end, End::TargetReached);
@@ -80,19 +87,32 @@ fn it_ends_at_the_target_or_when_told() {
     assert!(tuned.epochs.last().unwrap().validation_accuracy.unwrap() >= 0.75);
 
     let mut until_three = |event: Event<'_>| match event {
-        Event::Step { done: 3, total: 400, .. } => ControlFlow::Break(()),
+        Event::Step {
+            done: 3,
+            total: 400,
+            ..
+        } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     let tuned = learner.fine_tune(&start, &train, &plan(&validation), &mut until_three);
-    assert_eq!((tuned.steps, tuned.end, tuned.epochs.len()), (3, End::Interrupted, 0));
-    assert_ne!(tuned.checkpoint["a.weight"].bytes(), start["a.weight"].bytes());
+    assert_eq!(
+        (tuned.steps, tuned.end, tuned.epochs.len()),
+        (3, End::Interrupted, 0)
+    );
+    assert_ne!(
+        tuned.checkpoint["a.weight"].bytes(),
+        start["a.weight"].bytes()
+    );
 }
 
 #[test]
 fn between_a_checkpoint_and_itself_there_is_no_barrier() {
     let (graph, signature) = network();
     let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
-    let (a, b) = (testing::random_params(&signature, 5), testing::random_params(&signature, 6));
+    let (a, b) = (
+        testing::random_params(&signature, 5),
+        testing::random_params(&signature, 6),
+    );
     let data = data(1);
     let plan = super::super::barrier::BarrierPlan {
         data: &data,
@@ -102,7 +122,9 @@ fn between_a_checkpoint_and_itself_there_is_no_barrier() {
     };
     assert!(learner.barrier(&a, &a, &plan).height < 1e-12);
     let barrier = learner.barrier(&a, &b, &plan);
-    let expected = learner.evaluate(&learner.with_statistics(&b, &data, 300, 100), &data).loss;
+    let expected = learner
+        .evaluate(&learner.with_statistics(&b, &data, 300, 100), &data)
+        .loss;
     assert!((barrier.losses[24] - expected).abs() < 1e-12);
     assert_eq!(barrier.losses.len(), 25);
 }
@@ -128,13 +150,19 @@ fn go(_: Event<'_>) -> ControlFlow<()> {
 
 /// The whole data in one batch, in the order of the epochs.
 fn full_batch(data: &Dataset, epochs: usize, rate: f64) -> FineTunePlan<'static> {
-    FineTunePlan { batch_size: data.len(), ..FineTunePlan::new(Optimizer::Sgd, epochs, rate) }
+    FineTunePlan {
+        batch_size: data.len(),
+        ..FineTunePlan::new(Optimizer::Sgd, epochs, rate)
+    }
 }
 
 fn assert_close(found: &Checkpoint, expected: &Checkpoint) {
     for (name, tensor) in expected.iter() {
         let off = found[name].minus(tensor);
-        assert!(off.inner(&off).sqrt() < 1e-5 * tensor.inner(tensor).sqrt(), "{name}");
+        assert!(
+            off.inner(&off).sqrt() < 1e-5 * tensor.inner(tensor).sqrt(),
+            "{name}"
+        );
     }
 }
 
@@ -147,10 +175,16 @@ fn a_clipped_step_by_hand() {
     let norm = gradient.parts.norm();
     let zero = gradient.parts.scaled(0.0);
     for (clip, factor) in [(norm / 4.0, 0.25), (2.0 * norm, 1.0)] {
-        let plan = FineTunePlan { clip: Some(clip), ..full_batch(&data, 1, 0.5) };
+        let plan = FineTunePlan {
+            clip: Some(clip),
+            ..full_batch(&data, 1, 0.5)
+        };
         let tuned = learner.fine_tune(&start, &data, &plan, &mut go);
         // θ − rate · factor · g; 1e-6 beside the norm is below what is compared.
-        assert_close(&tuned.checkpoint, &start.shifted(&zero, &gradient.parts, -0.5 * factor));
+        assert_close(
+            &tuned.checkpoint,
+            &start.shifted(&zero, &gradient.parts, -0.5 * factor),
+        );
     }
 }
 
@@ -160,7 +194,10 @@ fn the_pull_by_hand() {
     let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
     let (start, data) = (testing::random_params(&signature, 5), data(1));
     let all: Vec<usize> = (0..data.len()).collect();
-    let plan = FineTunePlan { pull: 2.0, ..full_batch(&data, 2, 0.1) };
+    let plan = FineTunePlan {
+        pull: 2.0,
+        ..full_batch(&data, 2, 0.1)
+    };
     let tuned = learner.fine_tune(&start, &data, &plan, &mut go);
 
     // At the start nothing pulls; the second step has half the rate and half the pull.
@@ -174,9 +211,14 @@ fn the_pull_by_hand() {
 
     // A strong pull holds what is trained near the start.
     let [held, free] = [1.0, 0.0].map(|pull| {
-        let plan = FineTunePlan { pull, ..full_batch(&data, 30, 0.1) };
+        let plan = FineTunePlan {
+            pull,
+            ..full_batch(&data, 30, 0.1)
+        };
         let tuned = learner.fine_tune(&start, &data, &plan, &mut go).checkpoint;
-        let moved = tuned.iter().map(|(name, tensor)| tensor.minus(&start[name]));
+        let moved = tuned
+            .iter()
+            .map(|(name, tensor)| tensor.minus(&start[name]));
         moved.map(|moved| moved.inner(&moved)).sum::<f64>().sqrt()
     });
     assert!(held < 0.8 * free, "{held} {free}");
@@ -196,29 +238,63 @@ fn a_certain_teacher_is_its_labels() {
     let labelled = testing::dataset(&Batch { labels, ..batch });
     assert_ne!(labelled.labels(), inputs.labels());
 
-    let plan = FineTunePlan { batch_size: 32, ..FineTunePlan::new(Optimizer::Sgd, 3, 0.1) };
+    let plan = FineTunePlan {
+        batch_size: 32,
+        ..FineTunePlan::new(Optimizer::Sgd, 3, 0.1)
+    };
     let by_labels = learner.fine_tune(&start, &labelled, &plan, &mut go);
     let before = learner.cost().sample_forwards;
-    let teacher = Teacher { learner: &learner, model: &teacher, known: &[] };
-    let refreshed = FineTunePlan { teacher: Some(teacher), ..plan };
+    let teacher = Teacher {
+        learner: &learner,
+        model: &teacher,
+        known: &[],
+    };
+    let refreshed = FineTunePlan {
+        teacher: Some(teacher),
+        ..plan
+    };
     let by_teacher = learner.fine_tune(&start, &inputs, &refreshed, &mut go);
     assert_eq!(by_teacher.epochs, by_labels.epochs);
     for (name, tensor) in by_labels.checkpoint.iter() {
-        assert_eq!(tensor.bytes(), by_teacher.checkpoint[name].bytes(), "{name}");
+        assert_eq!(
+            tensor.bytes(),
+            by_teacher.checkpoint[name].bytes(),
+            "{name}"
+        );
     }
-    assert_eq!(learner.cost().sample_forwards - before, 3 * 300, "the teacher's passes count");
+    assert_eq!(
+        learner.cost().sample_forwards - before,
+        3 * 300,
+        "the teacher's passes count"
+    );
 
     // A model has nothing to learn from itself.
-    let own = Teacher { learner: &learner, model: &start, known: &[] };
-    let plan = FineTunePlan { teacher: Some(own), ..full_batch(&inputs, 2, 0.5) };
-    assert_close(&learner.fine_tune(&start, &inputs, &plan, &mut go).checkpoint, &start);
+    let own = Teacher {
+        learner: &learner,
+        model: &start,
+        known: &[],
+    };
+    let plan = FineTunePlan {
+        teacher: Some(own),
+        ..full_batch(&inputs, 2, 0.5)
+    };
+    assert_close(
+        &learner
+            .fine_tune(&start, &inputs, &plan, &mut go)
+            .checkpoint,
+        &start,
+    );
 }
 
 /// The look of the highest accuracy, then of the least loss, then the last.
 fn peak(looks: &[Look]) -> (usize, &Look) {
-    let figures = looks.iter().map(|look| (look.validation_accuracy, -look.validation_loss));
+    let figures = looks
+        .iter()
+        .map(|look| (look.validation_accuracy, -look.validation_loss));
     let all = figures.enumerate();
-    let (best, _) = all.max_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap()).unwrap();
+    let (best, _) = all
+        .max_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap())
+        .unwrap();
     (best, &looks[best])
 }
 
@@ -229,10 +305,22 @@ fn the_best_look_is_the_result() {
     let start = testing::random_params(&signature, 5);
     let (train, validation) = (data(1), data(2));
     // So fast that it falls back now and then.
-    let looks = Some(Looks { per_epoch: 3, patience: None });
-    let plan = FineTunePlan { looks, ..FineTunePlan { learning_rate: 1.5, ..plan(&validation) } };
+    let looks = Some(Looks {
+        per_epoch: 3,
+        patience: None,
+    });
+    let plan = FineTunePlan {
+        looks,
+        ..FineTunePlan {
+            learning_rate: 1.5,
+            ..plan(&validation)
+        }
+    };
     let tuned = learner.fine_tune(&start, &train, &plan, &mut go);
-    assert_eq!((tuned.looks.len(), tuned.epochs.len(), tuned.end), (120, 40, End::Finished));
+    assert_eq!(
+        (tuned.looks.len(), tuned.epochs.len(), tuned.end),
+        (120, 40, End::Finished)
+    );
     // Ten steps an epoch.
     let steps: Vec<usize> = tuned.looks[..4].iter().map(|look| look.step).collect();
     assert_eq!(steps, [4, 7, 10, 14]);
@@ -243,10 +331,24 @@ fn the_best_look_is_the_result() {
     let found = learner.evaluate(&tuned.checkpoint, &validation);
     assert!((found.loss - best.validation_loss).abs() < 1e-12);
     // The epoch's figures are those of its last look.
-    assert_eq!(tuned.epochs[0].validation_loss, Some(tuned.looks[2].validation_loss));
+    assert_eq!(
+        tuned.epochs[0].validation_loss,
+        Some(tuned.looks[2].validation_loss)
+    );
     // Looking does not disturb the training.
-    let blind = learner.fine_tune(&start, &train, &FineTunePlan { looks: None, ..plan }, &mut go);
-    assert_eq!(blind.snapshots[3].1["a.weight"].bytes(), tuned.snapshots[3].1["a.weight"].bytes());
+    let blind = learner.fine_tune(
+        &start,
+        &train,
+        &FineTunePlan {
+            looks: None,
+            ..plan
+        },
+        &mut go,
+    );
+    assert_eq!(
+        blind.snapshots[3].1["a.weight"].bytes(),
+        tuned.snapshots[3].1["a.weight"].bytes()
+    );
     assert_eq!(blind.best_look, None);
 }
 
@@ -256,17 +358,28 @@ fn looks_end_a_training_early() {
     let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
     let start = testing::random_params(&signature, 5);
     let (train, validation) = (data(1), data(2));
-    let with = |looks: Looks| FineTunePlan { looks: Some(looks), ..plan(&validation) };
+    let with = |looks: Looks| FineTunePlan {
+        looks: Some(looks),
+        ..plan(&validation)
+    };
 
-    let patient = with(Looks { per_epoch: 2, patience: Some(5) });
+    let patient = with(Looks {
+        per_epoch: 2,
+        patience: Some(5),
+    });
     let tuned = learner.fine_tune(&start, &train, &patient, &mut go);
     assert_eq!(tuned.end, End::OutOfPatience);
     assert_eq!(tuned.looks.len(), peak(&tuned.looks).0 + 1 + 5);
     assert!(tuned.best_look.unwrap() >= peak(&tuned.looks).0);
     assert_eq!(tuned.steps, tuned.looks.last().unwrap().step);
 
-    let target =
-        FineTunePlan { stop_at: Some(0.75), ..with(Looks { per_epoch: 10, patience: None }) };
+    let target = FineTunePlan {
+        stop_at: Some(0.75),
+        ..with(Looks {
+            per_epoch: 10,
+            patience: None,
+        })
+    };
     let tuned = learner.fine_tune(&start, &train, &target, &mut go);
     assert_eq!(tuned.end, End::TargetReached);
     let (last, before) = tuned.looks.split_last().unwrap();
@@ -279,9 +392,15 @@ fn looks_end_a_training_early() {
         Event::Step { done: 7, .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    let every = with(Looks { per_epoch: 10, patience: None });
+    let every = with(Looks {
+        per_epoch: 10,
+        patience: None,
+    });
     let tuned = learner.fine_tune(&start, &train, &every, &mut until_seven);
-    assert_eq!((tuned.end, tuned.looks.len(), tuned.steps), (End::Interrupted, 6, 7));
+    assert_eq!(
+        (tuned.end, tuned.looks.len(), tuned.steps),
+        (End::Interrupted, 6, 7)
+    );
     assert!(tuned.best_look.is_some());
 }
 
@@ -309,13 +428,20 @@ fn an_update_of_low_rank_is_one_of_the_linear_layers_alone() {
         let moved = moved.f32();
         // Of rank one every row is a multiple of the largest.
         let rows: Vec<&[f32]> = moved.chunks(columns).collect();
-        let largest =
-            rows.iter().copied().max_by(|a, b| squares(a).total_cmp(&squares(b))).unwrap();
+        let largest = rows
+            .iter()
+            .copied()
+            .max_by(|a, b| squares(a).total_cmp(&squares(b)))
+            .unwrap();
         assert!(squares(largest) > 1e-4, "{name} was trained");
         for row in rows {
             let factor =
                 row.iter().zip(largest).map(|(a, b)| a * b).sum::<f32>() / squares(largest);
-            let off: f32 = row.iter().zip(largest).map(|(a, b)| (a - factor * b).powi(2)).sum();
+            let off: f32 = row
+                .iter()
+                .zip(largest)
+                .map(|(a, b)| (a - factor * b).powi(2))
+                .sum();
             assert!(off < 1e-9 + 1e-6 * squares(largest), "{name}");
         }
     }
@@ -338,10 +464,21 @@ fn trials_choose_the_learning_rate_of_least_loss() {
     assert_eq!(FineTunePlan::trial_gradients(1, 32, 1000), 256);
     assert_eq!(FineTunePlan::trial_gradients(1, 32, 100), 100);
     assert_eq!(found.trials.len(), 3);
-    let losses: Vec<f64> = found.trials.iter().map(|trial| trial.loss.unwrap()).collect();
+    let losses: Vec<f64> = found
+        .trials
+        .iter()
+        .map(|trial| trial.loss.unwrap())
+        .collect();
     assert!(losses.iter().all(|loss| *loss >= losses[found.chosen]));
-    assert_eq!(learner.try_rates(&start, &train, &plan, &mut go).unwrap(), found);
-    assert!(learner.try_rates(&start, &train, &plan, &mut |_| ControlFlow::Break(())).is_none());
+    assert_eq!(
+        learner.try_rates(&start, &train, &plan, &mut go).unwrap(),
+        found
+    );
+    assert!(
+        learner
+            .try_rates(&start, &train, &plan, &mut |_| ControlFlow::Break(()))
+            .is_none()
+    );
 
     // What diverges is not chosen.
     let wild = start.scaled(1e30);

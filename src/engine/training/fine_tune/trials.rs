@@ -78,7 +78,10 @@ impl Share {
         let steps = epochs * samples.div_ceil(batch_size);
         let steps = steps.div_ceil(TRIAL_SHARE).max(LEAST_STEPS).min(steps);
         let some = (steps * batch_size).min(samples).max(1);
-        Self { samples: some, epochs: (steps * batch_size / some).clamp(1, epochs.max(1)) }
+        Self {
+            samples: some,
+            epochs: (steps * batch_size / some).clamp(1, epochs.max(1)),
+        }
     }
 }
 
@@ -126,14 +129,25 @@ impl Learner<'_> {
 
             let loss = match validation.data() {
                 Some(data) => self.evaluate(&tuned.checkpoint, data).loss,
-                None => tuned.epochs.last().map_or(f64::NAN, |epoch| epoch.train_loss),
+                None => tuned
+                    .epochs
+                    .last()
+                    .map_or(f64::NAN, |epoch| epoch.train_loss),
             };
             let loss = Some(loss).filter(|loss| loss.is_finite());
-            trials.push(RateTrial { learning_rate, loss });
+            trials.push(RateTrial {
+                learning_rate,
+                loss,
+            });
         }
 
-        let chosen = (1..trials.len())
-            .fold(0, |best, i| if trials[i].is_better_than(&trials[best]) { i } else { best });
+        let chosen = (1..trials.len()).fold(0, |best, i| {
+            if trials[i].is_better_than(&trials[best]) {
+                i
+            } else {
+                best
+            }
+        });
         Some(RateTrials { trials, chosen })
     }
 }

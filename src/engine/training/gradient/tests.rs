@@ -10,8 +10,15 @@ mod transformers;
 fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {
     let graph = testing::graph(sample_shape, nodes);
     let signature = testing::signature(shapes);
-    let classes = graph.resolve(&signature).and_then(|program| program.classes()).unwrap() as i64;
-    check_on(&graph, shapes, &testing::random_batch(sample_shape, 5, classes, 1));
+    let classes = graph
+        .resolve(&signature)
+        .and_then(|program| program.classes())
+        .unwrap() as i64;
+    check_on(
+        &graph,
+        shapes,
+        &testing::random_batch(sample_shape, 5, classes, 1),
+    );
 }
 
 fn check_on(graph: &Graph, shapes: &[(&str, &[usize])], batch: &Batch) {
@@ -30,19 +37,30 @@ fn check_on(graph: &Graph, shapes: &[(&str, &[usize])], batch: &Batch) {
     assert!((gradient.loss - scores.mean_loss()).abs() < 1e-5);
     agree_with_running_statistics(&learner, &weights, batch);
     assert_eq!(by_burn.len(), gradient.parts.len());
-    let scale = gradient.parts.iter().flat_map(|(_, t)| t.f32().into_owned());
+    let scale = gradient
+        .parts
+        .iter()
+        .flat_map(|(_, t)| t.f32().into_owned());
     let scale = f64::from(scale.fold(0f32, |a, v| a.max(v.abs())));
     assert!(scale > 1e-3, "there is a gradient");
     for name in graph.learned() {
-        let Some(tensor) = params.get(&name) else { continue };
+        let Some(tensor) = params.get(&name) else {
+            continue;
+        };
         let burn = floats(by_burn[&name].clone());
         assert_eq!(burn.len(), tensor.len());
         for (i, &by_burn) in burn.iter().enumerate() {
             let slope = slope(&learner, &params, batch, &name, i);
             let found = f64::from(gradient.parts[&name].f32()[i]);
-            assert!((f64::from(by_burn) - found).abs() < 1e-5 * scale, "{name}[{i}]");
+            assert!(
+                (f64::from(by_burn) - found).abs() < 1e-5 * scale,
+                "{name}[{i}]"
+            );
             let off = (slope - found).abs();
-            assert!(off < 2e-3 * scale, "{name}[{i}]: {found} but the slope is {slope}");
+            assert!(
+                off < 2e-3 * scale,
+                "{name}[{i}]: {found} but the slope is {slope}"
+            );
         }
     }
 }
@@ -58,10 +76,17 @@ fn agree_with_running_statistics(learner: &Learner, weights: &Weights, batch: &B
     );
     assert!((loss - by_burn.mean_loss()).abs() < 1e-5);
     for (name, tensor) in &there {
-        let pairs = floats(here[name].clone()).into_iter().zip(floats(tensor.clone()));
-        let scale = floats(tensor.clone()).iter().fold(1e-3f32, |a, v| a.max(v.abs()));
+        let pairs = floats(here[name].clone())
+            .into_iter()
+            .zip(floats(tensor.clone()));
+        let scale = floats(tensor.clone())
+            .iter()
+            .fold(1e-3f32, |a, v| a.max(v.abs()));
         for (i, (a, b)) in pairs.enumerate() {
-            assert!((a - b).abs() < 1e-5 * scale.max(1.0), "{name}[{i}]: {a}, burn {b}");
+            assert!(
+                (a - b).abs() < 1e-5 * scale.max(1.0),
+                "{name}[{i}]: {a}, burn {b}"
+            );
         }
     }
 }
@@ -72,7 +97,10 @@ fn slope(learner: &Learner<'_>, params: &Checkpoint, batch: &Batch, name: &str, 
         let mut values = params[name].f32().into_owned();
         values[i] += by;
         let mut moved = params.clone();
-        moved.insert(name, HostTensor::from_f32(params[name].shape().to_vec(), values));
+        moved.insert(
+            name,
+            HostTensor::from_f32(params[name].shape().to_vec(), values),
+        );
         learner.gradient(&moved, batch).loss
     };
     (loss(step) - loss(-step)) / f64::from(2.0 * step)
@@ -127,7 +155,11 @@ fn a_sum_that_is_recomputed() {
             {"op":"add","inputs":["a","r"]},{"op":"relu","id":"z"},
             {"op":"conv2d","param":"b","padding":1,"inputs":["a"]},
             {"op":"add","inputs":["b","z"]},{"op":"flatten"},{"op":"linear","param":"fc"}]),
-        &[("a.weight", &[3, 2, 3, 3]), ("b.weight", &[3, 3, 3, 3]), ("fc.weight", &[3, 36])],
+        &[
+            ("a.weight", &[3, 2, 3, 3]),
+            ("b.weight", &[3, 3, 3, 3]),
+            ("fc.weight", &[3, 36]),
+        ],
     );
 }
 
@@ -145,7 +177,9 @@ fn every_pooling() {
         let a: (&str, &[usize]) = ("a.weight", &[3, 2, 3, 3]);
         // The flattened width differs; ask the shapes for it.
         let width = (1..100).find(|width| {
-            probe.resolve(&testing::signature(&[a, ("fc.weight", &[2, *width])])).is_ok()
+            probe
+                .resolve(&testing::signature(&[a, ("fc.weight", &[2, *width])]))
+                .is_ok()
         });
         check(&[2, 6, 5], nodes, &[a, ("fc.weight", &[2, width.unwrap()])]);
     }

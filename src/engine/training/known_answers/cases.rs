@@ -64,7 +64,10 @@ pub(super) fn cases() -> Vec<Case> {
                 {"op":"avg_pool","kernel":2,"stride":1},
                 {"op":"adaptive_avg_pool","output":[3,2]},{"op":"flatten"},
                 {"op":"linear","param":"head"}]),
-            tensors: vec![("a.weight", vec![4, 3, 2, 2]), ("head.weight", vec![CLASSES, 24])],
+            tensors: vec![
+                ("a.weight", vec![4, 3, 2, 2]),
+                ("head.weight", vec![CLASSES, 24]),
+            ],
         },
         Case {
             kind: "gather",
@@ -72,7 +75,10 @@ pub(super) fn cases() -> Vec<Case> {
             nodes: json!([{"op":"embedding","param":"words"},
                 {"op":"select_token","position":"end","padding":0,"inputs":["words","input"]},
                 {"op":"linear","param":"head"}]),
-            tensors: vec![("words.weight", vec![VOCABULARY, 9]), ("head.weight", vec![CLASSES, 9])],
+            tensors: vec![
+                ("words.weight", vec![VOCABULARY, 9]),
+                ("head.weight", vec![CLASSES, 9]),
+            ],
         },
         Case {
             kind: "norm",

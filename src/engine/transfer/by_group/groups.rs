@@ -21,12 +21,13 @@ pub struct AlphaGroup {
 impl AlphaGroup {
     /// Without tensors that only the one has, or that the update leaves as they are.
     pub(super) fn keep_moved(&mut self, base: &Checkpoint, carried: &Checkpoint) {
-        self.params.retain(|name| match (base.get(name), carried.get(name)) {
-            (Some(base), Some(carried)) => {
-                base.shape() == carried.shape() && !base.same_values(carried)
-            }
-            _ => false,
-        });
+        self.params
+            .retain(|name| match (base.get(name), carried.get(name)) {
+                (Some(base), Some(carried)) => {
+                    base.shape() == carried.shape() && !base.same_values(carried)
+                }
+                _ => false,
+            });
     }
 }
 
@@ -39,7 +40,10 @@ pub fn of(graph: &Graph) -> Vec<AlphaGroup> {
     }
 
     let depth = Depth::of(graph);
-    for (position, param) in graph.params().filter(|(_, param)| param.role == Role::Learned) {
+    for (position, param) in graph
+        .params()
+        .filter(|(_, param)| param.role == Role::Learned)
+    {
         let part = depth.part(position);
         let name = match kind(graph, position) {
             Kind::Head => "head".to_owned(),
@@ -97,12 +101,18 @@ fn kind(graph: &Graph, position: usize) -> Kind {
 fn is_of_attention(graph: &Graph, position: usize) -> bool {
     let is_read = graph.nodes.iter().any(|node| {
         matches!(node.op, Op::Attention { .. })
-            && node.inputs.iter().any(|read| comes_from(graph, *read, position))
+            && node
+                .inputs
+                .iter()
+                .any(|read| comes_from(graph, *read, position))
     });
-    let reads = graph.nodes[position].inputs.iter().any(|operand| match *operand {
-        Operand::Node(at) => matches!(graph.nodes[at].op, Op::Attention { .. }),
-        Operand::Input => false,
-    });
+    let reads = graph.nodes[position]
+        .inputs
+        .iter()
+        .any(|operand| match *operand {
+            Operand::Node(at) => matches!(graph.nodes[at].op, Op::Attention { .. }),
+            Operand::Input => false,
+        });
     is_read || reads
 }
 
@@ -129,7 +139,10 @@ impl Depth {
             .into_iter()
             .filter(|&at| !matches!(kind(graph, at), Kind::Embeddings | Kind::Head));
         let first = inner.next().unwrap_or(0);
-        Self { first, end: inner.next_back().unwrap_or(first) + 1 }
+        Self {
+            first,
+            end: inner.next_back().unwrap_or(first) + 1,
+        }
     }
 
     /// The part of the depth, from 1.
@@ -140,7 +153,9 @@ impl Depth {
 }
 
 fn positions(graph: &Graph, is: impl Fn(&Op) -> bool) -> Vec<usize> {
-    (0..graph.nodes.len()).filter(|&at| is(&graph.nodes[at].op)).collect()
+    (0..graph.nodes.len())
+        .filter(|&at| is(&graph.nodes[at].op))
+        .collect()
 }
 
 /// Every layer with the norm behind it, or so many neighbours together that there are no more than
@@ -150,15 +165,24 @@ fn layers(graph: &Graph, names: &mut Names) {
         op.param().is_some() && !matches!(op, Op::BatchNorm { .. } | Op::LayerNorm { .. })
     });
     let together = weights.len().div_ceil(MOST).max(1);
-    for (position, param) in graph.params().filter(|(_, param)| param.role == Role::Learned) {
+    for (position, param) in graph
+        .params()
+        .filter(|(_, param)| param.role == Role::Learned)
+    {
         let before = weights.iter().filter(|&&weight| weight <= position).count();
         let first = before.saturating_sub(1) / together * together;
         let last = (first + together).min(weights.len()).saturating_sub(1);
         let [first, last] = [first, last].map(|at| {
             let node = weights.get(at).map(|&position| &graph.nodes[position]);
-            node.and_then(|node| node.op.param()).unwrap_or("layers").to_owned()
+            node.and_then(|node| node.op.param())
+                .unwrap_or("layers")
+                .to_owned()
         });
-        let name = if first == last { first } else { format!("{first} to {last}") };
+        let name = if first == last {
+            first
+        } else {
+            format!("{first} to {last}")
+        };
         names.put(&name, param.name);
     }
 }
@@ -171,13 +195,20 @@ struct Names {
 
 impl Names {
     fn put(&mut self, name: &str, param: String) {
-        if self.groups.iter().any(|group| group.params.contains(&param)) {
+        if self
+            .groups
+            .iter()
+            .any(|group| group.params.contains(&param))
+        {
             return;
         }
         match self.groups.iter_mut().find(|group| group.name == name) {
             Some(group) => group.params.push(param),
             None => {
-                self.groups.push(AlphaGroup { name: name.to_owned(), params: vec![param] });
+                self.groups.push(AlphaGroup {
+                    name: name.to_owned(),
+                    params: vec![param],
+                });
             }
         }
     }
@@ -201,19 +232,28 @@ mod tests {
         ];
         let found: Vec<(&str, Vec<&str>)> = groups
             .iter()
-            .map(|g| (g.name.as_str(), g.params.iter().map(String::as_str).collect()))
+            .map(|g| {
+                (
+                    g.name.as_str(),
+                    g.params.iter().map(String::as_str).collect(),
+                )
+            })
             .collect();
         assert_eq!(found, expected);
     }
 
     #[test]
     fn many_layers_share_an_alpha_with_their_neighbours() {
-        let layers: Vec<_> =
-            (0..40).map(|i| json!({"op": "linear", "param": format!("l{i}")})).collect();
+        let layers: Vec<_> = (0..40)
+            .map(|i| json!({"op": "linear", "param": format!("l{i}")}))
+            .collect();
         let groups = of(&testing::graph(&[4], json!(layers)));
         assert_eq!(groups.len(), 14);
         assert_eq!(groups[0].name, "l0 to l2");
-        assert_eq!(groups.iter().map(|group| group.params.len()).sum::<usize>(), 80);
+        assert_eq!(
+            groups.iter().map(|group| group.params.len()).sum::<usize>(),
+            80
+        );
     }
 
     #[test]

@@ -18,7 +18,12 @@ pub(super) struct NormalEquations {
 impl NormalEquations {
     pub fn new(groups: usize) -> Self {
         let (hessian, gradient) = (vec![0.0; groups * groups], vec![0.0; groups]);
-        Self { hessian, gradient, loss: 0.0, rows: 0 }
+        Self {
+            hessian,
+            gradient,
+            loss: 0.0,
+            rows: 0,
+        }
     }
 
     /// Mean cross-entropy.
@@ -44,14 +49,22 @@ impl NormalEquations {
     }
 
     fn add_all(&mut self, other: &Self) {
-        self.hessian.iter_mut().zip(&other.hessian).for_each(|(sum, term)| *sum += term);
-        self.gradient.iter_mut().zip(&other.gradient).for_each(|(sum, term)| *sum += term);
+        self.hessian
+            .iter_mut()
+            .zip(&other.hessian)
+            .for_each(|(sum, term)| *sum += term);
+        self.gradient
+            .iter_mut()
+            .zip(&other.gradient)
+            .for_each(|(sum, term)| *sum += term);
         self.loss += other.loss;
         self.rows += other.rows;
     }
 
     fn of_row(at: &[f32], moved: &[&[f32]], label: usize) -> Self {
-        let most = at.iter().fold(f32::NEG_INFINITY, |most, &logit| most.max(logit));
+        let most = at
+            .iter()
+            .fold(f32::NEG_INFINITY, |most, &logit| most.max(logit));
         let exponentials = at.iter().map(|&logit| f64::from(logit - most).exp());
         let total: f64 = exponentials.clone().sum();
         let p: Vec<f64> = exponentials.map(|value| value / total).collect();
@@ -60,7 +73,9 @@ impl NormalEquations {
             .iter()
             .map(|moved| {
                 let pairs = moved.iter().zip(at);
-                pairs.map(|(&moved, &at)| (f64::from(moved) - f64::from(at)) / STEP).collect()
+                pairs
+                    .map(|(&moved, &at)| (f64::from(moved) - f64::from(at)) / STEP)
+                    .collect()
             })
             .collect();
         let means: Vec<f64> = jacobian.iter().map(|column| inner(&p, column)).collect();

@@ -36,14 +36,25 @@ pub fn minimum(losses: [f64; 3]) -> f64 {
 
 /// The points that race: 1, the minimum, and the grid's neighbours of the minimum.
 pub fn arms(minimum: f64) -> Vec<f64> {
-    let below = ALPHAS.iter().rev().find(|alpha| **alpha < minimum - GRAIN / 2.0);
+    let below = ALPHAS
+        .iter()
+        .rev()
+        .find(|alpha| **alpha < minimum - GRAIN / 2.0);
     let above = ALPHAS.iter().find(|alpha| **alpha > minimum + GRAIN / 2.0);
-    let at = ALPHAS.iter().find(|alpha| (*alpha - minimum).abs() <= GRAIN / 2.0);
+    let at = ALPHAS
+        .iter()
+        .find(|alpha| (*alpha - minimum).abs() <= GRAIN / 2.0);
     let at = at.copied().unwrap_or(minimum);
 
     let mut arms = vec![1.0];
-    for alpha in std::iter::once(at).chain(below.copied()).chain(above.copied()) {
-        if !arms.iter().any(|arm: &f64| arm.to_bits() == alpha.to_bits()) {
+    for alpha in std::iter::once(at)
+        .chain(below.copied())
+        .chain(above.copied())
+    {
+        if !arms
+            .iter()
+            .any(|arm: &f64| arm.to_bits() == alpha.to_bits())
+        {
             arms.push(alpha);
         }
     }
@@ -58,7 +69,11 @@ mod tests {
     fn the_minimum_is_that_of_a_parabola() {
         let of = |vertex: f64| minimum(LINE.map(|alpha| 3.0 * (alpha - vertex).powi(2) + 0.7));
         for vertex in [0.25, 0.5, 0.8, 1.0, 1.25, 1.9] {
-            assert!((of(vertex) - vertex).abs() < 1e-9, "{vertex}: {}", of(vertex));
+            assert!(
+                (of(vertex) - vertex).abs() < 1e-9,
+                "{vertex}: {}",
+                of(vertex)
+            );
         }
         // Within the range, to a multiple of a twentieth.
         assert!((of(-3.0) - 0.25).abs() < 1e-12 && (of(7.0) - 2.0).abs() < 1e-12);
@@ -67,7 +82,10 @@ mod tests {
 
     #[test]
     fn no_parabola_ends_at_the_lower_end() {
-        assert!((minimum([3.0, 2.9, 1.0]) - 2.0).abs() < 1e-12, "it falls faster and faster");
+        assert!(
+            (minimum([3.0, 2.9, 1.0]) - 2.0).abs() < 1e-12,
+            "it falls faster and faster"
+        );
         assert!((minimum([1.0, 2.9, 3.0]) - 0.25).abs() < 1e-12);
         // Losses that are no numbers are the greatest of all.
         assert!((minimum([1.0, 2.0, f64::INFINITY]) - 0.75).abs() < 1e-12);

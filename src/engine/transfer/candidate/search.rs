@@ -60,7 +60,12 @@ impl Search<'_> {
             },
         };
 
-        let mut trials = Trials { search: self, track, points: Vec::new(), arms: Vec::new() };
+        let mut trials = Trials {
+            search: self,
+            track,
+            points: Vec::new(),
+            arms: Vec::new(),
+        };
         let chosen = trials.choose(selection, rivals)?;
         if selection.completes {
             race.finish(&mut trials.arms[chosen])?;
@@ -77,13 +82,19 @@ impl Search<'_> {
     /// Whether a smaller α at the last step is an earlier step.
     fn is_line(&self) -> bool {
         let last = self.transports.last();
-        let is_same = self.transports.iter().zip(last).all(|(one, last)| one.is_same(last));
+        let is_same = self
+            .transports
+            .iter()
+            .zip(last)
+            .all(|(one, last)| one.is_same(last));
         is_same && self.transports.len() > 1 && self.problem.trajectory.is_straight()
     }
 
     /// A fit in closed form is made for α = 1 at the end of the tuning.
     fn is_fitted(&self) -> bool {
-        self.transports.iter().any(|transport| transport.fitted().is_some())
+        self.transports
+            .iter()
+            .any(|transport| transport.fitted().is_some())
     }
 }
 
@@ -92,7 +103,10 @@ impl<'p> Trials<'p> {
     fn choose(&mut self, selection: Selection, rivals: Rivals) -> Result<usize, TransferError> {
         let Rivals { mut old, leader } = rivals;
         let last = self.search.transports.len();
-        let first = self.at(Point { step: last, alpha: selection.alpha.first() });
+        let first = self.at(Point {
+            step: last,
+            alpha: selection.alpha.first(),
+        });
 
         let (search, race) = (self.search, self.search.race);
         let searches_alpha = selection.alpha.is_searched() && !search.is_fitted();
@@ -142,7 +156,10 @@ impl<'p> Trials<'p> {
 
         let mut finalists = vec![first];
         if best.0 != last {
-            finalists.push(self.at(Point { step: best.0, alpha }));
+            finalists.push(self.at(Point {
+                step: best.0,
+                alpha,
+            }));
         }
         Ok(finalists)
     }
@@ -155,7 +172,10 @@ impl<'p> Trials<'p> {
             *loss = self.loss(position)?;
         }
         let arms = arms(minimum(losses));
-        Ok(arms.into_iter().map(|alpha| self.at(Point { step, alpha })).collect())
+        Ok(arms
+            .into_iter()
+            .map(|alpha| self.at(Point { step, alpha }))
+            .collect())
     }
 
     /// The best of some points, and of a rival that may be better than all of them.
@@ -208,9 +228,17 @@ impl<'p> Trials<'p> {
     fn loss(&mut self, position: usize) -> Result<f64, TransferError> {
         let blocks = self.search.race.blocks;
         let look = blocks.least(LOOK);
-        self.search.race.bring(&mut [&mut self.arms[position]], &[0], look)?;
-        let loss = self.arms[position].record().loss_within(blocks.within(look));
-        Ok(if loss.is_finite() { loss } else { f64::INFINITY })
+        self.search
+            .race
+            .bring(&mut [&mut self.arms[position]], &[0], look)?;
+        let loss = self.arms[position]
+            .record()
+            .loss_within(blocks.within(look));
+        Ok(if loss.is_finite() {
+            loss
+        } else {
+            f64::INFINITY
+        })
     }
 
     /// The position of a point, which is looked at the first time that it is asked for.
@@ -243,9 +271,16 @@ impl<'p> Trials<'p> {
             .collect();
         steps.sort_by_key(|score| score.step);
 
-        let at_step = looked.iter().filter(|&&at| self.points[at].step == point.step);
+        let at_step = looked
+            .iter()
+            .filter(|&&at| self.points[at].step == point.step);
         let mut alphas: Vec<(f64, Score)> = at_step
-            .map(|&at| (self.points[at].alpha, Score::of(point.step, self.arms[at].record())))
+            .map(|&at| {
+                (
+                    self.points[at].alpha,
+                    Score::of(point.step, self.arms[at].record()),
+                )
+            })
             .collect();
         alphas.retain(|_| alpha == Alpha::Search);
         alphas.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -253,7 +288,14 @@ impl<'p> Trials<'p> {
         let arm = self.arms.into_iter().nth(chosen).map(Arm::into_parts);
         let (model, record) = arm.expect("the chosen point was looked at");
         let Point { step, alpha } = point;
-        Found { step, alpha, model, record: Some(record), steps, alphas }
+        Found {
+            step,
+            alpha,
+            model,
+            record: Some(record),
+            steps,
+            alphas,
+        }
     }
 
     /// The step whose model a point is, at the α of the first look.

@@ -16,7 +16,11 @@ pub fn may_differ(tuned: &Value, base: &Value) -> bool {
 }
 
 fn class_of(config: &Value) -> Option<&Value> {
-    let places = [&config["architectures"][0], &config["_class_name"], &config["architecture"]];
+    let places = [
+        &config["architectures"][0],
+        &config["_class_name"],
+        &config["architecture"],
+    ];
     places.into_iter().find(|value| !value.is_null())
 }
 
@@ -43,7 +47,9 @@ fn modules_above(name: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_one_of_many(module: &str) -> bool {
-    module.split('.').any(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    module
+        .split('.')
+        .any(|part| part.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -54,8 +60,14 @@ mod tests {
     use crate::tensors::{DType, TensorInfo};
 
     fn model(names: &[&str]) -> Signature {
-        let info = TensorInfo { dtype: DType::F32, shape: vec![1] };
-        names.iter().map(|name| ((*name).to_owned(), info.clone())).collect()
+        let info = TensorInfo {
+            dtype: DType::F32,
+            shape: vec![1],
+        };
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), info.clone()))
+            .collect()
     }
 
     #[test]
@@ -64,11 +76,19 @@ mod tests {
         let tuned = model(&[&body[..], &["score.0.weight", "model.pooler.dense.bias"]].concat());
         let base = model(&[&body[..], &["lm_head.weight"]].concat());
         let found = not_of_all([&tuned, &base, &base]);
-        let expected = ["lm_head.weight", "model.pooler.dense.bias", "score.0.weight"];
+        let expected = [
+            "lm_head.weight",
+            "model.pooler.dense.bias",
+            "score.0.weight",
+        ];
         assert_eq!(found.iter().collect::<Vec<_>>(), expected);
 
         // A block more, a part of a block more, a tensor more of a module that all have.
-        for more in ["model.layers.1.a.weight", "model.layers.0.k_norm.weight", "model.norm.bias"] {
+        for more in [
+            "model.layers.1.a.weight",
+            "model.layers.0.k_norm.weight",
+            "model.norm.bias",
+        ] {
             let deeper = model(&[&body[..], &[more]].concat());
             assert_eq!(
                 not_of_all([&deeper, &model(&body), &model(&body)]),
@@ -84,6 +104,9 @@ mod tests {
         assert!(!may_differ(&of("A"), &of("A")));
         assert!(may_differ(&of("A"), &of("B")));
         assert!(may_differ(&of("A"), &json!({})));
-        assert!(!may_differ(&json!({"_class_name": "U"}), &json!({"_class_name": "U"})));
+        assert!(!may_differ(
+            &json!({"_class_name": "U"}),
+            &json!({"_class_name": "U"})
+        ));
     }
 }

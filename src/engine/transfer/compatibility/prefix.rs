@@ -23,7 +23,10 @@ impl Prefix {
         let lacking = before(own, other).map(Self::Lacking);
         let more = before(other, own).map(Self::More);
         let found = [lacking, more].into_iter().flatten().map(|prefix| {
-            let matched = own.keys().filter(|name| prefix.is_matched(name, other)).count();
+            let matched = own
+                .keys()
+                .filter(|name| prefix.is_matched(name, other))
+                .count();
             (matched, prefix)
         });
         let (matched, prefix) = found.max_by_key(|(matched, _)| *matched)?;
@@ -35,7 +38,10 @@ impl Prefix {
         match self {
             Self::Lacking(_) if other.contains_key(name) => name.to_owned(),
             Self::Lacking(prefix) => format!("{prefix}{name}"),
-            Self::More(prefix) => name.strip_prefix(prefix.as_str()).unwrap_or(name).to_owned(),
+            Self::More(prefix) => name
+                .strip_prefix(prefix.as_str())
+                .unwrap_or(name)
+                .to_owned(),
         }
     }
 
@@ -47,7 +53,10 @@ impl Prefix {
 /// What stands before a name of `bare` in the names of `whole`, by the longest names, which are the least likely
 /// to end others by chance.
 fn before(bare: &Signature, whole: &Signature) -> Option<String> {
-    let mut names: Vec<&String> = bare.keys().filter(|name| !whole.contains_key(*name)).collect();
+    let mut names: Vec<&String> = bare
+        .keys()
+        .filter(|name| !whole.contains_key(*name))
+        .collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     names.into_iter().take(TRIED).find_map(|name| {
         let ending = format!(".{name}");
@@ -62,13 +71,23 @@ mod tests {
     use crate::tensors::{DType, TensorInfo};
 
     fn model(names: &[&str]) -> Signature {
-        let info = TensorInfo { dtype: DType::F32, shape: vec![1] };
-        names.iter().map(|name| ((*name).to_owned(), info.clone())).collect()
+        let info = TensorInfo {
+            dtype: DType::F32,
+            shape: vec![1],
+        };
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), info.clone()))
+            .collect()
     }
 
     #[test]
     fn a_body_alone_lacks_the_prefix_that_it_has_below_a_head() {
-        let whole = model(&["model.embed.weight", "model.layers.0.a.weight", "score.weight"]);
+        let whole = model(&[
+            "model.embed.weight",
+            "model.layers.0.a.weight",
+            "score.weight",
+        ]);
         let bare = model(&["embed.weight", "layers.0.a.weight"]);
         let found = Prefix::find(&bare, &whole).unwrap();
         assert_eq!(found, Prefix::Lacking("model.".into()));

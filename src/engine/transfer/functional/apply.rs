@@ -31,21 +31,31 @@ impl Change<'_> {
     /// Writes the fits, one for each group of channels, into the result and walks its path once more; the
     /// tensors that changed.
     pub fn apply(&self, result: &mut Walk, fits: &[Option<Fit>]) -> Checkpoint {
-        let Layer { param, has_bias, .. } = *self.layer;
+        let Layer {
+            param, has_bias, ..
+        } = *self.layer;
         let own = Operand::Node(self.site.layer);
         let before = self.norm.map(|_| moments(result.at(own)));
         let (name, bias) = (format!("{param}.weight"), format!("{param}.bias"));
         let (values, intercept) = self.weight(&result.params[&name], fits);
         let shape = result.params[&name].shape().to_vec();
-        self.replace(&mut result.params, &name, HostTensor::from_f32(shape, values));
+        self.replace(
+            &mut result.params,
+            &name,
+            HostTensor::from_f32(shape, values),
+        );
 
         let mut changed = vec![name];
         match (self.norm, before) {
             (Some((norm, eps)), Some(before)) => {
                 result.step(self.site.layer);
                 let after = moments(result.at(own));
-                let moved =
-                    Renormalisation { eps, before: &before, after: &after, intercept: &intercept };
+                let moved = Renormalisation {
+                    eps,
+                    before: &before,
+                    after: &after,
+                    intercept: &intercept,
+                };
                 self.renormalise(&mut result.params, norm, moved);
                 changed.extend(["weight", "bias"].map(|part| format!("{norm}.{part}")));
             }
@@ -55,7 +65,10 @@ impl Change<'_> {
             }
             _ => {}
         }
-        self.site.path.iter().for_each(|&position| result.step(position));
+        self.site
+            .path
+            .iter()
+            .for_each(|&position| result.step(position));
 
         let changed = changed.into_iter().filter_map(|name| {
             let tensor = result.params.get(&name)?.clone();
@@ -66,10 +79,22 @@ impl Change<'_> {
 
     /// The layer's weight with the fits added, and what is to be added to its output, by channel.
     fn weight(&self, weight: &HostTensor, fits: &[Option<Fit>]) -> (Vec<f32>, Vec<f64>) {
-        let Layer { op, groups, outputs, width, .. } = *self.layer;
+        let Layer {
+            op,
+            groups,
+            outputs,
+            width,
+            ..
+        } = *self.layer;
         let mut values = weight.f32().into_owned();
         let mut intercept = vec![0.0; outputs];
-        let is_transposed = matches!(op, Op::Linear { transposed: true, .. });
+        let is_transposed = matches!(
+            op,
+            Op::Linear {
+                transposed: true,
+                ..
+            }
+        );
         let each = outputs / groups;
 
         for (group, fit) in fits.iter().enumerate() {
@@ -88,13 +113,13 @@ impl Change<'_> {
                 }
             } else {
                 let rows = values.par_chunks_mut(width).skip(group * each).take(each);
-                rows.enumerate().filter(|(output, _)| scale[*output].is_finite()).for_each(
-                    |(output, row)| {
+                rows.enumerate()
+                    .filter(|(output, _)| scale[*output].is_finite())
+                    .for_each(|(output, row)| {
                         for (input, value) in row.iter_mut().enumerate() {
                             *value = (f64::from(*value) + fit.weight[(output, input)]) as f32;
                         }
-                    },
-                );
+                    });
             }
         }
         (values, intercept)
@@ -103,32 +128,56 @@ impl Change<'_> {
     /// Makes the norm by its new moments what it was by its old ones, with the intercept added: γ' = s σ',
     /// β' = β + s (intercept + mean' − mean) with s = γ / σ.
     fn renormalise(&self, params: &mut Checkpoint, norm: &str, change: Renormalisation) {
-        let Renormalisation { eps, before, after, intercept } = change;
+        let Renormalisation {
+            eps,
+            before,
+            after,
+            intercept,
+        } = change;
         let channels = before.mean.len();
         let (weight, bias) = (format!("{norm}.weight"), format!("{norm}.bias"));
         let gamma = vector(params, &weight).unwrap_or_else(|| vec![1.0; channels]);
         let deviation = |variance: f64| (variance + eps).sqrt();
-        let slopes: Vec<f64> =
-            gamma.iter().zip(&before.variance).map(|(gamma, &v)| gamma / deviation(v)).collect();
+        let slopes: Vec<f64> = gamma
+            .iter()
+            .zip(&before.variance)
+            .map(|(gamma, &v)| gamma / deviation(v))
+            .collect();
 
-        let new_gamma = slopes.iter().zip(&after.variance).map(|(slope, &v)| slope * deviation(v));
+        let new_gamma = slopes
+            .iter()
+            .zip(&after.variance)
+            .map(|(slope, &v)| slope * deviation(v));
         let new_gamma: Vec<f32> = new_gamma.map(|v| v as f32).collect();
         let shift: Vec<f64> = (0..channels)
             .map(|c| slopes[c] * (intercept[c] + after.mean[c] - before.mean[c]))
             .collect();
 
         if params.get(&weight).is_some() {
-            self.replace(params, &weight, HostTensor::from_f32(vec![channels], new_gamma));
+            self.replace(
+                params,
+                &weight,
+                HostTensor::from_f32(vec![channels], new_gamma),
+            );
         }
         self.add(params, &bias, &shift);
     }
 
     /// Adds to a vector, if it is there.
     fn add(&self, params: &mut Checkpoint, name: &str, shift: &[f64]) {
-        let Some(values) = vector(params, name) else { return };
-        let values: Vec<f32> =
-            values.iter().zip(shift).map(|(v, shift)| (v + shift) as f32).collect();
-        self.replace(params, name, HostTensor::from_f32(vec![values.len()], values));
+        let Some(values) = vector(params, name) else {
+            return;
+        };
+        let values: Vec<f32> = values
+            .iter()
+            .zip(shift)
+            .map(|(v, shift)| (v + shift) as f32)
+            .collect();
+        self.replace(
+            params,
+            name,
+            HostTensor::from_f32(vec![values.len()], values),
+        );
     }
 
     /// Puts a tensor in the place of another.

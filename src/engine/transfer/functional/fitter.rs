@@ -61,7 +61,10 @@ impl Fitter<'_> {
 
         let tuned = rows::matrix(walks.old_tuned().at(point), &rows);
         if is_output(graph, self.site) {
-            return Ok(Wanted { rows, values: tuned });
+            return Ok(Wanted {
+                rows,
+                values: tuned,
+            });
         }
 
         let old = rows::matrix(walks.old_base().at(point), &rows);
@@ -89,7 +92,10 @@ impl Fitter<'_> {
         result: &mut Walk,
         shared: &mut Option<SharedKernel>,
     ) -> Option<FittedLayer> {
-        let layer = Layer::of(&self.functions.graph.nodes[self.site.layer].op, &result.params);
+        let layer = Layer::of(
+            &self.functions.graph.nodes[self.site.layer].op,
+            &result.params,
+        );
         let now = rows::matrix(result.at(Operand::Node(self.site.point())), &wanted.rows);
         let mut residuals = &wanted.values - &now;
         if may_be_shifted(self.functions.graph, self.site) {
@@ -102,7 +108,11 @@ impl Fitter<'_> {
             Some(kernel) => vec![by_kernel(kernel, &residuals)],
             None => self.regress(result, &layer, &wanted.rows, &residuals),
         };
-        let (factor, left) = fits.iter().flatten().map(|fit| (fit.factor, fit.left)).next()?;
+        let (factor, left) = fits
+            .iter()
+            .flatten()
+            .map(|fit| (fit.factor, fit.left))
+            .next()?;
 
         let change = apply::Change {
             site: self.site,
@@ -113,7 +123,12 @@ impl Fitter<'_> {
         };
         let tensors = change.apply(result, &fits);
         let rows = wanted.rows.len();
-        let fit = Some(LayerFit { layer: layer.param.to_owned(), rows, factor, left });
+        let fit = Some(LayerFit {
+            layer: layer.param.to_owned(),
+            rows,
+            factor,
+            left,
+        });
         Some(FittedLayer { fit, tensors })
     }
 
@@ -140,9 +155,17 @@ impl Fitter<'_> {
         });
         let shared = shared.insert(found.unwrap_or_else(|| {
             let x = result.at(operand);
-            let kernel =
-                Kernel::of(rows::matrix(x, rows), held_back(x.batch(), rows), has_intercept);
-            SharedKernel { operand, rows: rows.to_vec(), has_intercept, kernel }
+            let kernel = Kernel::of(
+                rows::matrix(x, rows),
+                held_back(x.batch(), rows),
+                has_intercept,
+            );
+            SharedKernel {
+                operand,
+                rows: rows.to_vec(),
+                has_intercept,
+                kernel,
+            }
         }));
         Some(&shared.kernel)
     }
@@ -169,7 +192,11 @@ impl Fitter<'_> {
                     let gamma = vector(&result.params, &format!("{param}.weight"));
                     let gamma = gamma.unwrap_or_else(|| vec![1.0; layer.outputs]);
                     let inverse = seen.variance.iter().map(|v| 1.0 / (v + eps).sqrt());
-                    gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect()
+                    gamma
+                        .iter()
+                        .zip(inverse)
+                        .map(|(gamma, inverse)| gamma * inverse)
+                        .collect()
                 }
                 Op::LayerScale { param } => {
                     vector(&result.params, &format!("{param}.gamma")).unwrap_or_default()
@@ -182,7 +209,9 @@ impl Fitter<'_> {
                 .zip(factors)
                 .for_each(|(scale, factor): (&mut f64, f64)| *scale *= factor);
         }
-        let largest = scale.iter().fold(0f64, |largest, scale| largest.max(scale.abs()));
+        let largest = scale
+            .iter()
+            .fold(0f64, |largest, scale| largest.max(scale.abs()));
         for scale in &mut scale {
             if scale.abs() < SMALLEST_SCALE * largest {
                 *scale = f64::INFINITY;
@@ -247,7 +276,12 @@ pub fn held_back(samples: usize, rows: &[Row]) -> usize {
 fn by_kernel(kernel: &Kernel, residuals: &Mat<f64>) -> Option<Fit> {
     let chosen = kernel.choose(&kernel.errors(residuals.as_ref()))?;
     let (weight, intercept) = kernel.solver(chosen.factor)?.fit(residuals.as_ref())?;
-    Some(Fit { weight, intercept, factor: chosen.factor, left: chosen.left })
+    Some(Fit {
+        weight,
+        intercept,
+        factor: chosen.factor,
+        left: chosen.left,
+    })
 }
 
 /// Logits count up to a constant.

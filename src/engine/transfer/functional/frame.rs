@@ -54,7 +54,11 @@ impl Frame {
                 let hidden = rows - exact_product(shown.as_ref(), u.transpose());
                 let width = hidden.ncols();
                 let hidden = Mat::from_fn(rows.nrows(), v.nrows(), |row, column| {
-                    if column < width { hidden[(row, column)] } else { 0.0 }
+                    if column < width {
+                        hidden[(row, column)]
+                    } else {
+                        0.0
+                    }
                 });
                 let difference = shown - exact_product(hidden.as_ref(), v.as_ref());
                 hidden + exact_product(difference.as_ref(), v.transpose())
@@ -81,7 +85,9 @@ fn thin(a: MatRef<f64>, b: MatRef<f64>) -> Result<Frame, TransferError> {
 
 /// An orthonormal basis of some rows less their mean, `[d, rows]`, and the rows by it.
 fn basis(rows: MatRef<f64>, every: usize, count: usize) -> (Mat<f64>, Mat<f64>) {
-    let rows = Mat::from_fn(count, rows.ncols(), |row, column| rows[(row * every, column)]);
+    let rows = Mat::from_fn(count, rows.ncols(), |row, column| {
+        rows[(row * every, column)]
+    });
     let centred = less(rows.as_ref(), &means(rows.as_ref()));
     orthonormal(centred.transpose())
 }
@@ -116,7 +122,10 @@ mod tests {
         let (sine, cosine) = 0.3f64.sin_cos();
         // The third channel is always 1.
         let a = Mat::from_fn(4, 3, |i, j| {
-            [[1.0, 0.0], [0.0, 2.0], [-1.0, 1.0], [3.0, 0.5]][i].get(j).copied().unwrap_or(1.0)
+            [[1.0, 0.0], [0.0, 2.0], [-1.0, 1.0], [3.0, 0.5]][i]
+                .get(j)
+                .copied()
+                .unwrap_or(1.0)
         });
         let turn = Mat::from_fn(3, 3, |i, j| {
             [[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]][i][j]
@@ -127,7 +136,10 @@ mod tests {
         let overflown = Mat::from_fn(2, 2, |_, _| f64::INFINITY);
         assert!(whole(overflown.as_ref(), overflown.as_ref()).is_err());
         let nothing = Mat::zeros(3, 2);
-        assert_eq!(whole(nothing.as_ref(), nothing.as_ref()).unwrap(), Mat::<f64>::identity(2, 2));
+        assert_eq!(
+            whole(nothing.as_ref(), nothing.as_ref()).unwrap(),
+            Mat::<f64>::identity(2, 2)
+        );
     }
 
     /// Rows of any values, fewer than channels.
@@ -148,7 +160,10 @@ mod tests {
         let found = thin(a.as_ref(), b.as_ref()).unwrap();
         let centred = less(a.as_ref(), &means(a.as_ref()));
         let carried = found.carried(centred.as_ref());
-        let (before, after) = (&centred * centred.transpose(), &carried * carried.transpose());
+        let (before, after) = (
+            &centred * centred.transpose(),
+            &carried * carried.transpose(),
+        );
         assert!((before - after).norm_max() < 1e-9);
         let other = less(b.as_ref(), &means(b.as_ref()));
         assert!(carried.as_ref().transpose().nrows() == 60);

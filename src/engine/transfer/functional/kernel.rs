@@ -63,7 +63,13 @@ impl Kernel {
     pub fn of(x: Mat<f64>, held_back: usize, is_centred: bool) -> Self {
         let used = x.nrows().saturating_sub(held_back);
         let products = exact_product(x.as_ref(), x.transpose());
-        let mut kernel = Self { x, products, used, is_centred, predictors: Vec::new() };
+        let mut kernel = Self {
+            x,
+            products,
+            used,
+            is_centred,
+            predictors: Vec::new(),
+        };
         if held_back > 0 && used > 1 {
             kernel.predictors = kernel.predictors();
         }
@@ -78,7 +84,9 @@ impl Kernel {
             .par_iter()
             .map(|&factor| {
                 let predictor = ridged(system, factor)?.solve(across.to_owned());
-                predictor.is_all_finite().then(|| predictor.transpose().to_owned())
+                predictor
+                    .is_all_finite()
+                    .then(|| predictor.transpose().to_owned())
             })
             .collect()
     }
@@ -91,11 +99,16 @@ impl Kernel {
         let rows = self.products.nrows();
         let with_mean: Vec<f64> = (0..rows)
             .map(|row| {
-                (0..used).map(|other| self.products[(row, other)]).sum::<f64>() / used as f64
+                (0..used)
+                    .map(|other| self.products[(row, other)])
+                    .sum::<f64>()
+                    / used as f64
             })
             .collect();
         let mean = with_mean[..used].iter().sum::<f64>() / used as f64;
-        Mat::from_fn(rows, rows, |i, j| self.products[(i, j)] - with_mean[i] - with_mean[j] + mean)
+        Mat::from_fn(rows, rows, |i, j| {
+            self.products[(i, j)] - with_mean[i] - with_mean[j] + mean
+        })
     }
 
     /// Errors of every ridge on the rows held back, of residuals `[rows, outputs]`.
@@ -104,10 +117,17 @@ impl Kernel {
             return Errors::default();
         }
         let (fitted, held) = residuals.split_at_row(self.used);
-        let mean = if self.is_centred { means(fitted) } else { vec![0.0; residuals.ncols()] };
+        let mean = if self.is_centred {
+            means(fitted)
+        } else {
+            vec![0.0; residuals.ncols()]
+        };
         let (fitted, centred) = (less(fitted, &mean), less(held, &mean));
 
-        let mut errors = Errors { whole: held.squared_norm_l2(), ..Errors::default() };
+        let mut errors = Errors {
+            whole: held.squared_norm_l2(),
+            ..Errors::default()
+        };
         for (left, predictor) in errors.left.iter_mut().zip(&self.predictors) {
             *left = predictor.as_ref().map(|predictor| {
                 let predicted = exact_product(predictor.as_ref(), fitted.as_ref());
@@ -120,7 +140,10 @@ impl Kernel {
     /// The ridge of least error; `None` where the inputs tell nothing of what is missing.
     pub fn choose(&self, errors: &Errors) -> Option<Chosen> {
         if self.predictors.is_empty() {
-            return Some(Chosen { factor: FACTORS[0], left: f64::NAN });
+            return Some(Chosen {
+                factor: FACTORS[0],
+                left: f64::NAN,
+            });
         }
         let mut best = None;
         for (factor, left) in FACTORS.into_iter().zip(errors.left) {
@@ -130,14 +153,25 @@ impl Kernel {
             }
         }
         let (factor, left) = best.filter(|(_, left)| *left < errors.whole)?;
-        Some(Chosen { factor, left: left / errors.whole })
+        Some(Chosen {
+            factor,
+            left: left / errors.whole,
+        })
     }
 
     /// The regression on all rows; `None` where the rows say nothing or overflow.
     pub fn solver(&self, factor: f64) -> Option<Solver<'_>> {
         let ridged = ridged(self.centred(self.x.nrows()).as_ref(), factor)?;
-        let x_mean = if self.is_centred { means(self.x.as_ref()) } else { Vec::new() };
-        Some(Solver { kernel: self, ridged, x_mean })
+        let x_mean = if self.is_centred {
+            means(self.x.as_ref())
+        } else {
+            Vec::new()
+        };
+        Some(Solver {
+            kernel: self,
+            ridged,
+            x_mean,
+        })
     }
 }
 
@@ -155,7 +189,11 @@ impl Solver<'_> {
     pub fn fit(&self, residuals: MatRef<f64>) -> Option<(Mat<f64>, Vec<f64>)> {
         let outputs = residuals.ncols();
         let Kernel { x, is_centred, .. } = self.kernel;
-        let mean = if *is_centred { means(residuals) } else { vec![0.0; outputs] };
+        let mean = if *is_centred {
+            means(residuals)
+        } else {
+            vec![0.0; outputs]
+        };
         let mut dual = self.ridged.solve(less(residuals, &mean));
         if *is_centred {
             // The duals of an output add up to nothing but for rounding: without it the rows need not be
@@ -169,7 +207,10 @@ impl Solver<'_> {
 
         let intercept = (0..outputs).map(|output| {
             let shift = self.x_mean.iter().enumerate();
-            mean[output] - shift.map(|(input, mean)| weight[(output, input)] * mean).sum::<f64>()
+            mean[output]
+                - shift
+                    .map(|(input, mean)| weight[(output, input)] * mean)
+                    .sum::<f64>()
         });
         let intercept = intercept.collect();
         Some((weight, intercept))
@@ -206,9 +247,13 @@ mod tests {
     /// outputs at a time, with fewer inputs than rows or more.
     #[test]
     fn it_is_the_same_regression() {
-        for (inputs, held_back, is_centred) in
-            [(12, 9, true), (12, 9, false), (60, 9, true), (60, 9, false), (12, 0, true)]
-        {
+        for (inputs, held_back, is_centred) in [
+            (12, 9, true),
+            (12, 9, false),
+            (60, 9, true),
+            (60, 9, false),
+            (12, 0, true),
+        ] {
             let x = drawn(40, inputs, 3);
             let told = x.subcols(0, 6) * drawn(6, 6, 5);
             let residuals = told + 0.1 * drawn(40, 6, 11);
@@ -218,7 +263,13 @@ mod tests {
                 held_back,
                 centred: is_centred,
             };
-            let Some(Fit { weight, intercept, factor, left }) = regression.fit() else {
+            let Some(Fit {
+                weight,
+                intercept,
+                factor,
+                left,
+            }) = regression.fit()
+            else {
                 panic!("{inputs} inputs tell something")
             };
 
@@ -228,12 +279,19 @@ mod tests {
             let chosen = kernel.choose(&errors).expect("something is told");
             assert_eq!(chosen.factor, factor);
             assert!(held_back == 0 || (chosen.left - left).abs() < 1e-8);
-            let (found, shift) =
-                kernel.solver(factor).expect("rows").fit(residuals.as_ref()).expect("finite");
+            let (found, shift) = kernel
+                .solver(factor)
+                .expect("rows")
+                .fit(residuals.as_ref())
+                .expect("finite");
             // With more rows than inputs the smallest ridge is little against the duals' rounding.
             let tolerance = if inputs < 40 { 1e-4 } else { 1e-7 } * weight.norm_max();
             let off = (&found - &weight).norm_max();
-            assert!(off < tolerance, "{inputs} {is_centred}: {off} of {}", weight.norm_max());
+            assert!(
+                off < tolerance,
+                "{inputs} {is_centred}: {off} of {}",
+                weight.norm_max()
+            );
             let off = shift.iter().zip(&intercept).map(|(a, b)| (a - b).abs());
             assert!(off.fold(0.0, f64::max) < tolerance);
         }
@@ -242,11 +300,17 @@ mod tests {
     #[test]
     fn what_the_inputs_do_not_tell_is_not_fitted() {
         let kernel = Kernel::of(Mat::zeros(6, 8), 2, false);
-        assert!(kernel.choose(&kernel.errors(drawn(6, 2, 1).as_ref())).is_none());
+        assert!(
+            kernel
+                .choose(&kernel.errors(drawn(6, 2, 1).as_ref()))
+                .is_none()
+        );
         assert!(kernel.solver(0.3).is_none());
         let kernel = Kernel::of(drawn(6, 8, 1), 2, true);
         assert!(
-            kernel.choose(&kernel.errors(Mat::zeros(6, 2).as_ref())).is_none(),
+            kernel
+                .choose(&kernel.errors(Mat::zeros(6, 2).as_ref()))
+                .is_none(),
             "nothing missing"
         );
     }

@@ -31,14 +31,23 @@ impl<'l> Layer<'l> {
         let outputs = outputs(op, weight);
         let width = weight.len() / outputs;
         let has_bias = params.get(&format!("{param}.bias")).is_some();
-        Self { op, param, groups, outputs, width, has_bias }
+        Self {
+            op,
+            param,
+            groups,
+            outputs,
+            width,
+            has_bias,
+        }
     }
 }
 
 /// Channels that a layer puts out.
 fn outputs(op: &Op, weight: &HostTensor) -> usize {
     match op {
-        Op::Linear { transposed: true, .. } => weight.shape()[1],
+        Op::Linear {
+            transposed: true, ..
+        } => weight.shape()[1],
         _ => weight.shape()[0],
     }
 }

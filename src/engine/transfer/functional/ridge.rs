@@ -44,11 +44,16 @@ impl Regression {
         let (mut factor, mut left) = (FACTORS[0], f64::NAN);
 
         if self.held_back > 0 && used > 1 {
-            let training =
-                Centred::of(self.x.subrows(0, used), self.residuals.subrows(0, used), self.centred);
+            let training = Centred::of(
+                self.x.subrows(0, used),
+                self.residuals.subrows(0, used),
+                self.centred,
+            );
             let system = training.system();
-            let held =
-                (self.x.subrows(used, rows - used), self.residuals.subrows(used, rows - used));
+            let held = (
+                self.x.subrows(used, rows - used),
+                self.residuals.subrows(used, rows - used),
+            );
             let whole = square(held.1);
             let errors: Vec<Option<f64>> = FACTORS
                 .par_iter()
@@ -73,7 +78,12 @@ impl Regression {
         let all = Centred::of(self.x.as_ref(), self.residuals.as_ref(), self.centred);
         let weight = all.solve(&all.system(), factor)?;
         let intercept = all.intercept(&weight);
-        Some(Fit { weight, intercept, factor, left })
+        Some(Fit {
+            weight,
+            intercept,
+            factor,
+            left,
+        })
     }
 }
 
@@ -132,9 +142,9 @@ impl Centred {
         let mut ridged = gram.clone();
         (0..gram.nrows()).for_each(|i| ridged[(i, i)] += ridge);
         let weight = match system {
-            System::Primal(_, products) => {
-                solve_positive(ridged, products.as_ref())?.transpose().to_owned()
-            }
+            System::Primal(_, products) => solve_positive(ridged, products.as_ref())?
+                .transpose()
+                .to_owned(),
             System::Dual(_) => {
                 let dual = solve_positive(ridged, self.residuals.as_ref())?;
                 exact_product(dual.transpose(), self.x.as_ref())
@@ -151,20 +161,28 @@ impl Centred {
 
     fn intercept(&self, weight: &Mat<f64>) -> Vec<f64> {
         let shift = |output: usize| -> f64 {
-            (0..weight.ncols()).map(|input| weight[(output, input)] * self.x_mean[input]).sum()
+            (0..weight.ncols())
+                .map(|input| weight[(output, input)] * self.x_mean[input])
+                .sum()
         };
-        (0..weight.nrows()).map(|output| self.residual_mean[output] - shift(output)).collect()
+        (0..weight.nrows())
+            .map(|output| self.residual_mean[output] - shift(output))
+            .collect()
     }
 }
 
 /// Of each column.
 pub fn means(rows: MatRef<f64>) -> Vec<f64> {
-    (0..rows.ncols()).map(|column| rows.col(column).sum() / rows.nrows() as f64).collect()
+    (0..rows.ncols())
+        .map(|column| rows.col(column).sum() / rows.nrows() as f64)
+        .collect()
 }
 
 /// Every row less the same.
 pub fn less(rows: MatRef<f64>, mean: &[f64]) -> Mat<f64> {
-    Mat::from_fn(rows.nrows(), rows.ncols(), |row, column| rows[(row, column)] - mean[column])
+    Mat::from_fn(rows.nrows(), rows.ncols(), |row, column| {
+        rows[(row, column)] - mean[column]
+    })
 }
 
 fn square(rows: MatRef<f64>) -> f64 {
@@ -200,13 +218,19 @@ mod tests {
 
     #[test]
     fn more_inputs_than_rows_give_the_same_by_the_dual_form() {
-        let x = rows([[1.0, 0.5, -1.0, 2.0], [0.0, 1.5, 1.0, -1.0], [2.0, -0.5, 0.0, 1.0]]);
+        let x = rows([
+            [1.0, 0.5, -1.0, 2.0],
+            [0.0, 1.5, 1.0, -1.0],
+            [2.0, -0.5, 0.0, 1.0],
+        ]);
         let residuals = rows([[1.0, 0.0], [0.5, -1.0], [-1.0, 2.0]]);
         let all = Centred::of(x.as_ref(), residuals.as_ref(), false);
         let primal = System::Primal(x.transpose() * &x, x.transpose() * &residuals);
         assert!(matches!(all.system(), System::Dual(_)));
-        let (dual, primal) =
-            (all.solve(&all.system(), 0.3).unwrap(), all.solve(&primal, 0.3).unwrap());
+        let (dual, primal) = (
+            all.solve(&all.system(), 0.3).unwrap(),
+            all.solve(&primal, 0.3).unwrap(),
+        );
         assert!((&dual - &primal).norm_max() < 1e-10, "{dual:?} {primal:?}");
     }
 

@@ -27,9 +27,16 @@ pub struct Counted {
 impl Counted {
     /// By the mask of token ids.
     pub fn of(graph: &Graph, input: &CpuActivation) -> Self {
-        let Input::Tokens { .. } = graph.input else { return Self { seen: None } };
+        let Input::Tokens { .. } = graph.input else {
+            return Self { seen: None };
+        };
         let rows = input.values().chunks(input.size());
-        Self { seen: Some(rows.map(|ids| ids.iter().map(|&id| id >= 0.0).collect()).collect()) }
+        Self {
+            seen: Some(
+                rows.map(|ids| ids.iter().map(|&id| id >= 0.0).collect())
+                    .collect(),
+            ),
+        }
     }
 
     /// The rows of an activation, in the order of the samples; drawn where there are more than `most`.
@@ -98,20 +105,39 @@ pub fn matrix(activation: &CpuActivation, rows: &[Row]) -> Mat<f64> {
 /// What a layer reads for each of its output's rows, `[rows, inputs]`: for a convolution what its kernel
 /// meets, channel by channel, of one group of channels.
 pub fn inputs(op: &Op, x: &CpuActivation, window: Window, rows: &[Row]) -> Mat<f64> {
-    let Op::Conv2d { stride, padding, dilation, .. } = op else { return matrix(x, rows) };
-    let &[_, height, width] = x.shape() else { return matrix(x, rows) };
-    let Window { channels, kernel: Pair(kh, kw), output_width } = window;
+    let Op::Conv2d {
+        stride,
+        padding,
+        dilation,
+        ..
+    } = op
+    else {
+        return matrix(x, rows);
+    };
+    let &[_, height, width] = x.shape() else {
+        return matrix(x, rows);
+    };
+    let Window {
+        channels,
+        kernel: Pair(kh, kw),
+        output_width,
+    } = window;
     let (values, size) = (x.values(), x.size());
 
     filled(rows.len(), channels.len() * kh * kw, |i, out| {
         let (sample, position) = rows[i];
-        let (top, left) = (position / output_width * stride.0, position % output_width * stride.1);
+        let (top, left) = (
+            position / output_width * stride.0,
+            position % output_width * stride.1,
+        );
         let sample = &values[sample * size..][..size];
         let mut out = out.iter_mut();
         for channel in channels.clone() {
             let plane = &sample[channel * height * width..][..height * width];
             for row in 0..kh {
-                let y = (top + row * dilation.0).checked_sub(padding.0).filter(|&y| y < height);
+                let y = (top + row * dilation.0)
+                    .checked_sub(padding.0)
+                    .filter(|&y| y < height);
                 for column in 0..kw {
                     let x = (left + column * dilation.1).checked_sub(padding.1);
                     let met = y.zip(x.filter(|&x| x < width));
@@ -138,7 +164,10 @@ pub struct Window {
 fn filled(rows: usize, columns: usize, fill: impl Fn(usize, &mut [f64]) + Sync) -> Mat<f64> {
     let mut values = vec![0.0; rows * columns];
     if columns > 0 {
-        values.par_chunks_mut(columns).enumerate().for_each(|(row, out)| fill(row, out));
+        values
+            .par_chunks_mut(columns)
+            .enumerate()
+            .for_each(|(row, out)| fill(row, out));
     }
     faer::MatRef::from_row_major_slice(&values, rows, columns).to_owned()
 }
@@ -178,7 +207,11 @@ mod tests {
 
             let counted = Counted { seen: None };
             let rows = counted.rows(&y, 40, 0);
-            assert!(rows.len() == 40 && rows.is_sorted(), "{} of all", rows.len());
+            assert!(
+                rows.len() == 40 && rows.is_sorted(),
+                "{} of all",
+                rows.len()
+            );
             let (each, channels) = (4 / groups, 4 / groups);
             let weight = params["c.weight"].f32();
             for group in 0..groups {

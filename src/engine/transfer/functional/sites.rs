@@ -52,7 +52,10 @@ impl Rule {
 /// The fitted layers in the order of their points.
 pub fn sites(graph: &Graph, rule: Rule) -> Vec<Site> {
     let readers = Readers::of(graph);
-    let last_sum = graph.nodes.iter().rposition(|node| is_sum(graph, &node.op, &node.inputs));
+    let last_sum = graph
+        .nodes
+        .iter()
+        .rposition(|node| is_sum(graph, &node.op, &node.inputs));
     let head = graph.nodes.iter().rposition(|node| is_layer(&node.op));
 
     let mut found: Vec<Site> = (0..graph.nodes.len())
@@ -78,14 +81,23 @@ fn is_layer(op: &Op) -> bool {
 
 /// A residual sum: a table of positions is added to the embedding, but no layer writes there.
 fn is_sum(graph: &Graph, op: &Op, inputs: &[Operand]) -> bool {
-    matches!(op, Op::Add {}) && inputs.iter().any(|&operand| has_layer_before(graph, operand))
+    matches!(op, Op::Add {})
+        && inputs
+            .iter()
+            .any(|&operand| has_layer_before(graph, operand))
 }
 
 /// Whether a layer stands before an operand.
 fn has_layer_before(graph: &Graph, operand: Operand) -> bool {
-    let Operand::Node(position) = operand else { return false };
+    let Operand::Node(position) = operand else {
+        return false;
+    };
     let node = &graph.nodes[position];
-    is_layer(&node.op) || node.inputs.iter().any(|&input| has_layer_before(graph, input))
+    is_layer(&node.op)
+        || node
+            .inputs
+            .iter()
+            .any(|&input| has_layer_before(graph, input))
 }
 
 /// The nodes that read each node's output.
@@ -139,7 +151,8 @@ impl Readers {
         if is_sum(graph, &point.op, &point.inputs) {
             return true;
         }
-        self.behind_norms(graph, site).any(|reader| matches!(graph.nodes[reader].op, Op::Add {}))
+        self.behind_norms(graph, site)
+            .any(|reader| matches!(graph.nodes[reader].op, Op::Add {}))
     }
 
     /// Whether experts read a layer as their router: what it decides is no sum that a fit could make good.
@@ -161,16 +174,27 @@ impl Readers {
     /// Who reads the norms over channels that read a layer's point: of queries and keys, or before a sum.
     fn behind_norms(&self, graph: &Graph, site: &Site) -> impl Iterator<Item = usize> {
         let norms = self.0[site.point()].iter().filter(|reader| {
-            matches!(graph.nodes[**reader].op, Op::RmsNorm { .. } | Op::LayerNorm { .. })
+            matches!(
+                graph.nodes[**reader].op,
+                Op::RmsNorm { .. } | Op::LayerNorm { .. }
+            )
         });
-        norms.flat_map(|&norm| self.0[norm].iter().copied()).collect::<Vec<_>>().into_iter()
+        norms
+            .flat_map(|&norm| self.0[norm].iter().copied())
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 
 /// Whether another node reads the layer's tensors.
 fn is_tied(graph: &Graph, layer: usize) -> bool {
     let param = graph.nodes[layer].op.param();
-    graph.nodes.iter().filter(|node| node.op.param() == param).count() > 1
+    graph
+        .nodes
+        .iter()
+        .filter(|node| node.op.param() == param)
+        .count()
+        > 1
 }
 
 #[cfg(test)]
@@ -185,7 +209,10 @@ mod tests {
     }
 
     fn found(graph: &Graph, rule: Rule) -> Vec<(usize, usize)> {
-        sites(graph, rule).iter().map(|site| (site.layer, site.point())).collect()
+        sites(graph, rule)
+            .iter()
+            .map(|site| (site.layer, site.point()))
+            .collect()
     }
 
     #[test]
@@ -208,7 +235,10 @@ mod tests {
             {"op": "add", "inputs": ["y", "z"]}, {"op": "relu"},
             {"op": "global_avg_pool"}, {"op": "linear", "param": "fc"}]));
         // Two write into the sum; the stem is read by two, so its point is its own output.
-        assert_eq!(found(&graph, Rule::Every), [(0, 0), (1, 2), (4, 7), (6, 7), (10, 10)]);
+        assert_eq!(
+            found(&graph, Rule::Every),
+            [(0, 0), (1, 2), (4, 7), (6, 7), (10, 10)]
+        );
         assert_eq!(found(&graph, Rule::Writers), [(4, 7), (6, 7), (10, 10)]);
     }
 
@@ -226,7 +256,10 @@ mod tests {
             {"op": "add", "inputs": ["s", "x"]},
             {"op": "select_token"}, {"op": "linear", "param": "fc"}]});
         let graph = Graph::from_document(&config).unwrap();
-        assert_eq!(found(&graph, Rule::Outside), [(6, 6), (9, 9), (11, 13), (15, 15)]);
+        assert_eq!(
+            found(&graph, Rule::Outside),
+            [(6, 6), (9, 9), (11, 13), (15, 15)]
+        );
         assert_eq!(found(&graph, Rule::Writers), [(6, 6), (11, 13), (15, 15)]);
     }
 

@@ -36,7 +36,13 @@ const PART: usize = 4096;
 /// Whether a layer that is fitted puts out a vocabulary.
 pub fn is_vocabulary(functions: &Functions, site: &Site) -> bool {
     let op = &functions.graph.nodes[site.layer].op;
-    let is_plain = matches!(op, Op::Linear { transposed: false, .. });
+    let is_plain = matches!(
+        op,
+        Op::Linear {
+            transposed: false,
+            ..
+        }
+    );
     is_plain
         && may_be_shifted(functions.graph, site)
         && Layer::of(op, functions.new_base).outputs >= LEAST_OUTPUTS
@@ -80,13 +86,20 @@ impl Vocabulary<'_> {
         let chosen = kernel.choose(&errors)?;
 
         let solver = kernel.solver(chosen.factor)?;
-        let dtype = if self.functions.rounds { missing.own.weight.dtype() } else { DType::F32 };
+        let dtype = if self.functions.rounds {
+            missing.own.weight.dtype()
+        } else {
+            DType::F32
+        };
         let (mut weights, mut biases) = (Vec::new(), missing.own.bias.clone());
         for part in parts(layer.outputs) {
             let residuals = missing.residuals(part.clone(), &means);
             let (weight, intercept) = solver.fit(residuals.as_ref())?;
             weights.extend_from_slice(&dtype.encode(&missing.own.moved(part.clone(), &weight)));
-            biases[part].iter_mut().zip(intercept).for_each(|(bias, more)| *bias += more);
+            biases[part]
+                .iter_mut()
+                .zip(intercept)
+                .for_each(|(bias, more)| *bias += more);
         }
 
         let name = format!("{}.weight", layer.param);
@@ -96,27 +109,45 @@ impl Vocabulary<'_> {
         if layer.has_bias {
             let name = format!("{}.bias", layer.param);
             let biases: Vec<f32> = biases.into_iter().map(|bias| bias as f32).collect();
-            let dtype =
-                if self.functions.rounds { self.result.params[&name].dtype() } else { dtype };
-            tensors.insert(name, HostTensor::from_f32_as(dtype, vec![layer.outputs], biases));
+            let dtype = if self.functions.rounds {
+                self.result.params[&name].dtype()
+            } else {
+                dtype
+            };
+            tensors.insert(
+                name,
+                HostTensor::from_f32_as(dtype, vec![layer.outputs], biases),
+            );
         }
         let (layer, rows) = (layer.param.to_owned(), rows.len());
-        let fit = Some(LayerFit { layer, rows, factor: chosen.factor, left: chosen.left });
+        let fit = Some(LayerFit {
+            layer,
+            rows,
+            factor: chosen.factor,
+            left: chosen.left,
+        });
         Some(FittedLayer { fit, tensors })
     }
 }
 
 /// All outputs, a part of them at a time.
 fn parts(outputs: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..outputs).step_by(PART).map(move |start| start..(start + PART).min(outputs))
+    (0..outputs)
+        .step_by(PART)
+        .map(move |start| start..(start + PART).min(outputs))
 }
 
 /// Some rows of an activation, row-major.
 fn selected(activation: &CpuActivation, rows: &[Row]) -> Vec<f32> {
     let (values, width) = (activation.values(), rows::channels(activation));
     let positions = rows::positions(activation);
-    let starts = rows.iter().map(|(sample, position)| (sample * positions + position) * width);
-    starts.flat_map(|start| &values[start..start + width]).copied().collect()
+    let starts = rows
+        .iter()
+        .map(|(sample, position)| (sample * positions + position) * width);
+    starts
+        .flat_map(|start| &values[start..start + width])
+        .copied()
+        .collect()
 }
 
 /// An output layer with the rows that it reads.
@@ -135,12 +166,19 @@ impl<'h> Head<'h> {
         let weight = &params[&format!("{}.weight", layer.param)];
         let bias = vector(params, &format!("{}.bias", layer.param));
         let width = weight.len() / layer.outputs;
-        Self { weight, bias: bias.unwrap_or_else(|| vec![0.0; layer.outputs]), rows, width }
+        Self {
+            weight,
+            bias: bias.unwrap_or_else(|| vec![0.0; layer.outputs]),
+            rows,
+            width,
+        }
     }
 
     /// Logits of all rows, `[rows, part]` row-major, without the bias.
     fn logits(&self, part: &Range<usize>) -> Vec<f32> {
-        let weight = self.weight.floats(part.start * self.width..part.end * self.width);
+        let weight = self
+            .weight
+            .floats(part.start * self.width..part.end * self.width);
         product(
             matmul::matrix(&self.rows, self.width),
             matmul::matrix(&weight, self.width).transpose(),
@@ -151,15 +189,22 @@ impl<'h> Head<'h> {
     fn means(&self) -> Vec<f64> {
         let mut sums = vec![0.0; self.width];
         for part in parts(self.bias.len()) {
-            let weight = self.weight.floats(part.start * self.width..part.end * self.width);
+            let weight = self
+                .weight
+                .floats(part.start * self.width..part.end * self.width);
             for row in weight.chunks(self.width) {
-                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+                sums.iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, &value)| *sum += f64::from(value));
             }
         }
         let bias: f64 = self.bias.iter().sum();
         let rows = self.rows.par_chunks(self.width);
         rows.map(|row| {
-            let products = row.iter().zip(&sums).map(|(&value, sum)| f64::from(value) * sum);
+            let products = row
+                .iter()
+                .zip(&sums)
+                .map(|(&value, sum)| f64::from(value) * sum);
             (products.sum::<f64>() + bias) / self.bias.len() as f64
         })
         .collect()
@@ -169,11 +214,14 @@ impl<'h> Head<'h> {
     fn moved(&self, part: Range<usize>, change: &Mat<f64>) -> Vec<f32> {
         let range = part.start * self.width..part.end * self.width;
         let mut weight = self.weight.floats(range).into_owned();
-        weight.par_chunks_mut(self.width).enumerate().for_each(|(output, row)| {
-            for (input, value) in row.iter_mut().enumerate() {
-                *value = (f64::from(*value) + change[(output, input)]) as f32;
-            }
-        });
+        weight
+            .par_chunks_mut(self.width)
+            .enumerate()
+            .for_each(|(output, row)| {
+                for (input, value) in row.iter_mut().enumerate() {
+                    *value = (f64::from(*value) + change[(output, input)]) as f32;
+                }
+            });
         weight
     }
 }
@@ -188,7 +236,11 @@ impl Missing<'_> {
     /// Of every row, what its logits lack in the mean.
     fn means(&self) -> Vec<f64> {
         let (tuned, own) = (self.tuned.means(), self.own.means());
-        tuned.into_iter().zip(own).map(|(tuned, own)| tuned - own).collect()
+        tuned
+            .into_iter()
+            .zip(own)
+            .map(|(tuned, own)| tuned - own)
+            .collect()
     }
 
     /// `[rows, part]`
@@ -243,7 +295,10 @@ mod tests {
                 store: &Unkept,
                 run: 0,
             };
-            let variant = Variant { start: &new_base, rule: Rule::Head };
+            let variant = Variant {
+                start: &new_base,
+                rule: Rule::Head,
+            };
             let whole = functions.fit(&[variant], &|_, _| Ok(())).unwrap().remove(0);
 
             let input = CpuActivation::new(inputs.inputs.clone(), &inputs.sample_shape);
@@ -252,12 +307,20 @@ mod tests {
             let site = functions.sites(Rule::Head).remove(0);
             let counted = Counted::of(&graph, &input);
             let (tuned, result) = (walks.old_tuned(), walks.result(0));
-            let fitter =
-                Vocabulary { functions: &functions, counted: &counted, site: &site, tuned, result };
+            let fitter = Vocabulary {
+                functions: &functions,
+                counted: &counted,
+                site: &site,
+                tuned,
+                result,
+            };
             let found = fitter.fit();
 
             let fit = found.fit.expect("a fit");
-            assert_eq!((fit.rows, fit.factor), (whole.layers[0].rows, whole.layers[0].factor));
+            assert_eq!(
+                (fit.rows, fit.factor),
+                (whole.layers[0].rows, whole.layers[0].factor)
+            );
             assert!((fit.left - whole.layers[0].left).abs() < 1e-5);
             assert_eq!(found.tensors.len(), 1 + usize::from(has_bias));
             for (name, tensor) in found.tensors.iter() {

@@ -47,16 +47,27 @@ impl Lifetimes {
 impl<'m> Walk<'m> {
     pub fn new(program: &'m Program, params: Checkpoint, input: CpuActivation) -> Self {
         let alive = HashMap::from([(Operand::Input, input)]);
-        Self { program, params, alive, is_changed: false }
+        Self {
+            program,
+            params,
+            alive,
+            is_changed: false,
+        }
     }
 
     /// Runs a node, from what is alive.
     pub fn step(&mut self, position: usize) {
         let instruction = &self.program.instructions[position];
-        let inputs = instruction.inputs.map(|operand| self.alive[operand].clone());
+        let inputs = instruction
+            .inputs
+            .map(|operand| self.alive[operand].clone());
         let read = std::slice::from_ref(instruction);
         let weights = Weights::of(read, &self.params, &Executor::Cpu);
-        let mode = if self.is_changed { BatchNormMode::Batch } else { BatchNormMode::Running };
+        let mode = if self.is_changed {
+            BatchNormMode::Batch
+        } else {
+            BatchNormMode::Running
+        };
         let output = run_instruction(instruction, inputs, &weights, mode);
         self.alive.insert(Operand::Node(position), output);
     }

@@ -19,9 +19,19 @@ pub struct Walks<'m> {
 
 impl<'m> Walks<'m> {
     pub fn of(functions: &Functions<'m>, variants: &[Variant], input: &CpuActivation) -> Self {
-        let Functions { program, source_program, old_base, old_tuned, new_base, .. } = *functions;
-        let unchanged =
-            [(source_program, old_base), (source_program, old_tuned), (program, new_base)];
+        let Functions {
+            program,
+            source_program,
+            old_base,
+            old_tuned,
+            new_base,
+            ..
+        } = *functions;
+        let unchanged = [
+            (source_program, old_base),
+            (source_program, old_tuned),
+            (program, new_base),
+        ];
         let mut all: Vec<Walk> = unchanged
             .into_iter()
             .map(|(program, model)| Walk::new(program, model.clone(), input.clone()))
@@ -54,7 +64,9 @@ impl<'m> Walks<'m> {
 
     /// Lets go of what nobody reads after this node.
     pub fn release(&mut self, position: usize, lifetimes: &Lifetimes) {
-        self.all.iter_mut().for_each(|walk| walk.release(position, lifetimes));
+        self.all
+            .iter_mut()
+            .for_each(|walk| walk.release(position, lifetimes));
     }
 
     pub fn old_base(&self) -> &Walk<'m> {

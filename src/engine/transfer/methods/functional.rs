@@ -54,7 +54,11 @@ pub fn is_large(values: usize) -> bool {
 pub fn samples(graph: &Graph, program: &Program, train: usize, length: usize) -> usize {
     let longest = program.input.shape().first().copied().unwrap_or(1);
     let is_tokens = matches!(program.input, Input::Tokens { .. });
-    let share = if is_tokens { length.min(longest) as f64 / longest.max(1) as f64 } else { 1.0 };
+    let share = if is_tokens {
+        length.min(longest) as f64 / longest.max(1) as f64
+    } else {
+        1.0
+    };
     let each = share * (size_of::<f32>() * functional::held_values(graph, program)) as f64;
 
     let walks = (3 + 2 * RULES.len()) as f64;
@@ -89,14 +93,27 @@ pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
 /// [`align`], the model large or not.
 fn align_sized(problem: &Problem, is_large: bool) -> Result<Alignment, TransferError> {
     let fits = Fits::new(problem, is_large);
-    let Chosen { trials, best, fitted, samples } =
-        if fits.is_large { fits.one_run()? } else { fits.two_runs()? };
+    let Chosen {
+        trials,
+        best,
+        fitted,
+        samples,
+    } = if fits.is_large {
+        fits.one_run()?
+    } else {
+        fits.two_runs()?
+    };
     let Fitted { model, layers } = fitted;
 
     let transport = Transport::from(model);
     Ok(Alignment {
         transports: vec![transport; problem.trajectory.timesteps()],
-        functional: Some(FunctionalEvidence { samples, chosen: best, trials, layers }),
+        functional: Some(FunctionalEvidence {
+            samples,
+            chosen: best,
+            trials,
+            layers,
+        }),
         ..Alignment::default()
     })
 }
@@ -132,7 +149,9 @@ struct Run {
 
 impl<'p> Fits<'p> {
     fn new(problem: &'p Problem<'p>, is_large: bool) -> Self {
-        let train = problem.train.expect("a checked specification gives the fit inputs");
+        let train = problem
+            .train
+            .expect("a checked specification gives the fit inputs");
         let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
         let (graph, program) = (problem.learner.graph(), problem.learner.program());
         let length = train.sample_shape().first().copied().unwrap_or(1);
@@ -143,7 +162,12 @@ impl<'p> Fits<'p> {
             let transport = Transport::from(Permutation::identity(problem.symmetry));
             problem.carried(&transport, problem.trajectory.timesteps(), 1.0)
         });
-        Self { problem, inputs, identity, is_large }
+        Self {
+            problem,
+            inputs,
+            identity,
+            is_large,
+        }
     }
 
     /// Tries everything without a fifth of the inputs, and makes the best once more of all of them.
@@ -159,10 +183,18 @@ impl<'p> Fits<'p> {
 
         let best = least(&trials);
         let samples = self.inputs.len();
-        let whole = Run { fitted: samples, number: 1 };
+        let whole = Run {
+            fitted: samples,
+            number: 1,
+        };
         let pair = (trials[best].start, trials[best].rule);
         let mut fitted = self.fit(&[pair], whole)?;
-        Ok(Chosen { best, fitted: fitted.swap_remove(0), trials, samples })
+        Ok(Chosen {
+            best,
+            fitted: fitted.swap_remove(0),
+            trials,
+            samples,
+        })
     }
 
     /// Tries both rules from the likely start. The better fit is the result, although it has not seen the
@@ -172,7 +204,12 @@ impl<'p> Fits<'p> {
         let (mut fitted, trials) = self.trials(&RULES.map(|rule| (start, rule)))?;
         let best = least(&trials);
         let samples = self.inputs.len() - self.held();
-        Ok(Chosen { best, fitted: fitted.swap_remove(best), trials, samples })
+        Ok(Chosen {
+            best,
+            fitted: fitted.swap_remove(best),
+            trials,
+            samples,
+        })
     }
 
     /// Where the fits of a large model start.
@@ -181,13 +218,24 @@ impl<'p> Fits<'p> {
             .map(|model| self.problem.learned(model));
         let is_related = self.identity.is_some()
             && old.inner(&new) >= ONE_LINEAGE * (old.inner(&old) * new.inner(&new)).sqrt();
-        if is_related { Start::Identity } else { Start::NewBase }
+        if is_related {
+            Start::Identity
+        } else {
+            Start::NewBase
+        }
     }
 
     /// Every start with every rule.
     fn pairs(&self) -> Vec<(Start, Rule)> {
-        let starts = [Some(Start::NewBase), self.identity.as_ref().map(|_| Start::Identity)];
-        starts.into_iter().flatten().flat_map(|start| RULES.map(|rule| (start, rule))).collect()
+        let starts = [
+            Some(Start::NewBase),
+            self.identity.as_ref().map(|_| Start::Identity),
+        ];
+        starts
+            .into_iter()
+            .flatten()
+            .flat_map(|start| RULES.map(|rule| (start, rule)))
+            .collect()
     }
 
     /// Inputs that are held back while the fit is chosen.
@@ -203,27 +251,42 @@ impl<'p> Fits<'p> {
         let held = self.held();
         let fitted = self.inputs.len() - held;
         // Too few to hold any back: they are judged by what they were fitted to.
-        let held = self.batch(if held == 0 { &self.inputs } else { &self.inputs[fitted..] });
+        let held = self.batch(if held == 0 {
+            &self.inputs
+        } else {
+            &self.inputs[fitted..]
+        });
         let reference = self.reference(&held);
         let found = self.fit(pairs, Run { fitted, number: 0 })?;
 
         let judged = pairs.iter().zip(&found).map(|(&(start, rule), found)| {
             let model = self.problem.with_statistics(&found.model);
-            let predictions = self
-                .problem
-                .ledger
-                .time(Work::Evaluation, || self.problem.learner.predictions(&model, &held));
-            let Agreement { agreement, divergence } = predictions.beside(&reference);
-            FunctionalTrial { start, rule, agreement, divergence }
+            let predictions = self.problem.ledger.time(Work::Evaluation, || {
+                self.problem.learner.predictions(&model, &held)
+            });
+            let Agreement {
+                agreement,
+                divergence,
+            } = predictions.beside(&reference);
+            FunctionalTrial {
+                start,
+                rule,
+                agreement,
+                divergence,
+            }
         });
         let judged = judged.collect();
         Ok((found, judged))
     }
 
     fn reference(&self, held: &Batch) -> Predictions {
-        let Problem { trajectory, ledger, .. } = self.problem;
+        let Problem {
+            trajectory, ledger, ..
+        } = self.problem;
         let tuned = trajectory.end_of(trajectory.timesteps());
-        ledger.time(Work::Evaluation, || self.problem.source().predictions(tuned, held))
+        ledger.time(Work::Evaluation, || {
+            self.problem.source().predictions(tuned, held)
+        })
     }
 
     fn fit(&self, pairs: &[(Start, Rule)], run: Run) -> Result<Vec<Fitted>, TransferError> {
@@ -234,7 +297,10 @@ impl<'p> Fits<'p> {
             .iter()
             .map(|&(start, rule)| {
                 let update = self.identity.as_ref().filter(|_| start == Start::Identity);
-                Variant { start: update.unwrap_or(problem.target), rule }
+                Variant {
+                    start: update.unwrap_or(problem.target),
+                    rule,
+                }
             })
             .collect();
 
@@ -254,7 +320,9 @@ impl<'p> Fits<'p> {
         };
         let runs = if self.is_large { 1 } else { RUNS };
         problem.source().spent_forwards(2 * inputs.len());
-        problem.learner.spent_forwards((1 + variants.len()) * inputs.len());
+        problem
+            .learner
+            .spent_forwards((1 + variants.len()) * inputs.len());
         problem.ledger.time(Work::Fitting, || {
             let step = |node, nodes| problem.step(run.number * nodes + node, runs * nodes);
             functions.fit(&variants, &step)
@@ -262,15 +330,23 @@ impl<'p> Fits<'p> {
     }
 
     fn batch(&self, positions: &[usize]) -> Batch {
-        let train = self.problem.train.expect("a checked specification gives the fit inputs");
+        let train = self
+            .problem
+            .train
+            .expect("a checked specification gives the fit inputs");
         train.batch(positions)
     }
 }
 
 /// The trial of least divergence, the first of equals.
 fn least(trials: &[FunctionalTrial]) -> usize {
-    (1..trials.len())
-        .fold(0, |best, i| if trials[i].divergence < trials[best].divergence { i } else { best })
+    (1..trials.len()).fold(0, |best, i| {
+        if trials[i].divergence < trials[best].divergence {
+            i
+        } else {
+            best
+        }
+    })
 }
 
 #[cfg(test)]
@@ -290,7 +366,10 @@ mod tests {
     fn in_bf16(model: &Checkpoint) -> Checkpoint {
         let tensors = model.iter().map(|(name, tensor)| {
             let (shape, values) = (tensor.shape().to_vec(), tensor.f32().into_owned());
-            (name.to_owned(), HostTensor::from_f32_as(DType::BF16, shape, values))
+            (
+                name.to_owned(),
+                HostTensor::from_f32_as(DType::BF16, shape, values),
+            )
         });
         tensors.collect()
     }
@@ -302,8 +381,11 @@ mod tests {
         let nodes =
             json!([{"op": "linear", "param": "a"}, {"op": "relu"}, {"op": "linear", "param": "b"}]);
         let graph = testing::graph(&[6], nodes);
-        let shapes: [(&str, &[usize]); 3] =
-            [("a.weight", &[9, 6]), ("a.bias", &[9]), ("b.weight", &[4, 9])];
+        let shapes: [(&str, &[usize]); 3] = [
+            ("a.weight", &[9, 6]),
+            ("a.bias", &[9]),
+            ("b.weight", &[4, 9]),
+        ];
         let signature = testing::signature(&shapes);
         let models = [1, 2, 3].map(|seed| in_bf16(&testing::random_params(&signature, seed)));
         let [old, tuned, target] = models;
@@ -320,8 +402,16 @@ mod tests {
         let found = align_sized(&problem, true).unwrap();
         let evidence = found.functional.unwrap();
         assert_eq!(evidence.samples, 48, "a fifth is held back");
-        let tried: Vec<_> = evidence.trials.iter().map(|trial| (trial.start, trial.rule)).collect();
-        assert_eq!(tried, RULES.map(|rule| (Start::NewBase, rule)), "the bases are unrelated");
+        let tried: Vec<_> = evidence
+            .trials
+            .iter()
+            .map(|trial| (trial.start, trial.rule))
+            .collect();
+        assert_eq!(
+            tried,
+            RULES.map(|rule| (Start::NewBase, rule)),
+            "the bases are unrelated"
+        );
         let model = problem.finished(&found.transports[0], 1, 1.0);
         let fitted = found.transports[0].fitted().unwrap();
         for (name, tensor) in model.iter() {
@@ -331,8 +421,12 @@ mod tests {
 
         let batch = train.batch(&(0..train.len()).collect::<Vec<_>>());
         let reference = learner.predictions(&tuned, &batch);
-        let divergence =
-            |model: &Checkpoint| learner.predictions(model, &batch).beside(&reference).divergence;
+        let divergence = |model: &Checkpoint| {
+            learner
+                .predictions(model, &batch)
+                .beside(&reference)
+                .divergence
+        };
         assert!(divergence(&model) < 0.5 * divergence(&target));
         let small = align_sized(&problem, false).unwrap();
         assert_eq!(small.functional.unwrap().trials.len(), 4);

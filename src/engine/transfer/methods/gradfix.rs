@@ -27,7 +27,9 @@ use crate::{
 /// Without training data.
 pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferError> {
     problem.step(0, 1)?;
-    let train = problem.train.expect("a checked specification gives gradfix data");
+    let train = problem
+        .train
+        .expect("a checked specification gives gradfix data");
     let learner = problem.learner;
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let samples = problem.batch_size.min(train.len());
@@ -36,9 +38,9 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
     // α = 0: the target, with the head that the problem asks for.
     let last = on.transports.last().expect("there is a step");
     let start = problem.carried(last, problem.trajectory.timesteps(), 0.0);
-    let votes = problem
-        .ledger
-        .time(Work::Gradients, || Arc::new(learner.sign_votes(&start, train, &positions)));
+    let votes = problem.ledger.time(Work::Gradients, || {
+        Arc::new(learner.sign_votes(&start, train, &positions))
+    });
     let loss = learner.evaluate(&start, &train.subset(&positions)).loss;
     problem.step(1, 1)?;
 
@@ -53,8 +55,17 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
         _ => 0.0,
     };
     let loss_of_guessing = (learner.classes() as f64).ln();
-    let mask = Some(Mask { samples, kept, loss, loss_of_guessing });
-    Ok(Alignment { transports, mask, ..on.clone() })
+    let mask = Some(Mask {
+        samples,
+        kept,
+        loss,
+        loss_of_guessing,
+    });
+    Ok(Alignment {
+        transports,
+        mask,
+        ..on.clone()
+    })
 }
 
 /// Squared norm of the last step's update, from the target `start`.

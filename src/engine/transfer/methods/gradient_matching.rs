@@ -44,9 +44,17 @@ pub struct Variant {
 
 impl Variant {
     /// `B·T(T+1)` sample gradients.
-    pub const GMT: Self = Self { redraw: true, accumulate: true, freeze_after: None };
+    pub const GMT: Self = Self {
+        redraw: true,
+        accumulate: true,
+        freeze_after: None,
+    };
     /// `2·B·T` sample gradients.
-    pub const FGMT: Self = Self { redraw: false, accumulate: true, freeze_after: None };
+    pub const FGMT: Self = Self {
+        redraw: false,
+        accumulate: true,
+        freeze_after: None,
+    };
 }
 
 /// `π_1 … π_T` by gradient matching.
@@ -70,16 +78,29 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
                 Some(reached) => reached,
                 None => run.step(step, variant)?,
             };
-            let Reached { evidence: found, certificates, .. } = reached;
-            groups =
-                GroupEvidence::of(problem.symmetry, &found.fit, &run.permutation, &certificates);
+            let Reached {
+                evidence: found,
+                certificates,
+                ..
+            } = reached;
+            groups = GroupEvidence::of(
+                problem.symmetry,
+                &found.fit,
+                &run.permutation,
+                &certificates,
+            );
             evidence.push(found);
         }
         transports.push(Transport::from(run.permutation.clone()));
     }
 
     problem.step(timesteps, timesteps)?;
-    Ok(Alignment { transports, evidence, groups, ..Alignment::default() })
+    Ok(Alignment {
+        transports,
+        evidence,
+        groups,
+        ..Alignment::default()
+    })
 }
 
 /// The mini-batch of step `t`'s pair.
@@ -102,7 +123,9 @@ impl<'a> Run<'a> {
     fn new(problem: &'a Problem<'a>) -> Self {
         Self {
             problem,
-            train: problem.train.expect("a checked specification gives gradient methods data"),
+            train: problem
+                .train
+                .expect("a checked specification gives gradient methods data"),
             matcher: Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger),
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
@@ -122,7 +145,9 @@ impl<'a> Run<'a> {
         let solution = self.solve(step)?;
         let groups = 0..self.problem.symmetry.groups.len();
         let reached = Reached {
-            sigmas: groups.map(|group| self.permutation.sigma(group).to_vec()).collect(),
+            sigmas: groups
+                .map(|group| self.permutation.sigma(group).to_vec())
+                .collect(),
             position: self.rng.get_word_pos(),
             evidence: self.evidence(step, &solution),
             certificates: certificate_names(&solution),
@@ -138,7 +163,12 @@ impl<'a> Run<'a> {
     /// Goes to the end of a step that an interrupted run has reached, if it is there. Of a step whose
     /// pairs last the gradients are, and solving is repeated.
     fn resumed(&mut self, step: usize, variant: &Variant) -> Option<Reached> {
-        let Problem { symmetry, learner, shelf, .. } = self.problem;
+        let Problem {
+            symmetry,
+            learner,
+            shelf,
+            ..
+        } = self.problem;
 
         let reached = variant.redraw.then(|| shelf.reached(step))??;
         self.permutation = Permutation::from_sigmas(symmetry, reached.sigmas.clone())?;
@@ -152,11 +182,17 @@ impl<'a> Run<'a> {
 
     /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm.
     fn add_pair(&mut self, t: usize, lasting: bool) {
-        let draw = Draw { t, batch: self.draw(), lasting };
+        let draw = Draw {
+            t,
+            batch: self.draw(),
+            lasting,
+        };
         let transport = Transport::from(self.permutation.clone());
         let problem = self.problem;
         // One point of a trajectory at a time: each is as large as a model.
-        let target = self.gradient(&draw, Side::Target, || problem.carried(&transport, t - 1, 1.0));
+        let target = self.gradient(&draw, Side::Target, || {
+            problem.carried(&transport, t - 1, 1.0)
+        });
         let source = self.gradient(&draw, Side::Source, || problem.trajectory.point(t - 1));
 
         if t == 1 && problem.weight_anchor > 0.0 {
@@ -167,7 +203,12 @@ impl<'a> Run<'a> {
 
     /// One model's gradient at a point, or the one that an interrupted run has left.
     fn gradient(&self, draw: &Draw, side: Side, point: impl FnOnce() -> Checkpoint) -> Checkpoint {
-        let Problem { ledger, learner, shelf, .. } = self.problem;
+        let Problem {
+            ledger,
+            learner,
+            shelf,
+            ..
+        } = self.problem;
         let key = GradientKey { step: draw.t, side };
         if let Some(found) = shelf.find(key).filter(|_| draw.lasting) {
             learner.spent_gradients(draw.batch.len());
@@ -175,7 +216,9 @@ impl<'a> Run<'a> {
         }
 
         let point = ledger.time(Work::Arithmetic, point);
-        let parts = ledger.time(Work::Gradients, || learner.gradient(&point, &draw.batch).parts);
+        let parts = ledger.time(Work::Gradients, || {
+            learner.gradient(&point, &draw.batch).parts
+        });
         shelf.keep(key, parts, draw.lasting)
     }
 
@@ -187,13 +230,15 @@ impl<'a> Run<'a> {
         let weights = target.norm() * source.norm();
         if weights > 0.0 {
             let scale = (self.problem.weight_anchor * gradients / weights).sqrt();
-            self.matcher.push(Kind::Anchor, target.scaled(scale), source.scaled(scale));
+            self.matcher
+                .push(Kind::Anchor, target.scaled(scale), source.scaled(scale));
         }
     }
 
     fn draw(&mut self) -> Batch {
         let size = self.problem.batch_size.min(self.train.len());
-        self.train.batch(&index::sample(&mut self.rng, self.train.len(), size).into_vec())
+        self.train
+            .batch(&index::sample(&mut self.rng, self.train.len(), size).into_vec())
     }
 
     /// Descends from the best of the present π, the anchored start and, at the first step, the π that
@@ -207,7 +252,15 @@ impl<'a> Run<'a> {
     }
 
     fn evidence(&self, step: usize, solution: &Solution) -> Evidence {
-        let fit = self.matcher.fit(Kind::Matched, solution).unwrap_or_default();
-        Evidence::of(step, solution, fit, self.matcher.fit(Kind::Anchor, solution))
+        let fit = self
+            .matcher
+            .fit(Kind::Matched, solution)
+            .unwrap_or_default();
+        Evidence::of(
+            step,
+            solution,
+            fit,
+            self.matcher.fit(Kind::Anchor, solution),
+        )
     }
 }

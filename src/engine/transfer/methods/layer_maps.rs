@@ -66,7 +66,11 @@ pub fn align(
     let (products, samples) = products(problem, placed, &places)?;
 
     let mut found: HashMap<Place, Mat<f64>> = HashMap::new();
-    let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
+    let mut evidence = MapEvidence {
+        samples,
+        maps: 0,
+        completed: 0,
+    };
     let mut maps = Maps::default();
 
     for one in &uses {
@@ -75,15 +79,19 @@ pub fn align(
             Entry::Vacant(entry) => {
                 problem.step(evidence.maps, places.len())?;
                 let open = one.left_open(problem, permutation);
-                let (map, completed) = problem
-                    .ledger
-                    .time(Work::Assignment, || orthogonal_map(products.get(one.place), &open))?;
+                let (map, completed) = problem.ledger.time(Work::Assignment, || {
+                    orthogonal_map(products.get(one.place), &open)
+                })?;
                 evidence.maps += 1;
                 evidence.completed += usize::from(completed);
                 entry.insert(map)
             }
         };
-        let map = if one.squared { square(map) } else { map.clone() };
+        let map = if one.squared {
+            square(map)
+        } else {
+            map.clone()
+        };
         maps.insert(&one.tensor, one.axis, map);
     }
 
@@ -133,7 +141,10 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
         }
         seen.push(param.name.clone());
         for (axis, kind) in param.axes.iter().enumerate() {
-            let is_free = problem.symmetry.axes(&param.name).any(|(m, _)| m.axis == axis);
+            let is_free = problem
+                .symmetry
+                .axes(&param.name)
+                .any(|(m, _)| m.axis == axis);
             let place = match kind {
                 Axis::Input => Place::Activation(graph.nodes[node].inputs[0]),
                 Axis::Output => output(graph, node, outputs),
@@ -142,7 +153,12 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
             };
             if is_free {
                 let squared = is_scale(&graph.nodes[node].op, &param);
-                uses.push(MappedAxis { tensor: param.name.clone(), axis, place, squared });
+                uses.push(MappedAxis {
+                    tensor: param.name.clone(),
+                    axis,
+                    place,
+                    squared,
+                });
             }
         }
     }
@@ -187,7 +203,9 @@ fn products(
     placed: Option<&Transport>,
     places: &[Place],
 ) -> Result<(CrossCovariances, usize), TransferError> {
-    let train = problem.train.expect("a checked specification gives the maps data");
+    let train = problem
+        .train
+        .expect("a checked specification gives the maps data");
     let samples = STATISTICS_SAMPLES.min(train.len());
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
@@ -202,7 +220,9 @@ fn products(
         problem.step(done, batches.len())?;
         let batch = train.batch(positions);
         problem.ledger.time(Work::Gradients, || {
-            let source = problem.source().layer_rows(problem.trajectory.base(), &batch, places);
+            let source = problem
+                .source()
+                .layer_rows(problem.trajectory.base(), &batch, places);
             products.add(&source, &problem.learner.layer_rows(target, &batch, places));
         });
     }

@@ -12,13 +12,17 @@ use crate::{
 };
 
 pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, TransferError> {
-    let train = problem.train.expect("a checked specification gives the oracle data");
+    let train = problem
+        .train
+        .expect("a checked specification gives the oracle data");
     let mut observe = |event: Event| match event {
         Event::Step { done, total, .. } => (problem.go_on)(done, total),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
     let tuned = problem.ledger.time(Work::FineTuning, || {
-        problem.learner.fine_tune(problem.target, train, plan, &mut observe)
+        problem
+            .learner
+            .fine_tune(problem.target, train, plan, &mut observe)
     });
 
     if tuned.end == End::Interrupted {
@@ -33,5 +37,7 @@ pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, Transf
 
 /// `to − from`, tensor by tensor, f32.
 fn difference(from: &Checkpoint, to: &Checkpoint) -> Checkpoint {
-    from.iter().map(|(name, from)| (name.to_owned(), to[name].minus(from))).collect()
+    from.iter()
+        .map(|(name, from)| (name.to_owned(), to[name].minus(from)))
+        .collect()
 }

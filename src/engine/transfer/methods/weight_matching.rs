@@ -54,6 +54,8 @@ pub fn match_pair(
     let fit = matcher.fit(Kind::Matched, &solution).unwrap_or_default();
     let proofs = certificate_names(&solution);
     alignment.groups = GroupEvidence::of(problem.symmetry, &fit, &solution.permutation, &proofs);
-    alignment.evidence.push(Evidence::of(1, &solution, fit, None));
+    alignment
+        .evidence
+        .push(Evidence::of(1, &solution, fit, None));
     Ok(alignment)
 }

@@ -34,9 +34,22 @@ pub struct Track<'a> {
 impl<'a> Arm<'a> {
     /// A model that is made when its first block comes, and again where it was let go.
     pub fn new(track: Track<'a>, make: impl Fn() -> Checkpoint + 'a) -> Self {
-        let Track { learner, profiler, blocks, go_on } = track;
+        let Track {
+            learner,
+            profiler,
+            blocks,
+            go_on,
+        } = track;
         let (make, record) = (Box::new(make), Record::default());
-        Self { learner, profiler, blocks, make, made: None, record, go_on }
+        Self {
+            learner,
+            profiler,
+            blocks,
+            make,
+            made: None,
+            record,
+            go_on,
+        }
     }
 
     /// With what the model did before.
@@ -57,14 +70,17 @@ impl Runner for Arm<'_> {
     }
 
     fn advance(&mut self) -> Result<(), TransferError> {
-        let Some(block) = self.blocks.after(self.record.samples()) else { return Ok(()) };
+        let Some(block) = self.blocks.after(self.record.samples()) else {
+            return Ok(());
+        };
         if (self.go_on)(block.len()).is_break() {
             return Err(TransferError::Interrupted);
         }
 
         let model = self.made.get_or_insert_with(&self.make);
-        let evaluation =
-            self.profiler.time(Work::Evaluation, || self.learner.evaluate(model, block));
+        let evaluation = self
+            .profiler
+            .time(Work::Evaluation, || self.learner.evaluate(model, block));
         self.record.add(&evaluation, block);
         Ok(())
     }

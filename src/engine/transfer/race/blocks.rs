@@ -27,7 +27,9 @@ impl Blocks {
 
         let ends = ends(wanted);
         let starts = std::iter::once(&0).chain(&ends);
-        let parts = starts.zip(&ends).map(|(&from, &to)| validation.subset(&order[from..to]));
+        let parts = starts
+            .zip(&ends)
+            .map(|(&from, &to)| validation.subset(&order[from..to]));
         Self {
             parts: parts.collect(),
             all: validation.subset(&order),
@@ -47,7 +49,9 @@ impl Blocks {
 
     /// Samples of the first so many blocks.
     pub fn within(&self, blocks: usize) -> usize {
-        blocks.checked_sub(1).map_or(0, |last| self.ends[last.min(self.ends.len() - 1)])
+        blocks
+            .checked_sub(1)
+            .map_or(0, |last| self.ends[last.min(self.ends.len() - 1)])
     }
 
     /// As few blocks as have so many samples, or all.
@@ -68,7 +72,10 @@ impl Blocks {
 
     /// The block after the first `samples`; none at the end.
     pub fn after(&self, samples: usize) -> Option<&Dataset> {
-        self.ends.iter().position(|&end| end > samples).map(|block| &self.parts[block])
+        self.ends
+            .iter()
+            .position(|&end| end > samples)
+            .map(|block| &self.parts[block])
     }
 }
 
@@ -100,9 +107,13 @@ mod tests {
         let inputs = HostTensor::from_f32(vec![100, 1], values);
         let data = Dataset::from_floats(inputs, (0..100).collect());
         let blocks = Blocks::draw(&data, 512, 3);
-        assert_eq!((blocks.count(), blocks.samples(), blocks.is_whole()), (3, 100, true));
-        let mut labels =
-            [0, 32, 64].map(|seen| blocks.after(seen).unwrap().labels().to_vec()).concat();
+        assert_eq!(
+            (blocks.count(), blocks.samples(), blocks.is_whole()),
+            (3, 100, true)
+        );
+        let mut labels = [0, 32, 64]
+            .map(|seen| blocks.after(seen).unwrap().labels().to_vec())
+            .concat();
         assert_eq!(labels, blocks.all().labels());
         assert!(blocks.after(100).is_none());
         labels.sort_unstable();

@@ -54,7 +54,9 @@ impl Record {
     /// Mean loss on the first so many samples, which are those of whole parts.
     pub fn loss_within(&self, samples: usize) -> f64 {
         let part = self.losses.iter().find(|(seen, _)| *seen >= samples);
-        part.map_or(f64::NAN, |(seen, sum)| sum / counted(&self.tallies[..*seen]).max(1.0))
+        part.map_or(f64::NAN, |(seen, sum)| {
+            sum / counted(&self.tallies[..*seen]).max(1.0)
+        })
     }
 
     /// This model beside another on the first so many samples.

@@ -18,7 +18,12 @@ struct Fake<'b> {
 
 impl<'b> Fake<'b> {
     fn new(blocks: &'b Blocks, right: Vec<bool>) -> Self {
-        Self { blocks, right, record: Record::default(), advances: 0 }
+        Self {
+            blocks,
+            right,
+            record: Record::default(),
+            advances: 0,
+        }
     }
 }
 
@@ -29,10 +34,20 @@ impl Runner for Fake<'_> {
 
     fn advance(&mut self) -> Result<(), TransferError> {
         let seen = self.record.samples();
-        let block = self.blocks.after(seen).expect("nobody sees more than there is");
+        let block = self
+            .blocks
+            .after(seen)
+            .expect("nobody sees more than there is");
         let right = &self.right[seen..seen + block.len()];
         let predictions: Vec<u32> = right.iter().map(|&right| u32::from(right)).collect();
-        self.record.add(&Evaluation { loss: 0.5, accuracy: 0.0, predictions }, block);
+        self.record.add(
+            &Evaluation {
+                loss: 0.5,
+                accuracy: 0.0,
+                predictions,
+            },
+            block,
+        );
         self.advances += 1;
         Ok(())
     }
@@ -49,7 +64,10 @@ fn right(samples: usize, is_right: impl Fn(usize) -> bool) -> Vec<bool> {
 }
 
 fn race(blocks: &Blocks) -> Race<'_> {
-    Race { blocks, rules: Rules::default() }
+    Race {
+        blocks,
+        rules: Rules::default(),
+    }
 }
 
 #[test]
@@ -59,10 +77,16 @@ fn what_is_far_behind_sees_one_block_and_the_others_go_on() {
     let mut good = Fake::new(&blocks, right(512, |i| i % 10 != 0));
     // Ahead of the good one by one sample in fifty, and behind by one in a hundred.
     let mut best = Fake::new(&blocks, right(512, |i| i % 10 != 0 || i % 50 == 10));
-    let won = race(&blocks).run(&mut [&mut poor, &mut good, &mut best]).unwrap();
+    let won = race(&blocks)
+        .run(&mut [&mut poor, &mut good, &mut best])
+        .unwrap();
     assert_eq!(won, 2);
     assert_eq!((poor.record().samples(), poor.advances), (32, 1));
-    assert_eq!(good.record().samples(), 512, "ten samples ahead of none are not enough to drop it");
+    assert_eq!(
+        good.record().samples(),
+        512,
+        "ten samples ahead of none are not enough to drop it"
+    );
     assert_eq!(best.advances, 5);
 }
 
@@ -72,8 +96,14 @@ fn of_equals_the_first_wins_and_the_others_are_let_go_early() {
     let every = |i: usize| i.is_multiple_of(3);
     let mut first = Fake::new(&blocks, right(512, every));
     let mut second = Fake::new(&blocks, right(512, every));
-    let rules = Rules { margin: 0.03, ..Rules::default() };
-    let race = Race { blocks: &blocks, rules };
+    let rules = Rules {
+        margin: 0.03,
+        ..Rules::default()
+    };
+    let race = Race {
+        blocks: &blocks,
+        rules,
+    };
     assert_eq!(race.run(&mut [&mut first, &mut second]).unwrap(), 0);
     // z² / (n + z²) with z = 2.326, that of an error of one in a hundred: 5.41 / 261.41 is below 0.03.
     assert_eq!(first.record().samples(), 256);
@@ -95,10 +125,19 @@ fn a_model_stands_beside_the_old_one_by_what_is_shown() {
     let most = |i: usize| !i.is_multiple_of(8);
     assert_eq!(standing(&most, &most), (Standing::Ahead, 512));
     // One of 512 is lost: shown to be within a point.
-    assert_eq!(standing(&|i| most(i) && i != 3, &most), (Standing::WithinMargin, 512));
+    assert_eq!(
+        standing(&|i| most(i) && i != 3, &most),
+        (Standing::WithinMargin, 512)
+    );
     // Six of 512 are lost: it may be two points. Eight are shown to be no chance.
-    assert_eq!(standing(&|i| most(i) && i % 100 != 5, &most), (Standing::Undecided, 512));
-    assert_eq!(standing(&|i| most(i) && i % 70 != 5, &most), (Standing::Behind, 512));
+    assert_eq!(
+        standing(&|i| most(i) && i % 100 != 5, &most),
+        (Standing::Undecided, 512)
+    );
+    assert_eq!(
+        standing(&|i| most(i) && i % 70 != 5, &most),
+        (Standing::Behind, 512)
+    );
     assert_eq!(standing(&|i| i % 8 == 1, &most), (Standing::Behind, 32));
     assert_eq!(standing(&most, &|i| i % 8 == 1), (Standing::Ahead, 32));
 }
@@ -113,7 +152,10 @@ fn the_best_arm_is_dropped_less_often_than_the_error_allows() {
         let shared: Vec<f64> = (0..256).map(|_| rng.random()).collect();
         // All are right on half of the samples; beyond that by chance, the last by six points more often.
         let drawn = |share: f64| -> Vec<bool> {
-            shared.iter().map(|&s| s < 0.5 || rng.random::<f64>() < share).collect()
+            shared
+                .iter()
+                .map(|&s| s < 0.5 || rng.random::<f64>() < share)
+                .collect()
         };
         let arms = [0.4, 0.4, 0.4, 0.52].map(drawn);
         let mut arms = arms.map(|right| Fake::new(&blocks, right));
@@ -125,7 +167,10 @@ fn the_best_arm_is_dropped_less_often_than_the_error_allows() {
         lost += usize::from(Some(arms[3].record().samples()) < farthest);
     }
     assert!(lost <= 15, "{lost} of 300");
-    assert!(samples < 300 * 4 * 256, "{samples}: something was dropped before the end");
+    assert!(
+        samples < 300 * 4 * 256,
+        "{samples}: something was dropped before the end"
+    );
 }
 
 #[test]

@@ -11,7 +11,11 @@ pub(super) fn gathered(tensor: &HostTensor, rows: &Arc<[Option<usize>]>) -> Host
     let width = tensor.shape()[1..].iter().product();
     let mut shape = tensor.shape().to_vec();
     shape[0] = rows.len();
-    let gathered = Gathered { of: tensor.clone(), rows: Arc::clone(rows), width };
+    let gathered = Gathered {
+        of: tensor.clone(),
+        rows: Arc::clone(rows),
+        width,
+    };
     let lazy = HostTensor::lazy(tensor.dtype(), shape, Arc::new(gathered));
     if tensor.is_lazy() { lazy } else { lazy.held() }
 }
@@ -96,7 +100,11 @@ impl Elements for Completed {
         let width = self.new.shape()[1..].iter().product();
         let mut values = Vec::with_capacity(range.len());
         for (part, from) in parts(&self.rows, width, range) {
-            let of = if from.is_some() { &self.brought } else { &self.new };
+            let of = if from.is_some() {
+                &self.brought
+            } else {
+                &self.new
+            };
             values.extend_from_slice(&of.floats(part));
         }
         values
@@ -114,8 +122,15 @@ mod tests {
     #[test]
     fn a_part_is_read_across_rows_that_are_lacking() {
         let of = HostTensor::from_f32(vec![3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let lazy = Gathered { of, rows: [Some(2), None, Some(0), None].into(), width: 2 };
+        let lazy = Gathered {
+            of,
+            rows: [Some(2), None, Some(0), None].into(),
+            width: 2,
+        };
         assert_eq!(lazy.floats(1..6), [6.0, 0.0, 0.0, 1.0, 2.0]);
-        assert_eq!(lazy.bytes(1..6)[..], *bytemuck::cast_slice::<f32, u8>(&lazy.floats(1..6)));
+        assert_eq!(
+            lazy.bytes(1..6)[..],
+            *bytemuck::cast_slice::<f32, u8>(&lazy.floats(1..6))
+        );
     }
 }

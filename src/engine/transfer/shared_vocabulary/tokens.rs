@@ -90,16 +90,27 @@ impl OwnTokens {
             own.insert(place, name);
         }
 
-        let of = |row: usize| rows[row].filter(|_| !own.contains_key(&row)).map(|(old, _)| old);
+        let of = |row: usize| {
+            rows[row]
+                .filter(|_| !own.contains_key(&row))
+                .map(|(old, _)| old)
+        };
         let of_base: Vec<Option<usize>> = (0..rows.len()).map(of).collect();
-        let mask =
-            (0..rows.len()).map(|row| if own.contains_key(&row) { Some(0) } else { of_base[row] });
+        let mask = (0..rows.len()).map(|row| {
+            if own.contains_key(&row) {
+                Some(0)
+            } else {
+                of_base[row]
+            }
+        });
 
         let rows_of_result = rows.len();
         Some(Self {
             keeps_numbers,
             of_tuned: rows.iter().map(|row| row.map(|(_, tuned)| tuned)).collect(),
-            of_target: (0..rows_of_result).map(|row| (row < new.rows).then_some(row)).collect(),
+            of_target: (0..rows_of_result)
+                .map(|row| (row < new.rows).then_some(row))
+                .collect(),
             shared: SharedRows {
                 axis: Axis::Vocabulary,
                 tensors,
@@ -140,7 +151,9 @@ impl OwnTokens {
         self.each(base, |name, tensor| {
             let brought = gathered(tensor, &rows);
             match tuned.get(name) {
-                Some(tuned) => self.shared.with_own(&brought, &gathered(tuned, &self.of_tuned)),
+                Some(tuned) => self
+                    .shared
+                    .with_own(&brought, &gathered(tuned, &self.of_tuned)),
                 None => brought,
             }
         })
@@ -159,7 +172,14 @@ impl OwnTokens {
     ) -> Checkpoint {
         let changed = of.iter().map(|(name, tensor)| {
             let is_one = self.shared.tensors.contains(name);
-            (name.to_owned(), if is_one { change(name, tensor) } else { tensor.clone() })
+            (
+                name.to_owned(),
+                if is_one {
+                    change(name, tensor)
+                } else {
+                    tensor.clone()
+                },
+            )
         });
         changed.collect()
     }
@@ -168,7 +188,10 @@ impl OwnTokens {
 /// Texts of a model's rows.
 fn by_row(of: Numbering<'_>) -> BTreeMap<usize, &str> {
     let names = of.names.into_iter().flatten();
-    names.map(|(name, &row)| (row, name.as_str())).filter(|(row, _)| *row < of.rows).collect()
+    names
+        .map(|(name, &row)| (row, name.as_str()))
+        .filter(|(row, _)| *row < of.rows)
+        .collect()
 }
 
 /// The tuned model's row of each of the old base's: by text where both list them, else by number, and by number
@@ -184,8 +207,10 @@ fn tuned_rows(old: Numbering<'_>, tuned: Numbering<'_>) -> BTreeMap<usize, usize
         (Some(&was), Some(&is)) => !tuned_names.contains_key(was) && !old_names.contains_key(is),
         _ => false,
     };
-    let mut rows: BTreeMap<usize, usize> =
-        (0..common).filter(by_number).map(|row| (row, row)).collect();
+    let mut rows: BTreeMap<usize, usize> = (0..common)
+        .filter(by_number)
+        .map(|row| (row, row))
+        .collect();
 
     for (name, &row) in old_names.iter().filter(|(_, row)| **row < old.rows) {
         if let Some(&at) = tuned_names.get(name).filter(|at| **at < tuned.rows) {
@@ -218,7 +243,10 @@ mod tests {
     use super::*;
 
     fn names(all: &[&str]) -> Names {
-        all.iter().enumerate().map(|(row, name)| ((*name).to_owned(), row)).collect()
+        all.iter()
+            .enumerate()
+            .map(|(row, name)| ((*name).to_owned(), row))
+            .collect()
     }
 
     fn table(values: &[f32]) -> Checkpoint {
@@ -238,7 +266,10 @@ mod tests {
 
     fn search(old: Listed, tuned: Listed, new: Listed) -> Option<OwnTokens> {
         let lists = [old, tuned, new].map(|(list, _)| names(list));
-        let of = |i: usize, rows| Numbering { rows, names: Some(&lists[i]) };
+        let of = |i: usize, rows| Numbering {
+            rows,
+            names: Some(&lists[i]),
+        };
         let same = lists[0] == lists[2];
         let tensors = BTreeSet::from(["words".to_owned()]);
         OwnTokens::find(tensors, [of(0, old.1), of(1, tuned.1), of(2, new.1)], same)
@@ -246,16 +277,35 @@ mod tests {
 
     #[test]
     fn added_tokens_follow_those_of_the_new_base() {
-        let found = find((&["a", "b"], 2), (&["a", "b", "x"], 4), (&["b", "a", "c"], 3));
-        assert_eq!(found.shared.own, BTreeMap::from([(3, Some("x".to_owned()))]));
-        assert_eq!((found.len(), found.shared.shared(), found.keeps_numbers), (4, 2, false));
+        let found = find(
+            (&["a", "b"], 2),
+            (&["a", "b", "x"], 4),
+            (&["b", "a", "c"], 3),
+        );
+        assert_eq!(
+            found.shared.own,
+            BTreeMap::from([(3, Some("x".to_owned()))])
+        );
+        assert_eq!(
+            (found.len(), found.shared.shared(), found.keeps_numbers),
+            (4, 2, false)
+        );
         let tuned = table(&[10.0, 20.0, 30.0, 40.0]);
         assert_eq!(values(&found.on_tuned(&tuned)), [20.0, 10.0, 0.0, 30.0]);
-        assert_eq!(values(&found.on_base(&table(&[1.0, 2.0]), &tuned)), [2.0, 1.0, 0.0, 30.0]);
-        assert_eq!(values(&found.on_target(&table(&[5.0, 6.0, 7.0]))), [5.0, 6.0, 7.0, 0.0]);
+        assert_eq!(
+            values(&found.on_base(&table(&[1.0, 2.0]), &tuned)),
+            [2.0, 1.0, 0.0, 30.0]
+        );
+        assert_eq!(
+            values(&found.on_target(&table(&[5.0, 6.0, 7.0]))),
+            [5.0, 6.0, 7.0, 0.0]
+        );
         let result = HostTensor::from_f32(vec![4, 1], vec![9.0; 4]);
         let moved = &found.on_tuned(&tuned)["words"];
-        assert_eq!(found.shared.with_own(&result, moved).f32()[..], [9.0, 9.0, 9.0, 30.0]);
+        assert_eq!(
+            found.shared.with_own(&result, moved).f32()[..],
+            [9.0, 9.0, 9.0, 30.0]
+        );
     }
 
     #[test]
@@ -263,23 +313,38 @@ mod tests {
         // The tuned model's table was cut to its tokens.
         let list: &[&str] = &["a", "b"];
         let found = find((list, 6), (&["a", "b", "x"], 3), (list, 6));
-        assert_eq!(found.shared.own, BTreeMap::from([(2, Some("x".to_owned()))]));
+        assert_eq!(
+            found.shared.own,
+            BTreeMap::from([(2, Some("x".to_owned()))])
+        );
         assert!(found.keeps_numbers && found.len() == 6);
         let tuned = table(&[10.0, 20.0, 30.0]);
-        assert_eq!(values(&found.on_tuned(&tuned)), [10.0, 20.0, 30.0, 0.0, 0.0, 0.0]);
+        assert_eq!(
+            values(&found.on_tuned(&tuned)),
+            [10.0, 20.0, 30.0, 0.0, 0.0, 0.0]
+        );
         let base = table(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(values(&found.on_base(&base, &tuned)), [1.0, 2.0, 30.0, 0.0, 0.0, 0.0]);
+        assert_eq!(
+            values(&found.on_base(&base, &tuned)),
+            [1.0, 2.0, 30.0, 0.0, 0.0, 0.0]
+        );
     }
 
     #[test]
     fn a_token_in_the_padding_of_a_table_of_one_size_is_added() {
         let (bases, tuned): (&[&str], &[&str]) = (&["a", "b"], &["a", "b", "x"]);
         let found = find((bases, 4), (tuned, 4), (bases, 4));
-        assert_eq!(found.shared.own, BTreeMap::from([(2, Some("x".to_owned()))]));
+        assert_eq!(
+            found.shared.own,
+            BTreeMap::from([(2, Some("x".to_owned()))])
+        );
         assert!(found.keeps_numbers && found.len() == 4);
         // The new base has a token of its own there.
         let found = find((bases, 4), (tuned, 4), (&["b", "a", "c"], 4));
-        assert_eq!(found.shared.own, BTreeMap::from([(4, Some("x".to_owned()))]));
+        assert_eq!(
+            found.shared.own,
+            BTreeMap::from([(4, Some("x".to_owned()))])
+        );
         let row = table(&[10.0, 20.0, 30.0, 40.0]);
         assert_eq!(values(&found.on_tuned(&row)), [20.0, 10.0, 0.0, 0.0, 30.0]);
     }
@@ -290,13 +355,20 @@ mod tests {
         let renamed = ["a", "user", "reserved_1", "x"];
         assert_eq!(search((bases, 3), (&renamed[..3], 3), (bases, 3)), None);
         let found = find((bases, 3), (&renamed, 4), (bases, 3));
-        assert_eq!(found.shared.own, BTreeMap::from([(3, Some("x".to_owned()))]));
+        assert_eq!(
+            found.shared.own,
+            BTreeMap::from([(3, Some("x".to_owned()))])
+        );
         assert_eq!(found.shared.shared(), 3);
     }
 
     #[test]
     fn a_token_that_the_new_base_has_too_keeps_its_row() {
-        let found = find((&["a", "b"], 2), (&["a", "b", "x", "y"], 4), (&["a", "y", "b"], 3));
+        let found = find(
+            (&["a", "b"], 2),
+            (&["a", "b", "x", "y"], 4),
+            (&["a", "y", "b"], 3),
+        );
         let own = [(1, Some("y".to_owned())), (3, Some("x".to_owned()))];
         assert_eq!(found.shared.own, BTreeMap::from(own));
     }
@@ -308,7 +380,13 @@ mod tests {
         let found = OwnTokens::find(tensors(), [of(2), of(4), of(2)], true).unwrap();
         assert_eq!(found.shared.own.keys().collect::<Vec<_>>(), [&2, &3]);
         assert!(found.keeps_numbers);
-        assert_eq!(OwnTokens::find(tensors(), [of(2), of(2), of(2)], true), None);
-        assert_eq!(OwnTokens::find(tensors(), [of(2), of(4), of(3)], false), None);
+        assert_eq!(
+            OwnTokens::find(tensors(), [of(2), of(2), of(2)], true),
+            None
+        );
+        assert_eq!(
+            OwnTokens::find(tensors(), [of(2), of(4), of(3)], false),
+            None
+        );
     }
 }

@@ -27,7 +27,11 @@ struct Group(u64, u64, Option<String>);
 impl From<&GroupEvidence> for Group {
     fn from(of: &GroupEvidence) -> Self {
         let certificate = of.certificate.map(str::to_owned);
-        Self(of.cosine_at_identity.to_bits(), of.cosine.to_bits(), certificate)
+        Self(
+            of.cosine_at_identity.to_bits(),
+            of.cosine.to_bits(),
+            certificate,
+        )
     }
 }
 
@@ -40,7 +44,9 @@ impl Entry {
         Some(Self {
             format: FORMAT.into(),
             key,
-            sigmas: groups.map(|group| permutation.sigma(group).to_vec()).collect(),
+            sigmas: groups
+                .map(|group| permutation.sigma(group).to_vec())
+                .collect(),
             objectives: [fit.objective, fit.objective_at_identity, fit.bound].map(f64::to_bits),
             sweeps: evidence.sweeps,
             groups: alignment.groups.iter().map(Group::from).collect(),
@@ -77,12 +83,30 @@ impl Entry {
             })
             .collect();
         let groups = groups?;
-        let certified_groups = groups.iter().filter(|group| group.certificate.is_some()).count();
-        let cosines_at_identity = groups.iter().map(|group| group.cosine_at_identity).collect();
+        let certified_groups = groups
+            .iter()
+            .filter(|group| group.certificate.is_some())
+            .count();
+        let cosines_at_identity = groups
+            .iter()
+            .map(|group| group.cosine_at_identity)
+            .collect();
         let cosines = groups.iter().map(|group| group.cosine).collect();
-        let fit = Fit { objective, objective_at_identity, bound, cosines_at_identity, cosines };
+        let fit = Fit {
+            objective,
+            objective_at_identity,
+            bound,
+            cosines_at_identity,
+            cosines,
+        };
         let (sweeps, weight_anchor) = (self.sweeps, None);
-        let evidence = Evidence { step: 1, fit, weight_anchor, sweeps, certified_groups };
+        let evidence = Evidence {
+            step: 1,
+            fit,
+            weight_anchor,
+            sweeps,
+            certified_groups,
+        };
         let mut alignment = Alignment::constant(problem, &permutation);
         (alignment.evidence, alignment.groups) = (vec![evidence], groups);
         Some(alignment)

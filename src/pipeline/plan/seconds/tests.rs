@@ -38,7 +38,10 @@ fn a_perceptron_by_hand() {
     let document = json!({"input": {"kind": "features", "shape": [3]}, "nodes": [
         {"op": "linear", "param": "a"}, {"op": "relu"}, {"op": "linear", "param": "b"}]});
     let graph = Graph::from_document(&document).unwrap();
-    let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+    let info = |shape: &[usize]| TensorInfo {
+        dtype: DType::F32,
+        shape: shape.to_vec(),
+    };
     let signature = Signature::from([
         ("a.weight".into(), info(&[4, 3])),
         ("a.bias".into(), info(&[4])),
@@ -58,12 +61,23 @@ fn a_perceptron_by_hand() {
         largest_tensor: 12,
         load: Load::of(&program),
         has_batch_norm: false,
-        samples: SampleCounts { train: 20, ..SampleCounts::default() },
-        bytes: Bytes { models: 288, data: 400, held: 400, result: 96 },
+        samples: SampleCounts {
+            train: 20,
+            ..SampleCounts::default()
+        },
+        bytes: Bytes {
+            models: 288,
+            data: 400,
+            held: 400,
+            result: 96,
+        },
         matching,
     };
     let seconds = |of: &str| job.estimate(&speeds(of)).seconds;
-    assert_eq!(job.estimate(&speeds("product")).seconds_least, seconds("product"));
+    assert_eq!(
+        job.estimate(&speeds("product")).seconds_least,
+        seconds("product")
+    );
     // Three solves of one new pair each and the anchor; 2 · 3 · 8 gradients of 3 · 2 · 20 FLOPs.
     assert!((seconds("similarity") - 4.0 * 192.0).abs() < 1e-6);
     assert!((seconds("product") - 48.0 * 120.0).abs() < 1e-6);

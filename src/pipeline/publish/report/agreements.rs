@@ -57,20 +57,44 @@ impl Figures for LadderStep {
 
 /// Tells the figures of splits without labels as agreements.
 pub fn tell(report: &mut Report, unlabelled: Unlabelled) {
-    let Baselines { source_tuned, target_before, few_shot, fine_tune_only, without_pull } =
-        &mut report.baselines;
+    let Baselines {
+        source_tuned,
+        target_before,
+        few_shot,
+        fine_tune_only,
+        without_pull,
+    } = &mut report.baselines;
     let standing = [source_tuned, target_before];
     let trained = [few_shot, fine_tune_only, without_pull];
-    let (standing, trained) = (standing.into_iter().flatten(), trained.into_iter().flatten());
+    let (standing, trained) = (
+        standing.into_iter().flatten(),
+        trained.into_iter().flatten(),
+    );
     if unlabelled.validation {
-        report.candidates.iter_mut().for_each(Candidate::tell_validation);
-        report.fine_tune.iter_mut().for_each(FineTuned::tell_validation);
-        report.ladder.iter_mut().flatten().for_each(Figures::become_agreements);
+        report
+            .candidates
+            .iter_mut()
+            .for_each(Candidate::tell_validation);
+        report
+            .fine_tune
+            .iter_mut()
+            .for_each(FineTuned::tell_validation);
+        report
+            .ladder
+            .iter_mut()
+            .flatten()
+            .for_each(Figures::become_agreements);
     }
     if unlabelled.test {
-        let tests = report.candidates.iter_mut().filter_map(|one| one.test.as_mut());
+        let tests = report
+            .candidates
+            .iter_mut()
+            .filter_map(|one| one.test.as_mut());
         tests.for_each(Figures::become_agreements);
-        let tuned = report.fine_tune.as_mut().and_then(|tuned| tuned.test.as_mut());
+        let tuned = report
+            .fine_tune
+            .as_mut()
+            .and_then(|tuned| tuned.test.as_mut());
         tuned.into_iter().for_each(Figures::become_agreements);
     }
     standing.for_each(|one| one.tell(unlabelled));
@@ -79,8 +103,12 @@ pub fn tell(report: &mut Report, unlabelled: Unlabelled) {
 
 impl Candidate {
     fn tell_validation(&mut self) {
-        self.validation.iter_mut().for_each(Figures::become_agreements);
-        self.last_step.iter_mut().for_each(Figures::become_agreements);
+        self.validation
+            .iter_mut()
+            .for_each(Figures::become_agreements);
+        self.last_step
+            .iter_mut()
+            .for_each(Figures::become_agreements);
         self.steps.iter_mut().for_each(Figures::become_agreements);
         self.alphas.iter_mut().for_each(Figures::become_agreements);
     }
@@ -88,7 +116,9 @@ impl Candidate {
 
 impl FineTuned {
     fn tell_validation(&mut self) {
-        self.validation.iter_mut().for_each(Figures::become_agreements);
+        self.validation
+            .iter_mut()
+            .for_each(Figures::become_agreements);
         self.epochs.iter_mut().for_each(Figures::become_agreements);
         let looks = self.touch_up.iter_mut().flat_map(|stage| &mut stage.looks);
         looks.for_each(Figures::become_agreements);
@@ -98,7 +128,9 @@ impl FineTuned {
 impl Standing {
     fn tell(&mut self, unlabelled: Unlabelled) {
         if unlabelled.validation {
-            self.validation.iter_mut().for_each(Figures::become_agreements);
+            self.validation
+                .iter_mut()
+                .for_each(Figures::become_agreements);
         }
         if unlabelled.test {
             (self.agreement, self.loss) = (self.accuracy.take(), None);
@@ -109,7 +141,9 @@ impl Standing {
 impl Trained {
     fn tell(&mut self, unlabelled: Unlabelled) {
         if unlabelled.validation {
-            self.validation.iter_mut().for_each(Figures::become_agreements);
+            self.validation
+                .iter_mut()
+                .for_each(Figures::become_agreements);
             self.epochs.iter_mut().for_each(Figures::become_agreements);
         }
         if unlabelled.test {

@@ -13,15 +13,22 @@ use crate::{
 };
 
 /// Kinds of work that the device does.
-const ON_DEVICE: [Work; 4] =
-    [Work::Gradients, Work::Statistics, Work::Evaluation, Work::FineTuning];
+const ON_DEVICE: [Work; 4] = [
+    Work::Gradients,
+    Work::Statistics,
+    Work::Evaluation,
+    Work::FineTuning,
+];
 const HAS_GPU: bool = cfg!(any(feature = "wgpu", feature = "cuda"));
 
 /// `diagnosis` is in seconds.
 pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnosis: f64) -> Timing {
     let passed = meter.passed();
     let (peak, of_this_job) = meter.most_memory();
-    let on_device: f64 = ON_DEVICE.iter().map(|work| context.ledger.seconds(*work)).sum();
+    let on_device: f64 = ON_DEVICE
+        .iter()
+        .map(|work| context.ledger.seconds(*work))
+        .sum();
     Timing {
         wall_seconds: Some(passed.wall),
         cpu_seconds: Some(passed.cpu),
@@ -29,28 +36,59 @@ pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnos
         gpu_assumption: HAS_GPU.then(|| GPU_ASSUMPTION.to_owned()),
         by_phase: by_phase(meter),
         phases: by_kind(context),
-        methods: by_method(comparison, comparison.choice.candidates.iter().map(|one| one.seconds)),
+        methods: by_method(
+            comparison,
+            comparison.choice.candidates.iter().map(|one| one.seconds),
+        ),
         methods_cpu_seconds: by_method(comparison, comparison.choice.cpu_seconds.iter().copied()),
         diagnosis_seconds: Some(diagnosis),
-        few_shot_seconds: comparison.few_shot.as_ref().map(|few| few.tuned.seconds.wall),
-        fine_tune_only_seconds: comparison.fine_tune_only.as_ref().map(|tuned| tuned.seconds.wall),
-        fine_tune_seconds: comparison.fine_tuning.as_ref().map(|tuned| tuned.training.seconds.wall),
+        few_shot_seconds: comparison
+            .few_shot
+            .as_ref()
+            .map(|few| few.tuned.seconds.wall),
+        fine_tune_only_seconds: comparison
+            .fine_tune_only
+            .as_ref()
+            .map(|tuned| tuned.seconds.wall),
+        fine_tune_seconds: comparison
+            .fine_tuning
+            .as_ref()
+            .map(|tuned| tuned.training.seconds.wall),
         winner_over_training: training(comparison)
             .map(|cpu| comparison.choice.cpu_seconds[comparison.choice.chosen] / cpu),
         training: TrainingTimes {
-            fine_tune: comparison.fine_tuning.as_ref().map(|tuned| used(tuned.training.seconds)),
+            fine_tune: comparison
+                .fine_tuning
+                .as_ref()
+                .map(|tuned| used(tuned.training.seconds)),
             few_shot: comparison.few_shot.as_ref().map(|few| used(few.seconds)),
-            fine_tune_only: comparison.fine_tune_only.as_ref().map(|tuned| used(tuned.seconds)),
+            fine_tune_only: comparison
+                .fine_tune_only
+                .as_ref()
+                .map(|tuned| used(tuned.seconds)),
         },
-        weight_matching: context.weight_matching.get().map(|origin| WeightMatchingOrigin {
-            cached: origin == Origin::Cached,
-            resumed: origin == Origin::Resumed,
-        }),
+        weight_matching: context
+            .weight_matching
+            .get()
+            .map(|origin| WeightMatchingOrigin {
+                cached: origin == Origin::Cached,
+                resumed: origin == Origin::Resumed,
+            }),
         resumed_gradients: Some(
-            context.gradients.borrow().iter().map(|gradients| gradients.found()).sum(),
+            context
+                .gradients
+                .borrow()
+                .iter()
+                .map(|gradients| gradients.found())
+                .sum(),
         ),
         resumed_layers: Some(
-            context.gradients.borrow().iter().map(|gradients| gradients.found_layers()).sum(),
+            context
+                .gradients
+                .borrow()
+                .iter()
+                .map(|gradients| gradients.found_layers())
+                .sum(),
         ),
         peak_memory_bytes: peak,
         peak_memory_of: if of_this_job { "job" } else { "process" }.to_owned(),
@@ -65,7 +103,11 @@ const GPU_ASSUMPTION: &str = "wall time of the work that the device does, waitin
 
 /// A figure of each candidate by its method, in order.
 fn by_method(comparison: &Comparison, figures: impl Iterator<Item = f64>) -> Named<f64> {
-    let methods = comparison.choice.candidates.iter().map(|one| one.method.name().to_owned());
+    let methods = comparison
+        .choice
+        .candidates
+        .iter()
+        .map(|one| one.method.name().to_owned());
     methods.zip(figures).collect()
 }
 
@@ -77,18 +119,26 @@ fn training(comparison: &Comparison) -> Option<f64> {
 }
 
 fn used(seconds: Seconds) -> PhaseTime {
-    PhaseTime { wall_seconds: seconds.wall, cpu_seconds: seconds.cpu, joules: seconds.joules() }
+    PhaseTime {
+        wall_seconds: seconds.wall,
+        cpu_seconds: seconds.cpu,
+        joules: seconds.joules(),
+    }
 }
 
 /// Phases so far: while the report is written, publishing has not begun.
 fn by_phase(meter: &Meter) -> Named<PhaseTime> {
     let phases = meter.phases().into_iter();
-    phases.map(|(phase, seconds)| (phase.name().to_owned(), used(seconds))).collect()
+    phases
+        .map(|(phase, seconds)| (phase.name().to_owned(), used(seconds)))
+        .collect()
 }
 
 fn by_kind(context: &Context) -> Named<f64> {
     let kinds = Work::ALL.iter().copied();
-    kinds.map(|work| (name_of(work).to_owned(), context.ledger.seconds(work))).collect()
+    kinds
+        .map(|work| (name_of(work).to_owned(), context.ledger.seconds(work)))
+        .collect()
 }
 
 fn name_of(work: Work) -> &'static str {

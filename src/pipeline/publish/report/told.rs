@@ -37,7 +37,15 @@ pub fn axis(axis: Axis) -> &'static str {
 
 /// How a training was done; `None` where it was plain training.
 pub fn touch_up(training: &Training, stage: &Stage) -> Option<TouchUp> {
-    let FineTunePlan { warmup, clip, pull, low_rank, teacher, looks, .. } = &stage.plan;
+    let FineTunePlan {
+        warmup,
+        clip,
+        pull,
+        low_rank,
+        teacher,
+        looks,
+        ..
+    } = &stage.plan;
     let is_plain = !stage.tries_rates
         && *warmup <= 0.0
         && clip.is_none()
@@ -51,7 +59,12 @@ pub fn touch_up(training: &Training, stage: &Stage) -> Option<TouchUp> {
 
     let trials = training.trials.iter().flat_map(|trials| &trials.trials);
     Some(TouchUp {
-        labels: if teacher.is_some() { "old_model" } else { "given" }.to_owned(),
+        labels: if teacher.is_some() {
+            "old_model"
+        } else {
+            "given"
+        }
+        .to_owned(),
         learning_rate: Some(training.learning_rate),
         trials: trials.map(Into::into).collect(),
         warmup: Some(*warmup),
@@ -65,7 +78,10 @@ pub fn touch_up(training: &Training, stage: &Stage) -> Option<TouchUp> {
 
 impl From<&training::RateTrial> for RateTrial {
     fn from(of: &training::RateTrial) -> Self {
-        Self { learning_rate: Some(of.learning_rate), loss: of.loss }
+        Self {
+            learning_rate: Some(of.learning_rate),
+            loss: of.loss,
+        }
     }
 }
 
@@ -82,29 +98,55 @@ impl From<&training::Look> for Look {
 
 impl From<&Evaluation> for Scores {
     fn from(of: &Evaluation) -> Self {
-        Self { accuracy: Some(of.accuracy), loss: Some(of.loss), ..Self::default() }
+        Self {
+            accuracy: Some(of.accuracy),
+            loss: Some(of.loss),
+            ..Self::default()
+        }
     }
 }
 
 impl From<&Record> for Scores {
     fn from(of: &Record) -> Self {
         let (accuracy, loss) = (Some(of.accuracy()), Some(of.loss()));
-        Self { accuracy, loss, samples: Some(of.samples()), ..Self::default() }
+        Self {
+            accuracy,
+            loss,
+            samples: Some(of.samples()),
+            ..Self::default()
+        }
     }
 }
 
 impl From<&Score> for StepScore {
     fn from(of: &Score) -> Self {
-        let Score { step, accuracy, loss, samples } = *of;
+        let Score {
+            step,
+            accuracy,
+            loss,
+            samples,
+        } = *of;
         let (accuracy, loss, samples) = (Some(accuracy), Some(loss), Some(samples));
-        Self { step: Some(step), accuracy, loss, samples, ..Self::default() }
+        Self {
+            step: Some(step),
+            accuracy,
+            loss,
+            samples,
+            ..Self::default()
+        }
     }
 }
 
 impl From<&(f64, Score)> for AlphaScore {
     fn from((alpha, of): &(f64, Score)) -> Self {
         let (accuracy, loss, samples) = (Some(of.accuracy), Some(of.loss), Some(of.samples));
-        Self { alpha: Some(*alpha), accuracy, loss, samples, ..Self::default() }
+        Self {
+            alpha: Some(*alpha),
+            accuracy,
+            loss,
+            samples,
+            ..Self::default()
+        }
     }
 }
 
@@ -121,10 +163,10 @@ impl From<&Mask> for SignMask {
 
 impl From<&transfer::AlphasByGroup> for AlphasByGroup {
     fn from(of: &transfer::AlphasByGroup) -> Self {
-        let alphas = of
-            .alphas
-            .iter()
-            .map(|(group, alpha)| GroupAlpha { group: group.clone(), alpha: Some(*alpha) });
+        let alphas = of.alphas.iter().map(|(group, alpha)| GroupAlpha {
+            group: group.clone(),
+            alpha: Some(*alpha),
+        });
         Self {
             alphas: alphas.collect(),
             samples: of.samples,
@@ -160,14 +202,28 @@ impl From<&transfer::FunctionalTrial> for FunctionalTrial {
 
 impl From<&LayerFit> for FittedLayer {
     fn from(of: &LayerFit) -> Self {
-        let LayerFit { layer, rows, factor, left } = of;
-        Self { layer: layer.clone(), rows: *rows, ridge: Some(*factor), left: Some(*left) }
+        let LayerFit {
+            layer,
+            rows,
+            factor,
+            left,
+        } = of;
+        Self {
+            layer: layer.clone(),
+            rows: *rows,
+            ridge: Some(*factor),
+            left: Some(*left),
+        }
     }
 }
 
 impl From<&MapEvidence> for LayerMaps {
     fn from(of: &MapEvidence) -> Self {
-        Self { samples: of.samples, maps: of.maps, completed: of.completed }
+        Self {
+            samples: of.samples,
+            maps: of.maps,
+            completed: of.completed,
+        }
     }
 }
 
@@ -222,14 +278,21 @@ impl From<&training::Epoch> for Epoch {
 
 impl From<&training::Barrier> for LossBarrier {
     fn from(of: &training::Barrier) -> Self {
-        Self { height: Some(of.height), losses: of.losses.iter().copied().map(Some).collect() }
+        Self {
+            height: Some(of.height),
+            losses: of.losses.iter().copied().map(Some).collect(),
+        }
     }
 }
 
 impl From<&diagnosis::Cosines> for BaseCosines {
     fn from(of: &diagnosis::Cosines) -> Self {
         let layers = of.layers.iter().cloned().map(LayerCosine::from).collect();
-        Self { layers, all: of.all, matrices: of.matrices }
+        Self {
+            layers,
+            all: of.all,
+            matrices: of.matrices,
+        }
     }
 }
 

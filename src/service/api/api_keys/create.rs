@@ -88,15 +88,27 @@ pub async fn handle(
     let name = wanted.name.trim();
     if name.is_empty() || name.len() > NAME_LIMIT {
         let detail = format!("1 to {NAME_LIMIT} bytes of text");
-        return Err(Problem::invalid("invalid_body", vec![Fault::new("/name", detail)]));
+        return Err(Problem::invalid(
+            "invalid_body",
+            vec![Fault::new("/name", detail)],
+        ));
     }
-    if wanted.expires_at.is_some_and(|end| end <= OffsetDateTime::now_utc()) {
+    if wanted
+        .expires_at
+        .is_some_and(|end| end <= OffsetDateTime::now_utc())
+    {
         let fault = Fault::new("/expires_at", "must lie in the future");
         return Err(Problem::invalid("invalid_body", vec![fault]));
     }
 
-    let (key, secret) =
-        api_keys::create(&state.database, name, caller, wanted.role, wanted.expires_at).await?;
+    let (key, secret) = api_keys::create(
+        &state.database,
+        name,
+        caller,
+        wanted.role,
+        wanted.expires_at,
+    )
+    .await?;
     state.require_keys();
     let secret_is_not_kept = [(header::CACHE_CONTROL, "no-store")];
     let body = Json(CreatedApiKey { key, secret });

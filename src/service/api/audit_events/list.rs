@@ -76,12 +76,23 @@ mod tests {
 
     #[test]
     fn filters_are_read_and_what_is_not_understood_is_refused() {
-        assert_eq!(read("outcome", "refused").unwrap().0.outcome, Some(AuditOutcome::Refused));
+        assert_eq!(
+            read("outcome", "refused").unwrap().0.outcome,
+            Some(AuditOutcome::Refused)
+        );
         assert_eq!(read("limit", "3").unwrap().0.limit, 4);
-        for (name, value) in
-            [("outcome", "ok"), ("key", "x"), ("after", "x"), ("limit", "0"), ("sort", "id")]
-        {
-            assert_eq!(read(name, value).unwrap_err().code(), "invalid_query", "{name}");
+        for (name, value) in [
+            ("outcome", "ok"),
+            ("key", "x"),
+            ("after", "x"),
+            ("limit", "0"),
+            ("sort", "id"),
+        ] {
+            assert_eq!(
+                read(name, value).unwrap_err().code(),
+                "invalid_query",
+                "{name}"
+            );
         }
     }
 }

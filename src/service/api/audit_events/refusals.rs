@@ -42,13 +42,23 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
 
     let slot = Slot::default();
     request.extensions_mut().insert(slot.clone());
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let action = format!("{} {}", known_method(request.method()), route.unwrap_or_default());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
+    let action = format!(
+        "{} {}",
+        known_method(request.method()),
+        route.unwrap_or_default()
+    );
     let path = request.uri().path();
     let path = path.strip_prefix("/v1/").unwrap_or(path);
     let subject = path[..path.floor_char_boundary(SUBJECT_LIMIT)].to_owned();
     let response = next.run(request).await;
-    let refusal = response.extensions().get::<Code>().filter(|code| !is_passing(code));
+    let refusal = response
+        .extensions()
+        .get::<Code>()
+        .filter(|code| !is_passing(code));
     if let (Some(&principal), Some(code)) = (slot.0.get(), refusal) {
         let caller = Caller::from(principal);
         let written =

@@ -35,5 +35,8 @@ pub async fn handle(
     Administrator(caller): Administrator,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
-    removed(removal::base_model(&state.database, caller, &name).await?, "base model")
+    removed(
+        removal::base_model(&state.database, caller, &name).await?,
+        "base model",
+    )
 }

@@ -78,7 +78,11 @@ pub async fn handle(
     };
 
     let (model, created) = base_models::put(&state.database, caller, &name, description).await?;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
 
     Ok((status, Json(model)).into_response())
 }

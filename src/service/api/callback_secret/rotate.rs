@@ -47,6 +47,9 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let (secret, previous_secret_until) =
         tenants::rotate_callback_secret(&state.database, caller).await?;
-    let body = CallbackSecret { secret: secret.reveal(), previous_secret_until };
+    let body = CallbackSecret {
+        secret: secret.reveal(),
+        previous_secret_until,
+    };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }

@@ -24,7 +24,9 @@ pub fn finish(document: &mut OpenApi) {
         }
         let summary = operation.summary.clone().unwrap_or_default();
         for (status, response) in &mut operation.responses.responses {
-            let RefOr::T(response) = response else { continue };
+            let RefOr::T(response) = response else {
+                continue;
+            };
             if response.description.is_empty() {
                 response.description = describe(status, &summary);
             }
@@ -34,8 +36,20 @@ pub fn finish(document: &mut OpenApi) {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
-    [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+    let PathItem {
+        get,
+        put,
+        post,
+        delete,
+        options,
+        head,
+        patch,
+        trace,
+        ..
+    } = item;
+    [get, put, post, delete, options, head, patch, trace]
+        .into_iter()
+        .flatten()
 }
 
 /// What a response is, where its handler does not say.
@@ -74,10 +88,14 @@ fn name_pages(components: &mut Components) {
 
 /// The items of a page's `data`.
 fn items(page: &mut RefOr<Schema>) -> Option<&mut RefOr<Schema>> {
-    let RefOr::T(Schema::Object(object)) = page else { return None };
+    let RefOr::T(Schema::Object(object)) = page else {
+        return None;
+    };
 
     let RefOr::T(Schema::Array(Array {
-        items: ArrayItems::RefOrSchema(items), schema_type, ..
+        items: ArrayItems::RefOrSchema(items),
+        schema_type,
+        ..
     })) = object.properties.get_mut("data")?
     else {
         return None;
@@ -89,10 +107,17 @@ fn items(page: &mut RefOr<Schema>) -> Option<&mut RefOr<Schema>> {
 /// Calls pages by their published names.
 fn refer(response: &mut Response) {
     for content in response.content.values_mut() {
-        let RefOr::T(Content { schema: Some(RefOr::Ref(reference)), .. }) = content else {
+        let RefOr::T(Content {
+            schema: Some(RefOr::Ref(reference)),
+            ..
+        }) = content
+        else {
             continue;
         };
-        if let Some(item) = reference.ref_location.strip_prefix("#/components/schemas/Page_") {
+        if let Some(item) = reference
+            .ref_location
+            .strip_prefix("#/components/schemas/Page_")
+        {
             *reference = Ref::from_schema_name(format!("{item}Page"));
         }
     }

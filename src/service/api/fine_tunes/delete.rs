@@ -34,5 +34,8 @@ pub async fn handle(
     Administrator(caller): Administrator,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
-    removed(removal::fine_tune(&state.database, caller, &name).await?, "fine-tune")
+    removed(
+        removal::fine_tune(&state.database, caller, &name).await?,
+        "fine-tune",
+    )
 }

@@ -67,8 +67,10 @@ impl From<PutError> for Problem {
 }
 
 fn unknown_base() -> Problem {
-    let fault =
-        Fault::new("/base_version", "there is no such base model, or no such version of it");
+    let fault = Fault::new(
+        "/base_version",
+        "there is no such base model, or no such version of it",
+    );
     Problem::invalid("unknown_version", vec![fault])
 }
 
@@ -106,7 +108,12 @@ pub async fn handle(
     check(&name, &new.policy)?;
     let (model, version) = (&new.base_model, &new.base_version);
     let base = versions::get(&state.database, caller.tenant, model, version).await?;
-    check_job(&state, caller.tenant, &base.ok_or_else(unknown_base)?.uri, &new)?;
+    check_job(
+        &state,
+        caller.tenant,
+        &base.ok_or_else(unknown_base)?.uri,
+        &new,
+    )?;
     let content = Content {
         base_model: new.base_model,
         base_version: new.base_version,
@@ -121,7 +128,11 @@ pub async fn handle(
         wanted.is_none() || there.is_some_and(|there| etag::matches(wanted, &super::tag(there)))
     };
     let (fine_tune, created) = put(&state.database, caller, &name, &content, holds).await?;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
 
     let tag = [(header::ETAG, super::tag(&fine_tune))];
 
@@ -134,11 +145,18 @@ fn check(name: &str, policy: &Policy) -> Result<(), Problem> {
     match (policy.on, &policy.alias) {
         (On::AliasMoved, Some(alias)) => check_name("/policy/alias", alias, &mut faults),
         (_, Some(_)) => {
-            faults.push(Fault::new("/policy/alias", "is for a policy on alias_moved alone"));
+            faults.push(Fault::new(
+                "/policy/alias",
+                "is for a policy on alias_moved alone",
+            ));
         }
         (_, None) => {}
     }
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("invalid_body", faults)) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid("invalid_body", faults))
+    }
 }
 
 /// Checks the whole job that would carry the fine-tune from its base to its base: any other target
@@ -169,7 +187,10 @@ fn check_job(
 
     match callback::fault(&job, &state.settings.webhooks) {
         Some(fault) => {
-            let fault = Fault { pointer: template.pointer(&fault.pointer), ..fault };
+            let fault = Fault {
+                pointer: template.pointer(&fault.pointer),
+                ..fault
+            };
             Err(Problem::invalid("address_not_allowed", vec![fault]))
         }
         None => Ok(()),

@@ -24,7 +24,9 @@ pub struct AliasChoice {
 
 impl Default for AliasChoice {
     fn default() -> Self {
-        Self { alias: production() }
+        Self {
+            alias: production(),
+        }
     }
 }
 

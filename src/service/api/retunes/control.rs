@@ -38,7 +38,10 @@ pub async fn pause(
     Submitter(caller): Submitter,
     Id(id): Id<RetuneId>,
 ) -> Result<Json<Retune>, Problem> {
-    control::pause(&state.database, caller, id).await?.found("retune").map(Json)
+    control::pause(&state.database, caller, id)
+        .await?
+        .found("retune")
+        .map(Json)
 }
 
 /// Resume a retune that was paused.
@@ -61,7 +64,10 @@ pub async fn resume(
     Submitter(caller): Submitter,
     Id(id): Id<RetuneId>,
 ) -> Result<Json<Retune>, Problem> {
-    control::resume(&state.database, caller, id).await?.found("retune").map(Json)
+    control::resume(&state.database, caller, id)
+        .await?
+        .found("retune")
+        .map(Json)
 }
 
 /// Cancel a retune.
@@ -86,5 +92,8 @@ pub async fn cancel(
     Submitter(caller): Submitter,
     Id(id): Id<RetuneId>,
 ) -> Result<Json<Retune>, Problem> {
-    control::cancel(&state.database, caller, id).await?.found("retune").map(Json)
+    control::cancel(&state.database, caller, id)
+        .await?
+        .found("retune")
+        .map(Json)
 }

@@ -120,7 +120,11 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     // Before anything looks at every entry. Of two lists, one may be empty.
     let fine_tunes = new.fine_tunes.as_ref().map_or(1, Vec::len);
     let targets = new.targets.as_ref().map_or(1, Vec::len);
-    if fine_tunes.max(targets).max(fine_tunes.saturating_mul(targets)) > MAX_TRANSFERS {
+    if fine_tunes
+        .max(targets)
+        .max(fine_tunes.saturating_mul(targets))
+        > MAX_TRANSFERS
+    {
         let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
         return Err(Problem::invalid("invalid_body", vec![fault]));
     }
@@ -129,8 +133,14 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     check_list("/fine_tunes", new.fine_tunes.as_deref(), &mut faults);
     check_list("/targets", new.targets.as_deref(), &mut faults);
     for (pointer, limit) in [
-        ("/limits/max_concurrent", new.limits.max_concurrent.map(i64::from)),
-        ("/limits/max_compute_seconds", new.limits.max_compute_seconds),
+        (
+            "/limits/max_concurrent",
+            new.limits.max_concurrent.map(i64::from),
+        ),
+        (
+            "/limits/max_compute_seconds",
+            new.limits.max_compute_seconds,
+        ),
     ] {
         if limit.is_some_and(|limit| limit < 1) {
             faults.push(Fault::new(pointer, "must be at least 1"));
@@ -140,13 +150,22 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     let onto = match (new.targets, new.base_model, new.version) {
         (Some(targets), None, None) => {
             if new.fine_tunes.is_none() {
-                faults.push(Fault::new("/fine_tunes", "name what is to be carried onto targets"));
+                faults.push(Fault::new(
+                    "/fine_tunes",
+                    "name what is to be carried onto targets",
+                ));
             }
             Some(Onto::Locations(targets))
         }
-        (None, Some(base_model), Some(version)) => Some(Onto::Version { base_model, version }),
+        (None, Some(base_model), Some(version)) => Some(Onto::Version {
+            base_model,
+            version,
+        }),
         _ => {
-            faults.push(Fault::new("", "give either targets, or base_model and version"));
+            faults.push(Fault::new(
+                "",
+                "give either targets, or base_model and version",
+            ));
             None
         }
     };
@@ -154,7 +173,13 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     match onto {
         Some(onto) if faults.is_empty() => {
             let (fine_tunes, limits) = (new.fine_tunes, new.limits);
-            Ok(Wish { fine_tunes, onto, limits, idempotency: None, max_attempts })
+            Ok(Wish {
+                fine_tunes,
+                onto,
+                limits,
+                idempotency: None,
+                max_attempts,
+            })
         }
         _ => Err(Problem::invalid("invalid_body", faults)),
     }
@@ -179,9 +204,14 @@ fn check_locations(targets: &[String], storage: &Storage) -> Result<(), Problem>
         .iter()
         .enumerate()
         .filter_map(|(i, uri)| storage.check_location(uri).err().map(|error| (i, error)));
-    let faults: Vec<Fault> =
-        refused.map(|(i, error)| Fault::new(format!("/targets/{i}"), error.to_string())).collect();
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("location_not_allowed", faults)) }
+    let faults: Vec<Fault> = refused
+        .map(|(i, error)| Fault::new(format!("/targets/{i}"), error.to_string()))
+        .collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid("location_not_allowed", faults))
+    }
 }
 
 #[cfg(test)]
@@ -206,16 +236,26 @@ mod tests {
         for (body, pointer) in [
             (json!({}), ""),
             (json!({"base_model": "m"}), ""),
-            (json!({"fine_tunes": ["a"], "targets": ["u:1"], "version": "2"}), ""),
+            (
+                json!({"fine_tunes": ["a"], "targets": ["u:1"], "version": "2"}),
+                "",
+            ),
             (json!({"targets": ["u:1"]}), "/fine_tunes"),
             (json!({"fine_tunes": [], "targets": ["u:1"]}), "/fine_tunes"),
-            (json!({"fine_tunes": ["a", "a"], "targets": ["u:1"]}), "/fine_tunes/1"),
+            (
+                json!({"fine_tunes": ["a", "a"], "targets": ["u:1"]}),
+                "/fine_tunes/1",
+            ),
             (
                 json!({"base_model": "m", "version": "2", "limits": {"max_concurrent": 0}}),
                 "/limits/max_concurrent",
             ),
         ] {
-            assert_eq!(read(body.clone()).unwrap_err()[0]["pointer"], pointer, "{body}");
+            assert_eq!(
+                read(body.clone()).unwrap_err()[0]["pointer"],
+                pointer,
+                "{body}"
+            );
         }
     }
 
@@ -225,8 +265,17 @@ mod tests {
         for (fine_tunes, targets) in [(1001, 1), (1, 1001), (1001, 0), (40, 40)] {
             let body = json!({"fine_tunes": names(fine_tunes), "targets": names(targets)});
             let faults = read(body).unwrap_err();
-            assert_eq!(faults.as_array().unwrap().len(), 1, "{fine_tunes} {targets}");
-            assert!(faults[0]["detail"].as_str().unwrap().contains("at most 1000"));
+            assert_eq!(
+                faults.as_array().unwrap().len(),
+                1,
+                "{fine_tunes} {targets}"
+            );
+            assert!(
+                faults[0]["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("at most 1000")
+            );
         }
     }
 }

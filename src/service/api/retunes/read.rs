@@ -51,7 +51,11 @@ pub async fn list(
         Ok(true)
     })?;
 
-    let filter = ListFilter { after: cut.after(), limit: cut.rows(), ..filter };
+    let filter = ListFilter {
+        after: cut.after(),
+        limit: cut.rows(),
+        ..filter
+    };
     let rows = retunes::list(&state.database, caller.tenant, &filter).await?;
 
     Ok(cut.page(rows))

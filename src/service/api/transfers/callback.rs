@@ -17,6 +17,8 @@ pub fn check(spec: &Spec, settings: &config::Webhooks) -> Result<(), Problem> {
 
 /// Why the callback is refused, if it is.
 pub fn fault(spec: &Spec, settings: &config::Webhooks) -> Option<Fault> {
-    let error = Guard::from(settings).check(&spec.callback.as_ref()?.url).err()?;
+    let error = Guard::from(settings)
+        .check(&spec.callback.as_ref()?.url)
+        .err()?;
     Some(Fault::new("/callback/url", error.to_string()))
 }

@@ -82,7 +82,9 @@ pub async fn handle(
     }
     let mut response = super::show(StatusCode::ACCEPTED, &transfer);
     let location = HeaderValue::try_from(format!("/v1/transfers/{}", transfer.id));
-    response.headers_mut().insert(header::LOCATION, location.map_err(Problem::internal)?);
+    response
+        .headers_mut()
+        .insert(header::LOCATION, location.map_err(Problem::internal)?);
 
     Ok(response)
 }

@@ -53,8 +53,15 @@ pub async fn handle(
 
     removal::check_transfer(&state.database, caller, &transfer).await?;
     if with_files {
-        let staged = transfer.evaluation.and_then(|evaluation| evaluation.staged_uri);
-        for uri in transfer.result.map(|result| result.uri).into_iter().chain(staged) {
+        let staged = transfer
+            .evaluation
+            .and_then(|evaluation| evaluation.staged_uri);
+        for uri in transfer
+            .result
+            .map(|result| result.uri)
+            .into_iter()
+            .chain(staged)
+        {
             results::delete(&state.storage(caller.tenant), &uri).await?;
         }
     }
@@ -69,7 +76,12 @@ fn with_files(query: &[(String, String)]) -> Result<bool, Problem> {
         with_files = match (name.as_str(), value.parse()) {
             ("files", Ok(wanted)) => wanted,
             ("files", Err(_)) => return Err(Problem::invalid_query("files", "true or false")),
-            _ => return Err(Problem::invalid_query(name, "no such parameter; there is files")),
+            _ => {
+                return Err(Problem::invalid_query(
+                    name,
+                    "no such parameter; there is files",
+                ));
+            }
         };
     }
     Ok(with_files)

@@ -62,7 +62,12 @@ pub async fn handle(
     Id(id): Id<TransferId>,
     JsonBody(evaluation): JsonBody<Evaluation>,
 ) -> Result<Response, Problem> {
-    evaluation.check().map_err(|faults| Problem::invalid("invalid_body", faults))?;
+    evaluation
+        .check()
+        .map_err(|faults| Problem::invalid("invalid_body", faults))?;
     let transfer = evaluations::record(&state.database, caller, id, evaluation).await?;
-    Ok(super::show(StatusCode::ACCEPTED, &transfer.found("transfer")?))
+    Ok(super::show(
+        StatusCode::ACCEPTED,
+        &transfer.found("transfer")?,
+    ))
 }

@@ -67,8 +67,14 @@ pub async fn handle(
         return Ok(Follower::start(&state, caller, source, bounds.after)?.answer());
     }
 
-    let rows =
-        events::list(&state.database, caller.tenant, id, bounds.after, bounds.rows()).await?;
+    let rows = events::list(
+        &state.database,
+        caller.tenant,
+        id,
+        bounds.after,
+        bounds.rows(),
+    )
+    .await?;
 
     Ok(Json(Page::cut(rows, bounds.limit, |event| event.seq.to_string())).into_response())
 }
@@ -95,9 +101,16 @@ impl Source for OfTransfer {
 
     async fn look(&self, after: i64) -> Option<Look<Event>> {
         // Whether it is over is read first: what happened before is then in the events.
-        let transfer = transfers::get(&self.database, self.tenant, self.id).await.ok()??;
-        let events = events::list(&self.database, self.tenant, self.id, after, BATCH).await.ok()?;
-        Some(Look { events, is_over: transfer.status.is_final() })
+        let transfer = transfers::get(&self.database, self.tenant, self.id)
+            .await
+            .ok()??;
+        let events = events::list(&self.database, self.tenant, self.id, after, BATCH)
+            .await
+            .ok()?;
+        Some(Look {
+            events,
+            is_over: transfer.status.is_final(),
+        })
     }
 
     async fn changed(&mut self) {

@@ -80,8 +80,12 @@ pub async fn handle(
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
 
-    let continues = headers.get(header::IF_RANGE).is_none_or(|known| *known == etag);
-    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let continues = headers
+        .get(header::IF_RANGE)
+        .is_none_or(|known| *known == etag);
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
     let wanted = match range {
         Some(range) if continues => range::read(range, file.size),
         _ => Wanted::Whole,
@@ -103,7 +107,10 @@ pub async fn handle(
     headers.insert(header::CONTENT_LENGTH, (sent.end - sent.start).into());
     if range.is_some() {
         let part = format!("bytes {}-{}/{}", sent.start, sent.end - 1, file.size);
-        headers.insert(header::CONTENT_RANGE, part.parse().map_err(Problem::internal)?);
+        headers.insert(
+            header::CONTENT_RANGE,
+            part.parse().map_err(Problem::internal)?,
+        );
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
 
@@ -115,13 +122,18 @@ fn while_held<E: Into<BoxError>>(
     stream: impl Stream<Item = Result<Bytes, E>> + Unpin,
     admission: Admission,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> {
-    stream::try_unfold((stream, admission), |(mut stream, mut admission)| async move {
-        let Some(bytes) = stream.next().await else { return Ok(None) };
-        if !admission.held_lately().await {
-            return Err(BoxError::from(KEY_ENDED));
-        }
-        Ok(Some((bytes.map_err(Into::into)?, (stream, admission))))
-    })
+    stream::try_unfold(
+        (stream, admission),
+        |(mut stream, mut admission)| async move {
+            let Some(bytes) = stream.next().await else {
+                return Ok(None);
+            };
+            if !admission.held_lately().await {
+                return Err(BoxError::from(KEY_ENDED));
+            }
+            Ok(Some((bytes.map_err(Into::into)?, (stream, admission))))
+        },
+    )
 }
 
 /// Files come from users: they are downloads, and no browser may take them for a page.
@@ -135,10 +147,19 @@ fn described(file: &ResultFile, etag: HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("sandbox"),
+    );
     // Immutable by construction, but private to the tenant.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     headers.insert(header::ETAG, etag);
     headers
 }
@@ -149,5 +170,9 @@ fn beyond(file: &ResultFile) -> Response {
         "range_not_satisfiable",
         format!("the file has {} bytes", file.size),
     );
-    ([(header::CONTENT_RANGE, format!("bytes */{}", file.size))], problem).into_response()
+    (
+        [(header::CONTENT_RANGE, format!("bytes */{}", file.size))],
+        problem,
+    )
+        .into_response()
 }

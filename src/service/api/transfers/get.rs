@@ -103,7 +103,12 @@ fn wait(query: &[(String, String)]) -> Result<Duration, Problem> {
                 let detail = format!("whole seconds, at most {LONGEST_WAIT}");
                 return Err(Problem::invalid_query("wait", detail));
             }
-            _ => return Err(Problem::invalid_query(name, "no such parameter; there is wait")),
+            _ => {
+                return Err(Problem::invalid_query(
+                    name,
+                    "no such parameter; there is wait",
+                ));
+            }
         }
     }
 
@@ -151,7 +156,12 @@ mod tests {
     fn the_wait_is_bounded_and_nothing_else_is_known() {
         let ask = |name: &str, value: &str| wait(&[(name.to_owned(), value.to_owned())]);
         assert_eq!(ask("wait", "60").unwrap(), Duration::from_mins(1));
-        for (name, value) in [("wait", "61"), ("wait", "-1"), ("wait", "soon"), ("hold", "1")] {
+        for (name, value) in [
+            ("wait", "61"),
+            ("wait", "-1"),
+            ("wait", "soon"),
+            ("hold", "1"),
+        ] {
             assert_eq!(ask(name, value).unwrap_err().code(), "invalid_query");
         }
     }

@@ -67,18 +67,29 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
             "name" => filter.name = Some(value),
             "retune" => {
                 let detail = "must be the id of a retune";
-                let id = value.parse().map_err(|_| Problem::invalid_query("retune", detail))?;
+                let id = value
+                    .parse()
+                    .map_err(|_| Problem::invalid_query("retune", detail))?;
                 filter.retune = Some(id);
             }
             _ => {
-                let Some(key) = name.strip_prefix("metadata.") else { return Ok(false) };
+                let Some(key) = name.strip_prefix("metadata.") else {
+                    return Ok(false);
+                };
                 filter.metadata.push((key.to_owned(), value));
             }
         }
         Ok(true)
     })?;
 
-    Ok((ListFilter { after: cut.after(), limit: cut.rows(), ..filter }, cut))
+    Ok((
+        ListFilter {
+            after: cut.after(),
+            limit: cut.rows(),
+            ..filter
+        },
+        cut,
+    ))
 }
 
 fn status(text: &str) -> Result<Status, Problem> {

@@ -12,7 +12,11 @@ const OUTPUT: &str = "/output";
 /// 422 `location_not_allowed`, with a pointer for every location at fault.
 pub fn check(spec: &Spec, storage: &Storage) -> Result<(), Problem> {
     let faults = faults(spec, storage);
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("location_not_allowed", faults)) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid("location_not_allowed", faults))
+    }
 }
 
 /// The locations that are refused.
@@ -24,7 +28,9 @@ pub fn faults(spec: &Spec, storage: &Storage) -> Vec<Fault> {
                 OUTPUT => storage.check_output(uri),
                 _ => storage.check_location(uri),
             };
-            checked.err().map(|error| Fault::new(pointer, error.to_string()))
+            checked
+                .err()
+                .map(|error| Fault::new(pointer, error.to_string()))
         })
         .collect()
 }
@@ -43,7 +49,8 @@ fn named(spec: &Spec) -> Vec<(&'static str, &str)> {
             ("/data/test", &data.test),
         ];
         named.extend(
-            sets.into_iter().filter_map(|(pointer, uri)| uri.as_deref().map(|uri| (pointer, uri))),
+            sets.into_iter()
+                .filter_map(|(pointer, uri)| uri.as_deref().map(|uri| (pointer, uri))),
         );
     }
 

@@ -45,7 +45,11 @@ pub async fn handle(
     locations::check(&spec, &storage)?;
     callback::check(&spec, &state.settings.webhooks)?;
     // Taken along: the work goes on where the request is given up.
-    let permit = state.plans.acquire(caller.tenant).await.ok_or_else(|| Problem::busy("plans"))?;
+    let permit = state
+        .plans
+        .acquire(caller.tenant)
+        .await
+        .ok_or_else(|| Problem::busy("plans"))?;
     // The pipeline blocks; a panic in it is one request's, not the service's.
     let cache = state.settings.cache_dir();
     let plan = tokio::task::spawn_blocking(move || {

@@ -36,9 +36,10 @@ impl From<ResultError> for Problem {
                 "the result was removed from storage",
             ),
             // The roots have been narrowed since it was written.
-            ResultError::Storage(StorageError::Location(error)) => {
-                Self::invalid(error.code.name(), vec![Fault::new("/result/uri", error.to_string())])
-            }
+            ResultError::Storage(StorageError::Location(error)) => Self::invalid(
+                error.code.name(),
+                vec![Fault::new("/result/uri", error.to_string())],
+            ),
             ResultError::Damaged(_) | ResultError::Storage(_) => {
                 tracing::error!(%error, "a result cannot be read");
                 let detail = "the storage of the result does not answer as it should; try again";

@@ -63,7 +63,14 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         Ok(true)
     })?;
 
-    Ok((ListFilter { status, after: cut.after(), limit: cut.rows() }, cut))
+    Ok((
+        ListFilter {
+            status,
+            after: cut.after(),
+            limit: cut.rows(),
+        },
+        cut,
+    ))
 }
 
 #[cfg(test)]
@@ -76,10 +83,22 @@ mod tests {
 
     #[test]
     fn filters_are_read_and_what_is_not_understood_is_refused() {
-        assert_eq!(read("status", "failed").unwrap().0.status, Some(DeliveryStatus::Failed));
+        assert_eq!(
+            read("status", "failed").unwrap().0.status,
+            Some(DeliveryStatus::Failed)
+        );
         assert_eq!(read("limit", "3").unwrap().0.limit, 4);
-        for (name, value) in [("status", "done"), ("after", "x"), ("limit", "0"), ("sort", "id")] {
-            assert_eq!(read(name, value).unwrap_err().code(), "invalid_query", "{name}");
+        for (name, value) in [
+            ("status", "done"),
+            ("after", "x"),
+            ("limit", "0"),
+            ("sort", "id"),
+        ] {
+            assert_eq!(
+                read(name, value).unwrap_err().code(),
+                "invalid_query",
+                "{name}"
+            );
         }
     }
 }

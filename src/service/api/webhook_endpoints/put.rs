@@ -99,12 +99,24 @@ pub async fn handle(
     JsonBody(wanted): JsonBody<WantedEndpoint>,
 ) -> Result<Response, Problem> {
     check(&name, &wanted, &Guard::from(&state.settings.webhooks))?;
-    let WantedEndpoint { url, events, enabled } = wanted;
-    let wanted = Wanted { url, events, enabled };
+    let WantedEndpoint {
+        url,
+        events,
+        enabled,
+    } = wanted;
+    let wanted = Wanted {
+        url,
+        events,
+        enabled,
+    };
     let limit = state.settings.webhooks.endpoints_per_tenant;
     let (endpoint, secret) =
         webhook_endpoints::put(&state.database, caller, &name, &wanted, limit).await?;
-    let status = if secret.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if secret.is_some() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
 
     let secret = secret.map(|secret| secret.reveal());
 
@@ -114,9 +126,11 @@ pub async fn handle(
 impl From<PutError> for Problem {
     fn from(error: PutError) -> Self {
         match error {
-            PutError::Full(_) => {
-                Self::new(StatusCode::CONFLICT, "too_many_endpoints", error.to_string())
-            }
+            PutError::Full(_) => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_endpoints",
+                error.to_string(),
+            ),
             PutError::Secret(error) => error.into(),
         }
     }
@@ -134,7 +148,10 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
         faults.push(Fault::new("/name", detail));
     }
     if !(1..=PATTERN_LIMIT).contains(&wanted.events.len()) {
-        faults.push(Fault::new("/events", format!("1 to {PATTERN_LIMIT} kinds of events")));
+        faults.push(Fault::new(
+            "/events",
+            format!("1 to {PATTERN_LIMIT} kinds of events"),
+        ));
     }
     for (i, pattern) in wanted.events.iter().take(PATTERN_LIMIT).enumerate() {
         if !EventKind::any_matches(pattern) {
@@ -142,7 +159,11 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
             faults.push(Fault::new(format!("/events/{i}"), detail));
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("invalid_body", faults)) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid("invalid_body", faults))
+    }
 }
 
 #[cfg(test)]
@@ -157,10 +178,14 @@ mod tests {
 
     fn named(name: &str, wanted: serde_json::Value) -> Vec<String> {
         let wanted = serde_json::from_value(wanted).unwrap();
-        let Err(problem) = check(name, &wanted, &Guard::default()) else { return Vec::new() };
+        let Err(problem) = check(name, &wanted, &Guard::default()) else {
+            return Vec::new();
+        };
         let json = serde_json::to_value(problem).unwrap();
         let faults = json["errors"].as_array().unwrap().iter();
-        faults.map(|fault| fault["pointer"].as_str().unwrap().to_owned()).collect()
+        faults
+            .map(|fault| fault["pointer"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]
@@ -171,7 +196,10 @@ mod tests {
         assert_eq!(named(".ci", json!({"url": url})), ["/name"]);
         assert_eq!(faults(json!({"url": "https://127.0.0.1/"})), ["/url"]);
         assert_eq!(faults(json!({"url": url, "events": []})), ["/events"]);
-        assert_eq!(faults(json!({"url": url, "events": vec!["*"; 51]})), ["/events"]);
+        assert_eq!(
+            faults(json!({"url": url, "events": vec!["*"; 51]})),
+            ["/events"]
+        );
         let misspelt = json!({"url": url, "events": ["*", "transfer.done", "x"]});
         assert_eq!(faults(misspelt), ["/events/1", "/events/2"]);
     }

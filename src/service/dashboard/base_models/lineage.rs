@@ -62,8 +62,17 @@ pub fn draw(versions: &[BaseVersion], standings: &[Standing], points: &[Point]) 
             let y = TOP + i * LANE;
             let dots = dots(standing, points, &shown);
             let path: Vec<String> = dots.iter().map(|dot| format!("{},{y}", dot.x)).collect();
-            let path = if path.len() > 1 { path.join(" ") } else { String::new() };
-            Lane { y, name: shortened(&standing.fine_tune), path, dots }
+            let path = if path.len() > 1 {
+                path.join(" ")
+            } else {
+                String::new()
+            };
+            Lane {
+                y,
+                name: shortened(&standing.fine_tune),
+                path,
+                dots,
+            }
         })
         .collect();
     let arcs = shown.iter().enumerate().filter_map(|(i, one)| {
@@ -74,7 +83,11 @@ pub fn draw(versions: &[BaseVersion], standings: &[Standing], points: &[Point]) 
     Some(Lineage {
         width: x(shown.len() - 1) + STEP / 2,
         height: TOP + lanes.len() * LANE,
-        told: format!("{} versions and where {} fine-tunes were carried", shown.len(), lanes.len()),
+        told: format!(
+            "{} versions and where {} fine-tunes were carried",
+            shown.len(),
+            lanes.len()
+        ),
         arcs: arcs.collect(),
         columns: shown
             .iter()
@@ -125,8 +138,13 @@ fn dots(standing: &Standing, points: &[Point], shown: &[&BaseVersion]) -> Vec<Do
     });
     let mut dots: Vec<Dot> = source.into_iter().collect();
 
-    for point in points.iter().filter(|point| point.fine_tune == standing.fine_tune) {
-        let Some(x) = place(shown, &point.base_version) else { continue };
+    for point in points
+        .iter()
+        .filter(|point| point.fine_tune == standing.fine_tune)
+    {
+        let Some(x) = place(shown, &point.base_version) else {
+            continue;
+        };
         let in_production = standing.production == Some(point.version);
         let (class, word) = match point.state {
             VersionState::Rejected => ("rejected", "fell short"),
@@ -137,7 +155,12 @@ fn dots(standing: &Standing, points: &[Point], shown: &[&BaseVersion]) -> Vec<Do
             "{} version {} on {}: {word}",
             point.fine_tune, point.version, point.base_version
         );
-        let dot = Dot { x, radius: if in_production { 7 } else { 5 }, class, told };
+        let dot = Dot {
+            x,
+            radius: if in_production { 7 } else { 5 },
+            class,
+            told,
+        };
         match dots.iter_mut().skip(1).find(|dot| dot.x == x) {
             Some(there) if there.class != "production" => *there = dot,
             Some(_) => {}
@@ -173,12 +196,21 @@ mod tests {
     }
 
     fn point(version: i32, base: &str, state: VersionState) -> Point {
-        Point { fine_tune: "news".into(), version, base_version: base.into(), state }
+        Point {
+            fine_tune: "news".into(),
+            version,
+            base_version: base.into(),
+            state,
+        }
     }
 
     #[test]
     fn the_newest_is_on_the_right_and_production_is_marked() {
-        let versions = [version("3", Some("1")), version("2", Some("1")), version("1", None)];
+        let versions = [
+            version("3", Some("1")),
+            version("2", Some("1")),
+            version("1", None),
+        ];
         let standing = Standing {
             fine_tune: "news".into(),
             base_model: "llama".into(),
@@ -189,10 +221,16 @@ mod tests {
             is_stale: true,
             retires_at: None,
         };
-        let points =
-            [point(1, "2", VersionState::Published), point(2, "3", VersionState::Rejected)];
+        let points = [
+            point(1, "2", VersionState::Published),
+            point(2, "3", VersionState::Rejected),
+        ];
         let lineage = draw(&versions, &[standing], &points).unwrap();
-        let names: Vec<_> = lineage.columns.iter().map(|one| one.name.as_str()).collect();
+        let names: Vec<_> = lineage
+            .columns
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
         assert_eq!(names, ["1", "2", "3"]);
         let classes: Vec<_> = lineage.lanes[0].dots.iter().map(|dot| dot.class).collect();
         assert_eq!(classes, ["source", "production", "rejected"]);

@@ -20,7 +20,10 @@ use crate::service::{
 const ROWS: i64 = 200;
 
 #[derive(askama::Template)]
-#[template(path = "base_models/list.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "base_models/list.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     rows: Vec<Row>,

@@ -50,7 +50,10 @@ const ARRIVALS: i64 = 10;
 const SOON: Duration = Duration::days(30);
 
 #[derive(askama::Template)]
-#[template(path = "base_models/page.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "base_models/page.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     name: String,
@@ -108,20 +111,31 @@ pub async fn handle(
     let versions = versions::list(database, tenant, &model.name, None, VERSIONS).await?;
     let standings = standing::list(database, tenant, Some(&model.name), FINE_TUNES).await?;
     let points = made::list(database, tenant, &model.name).await?;
-    let filter = ListFilter { limit: ARRIVALS, ..ListFilter::default() };
+    let filter = ListFilter {
+        limit: ARRIVALS,
+        ..ListFilter::default()
+    };
     let arrivals = arrivals::list(database, tenant, &model.name, &filter).await?;
     let now = OffsetDateTime::now_utc();
 
     Ok(render(&Page {
         frame: visitor.frame(Section::BaseModels, &model.name).every(10),
-        newest: versions.first().map_or_else(|| format::ABSENT.into(), |one| one.version.clone()),
+        newest: versions
+            .first()
+            .map_or_else(|| format::ABSENT.into(), |one| one.version.clone()),
         aliases: aliases(&model.aliases),
         behind: standings.iter().filter(|one| one.is_stale).count(),
         lineage: lineage::draw(&versions, &standings, &points),
         acts: visitor.may(Role::Submit),
-        versions: versions.iter().map(|one| Row::of(&visitor, &model, one, now)).collect(),
+        versions: versions
+            .iter()
+            .map(|one| Row::of(&visitor, &model, one, now))
+            .collect(),
         standings: standings.into_iter().map(Tuned::from).collect(),
-        arrivals: arrivals.into_iter().map(|one| Announced::of(one, now)).collect(),
+        arrivals: arrivals
+            .into_iter()
+            .map(|one| Announced::of(one, now))
+            .collect(),
         description: model.description.unwrap_or_default(),
         licence: model.licence.unwrap_or_else(|| format::ABSENT.into()),
         name: model.name,
@@ -150,7 +164,9 @@ impl Row {
             uri: one.uri.clone(),
             digest: one.digest.clone(),
             size: format::bytes(one.size.unsigned_abs()),
-            retires: one.retires_at.map_or_else(|| format::ABSENT.into(), format::day),
+            retires: one
+                .retires_at
+                .map_or_else(|| format::ABSENT.into(), format::day),
             soon: one.retires_at.is_some_and(|end| end < now + SOON),
             retune: one.retune,
             created_at: format::instant(one.created_at),

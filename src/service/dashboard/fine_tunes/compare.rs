@@ -29,7 +29,10 @@ pub struct Two {
 }
 
 #[derive(askama::Template)]
-#[template(path = "fine_tunes/compare.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "fine_tunes/compare.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     name: String,
@@ -56,11 +59,18 @@ pub async fn handle(
     let Query(two) = two.map_err(|_| PageError::NotFound)?;
     let (database, tenant) = (&state.database, visitor.principal.tenant);
     let name = name.replace('\0', "");
-    let a = versions::get(database, tenant, &name, two.a).await?.ok_or(PageError::NotFound)?;
-    let b = versions::get(database, tenant, &name, two.b).await?.ok_or(PageError::NotFound)?;
+    let a = versions::get(database, tenant, &name, two.a)
+        .await?
+        .ok_or(PageError::NotFound)?;
+    let b = versions::get(database, tenant, &name, two.b)
+        .await?
+        .ok_or(PageError::NotFound)?;
 
     Ok(render(&Page {
-        frame: visitor.frame(Section::FineTunes, &format!("{name}: {} and {}", two.a, two.b)),
+        frame: visitor.frame(
+            Section::FineTunes,
+            &format!("{name}: {} and {}", two.a, two.b),
+        ),
         a: two.a,
         b: two.b,
         transfer_a: a.transfer,
@@ -84,7 +94,9 @@ fn rows(a: &FineTuneVersion, b: &FineTuneVersion) -> Vec<Row> {
         Row::told("Method", [a, b].map(method)),
         Row::told("Recommendation", [a, b].map(advice)),
     ];
-    let measured = shares.into_iter().filter_map(|(name, key)| share(name, key, a, b));
+    let measured = shares
+        .into_iter()
+        .filter_map(|(name, key)| share(name, key, a, b));
     let made = Row::told("Made", [a, b].map(|one| format::day(one.created_at)));
 
     told.into_iter().chain(measured).chain([made]).collect()
@@ -93,12 +105,20 @@ fn rows(a: &FineTuneVersion, b: &FineTuneVersion) -> Vec<Row> {
 impl Row {
     /// The same of both, where a difference says nothing.
     fn told(name: &'static str, [a, b]: [String; 2]) -> Self {
-        Self { name, a, b, difference: String::new() }
+        Self {
+            name,
+            a,
+            b,
+            difference: String::new(),
+        }
     }
 }
 
 fn base(one: &FineTuneVersion) -> String {
-    let version = one.base_version.as_ref().map(|version| format!("{} {version}", one.base_model));
+    let version = one
+        .base_version
+        .as_ref()
+        .map(|version| format!("{} {version}", one.base_model));
     version.unwrap_or_else(|| format::last_part(&one.target_base))
 }
 
@@ -107,14 +127,19 @@ fn method(one: &FineTuneVersion) -> String {
 }
 
 fn advice(one: &FineTuneVersion) -> String {
-    one.recommendation.as_ref().map(format::label).unwrap_or_default()
+    one.recommendation
+        .as_ref()
+        .map(format::label)
+        .unwrap_or_default()
 }
 
 /// A share of both, with the difference in points; nothing where neither has it.
 fn share(name: &'static str, key: &str, a: &FineTuneVersion, b: &FineTuneVersion) -> Option<Row> {
     let (of_a, of_b) = (a.metrics[key].as_f64(), b.metrics[key].as_f64());
     of_a.or(of_b)?;
-    let difference = of_a.zip(of_b).map(|(a, b)| format!("{:+.1} points", (b - a) * 100.0));
+    let difference = of_a
+        .zip(of_b)
+        .map(|(a, b)| format!("{:+.1} points", (b - a) * 100.0));
     Some(Row {
         name,
         a: format::percent(of_a),

@@ -35,7 +35,10 @@ pub struct Asked {
 }
 
 #[derive(askama::Template)]
-#[template(path = "fine_tunes/list.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "fine_tunes/list.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     tabs: Vec<Tab>,
@@ -66,15 +69,22 @@ pub async fn handle(
     visitor: Visitor,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Html<String>, PageError> {
-    let show = asked.ok().and_then(|Query(asked)| asked.show).unwrap_or_default();
+    let show = asked
+        .ok()
+        .and_then(|Query(asked)| asked.show)
+        .unwrap_or_default();
     let tenant = visitor.principal.tenant;
     let found = fine_tunes::list(&state.database, tenant, None, None, ROWS).await?;
     let standings = standing::list(&state.database, tenant, None, i64::MAX).await?;
-    let proposed: HashSet<String> =
-        versions::proposed(&state.database, tenant).await?.into_iter().collect();
+    let proposed: HashSet<String> = versions::proposed(&state.database, tenant)
+        .await?
+        .into_iter()
+        .collect();
 
     let rows = found.iter().filter_map(|one| {
-        let standing = standings.iter().find(|standing| standing.fine_tune == one.name)?;
+        let standing = standings
+            .iter()
+            .find(|standing| standing.fine_tune == one.name)?;
         Some(Row::of(one, standing, proposed.contains(&one.name)))
     });
     let rows = rows.filter(|row| match show.as_str() {
@@ -95,9 +105,19 @@ fn tabs(show: &str) -> Vec<Tab> {
     let tabs = [
         ("all", "/fine-tunes", ""),
         ("stale", "/fine-tunes?show=stale", "stale"),
-        ("waiting for promotion", "/fine-tunes?show=proposed", "proposed"),
+        (
+            "waiting for promotion",
+            "/fine-tunes?show=proposed",
+            "proposed",
+        ),
     ];
-    tabs.into_iter().map(|(name, href, key)| Tab { name, href, current: key == show }).collect()
+    tabs.into_iter()
+        .map(|(name, href, key)| Tab {
+            name,
+            href,
+            current: key == show,
+        })
+        .collect()
 }
 
 impl Row {
@@ -107,7 +127,10 @@ impl Row {
             base_model: fine_tune.base_model.clone(),
             production: standing.production,
             others: aliases(&fine_tune.aliases, PRODUCTION),
-            stands_on: standing.stands_on.clone().unwrap_or_else(|| "a location".into()),
+            stands_on: standing
+                .stands_on
+                .clone()
+                .unwrap_or_else(|| "a location".into()),
             stale: stale(standing),
             waits,
             policy: policy(fine_tune),
@@ -136,11 +159,18 @@ pub fn policy(fine_tune: &FineTune) -> String {
 
 /// `canary 3, stable 2`, without one of them.
 pub fn aliases(aliases: &Value, without: &str) -> String {
-    let Some(aliases) = aliases.as_object() else { return String::new() };
-    let shown = aliases.iter().filter(|(alias, _)| *alias != without).map(|(alias, version)| {
-        let version = version.as_str().map_or_else(|| version.to_string(), ToOwned::to_owned);
-        format!("{alias} {version}")
-    });
+    let Some(aliases) = aliases.as_object() else {
+        return String::new();
+    };
+    let shown = aliases
+        .iter()
+        .filter(|(alias, _)| *alias != without)
+        .map(|(alias, version)| {
+            let version = version
+                .as_str()
+                .map_or_else(|| version.to_string(), ToOwned::to_owned);
+            format!("{alias} {version}")
+        });
     shown.collect::<Vec<_>>().join(", ")
 }
 
@@ -152,7 +182,10 @@ mod tests {
 
     #[test]
     fn aliases_are_told_in_words() {
-        assert_eq!(aliases(&json!({"production": 2, "canary": 3}), "production"), "canary 3");
+        assert_eq!(
+            aliases(&json!({"production": 2, "canary": 3}), "production"),
+            "canary 3"
+        );
         assert_eq!(aliases(&json!({"stable": "1.2"}), ""), "stable 1.2");
     }
 
@@ -169,7 +202,19 @@ mod tests {
             retires_at: None,
         };
         assert_eq!(stale(&standing), "7 replaced 6");
-        assert_eq!(stale(&Standing { stands_on: None, ..standing.clone() }), "not on 7");
-        assert_eq!(stale(&Standing { is_stale: false, ..standing }), "");
+        assert_eq!(
+            stale(&Standing {
+                stands_on: None,
+                ..standing.clone()
+            }),
+            "not on 7"
+        );
+        assert_eq!(
+            stale(&Standing {
+                is_stale: false,
+                ..standing
+            }),
+            ""
+        );
     }
 }

@@ -45,7 +45,10 @@ const VERSIONS: i64 = 100;
 const MOVES: i64 = 20;
 
 #[derive(askama::Template)]
-#[template(path = "fine_tunes/page.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "fine_tunes/page.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     name: String,
@@ -96,18 +99,26 @@ pub async fn handle(
     let versions = versions::list(database, tenant, &fine_tune.name, None, VERSIONS).await?;
     let moves = moved(database, tenant, &fine_tune).await?;
     let standings = standing::list(database, tenant, Some(&fine_tune.base_model), i64::MAX).await?;
-    let standing = standings.into_iter().find(|standing| standing.fine_tune == fine_tune.name);
+    let standing = standings
+        .into_iter()
+        .find(|standing| standing.fine_tune == fine_tune.name);
     let now = OffsetDateTime::now_utc();
 
     Ok(render(&Page {
         frame: visitor.frame(Section::FineTunes, &fine_tune.name).every(5),
         stale: standing.as_ref().map(stale).unwrap_or_default(),
-        retires: standing.as_ref().and_then(|one| one.retires_at).map(format::day),
+        retires: standing
+            .as_ref()
+            .and_then(|one| one.retires_at)
+            .map(format::day),
         production: standing.and_then(|one| one.production),
         others: aliases(&fine_tune.aliases, PRODUCTION),
         policy: policy(&fine_tune),
         acts: visitor.may(Role::Submit),
-        versions: versions.iter().map(|one| Row::of(&visitor, &fine_tune, one, now)).collect(),
+        versions: versions
+            .iter()
+            .map(|one| Row::of(&visitor, &fine_tune, one, now))
+            .collect(),
         moves: moves.into_iter().map(Move::from).collect(),
         spec: spec(&fine_tune),
         base_model: fine_tune.base_model,
@@ -124,8 +135,17 @@ async fn moved(
     fine_tune: &FineTune,
 ) -> Result<Vec<FineTuneAliasMove>, sqlx::Error> {
     let mut all = Vec::new();
-    for alias in fine_tune.aliases.as_object().into_iter().flatten().map(|(alias, _)| alias) {
-        let named = NamedAlias { fine_tune: &fine_tune.name, alias };
+    for alias in fine_tune
+        .aliases
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(alias, _)| alias)
+    {
+        let named = NamedAlias {
+            fine_tune: &fine_tune.name,
+            alias,
+        };
         all.extend(moves::list(database, tenant, named, None, MOVES).await?);
     }
     all.sort_by_key(|one| std::cmp::Reverse(one.moved_at));
@@ -156,7 +176,10 @@ impl Row {
                 VersionState::Rejected => "failed",
                 VersionState::Proposed => "paused",
             },
-            base: one.base_version.clone().unwrap_or_else(|| format::last_part(&one.target_base)),
+            base: one
+                .base_version
+                .clone()
+                .unwrap_or_else(|| format::last_part(&one.target_base)),
             method: one.method.as_deref().map(format::words).unwrap_or_default(),
             score: format::outcome(&one.metrics).unwrap_or_else(|| format::ABSENT.into()),
             actions: actions(visitor, &fine_tune.name, one, production),
@@ -186,8 +209,10 @@ fn actions(visitor: &Visitor, name: &str, one: &FineTuneVersion, production: boo
         Action::new(visitor, "Roll back", format!("{place}/rollback"))
             .asking("production goes back to where it stood before this version.")
     } else {
-        Action::new(visitor, "Promote", format!("{place}/promote"))
-            .asking(format!("production moves to version {}, and consumers with it.", one.version))
+        Action::new(visitor, "Promote", format!("{place}/promote")).asking(format!(
+            "production moves to version {}, and consumers with it.",
+            one.version
+        ))
     };
     vec![action.about(about)]
 }
@@ -198,7 +223,10 @@ impl From<FineTuneAliasMove> for Move {
             Direction::Promoted => "promoted to",
             Direction::RolledBack => "rolled back to",
         };
-        let from = one.previous.map(|previous| format!(", from {previous}")).unwrap_or_default();
+        let from = one
+            .previous
+            .map(|previous| format!(", from {previous}"))
+            .unwrap_or_default();
         Self {
             text: format!("{how} version {}{from}", one.version),
             alias: one.alias,

@@ -40,7 +40,10 @@ pub struct Asked {
 }
 
 #[derive(askama::Template)]
-#[template(path = "operations/audit.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "operations/audit.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     tabs: Vec<Tab>,
@@ -79,7 +82,12 @@ pub async fn handle(
     };
     let after = asked.after.and_then(|after| after.parse().ok());
     let limit = i64::try_from(ROWS + 1).unwrap_or(i64::MAX);
-    let filter = ListFilter { outcome, after, limit, ..ListFilter::default() };
+    let filter = ListFilter {
+        outcome,
+        after,
+        limit,
+        ..ListFilter::default()
+    };
 
     let tenant = visitor.principal.tenant;
     let mut found = audit_events::list(&state.database, tenant, &filter).await?;
@@ -97,7 +105,10 @@ pub async fn handle(
     Ok(render(&Page {
         frame: visitor.frame(Section::Audit, "Audit"),
         tabs: tabs(outcome),
-        rows: found.into_iter().map(|event| Row::of(event, &names, now)).collect(),
+        rows: found
+            .into_iter()
+            .map(|event| Row::of(event, &names, now))
+            .collect(),
         next,
     })?)
 }
@@ -106,14 +117,26 @@ fn tabs(outcome: Option<AuditOutcome>) -> Vec<Tab> {
     let tabs = [
         ("all", "/audit", None),
         ("done", "/audit?outcome=done", Some(AuditOutcome::Done)),
-        ("refused", "/audit?outcome=refused", Some(AuditOutcome::Refused)),
+        (
+            "refused",
+            "/audit?outcome=refused",
+            Some(AuditOutcome::Refused),
+        ),
     ];
-    tabs.into_iter().map(|(name, href, of)| Tab { name, href, current: of == outcome }).collect()
+    tabs.into_iter()
+        .map(|(name, href, of)| Tab {
+            name,
+            href,
+            current: of == outcome,
+        })
+        .collect()
 }
 
 impl Row {
     fn of(event: AuditEvent, names: &HashMap<KeyId, String>, now: OffsetDateTime) -> Self {
-        let by = event.key.map(|key| names.get(&key).cloned().unwrap_or_else(|| key.to_string()));
+        let by = event
+            .key
+            .map(|key| names.get(&key).cloned().unwrap_or_else(|| key.to_string()));
         let (outcome, class) = match event.outcome {
             AuditOutcome::Done => ("done", "succeeded"),
             AuditOutcome::Refused => ("refused", "failed"),
@@ -157,7 +180,10 @@ mod tests {
 
     #[test]
     fn what_has_a_page_is_linked() {
-        assert_eq!(page_of("fine_tunes/news/versions/2").as_deref(), Some("/fine-tunes/news"));
+        assert_eq!(
+            page_of("fine_tunes/news/versions/2").as_deref(),
+            Some("/fine-tunes/news")
+        );
         assert_eq!(page_of("transfers/1").as_deref(), Some("/transfers/1"));
         for none in ["api_keys/1", "transfers", "transfers/", "fine_tunes/a?b"] {
             assert_eq!(page_of(none), None, "{none}");

@@ -31,7 +31,10 @@ use crate::{
 const ROWS: i64 = 200;
 
 #[derive(askama::Template)]
-#[template(path = "operations/keys.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "operations/keys.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     open: bool,
@@ -52,7 +55,10 @@ struct Row {
 
 /// A secret that is shown this once.
 #[derive(askama::Template)]
-#[template(path = "operations/made.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "operations/made.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct MadePage {
     frame: Frame,
     heading: String,
@@ -72,9 +78,22 @@ pub struct Made {
 
 /// The page with the secret. It is the answer to the form itself: nothing of it is kept to be shown again.
 pub fn made(visitor: &Visitor, made: Made) -> Result<Response, PageError> {
-    let Made { section, heading, what, secret, back } = made;
+    let Made {
+        section,
+        heading,
+        what,
+        secret,
+        back,
+    } = made;
     let frame = visitor.frame(section, &heading);
-    Ok(render(&MadePage { frame, heading, what, secret, back })?.into_response())
+    Ok(render(&MadePage {
+        frame,
+        heading,
+        what,
+        secret,
+        back,
+    })?
+    .into_response())
 }
 
 pub async fn handle(
@@ -88,7 +107,10 @@ pub async fn handle(
     Ok(render(&Page {
         frame: visitor.frame(Section::Keys, "Keys"),
         open: visitor.principal.key_id.is_none(),
-        rows: found.into_iter().map(|key| Row::of(&visitor, key, now)).collect(),
+        rows: found
+            .into_iter()
+            .map(|key| Row::of(&visitor, key, now))
+            .collect(),
     })?)
 }
 
@@ -103,7 +125,10 @@ pub async fn create(
         body["expires_at"] = ends.into();
     }
 
-    let key = pages.api.ask(&posted, Change::post("/v1/api_keys").with(body)).await?;
+    let key = pages
+        .api
+        .ask(&posted, Change::post("/v1/api_keys").with(body))
+        .await?;
     made(
         &visitor,
         Made {
@@ -124,7 +149,10 @@ pub async fn revoke(
 ) -> Result<Redirect, PageError> {
     let id: KeyId = id.parse().map_err(|_| PageError::NotFound)?;
     let path = format!("/v1/api_keys/{id}");
-    let change = Change { method: Method::DELETE, ..Change::post(&path) };
+    let change = Change {
+        method: Method::DELETE,
+        ..Change::post(&path)
+    };
     pages.api.ask(&posted, change).await?;
     Ok(Redirect::to("/keys"))
 }

@@ -43,7 +43,10 @@ pub struct Asked {
 }
 
 #[derive(askama::Template)]
-#[template(path = "operations/webhook.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "operations/webhook.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     row: Row,
@@ -76,9 +79,15 @@ pub async fn handle(
     let name = name.replace('\0', "");
     let endpoint = webhook_endpoints::get(database, tenant, &name).await?;
     let endpoint = endpoint.ok_or(PageError::NotFound)?;
-    let after = asked.ok().and_then(|Query(asked)| asked.after?.parse().ok());
+    let after = asked
+        .ok()
+        .and_then(|Query(asked)| asked.after?.parse().ok());
     let limit = i64::try_from(ROWS + 1).unwrap_or(i64::MAX);
-    let filter = ListFilter { status: None, after, limit };
+    let filter = ListFilter {
+        status: None,
+        after,
+        limit,
+    };
     let mut found = deliveries::list(database, tenant, &name, &filter).await?;
     let more = found.len() > ROWS;
     found.truncate(ROWS);
@@ -89,7 +98,10 @@ pub async fn handle(
         enabled: endpoint.enabled,
         actions: actions(&visitor, &name),
         next: found.last().filter(|_| more).map(|last| last.id),
-        deliveries: found.into_iter().map(|one| Told::of(&visitor, &name, one, now)).collect(),
+        deliveries: found
+            .into_iter()
+            .map(|one| Told::of(&visitor, &name, one, now))
+            .collect(),
         row: Row::of(endpoint, now),
     })?)
 }
@@ -115,7 +127,10 @@ impl Told {
             format!("/webhooks/{endpoint}/deliveries/{}/replay", one.id),
         );
         Self {
-            href: one.subject.starts_with("transfers/").then(|| format!("/{}", one.subject)),
+            href: one
+                .subject
+                .starts_with("transfers/")
+                .then(|| format!("/{}", one.subject)),
             replay: replay.about(one.kind.clone()),
             kind: one.kind,
             status: format::label(&one.status),
@@ -159,7 +174,10 @@ pub async fn delete(
     posted: Posted,
 ) -> Result<Redirect, PageError> {
     let path = place(&name)?;
-    let change = Change { method: Method::DELETE, ..Change::post(&path) };
+    let change = Change {
+        method: Method::DELETE,
+        ..Change::post(&path)
+    };
     pages.api.ask(&posted, change).await?;
     Ok(Redirect::to("/webhooks"))
 }

@@ -31,7 +31,10 @@ use crate::{
 const ROWS: i64 = 200;
 
 #[derive(askama::Template)]
-#[template(path = "operations/webhooks.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "operations/webhooks.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     kinds: String,
@@ -58,7 +61,10 @@ pub async fn handle(
     Ok(render(&Page {
         frame: visitor.frame(Section::Webhooks, "Webhooks"),
         kinds: EventKind::list(),
-        rows: found.into_iter().map(|endpoint| Row::of(endpoint, now)).collect(),
+        rows: found
+            .into_iter()
+            .map(|endpoint| Row::of(endpoint, now))
+            .collect(),
     })?)
 }
 
@@ -73,12 +79,19 @@ pub async fn put(
         return Err(PageError::Name);
     }
 
-    let events = posted.text("events").split(',').map(str::trim).filter(|kind| !kind.is_empty());
+    let events = posted
+        .text("events")
+        .split(',')
+        .map(str::trim)
+        .filter(|kind| !kind.is_empty());
     let events: Vec<&str> = events.collect();
     let enabled = posted.text("enabled") != "false";
     let body = json!({"url": posted.text("url"), "events": events, "enabled": enabled});
     let path = format!("/v1/webhook_endpoints/{name}");
-    let change = Change { method: Method::PUT, ..Change::post(&path).with(body) };
+    let change = Change {
+        method: Method::PUT,
+        ..Change::post(&path).with(body)
+    };
     let endpoint = pages.api.ask(&posted, change).await?;
 
     let back = format!("/webhooks/{name}");
@@ -99,14 +112,19 @@ pub async fn put(
 
 impl Row {
     pub fn of(endpoint: Endpoint, now: OffsetDateTime) -> Self {
-        let (state, class, why) =
-            match (endpoint.enabled, endpoint.disabled_reason, endpoint.failing_since) {
-                (false, reason, _) => ("disabled", "failed", reason.unwrap_or_default()),
-                (true, _, Some(since)) => {
-                    ("failing", "failed", format!("first {}", format::age(since, now)))
-                }
-                (true, _, None) => ("well", "succeeded", String::new()),
-            };
+        let (state, class, why) = match (
+            endpoint.enabled,
+            endpoint.disabled_reason,
+            endpoint.failing_since,
+        ) {
+            (false, reason, _) => ("disabled", "failed", reason.unwrap_or_default()),
+            (true, _, Some(since)) => (
+                "failing",
+                "failed",
+                format!("first {}", format::age(since, now)),
+            ),
+            (true, _, None) => ("well", "succeeded", String::new()),
+        };
         Self {
             name: endpoint.name,
             url: endpoint.url,

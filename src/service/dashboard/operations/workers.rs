@@ -19,7 +19,10 @@ use crate::{
 };
 
 #[derive(askama::Template)]
-#[template(path = "operations/workers.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "operations/workers.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     rows: Vec<Row>,
@@ -44,7 +47,10 @@ pub async fn handle(
 
     Ok(render(&Page {
         frame: visitor.frame(Section::Workers, "Workers").every(5),
-        rows: found.into_iter().map(|worker| Row::of(worker, now)).collect(),
+        rows: found
+            .into_iter()
+            .map(|worker| Row::of(worker, now))
+            .collect(),
     })?)
 }
 

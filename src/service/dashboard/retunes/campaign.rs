@@ -23,7 +23,10 @@ use crate::{
 };
 
 #[derive(askama::Template)]
-#[template(path = "retunes/campaign.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "retunes/campaign.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     id: RetuneId,
@@ -63,7 +66,13 @@ pub async fn handle(
     let tenant = visitor.principal.tenant;
     let id: RetuneId = id.parse().map_err(|_| PageError::NotFound)?;
     let found = campaign::look(&state.database, &state.storage(tenant), tenant, id).await?;
-    let Campaign { retune, counts, cost, decisions, members } = found.ok_or(PageError::NotFound)?;
+    let Campaign {
+        retune,
+        counts,
+        cost,
+        decisions,
+        members,
+    } = found.ok_or(PageError::NotFound)?;
 
     Ok(render(&Page {
         frame: visitor.frame(Section::Retunes, "Campaign"),
@@ -71,11 +80,26 @@ pub async fn handle(
         base: list::target(&retune),
         sentence: sentence(counts),
         tiles: vec![
-            Tile { figure: counts.carried, name: "carried" },
-            Tile { figure: counts.in_production, name: "of these in production" },
-            Tile { figure: counts.fell_short, name: "fell short" },
-            Tile { figure: counts.failed, name: "failed" },
-            Tile { figure: counts.open, name: "not over yet" },
+            Tile {
+                figure: counts.carried,
+                name: "carried",
+            },
+            Tile {
+                figure: counts.in_production,
+                name: "of these in production",
+            },
+            Tile {
+                figure: counts.fell_short,
+                name: "fell short",
+            },
+            Tile {
+                figure: counts.failed,
+                name: "failed",
+            },
+            Tile {
+                figure: counts.open,
+                name: "not over yet",
+            },
         ],
         decisions: decisions.iter().map(Decision::from).collect(),
         cost: told(cost),
@@ -90,23 +114,37 @@ fn sentence(counts: CampaignCounts) -> String {
     match (counts.open, ended) {
         (_, 0) => format!("Of {all} fine-tunes none has ended yet."),
         (0, _) => {
-            format!("{} of {all} fine-tunes were carried and passed their gates.", counts.carried)
+            format!(
+                "{} of {all} fine-tunes were carried and passed their gates.",
+                counts.carried
+            )
         }
         (open, _) => {
-            format!("{} of {all} fine-tunes are carried; {open} are not over yet.", counts.carried)
+            format!(
+                "{} of {all} fine-tunes are carried; {open} are not over yet.",
+                counts.carried
+            )
         }
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with few digits")]
 fn told(cost: CampaignCost) -> String {
-    let seconds =
-        format!("All attempts together computed for {}.", format::seconds(cost.compute_seconds));
+    let seconds = format!(
+        "All attempts together computed for {}.",
+        format::seconds(cost.compute_seconds)
+    );
     if cost.reports == 0 || cost.one_epoch_sample_gradients == 0 {
         return seconds;
     }
-    let (taken, epoch) = (cost.sample_gradients as f64, cost.one_epoch_sample_gradients as f64);
-    let anew = format!("one epoch of training each anew takes {}", format::figure(Some(epoch)));
+    let (taken, epoch) = (
+        cost.sample_gradients as f64,
+        cost.one_epoch_sample_gradients as f64,
+    );
+    let anew = format!(
+        "one epoch of training each anew takes {}",
+        format::figure(Some(epoch))
+    );
     if cost.sample_gradients == 0 {
         return format!("{seconds} They took no gradient; {anew} sample gradients.");
     }
@@ -148,7 +186,11 @@ impl From<CampaignMember> for Line {
             source: format::percent(member.source_score),
             before: format::percent(member.target_score_before),
             score: format::percent(member.score),
-            advice: member.recommendation.as_deref().map(format::words).unwrap_or_default(),
+            advice: member
+                .recommendation
+                .as_deref()
+                .map(format::words)
+                .unwrap_or_default(),
             computed: format::seconds(member.compute_seconds),
         }
     }
@@ -160,7 +202,10 @@ mod tests {
 
     #[test]
     fn cost_is_told_beside_training_where_it_is_known() {
-        let cost = CampaignCost { compute_seconds: 90.0, ..CampaignCost::default() };
+        let cost = CampaignCost {
+            compute_seconds: 90.0,
+            ..CampaignCost::default()
+        };
         assert_eq!(told(cost), "All attempts together computed for 1 min 30 s.");
         let cost = CampaignCost {
             reports: 2,
@@ -170,11 +215,21 @@ mod tests {
         };
         assert!(told(cost).contains("50 sample gradients"), "{}", told(cost));
         assert!(told(cost).contains("20 times"), "{}", told(cost));
-        let free = CampaignCost { sample_gradients: 0, ..cost };
+        let free = CampaignCost {
+            sample_gradients: 0,
+            ..cost
+        };
         assert!(told(free).ends_with(
             "no gradient; one epoch of training each anew takes 1\u{a0}000 sample gradients."
         ));
-        let counts = CampaignCounts { carried: 2, fell_short: 1, ..CampaignCounts::default() };
-        assert_eq!(sentence(counts), "2 of 3 fine-tunes were carried and passed their gates.");
+        let counts = CampaignCounts {
+            carried: 2,
+            fell_short: 1,
+            ..CampaignCounts::default()
+        };
+        assert_eq!(
+            sentence(counts),
+            "2 of 3 fine-tunes were carried and passed their gates."
+        );
     }
 }

@@ -57,7 +57,10 @@ impl Grid {
         });
         Self {
             rows: rows.collect(),
-            bases: targets.iter().map(|target| format::last_part(target)).collect(),
+            bases: targets
+                .iter()
+                .map(|target| format::last_part(target))
+                .collect(),
         }
     }
 }
@@ -75,12 +78,17 @@ impl Cell {
             clippy::cast_sign_loss,
             reason = "a cast of a float saturates"
         )]
-        let percent = member.progress.map(|share| (share.clamp(0.0, 1.0) * 100.0) as u8);
+        let percent = member
+            .progress
+            .map(|share| (share.clamp(0.0, 1.0) * 100.0) as u8);
         Self {
             transfer: member.transfer,
             word: word.to_owned(),
             class,
-            figure: member.score.map(|score| format::percent(Some(score))).unwrap_or_default(),
+            figure: member
+                .score
+                .map(|score| format::percent(Some(score)))
+                .unwrap_or_default(),
             percent,
         }
     }

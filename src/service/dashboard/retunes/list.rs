@@ -41,7 +41,10 @@ pub struct Asked {
 }
 
 #[derive(askama::Template)]
-#[template(path = "retunes/list.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "retunes/list.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     submits: bool,
@@ -70,9 +73,15 @@ pub async fn handle(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Html<String>, PageError> {
     let tenant = visitor.principal.tenant;
-    let after = asked.ok().and_then(|Query(asked)| asked.after?.parse().ok());
+    let after = asked
+        .ok()
+        .and_then(|Query(asked)| asked.after?.parse().ok());
     let limit = i64::try_from(ROWS + 1).unwrap_or(i64::MAX);
-    let filter = ListFilter { limit, after, ..ListFilter::default() };
+    let filter = ListFilter {
+        limit,
+        after,
+        ..ListFilter::default()
+    };
     let mut found = retunes::list(&state.database, tenant, &filter).await?;
     let models = base_models::list(&state.database, tenant, None, NAMES).await?;
     let more = found.len() > ROWS;
@@ -100,7 +109,11 @@ impl Row {
             status_name: format::label(&retune.status),
             base: target(retune),
             reason: format::label(&retune.reason),
-            bar: format::Bar { done, total: counts.total().max(1), label },
+            bar: format::Bar {
+                done,
+                total: counts.total().max(1),
+                label,
+            },
             counts: told(&counts),
             created_at: format::instant(retune.created_at),
             age: format::age(retune.created_at, now),
@@ -127,7 +140,9 @@ pub fn told(counts: &Counts) -> String {
     ];
 
     let told = named.into_iter().filter(|(count, _)| *count > 0);
-    told.map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+    told.map(|(count, name)| format!("{count} {name}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -136,7 +151,12 @@ mod tests {
 
     #[test]
     fn counts_are_told_in_words() {
-        let counts = Counts { succeeded: 3, cancelling: 1, running: 1, ..Counts::default() };
+        let counts = Counts {
+            succeeded: 3,
+            cancelling: 1,
+            running: 1,
+            ..Counts::default()
+        };
         assert_eq!(told(&counts), "3 succeeded, 2 running");
         assert_eq!(told(&Counts::default()), "");
     }

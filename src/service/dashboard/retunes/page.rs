@@ -29,7 +29,10 @@ use crate::{
 };
 
 #[derive(askama::Template)]
-#[template(path = "retunes/page.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "retunes/page.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     row: Row,
@@ -53,7 +56,10 @@ impl From<&OpenDecision> for Decision {
             "promote" => format!("/fine-tunes/{}", open.fine_tune),
             _ => format!("/transfers/{}", open.transfer),
         };
-        Self { href, sentence: open.sentence.clone() }
+        Self {
+            href,
+            sentence: open.sentence.clone(),
+        }
     }
 }
 
@@ -64,18 +70,18 @@ pub async fn handle(
 ) -> Result<Html<String>, PageError> {
     let tenant = visitor.principal.tenant;
     let id: RetuneId = id.parse().map_err(|_| PageError::NotFound)?;
-    let retune = retunes::get(&state.database, tenant, id).await?.ok_or(PageError::NotFound)?;
+    let retune = retunes::get(&state.database, tenant, id)
+        .await?
+        .ok_or(PageError::NotFound)?;
     let members = campaign::members(&state.database, tenant, id).await?;
     let campaign = Campaign::of(retune, members, &[]);
     let retune = &campaign.retune;
     let now = OffsetDateTime::now_utc();
 
     Ok(render(&Page {
-        frame: visitor.frame(Section::Retunes, "Retune").every(if retune.status.is_final() {
-            15
-        } else {
-            3
-        }),
+        frame: visitor
+            .frame(Section::Retunes, "Retune")
+            .every(if retune.status.is_final() { 15 } else { 3 }),
         row: Row::of(retune, now),
         model: retune.base_model.clone(),
         computed: format::seconds(retune.compute_seconds),
@@ -87,11 +93,18 @@ pub async fn handle(
 }
 
 fn limits(limits: Limits) -> String {
-    let at_once = limits.max_concurrent.map(|most| format!("{most} at work at once"));
+    let at_once = limits
+        .max_concurrent
+        .map(|most| format!("{most} at work at once"));
     #[expect(clippy::cast_precision_loss, reason = "shown in whole seconds")]
-    let seconds =
-        limits.max_compute_seconds.map(|most| format!("{} in all", format::seconds(most as f64)));
-    at_once.into_iter().chain(seconds).collect::<Vec<_>>().join(", ")
+    let seconds = limits
+        .max_compute_seconds
+        .map(|most| format!("{} in all", format::seconds(most as f64)));
+    at_once
+        .into_iter()
+        .chain(seconds)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn actions(visitor: &Visitor, retune: &Retune) -> Vec<Action> {
@@ -109,6 +122,8 @@ fn actions(visitor: &Visitor, retune: &Retune) -> Vec<Action> {
         "What waits is cancelled, what runs stops before its next step. What has ended stays.";
     vec![
         hold,
-        Action::new(visitor, "Cancel", format!("/retunes/{id}/cancel")).asking(question).danger(),
+        Action::new(visitor, "Cancel", format!("/retunes/{id}/cancel"))
+            .asking(question)
+            .danger(),
     ]
 }

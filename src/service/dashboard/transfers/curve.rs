@@ -62,12 +62,18 @@ pub struct Dot {
 
 /// Draws the lines between the lowest and highest value; nothing where there is no line.
 pub fn draw(given: &[Given], baselines: &[(String, f64)]) -> Option<Curve> {
-    let points: Vec<(f64, f64)> = given.iter().flat_map(|one| one.points.iter().copied()).collect();
+    let points: Vec<(f64, f64)> = given
+        .iter()
+        .flat_map(|one| one.points.iter().copied())
+        .collect();
     let first_step = points.first().map(|_| 1.0);
     let steps = points.iter().map(|&(step, _)| step).chain(first_step);
     let values = points.iter().map(|&(_, value)| value);
     let values = values.chain(baselines.iter().map(|(_, value)| *value));
-    let axes = Axes { steps: Range::of(steps)?, values: Range::of(values)?.widened() };
+    let axes = Axes {
+        steps: Range::of(steps)?,
+        values: Range::of(values)?.widened(),
+    };
 
     Some(Curve {
         width: WIDTH,
@@ -78,7 +84,11 @@ pub fn draw(given: &[Given], baselines: &[(String, f64)]) -> Option<Curve> {
         x_ticks: axes.x_ticks(),
         y_ticks: axes.y_ticks(),
         baselines: axes.placed(baselines),
-        series: given.iter().enumerate().map(|(i, one)| axes.line(i, one)).collect(),
+        series: given
+            .iter()
+            .enumerate()
+            .map(|(i, one)| axes.line(i, one))
+            .collect(),
     })
 }
 
@@ -92,17 +102,28 @@ struct Range {
 impl Range {
     /// Of what is finite; `None` where nothing is.
     fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        values.filter(|value| value.is_finite()).fold(None, |found: Option<Self>, value| {
-            let Self { low, high } = found.unwrap_or(Self { low: value, high: value });
-            Some(Self { low: low.min(value), high: high.max(value) })
-        })
+        values
+            .filter(|value| value.is_finite())
+            .fold(None, |found: Option<Self>, value| {
+                let Self { low, high } = found.unwrap_or(Self {
+                    low: value,
+                    high: value,
+                });
+                Some(Self {
+                    low: low.min(value),
+                    high: high.max(value),
+                })
+            })
     }
 
     /// Room above and below, within 0 and 1, on whole twentieths.
     fn widened(self) -> Self {
         let low = ((self.low - 0.02) * 20.0).floor() / 20.0;
         let high = ((self.high + 0.02) * 20.0).ceil() / 20.0;
-        Self { low: low.max(0.0), high: high.clamp(low.max(0.0) + 0.05, 1.0_f64.max(low + 0.05)) }
+        Self {
+            low: low.max(0.0),
+            high: high.clamp(low.max(0.0) + 0.05, 1.0_f64.max(low + 0.05)),
+        }
     }
 
     fn length(self) -> f64 {
@@ -125,7 +146,11 @@ impl Axes {
     /// In the middle where there is one step alone.
     fn x(self, step: f64) -> f64 {
         let Range { low, high } = self.steps;
-        let share = if high > low { (step - low) / (high - low) } else { 0.5 };
+        let share = if high > low {
+            (step - low) / (high - low)
+        } else {
+            0.5
+        };
         LEFT + 12.0 + share * (RIGHT - LEFT - 24.0)
     }
 
@@ -138,7 +163,10 @@ impl Axes {
         let mut ticks = Vec::new();
         let mut step = self.steps.low;
         while step <= self.steps.high {
-            ticks.push(Tick { at: at(self.x(step)), label: format!("{step:.0}") });
+            ticks.push(Tick {
+                at: at(self.x(step)),
+                label: format!("{step:.0}"),
+            });
             step += every;
         }
 
@@ -147,13 +175,17 @@ impl Axes {
 
     fn y_ticks(self) -> Vec<Tick> {
         let Range { low, high } = self.values;
-        let every =
-            [0.01, 0.02, 0.05, 0.1, 0.2].into_iter().find(|every| (high - low) / every <= 6.0);
+        let every = [0.01, 0.02, 0.05, 0.1, 0.2]
+            .into_iter()
+            .find(|every| (high - low) / every <= 6.0);
         let every = every.unwrap_or(0.25);
         let mut ticks = Vec::new();
         let mut value = (low / every).ceil() * every;
         while value <= high + 1e-9 {
-            ticks.push(Tick { at: at(self.y(value)), label: format!("{:.0} %", value * 100.0) });
+            ticks.push(Tick {
+                at: at(self.y(value)),
+                label: format!("{:.0} %", value * 100.0),
+            });
             value += every;
         }
 
@@ -162,7 +194,10 @@ impl Axes {
 
     /// Labels above their lines, from the top down, moved apart where two lines are close.
     fn placed(self, baselines: &[(String, f64)]) -> Vec<Baseline> {
-        let mut sorted: Vec<_> = baselines.iter().filter(|(_, value)| value.is_finite()).collect();
+        let mut sorted: Vec<_> = baselines
+            .iter()
+            .filter(|(_, value)| value.is_finite())
+            .collect();
         sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut free_from = TOP;
         sorted
@@ -171,32 +206,47 @@ impl Axes {
                 let text_at = (self.y(*value) - 6.0).max(free_from);
                 free_from = text_at + LABEL_HEIGHT;
                 let label = format!("{name} {}", format::percent(Some(*value)));
-                Baseline { at: at(self.y(*value)), text_at: at(text_at), label }
+                Baseline {
+                    at: at(self.y(*value)),
+                    text_at: at(text_at),
+                    label,
+                }
             })
             .collect()
     }
 
     fn line(self, i: usize, given: &Given) -> Series {
-        let drawn =
-            given.points.iter().filter(|(step, value)| step.is_finite() && value.is_finite());
+        let drawn = given
+            .points
+            .iter()
+            .filter(|(step, value)| step.is_finite() && value.is_finite());
         let dots: Vec<Dot> = drawn
             .map(|&(step, value)| Dot {
                 x: at(self.x(step)),
                 y: at(self.y(value)),
                 step: format::figure(Some(step)),
                 label: format::percent(Some(value)),
-                chosen: given.chosen.is_some_and(|chosen| (chosen - step).abs() < 0.5),
+                chosen: given
+                    .chosen
+                    .is_some_and(|chosen| (chosen - step).abs() < 0.5),
             })
             .collect();
 
         let path = match dots.as_slice() {
             [_] => String::new(),
-            dots => {
-                dots.iter().map(|dot| format!("{},{}", dot.x, dot.y)).collect::<Vec<_>>().join(" ")
-            }
+            dots => dots
+                .iter()
+                .map(|dot| format!("{},{}", dot.x, dot.y))
+                .collect::<Vec<_>>()
+                .join(" "),
         };
 
-        Series { name: given.name.clone(), colour: i % COLOURS, path, dots }
+        Series {
+            name: given.name.clone(),
+            colour: i % COLOURS,
+            path,
+            dots,
+        }
     }
 }
 
@@ -205,7 +255,11 @@ mod tests {
     use super::*;
 
     fn given(points: &[(f64, f64)]) -> Given {
-        Given { name: "fgmt".into(), points: points.to_vec(), chosen: Some(2.0) }
+        Given {
+            name: "fgmt".into(),
+            points: points.to_vec(),
+            chosen: Some(2.0),
+        }
     }
 
     #[test]
@@ -215,8 +269,15 @@ mod tests {
         assert_eq!(curve.series[0].path, "72.0,257.9 732.0,26.1");
         assert_eq!(curve.y_ticks.first().unwrap().label, "50 %");
         assert_eq!(curve.y_ticks.last().unwrap().label, "100 %");
-        assert_eq!(curve.series[0].dots.iter().filter(|dot| dot.chosen).count(), 1);
-        let labels: Vec<_> = curve.x_ticks.iter().map(|tick| tick.label.as_str()).collect();
+        assert_eq!(
+            curve.series[0].dots.iter().filter(|dot| dot.chosen).count(),
+            1
+        );
+        let labels: Vec<_> = curve
+            .x_ticks
+            .iter()
+            .map(|tick| tick.label.as_str())
+            .collect();
         assert_eq!(labels, ["1", "2"]);
     }
 
@@ -225,7 +286,12 @@ mod tests {
         let baselines = [("a".to_owned(), 0.90), ("b".to_owned(), 0.901)];
         let curve = draw(&[given(&[(1.0, 0.1)])], &baselines).unwrap();
         let at = |i: usize| curve.baselines[i].text_at.parse::<f64>().unwrap();
-        assert!((at(0) - at(1)).abs() >= LABEL_HEIGHT - 0.1, "{} {}", at(0), at(1));
+        assert!(
+            (at(0) - at(1)).abs() >= LABEL_HEIGHT - 0.1,
+            "{} {}",
+            at(0),
+            at(1)
+        );
     }
 
     #[test]

@@ -40,8 +40,16 @@ mod tests {
     fn line(kind: &str, level: Level) -> Line {
         let created_at = time::macros::datetime!(2026-01-01 10:00:01.5 UTC);
         let (seq, id, data) = (1, Uuid::nil().into(), serde_json::Value::Null);
-        Event { seq, id, kind: kind.into(), level, message: "so it is".into(), created_at, data }
-            .into()
+        Event {
+            seq,
+            id,
+            kind: kind.into(),
+            level,
+            message: "so it is".into(),
+            created_at,
+            data,
+        }
+        .into()
     }
 
     #[test]

@@ -33,7 +33,10 @@ use wish::{Asked, Wish};
 const ROWS: usize = 30;
 
 #[derive(askama::Template)]
-#[template(path = "transfers/list.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "transfers/list.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     submits: bool,
@@ -81,12 +84,19 @@ pub async fn handle(
     let after = asked.after.as_deref().and_then(|after| after.parse().ok());
     let (wish, filter) = asked.read();
     let limit = i64::try_from(ROWS + 1).unwrap_or(i64::MAX);
-    let filter = ListFilter { limit, after, ..filter };
+    let filter = ListFilter {
+        limit,
+        after,
+        ..filter
+    };
 
     let mut found = transfers::list(&state.database, visitor.principal.tenant, &filter).await?;
     let more = found.len() > ROWS;
     found.truncate(ROWS);
-    let next = found.last().filter(|_| more).map(|last| wish.address(wish.status, Some(last.id)));
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| wish.address(wish.status, Some(last.id)));
     let now = OffsetDateTime::now_utc();
 
     Ok(render(&Page {
@@ -96,15 +106,24 @@ pub async fn handle(
         later: after.is_some(),
         first: wish.address(wish.status, None),
         next,
-        rows: found.iter().map(|transfer| Row::of(transfer, now)).collect(),
+        rows: found
+            .iter()
+            .map(|transfer| Row::of(transfer, now))
+            .collect(),
         wish,
     })?)
 }
 
 fn tabs(wish: &Wish) -> Vec<Tab> {
-    let all = Tab { name: "all", href: wish.address(None, None), current: wish.status.is_none() };
+    let all = Tab {
+        name: "all",
+        href: wish.address(None, None),
+        current: wish.status.is_none(),
+    };
     // A moment's status is worth no tab of its own.
-    let lasting = Status::ALL.into_iter().filter(|status| *status != Status::Cancelling);
+    let lasting = Status::ALL
+        .into_iter()
+        .filter(|status| *status != Status::Cancelling);
     let lasting = lasting.map(|status| Tab {
         name: status.name(),
         href: wish.address(Some(status.name()), None),

@@ -46,7 +46,10 @@ pub struct Model {
 }
 
 #[derive(askama::Template)]
-#[template(path = "transfers/new.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "transfers/new.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     spec: String,
@@ -97,27 +100,42 @@ pub async fn send(
     visitor: Visitor,
     posted: Posted,
 ) -> Result<Response, PageError> {
-    let mut page = page(&visitor, posted.text("spec").to_owned(), posted.text("once").to_owned());
+    let mut page = page(
+        &visitor,
+        posted.text("spec").to_owned(),
+        posted.text("once").to_owned(),
+    );
     let spec: Value = match serde_json::from_str(&page.spec) {
         Ok(spec) => spec,
         Err(error) => {
-            page.refusal =
-                Some(Refusal::of_form("malformed_json", format!("This is no JSON: {error}.")));
+            page.refusal = Some(Refusal::of_form(
+                "malformed_json",
+                format!("This is no JSON: {error}."),
+            ));
             return shown(page);
         }
     };
 
     let is_submission = posted.text("do") == "submit";
-    let path = if is_submission { "/v1/transfers" } else { "/v1/transfers:plan" };
+    let path = if is_submission {
+        "/v1/transfers"
+    } else {
+        "/v1/transfers:plan"
+    };
     let once = Some(page.once.as_str()).filter(|once| is_submission && !once.is_empty());
-    let change = Change { once, ..Change::post(path).with(spec) };
+    let change = Change {
+        once,
+        ..Change::post(path).with(spec)
+    };
     match pages.api.ask(&posted, change).await {
         Ok(transfer) if is_submission => {
             let id = transfer["id"].as_str().unwrap_or_default();
             Ok(Redirect::to(&format!("/transfers/{id}")).into_response())
         }
         Ok(plan) => {
-            page.plan = serde_json::from_value(plan).ok().map(|plan| Shown::of(&plan));
+            page.plan = serde_json::from_value(plan)
+                .ok()
+                .map(|plan| Shown::of(&plan));
             shown(page)
         }
         // What is at fault with the job stands beside it; any other refusal has a page of its own.
@@ -135,7 +153,11 @@ pub async fn send(
 
 /// With the status of the refusal, where there is one.
 fn shown(page: Page) -> Result<Response, PageError> {
-    let status = page.refusal.as_ref().map(|refusal| refusal.status).unwrap_or_default();
+    let status = page
+        .refusal
+        .as_ref()
+        .map(|refusal| refusal.status)
+        .unwrap_or_default();
     Ok((status, render(&page)?).into_response())
 }
 
@@ -181,6 +203,10 @@ impl Shown {
             memory: format::size(one.memory_bytes),
         });
 
-        Self { sentence, methods: methods.collect(), assumptions: plan.assumptions.clone() }
+        Self {
+            sentence,
+            methods: methods.collect(),
+            assumptions: plan.assumptions.clone(),
+        }
     }
 }

@@ -42,7 +42,10 @@ use stages::{Stage, stages};
 const EVENTS: i64 = 60;
 
 #[derive(askama::Template)]
-#[template(path = "transfers/page.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "transfers/page.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     id: TransferId,
@@ -130,7 +133,10 @@ async fn result(
     let files = results::files(storage, transfer).await?;
     let report = results::report(storage, transfer).await?;
 
-    Ok((Report::read(&report), files.into_iter().map(File::from).collect()))
+    Ok((
+        Report::read(&report),
+        files.into_iter().map(File::from).collect(),
+    ))
 }
 
 impl From<results::ResultFile> for File {
@@ -151,7 +157,9 @@ fn page(visitor: &Visitor, transfer: &Transfer, times: &[PhaseTime], now: Offset
     let result = transfer.result.as_ref();
     let spec = &transfer.spec;
     Page {
-        frame: visitor.frame(Section::Transfers, &head).every(if is_final { 15 } else { 2 }),
+        frame: visitor
+            .frame(Section::Transfers, &head)
+            .every(if is_final { 15 } else { 2 }),
         id: transfer.id,
         labels: title::labels(&transfer.metadata),
         actions: actions(visitor, transfer),
@@ -174,7 +182,10 @@ fn page(visitor: &Visitor, transfer: &Transfer, times: &[PhaseTime], now: Offset
         place: None,
         stages: stages(transfer, times),
         progress: format::Bar::of(transfer),
-        error: transfer.error.clone().filter(|_| transfer.status == Status::Failed),
+        error: transfer
+            .error
+            .clone()
+            .filter(|_| transfer.status == Status::Failed),
         report: None,
         files: Vec::new(),
         result_uri: result.map(|result| result.uri.clone()).unwrap_or_default(),
@@ -241,10 +252,18 @@ mod tests {
     }
 
     fn shown(role: Role, status: &str) -> String {
-        let principal = Principal { role, ..Principal::OPEN };
-        let visitor = Visitor { principal, token: "t0".into() };
+        let principal = Principal {
+            role,
+            ..Principal::OPEN
+        };
+        let visitor = Visitor {
+            principal,
+            token: "t0".into(),
+        };
         let now = time::macros::datetime!(2026-01-01 00:00:11 UTC);
-        render(&page(&visitor, &transfer(status), &[], now)).unwrap().0
+        render(&page(&visitor, &transfer(status), &[], now))
+            .unwrap()
+            .0
     }
 
     #[test]

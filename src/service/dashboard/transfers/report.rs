@@ -77,7 +77,12 @@ impl Report {
             reasons: report.recommendation.reasons.clone(),
             warnings: report.warnings.clone(),
             gate: report.gate.iter().map(condition).collect(),
-            ladder: report.ladder.iter().flatten().map(|rung| self::rung(rung, &report)).collect(),
+            ladder: report
+                .ladder
+                .iter()
+                .flatten()
+                .map(|rung| self::rung(rung, &report))
+                .collect(),
             measure: if report.splits.lacks_labels("validation") {
                 "agreement"
             } else {
@@ -92,7 +97,10 @@ impl Report {
                 .collect(),
             baselines: baselines
                 .into_iter()
-                .map(|(name, value)| Entry { name, value: format::percent(Some(value)) })
+                .map(|(name, value)| Entry {
+                    name,
+                    value: format::percent(Some(value)),
+                })
                 .collect(),
             ledger: ledger(&report),
         })
@@ -125,7 +133,12 @@ fn condition(check: &report::GateCheck) -> Condition {
 }
 
 fn rung(step: &report::LadderStep, report: &report::Report) -> Rung {
-    let seconds = report.timing.methods.get(&step.method).copied().filter(|_| step.taken);
+    let seconds = report
+        .timing
+        .methods
+        .get(&step.method)
+        .copied()
+        .filter(|_| step.taken);
     let validation = step.validation_accuracy.or(step.validation_agreement);
     Rung {
         method: format::words(&step.method),
@@ -189,26 +202,47 @@ fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
                 let accuracy = one.validation.as_ref().and_then(Scores::share);
                 points.extend(chosen.zip(accuracy));
             }
-            curve::Given { name: format::words(method(one)), points, chosen }
+            curve::Given {
+                name: format::words(method(one)),
+                points,
+                chosen,
+            }
         })
         .filter(|given| !given.points.is_empty())
         .collect();
 
-    if series.iter().any(|given| given.points.len() > 1) { series } else { Vec::new() }
+    if series.iter().any(|given| given.points.len() > 1) {
+        series
+    } else {
+        Vec::new()
+    }
 }
 
 /// The curve shows validation; so should the lines it is measured against.
 fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
-    let Baselines { source_tuned, target_before, few_shot, fine_tune_only, without_pull } =
-        baselines;
-    let standing = [("source_tuned", source_tuned), ("target_before", target_before)]
-        .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.share()))));
+    let Baselines {
+        source_tuned,
+        target_before,
+        few_shot,
+        fine_tune_only,
+        without_pull,
+    } = baselines;
+    let standing = [
+        ("source_tuned", source_tuned),
+        ("target_before", target_before),
+    ]
+    .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.share()))));
     let trained = [
         ("few_shot", few_shot),
         ("fine_tune_only", fine_tune_only),
         ("without_pull", without_pull),
     ]
-    .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.accuracy))));
+    .map(|(name, one)| {
+        (
+            name,
+            one.as_ref().map(|one| (&one.validation, one.accuracy)),
+        )
+    });
     standing
         .into_iter()
         .chain(trained)
@@ -252,7 +286,10 @@ fn flatten(name: &str, value: &Value, entries: &mut Vec<Entry>) {
         }
         Value::Null | Value::Array(_) => return,
     };
-    entries.push(Entry { name: format::words(name), value: shown });
+    entries.push(Entry {
+        name: format::words(name),
+        value: shown,
+    });
 }
 
 /// A figure in the unit that its name ends with.
@@ -293,24 +330,47 @@ mod tests {
         assert_eq!(report.reasons, ["because"]);
         assert_eq!(report.warnings, ["few samples"]);
         let gate = &report.gate[0];
-        assert_eq!((gate.bound.as_str(), gate.value.as_str(), gate.passed), ("0.9", "0.88", false));
-        let rungs: Vec<_> =
-            report.ladder.iter().map(|rung| (rung.validation.as_str(), rung.taken)).collect();
+        assert_eq!(
+            (gate.bound.as_str(), gate.value.as_str(), gate.passed),
+            ("0.9", "0.88", false)
+        );
+        let rungs: Vec<_> = report
+            .ladder
+            .iter()
+            .map(|rung| (rung.validation.as_str(), rung.taken))
+            .collect();
         assert_eq!(rungs, [("50.0 %", true), ("–", false)]);
         assert_eq!(
-            report.candidates.iter().map(|one| one.winner).collect::<Vec<_>>(),
+            report
+                .candidates
+                .iter()
+                .map(|one| one.winner)
+                .collect::<Vec<_>>(),
             [false, true]
         );
         assert_eq!(
-            (report.candidates[0].test.as_str(), report.candidates[1].test.as_str()),
+            (
+                report.candidates[0].test.as_str(),
+                report.candidates[1].test.as_str()
+            ),
             ("–", "88.0 %")
         );
         assert_eq!(report.candidates[1].seconds, "1.2 s");
         let curve = report.curve.unwrap();
-        assert_eq!(curve.series.iter().map(|one| one.dots.len()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            curve
+                .series
+                .iter()
+                .map(|one| one.dots.len())
+                .collect::<Vec<_>>(),
+            [1, 2]
+        );
         assert_eq!(curve.baselines.len(), 1);
-        let ledger: Vec<_> =
-            report.ledger.iter().map(|e| format!("{}={}", e.name, e.value)).collect();
+        let ledger: Vec<_> = report
+            .ledger
+            .iter()
+            .map(|e| format!("{}={}", e.name, e.value))
+            .collect();
         assert_eq!(
             ledger,
             [
@@ -331,10 +391,17 @@ mod tests {
         let report = Report::read(report.to_string().as_bytes()).unwrap();
         let row = &report.candidates[1];
         assert_eq!(
-            (row.method.as_str(), row.accuracy.as_str(), row.test.as_str()),
+            (
+                row.method.as_str(),
+                row.accuracy.as_str(),
+                row.test.as_str()
+            ),
             ("+ fine-tuning", "50.0 %", "25.0 %")
         );
-        assert_eq!((row.sample_gradients.as_str(), row.seconds.as_str()), ("7", "2.0 s"));
+        assert_eq!(
+            (row.sample_gradients.as_str(), row.seconds.as_str()),
+            ("7", "2.0 s")
+        );
 
         let one_point = json!({"candidates": [{"method": "identity", "step": 3, "validation": {"accuracy": 0.5}}]});
         let one_point = Report::read(one_point.to_string().as_bytes()).unwrap();

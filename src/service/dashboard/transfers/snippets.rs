@@ -42,8 +42,24 @@ mod tests {
     #[test]
     fn a_text_of_the_job_ends_no_quotes() {
         let snippets = Snippets::of(&json!({"output": "s3://a'''b/\nJSON"}));
-        assert!(!snippets.python.replace("r'''\n", "").replace("\n''')", "").contains("'''"));
-        assert_eq!(snippets.curl.lines().filter(|line| *line == "JSON").count(), 1);
-        assert_eq!(snippets.retune.lines().filter(|line| *line == "JSON").count(), 1);
+        assert!(
+            !snippets
+                .python
+                .replace("r'''\n", "")
+                .replace("\n''')", "")
+                .contains("'''")
+        );
+        assert_eq!(
+            snippets.curl.lines().filter(|line| *line == "JSON").count(),
+            1
+        );
+        assert_eq!(
+            snippets
+                .retune
+                .lines()
+                .filter(|line| *line == "JSON")
+                .count(),
+            1
+        );
     }
 }

@@ -8,7 +8,11 @@ use crate::service::{dashboard::format, domain::transfers::Transfer};
 /// base's folder.
 pub fn of(transfer: &Transfer) -> String {
     let spec = &transfer.spec;
-    if let Some(name) = spec.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+    if let Some(name) = spec
+        .get("name")
+        .and_then(Value::as_str)
+        .filter(|name| !name.is_empty())
+    {
         return name.to_owned();
     }
 
@@ -21,7 +25,8 @@ pub fn of(transfer: &Transfer) -> String {
 /// The labels that a job was submitted with, as `key: value`.
 pub fn labels(metadata: &Value) -> Vec<String> {
     let all = metadata.as_object().into_iter().flatten();
-    all.filter_map(|(key, value)| Some(format!("{key}: {}", value.as_str()?))).collect()
+    all.filter_map(|(key, value)| Some(format!("{key}: {}", value.as_str()?)))
+        .collect()
 }
 
 #[cfg(test)]

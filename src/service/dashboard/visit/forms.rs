@@ -49,16 +49,22 @@ impl FormSecret {
     /// When the operating system has no randomness.
     pub fn draw() -> Result<Self, std::io::Error> {
         let mut bytes = [0; 32];
-        OsRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
+        OsRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(std::io::Error::other)?;
         Ok(Self(Some(bytes)))
     }
 
     /// The token of a session's forms, for whoever shows this key, or none.
     pub fn token(&self, key: Option<&str>, session: &Session) -> String {
-        let secret = key.map(str::as_bytes).or(self.0.as_ref().map(<[u8; 32]>::as_slice));
+        let secret = key
+            .map(str::as_bytes)
+            .or(self.0.as_ref().map(<[u8; 32]>::as_slice));
         // A key of any length will do for HMAC.
         let mac = secret.and_then(|secret| Hmac::<Sha256>::new_from_slice(secret).ok());
-        let Some(mut mac) = mac else { return String::new() };
+        let Some(mut mac) = mac else {
+            return String::new();
+        };
         mac.update(b"retune form ");
         mac.update(session.0.as_bytes());
         hex::encode(mac.finalize().into_bytes())
@@ -74,13 +80,19 @@ impl Session {
     /// When the operating system has no randomness.
     pub fn draw() -> Result<Self, std::io::Error> {
         let mut bytes = [0_u8; LENGTH];
-        OsRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
+        OsRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(std::io::Error::other)?;
         Ok(Self(hex::encode(bytes)))
     }
 
     /// The request's own, or the one that was drawn for its answer.
     pub fn of(parts: &Parts) -> Option<Self> {
-        parts.extensions.get::<Self>().cloned().or_else(|| Self::read(&parts.headers))
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .or_else(|| Self::read(&parts.headers))
     }
 
     fn read(headers: &HeaderMap) -> Option<Self> {
@@ -93,8 +105,10 @@ impl Session {
     pub fn cookie(&self, request: &HeaderMap) -> Option<HeaderValue> {
         let Self(number) = self;
         let secure = secure(request);
-        HeaderValue::try_from(format!("{COOKIE}={number}{secure}; Path=/; HttpOnly; SameSite=Lax"))
-            .ok()
+        HeaderValue::try_from(format!(
+            "{COOKIE}={number}{secure}; Path=/; HttpOnly; SameSite=Lax"
+        ))
+        .ok()
     }
 }
 
@@ -102,12 +116,16 @@ impl Session {
 pub async fn begin_session(mut request: Request, next: Next) -> Response {
     let is_new = request.method().is_safe() && Session::read(request.headers()).is_none();
     let session = if is_new { Session::draw().ok() } else { None };
-    let Some(session) = session else { return next.run(request).await };
+    let Some(session) = session else {
+        return next.run(request).await;
+    };
 
     let cookie = session.cookie(request.headers());
     request.extensions_mut().insert(session);
     let mut response = next.run(request).await;
-    response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    response
+        .headers_mut()
+        .extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
 
     response
 }
@@ -152,7 +170,10 @@ impl FromRequest<Pages> for Posted {
 
         let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(&form) {
-            fields.entry(name.into_owned()).or_default().push(value.into_owned());
+            fields
+                .entry(name.into_owned())
+                .or_default()
+                .push(value.into_owned());
         }
 
         let posted = Self { key, fields };
@@ -172,15 +193,26 @@ pub fn is_same_origin(headers: &HeaderMap) -> bool {
         return site == "same-origin";
     }
 
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let named = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    named.zip(asked).is_some_and(|((_, named), asked)| named.eq_ignore_ascii_case(asked))
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let named = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"));
+    let asked = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    named
+        .zip(asked)
+        .is_some_and(|((_, named), asked)| named.eq_ignore_ascii_case(asked))
 }
 
 /// Behind a proxy that speaks TLS the cookies stay there.
 pub fn secure(headers: &HeaderMap) -> &'static str {
-    let tls = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let tls = headers
+        .get("x-forwarded-proto")
+        .is_some_and(|proto| proto == "https");
     if tls { "; Secure" } else { "" }
 }
 
@@ -197,12 +229,23 @@ mod tests {
 
     #[test]
     fn only_our_own_pages_are_of_the_same_origin() {
-        let ours = [("sec-fetch-site", "same-origin"), ("origin", "null"), ("host", "a")];
+        let ours = [
+            ("sec-fetch-site", "same-origin"),
+            ("origin", "null"),
+            ("host", "a"),
+        ];
         assert!(is_same_origin(&headers(&ours)));
-        assert!(is_same_origin(&headers(&[("origin", "https://a:8080"), ("host", "a:8080")])));
+        assert!(is_same_origin(&headers(&[
+            ("origin", "https://a:8080"),
+            ("host", "a:8080")
+        ])));
         assert!(is_same_origin(&headers(&[("host", "a")])), "no browser");
         for foreign in [
-            &[("sec-fetch-site", "same-site"), ("origin", "http://a:1"), ("host", "a:1")][..],
+            &[
+                ("sec-fetch-site", "same-site"),
+                ("origin", "http://a:1"),
+                ("host", "a:1"),
+            ][..],
             &[("sec-fetch-site", "cross-site"), ("host", "a")],
             &[("sec-fetch-site", "none"), ("host", "a")],
             &[("origin", "http://a:2"), ("host", "a:1")],
@@ -218,7 +261,11 @@ mod tests {
         let secret = FormSecret::draw().unwrap();
         let (one, other) = (Session::draw().unwrap(), Session::draw().unwrap());
         let token = secret.token(Some("rt_a"), &one);
-        assert_eq!(token, FormSecret::draw().unwrap().token(Some("rt_a"), &one), "any process");
+        assert_eq!(
+            token,
+            FormSecret::draw().unwrap().token(Some("rt_a"), &one),
+            "any process"
+        );
         assert_eq!(token.len(), 64);
         for differs in [
             secret.token(Some("rt_b"), &one),
@@ -227,7 +274,10 @@ mod tests {
         ] {
             assert_ne!(token, differs);
         }
-        assert_ne!(secret.token(None, &one), FormSecret::draw().unwrap().token(None, &one));
+        assert_ne!(
+            secret.token(None, &one),
+            FormSecret::draw().unwrap().token(None, &one)
+        );
     }
 
     #[test]

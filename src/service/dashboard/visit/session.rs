@@ -20,7 +20,10 @@ use crate::service::{
 const COOKIE_MAX_AGE: &str = "; Max-Age=604800";
 
 #[derive(askama::Template)]
-#[template(path = "visit/login.html", config = "src/service/dashboard/askama.toml")]
+#[template(
+    path = "visit/login.html",
+    config = "src/service/dashboard/askama.toml"
+)]
 struct Page {
     frame: Frame,
     refused: bool,
@@ -49,8 +52,12 @@ pub async fn form(
     if state.is_open().await? {
         return Ok(Redirect::to("/").into_response());
     }
-    Ok(render(&Page { frame: Frame::bare("Sign in"), refused: false, next: place(&next) })?
-        .into_response())
+    Ok(render(&Page {
+        frame: Frame::bare("Sign in"),
+        refused: false,
+        next: place(&next),
+    })?
+    .into_response())
 }
 
 pub async fn login(
@@ -72,13 +79,21 @@ pub async fn login(
     }
     // Only a key that holds is put into a header, so nothing else can be written there.
     if open || state.authenticate(key).await?.is_none() {
-        let page = Page { frame: Frame::bare("Sign in"), refused: !open, next: place(&entry.next) };
+        let page = Page {
+            frame: Frame::bare("Sign in"),
+            refused: !open,
+            next: place(&entry.next),
+        };
         return Ok(render(&page)?.into_response());
     }
 
-    let mut response =
-        with_key(&format!("{key}{COOKIE_MAX_AGE}{}", secure(&headers)), &place(&entry.next));
-    let session = Session::draw().ok().and_then(|session| session.cookie(&headers));
+    let mut response = with_key(
+        &format!("{key}{COOKIE_MAX_AGE}{}", secure(&headers)),
+        &place(&entry.next),
+    );
+    let session = Session::draw()
+        .ok()
+        .and_then(|session| session.cookie(&headers));
     if let Some(cookie) = session {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -94,8 +109,14 @@ pub async fn logout(headers: HeaderMap, _posted: Posted) -> Response {
 fn place(next: &str) -> String {
     let is_path = next.starts_with('/')
         && !next.starts_with("//")
-        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if is_path { next.to_owned() } else { "/".to_owned() }
+        && next
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_path {
+        next.to_owned()
+    } else {
+        "/".to_owned()
+    }
 }
 
 fn with_key(rest: &str, next: &str) -> Response {
@@ -114,9 +135,13 @@ mod tests {
     #[test]
     fn one_goes_on_within_the_service_and_nowhere_else() {
         assert_eq!(place("/transfers/1?a=b"), "/transfers/1?a=b");
-        for elsewhere in
-            ["", "//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example"]
-        {
+        for elsewhere in [
+            "",
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+        ] {
             assert_eq!(place(elsewhere), "/", "{elsewhere}");
         }
     }

@@ -33,9 +33,14 @@ pub async fn get(
     model: &str,
     alias: &str,
 ) -> Result<Option<BaseAlias>, sqlx::Error> {
-    select!("WHERE m.tenant = $1 AND m.name = $2 AND a.alias = $3", tenant.0, model, alias)
-        .fetch_optional(&mut *database.scope(tenant).await?)
-        .await
+    select!(
+        "WHERE m.tenant = $1 AND m.name = $2 AND a.alias = $3",
+        tenant.0,
+        model,
+        alias
+    )
+    .fetch_optional(&mut *database.scope(tenant).await?)
+    .await
 }
 
 /// An alias that is there.
@@ -44,9 +49,13 @@ pub(in crate::service) async fn find(
     base_model: BaseModelId,
     alias: &str,
 ) -> Result<BaseAlias, sqlx::Error> {
-    select!("WHERE a.base_model = $1 AND a.alias = $2", base_model.0, alias)
-        .fetch_one(connection)
-        .await
+    select!(
+        "WHERE a.base_model = $1 AND a.alias = $2",
+        base_model.0,
+        alias
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// The version where an alias stands.

@@ -67,7 +67,10 @@ pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,
     id: BaseVersionId,
 ) -> Result<BaseVersion, sqlx::Error> {
-    Ok(select!("WHERE v.id = $1", id.0).fetch_one(connection).await?.into())
+    Ok(select!("WHERE v.id = $1", id.0)
+        .fetch_one(connection)
+        .await?
+        .into())
 }
 
 /// A base model's version of this name.
@@ -76,7 +79,11 @@ pub(in crate::service) async fn find(
     base_model: BaseModelId,
     version: &str,
 ) -> Result<Option<BaseVersion>, sqlx::Error> {
-    let row = select!("WHERE v.base_model = $1 AND v.version = $2", base_model.0, version);
+    let row = select!(
+        "WHERE v.base_model = $1 AND v.version = $2",
+        base_model.0,
+        version
+    );
 
     Ok(row.fetch_optional(connection).await?.map(BaseVersion::from))
 }
@@ -141,10 +148,17 @@ pub async fn get(
     model: &str,
     version: &str,
 ) -> Result<Option<BaseVersion>, sqlx::Error> {
-    let row =
-        select!("WHERE m.tenant = $1 AND m.name = $2 AND v.version = $3", tenant.0, model, version);
+    let row = select!(
+        "WHERE m.tenant = $1 AND m.name = $2 AND v.version = $3",
+        tenant.0,
+        model,
+        version
+    );
 
-    Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(BaseVersion::from))
+    Ok(row
+        .fetch_optional(&mut *database.scope(tenant).await?)
+        .await?
+        .map(BaseVersion::from))
 }
 
 /// Versions of a tenant's base model after the given one, newest arrival first.

@@ -28,20 +28,32 @@ pub struct Attempt {
 
 impl Attempt {
     pub fn answered(status: u16, error: Option<String>) -> Self {
-        Self { status: Some(status), error, retry_after: None }
+        Self {
+            status: Some(status),
+            error,
+            retry_after: None,
+        }
     }
 
     /// The same with what the answer's `Retry-After` says.
     pub fn retry_after(self, wait: Option<Duration>) -> Self {
-        Self { retry_after: wait, ..self }
+        Self {
+            retry_after: wait,
+            ..self
+        }
     }
 
     pub fn unanswered(error: String) -> Self {
-        Self { status: None, error: Some(error), retry_after: None }
+        Self {
+            status: None,
+            error: Some(error),
+            retry_after: None,
+        }
     }
 
     pub fn is_success(&self) -> bool {
-        self.status.is_some_and(|status| (200..300).contains(&status))
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
     }
 
     /// The receiver wants no more of these.
@@ -119,7 +131,9 @@ pub async fn fail(
 ) -> Result<AfterFailure, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     lock_endpoint(&mut transaction, held).await?;
-    let pause = attempt.retry_after.map_or(0.0, |wait| wait.min(policy.longest_wait).as_secs_f64());
+    let pause = attempt
+        .retry_after
+        .map_or(0.0, |wait| wait.min(policy.longest_wait).as_secs_f64());
     // The last attempt is made when the time is up.
     let row = sqlx::query!(
         r#"WITH fate AS (
@@ -144,10 +158,20 @@ pub async fn fail(
     )
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some(row) = row else { return Ok(AfterFailure::Lost) };
-    let mut after = if row.over { AfterFailure::Failed } else { AfterFailure::Pending };
+    let Some(row) = row else {
+        return Ok(AfterFailure::Lost);
+    };
+    let mut after = if row.over {
+        AfterFailure::Failed
+    } else {
+        AfterFailure::Pending
+    };
     if let Some(endpoint) = held.endpoint {
-        let failure = Failure { attempt, pause, tried_since: row.over.then_some(row.retry_since) };
+        let failure = Failure {
+            attempt,
+            pause,
+            tried_since: row.over.then_some(row.retry_since),
+        };
         if blame(&mut transaction, endpoint, failure, policy).await? {
             after = AfterFailure::Disabled;
         }
@@ -194,7 +218,11 @@ async fn blame(
     failure: Failure<'_>,
     policy: RetryPolicy,
 ) -> Result<bool, sqlx::Error> {
-    let Failure { attempt, pause, tried_since } = failure;
+    let Failure {
+        attempt,
+        pause,
+        tried_since,
+    } = failure;
     let row = sqlx::query!(
         r#"UPDATE webhook_endpoints e
            SET failing_since = coalesce(failing_since, now()),
@@ -214,8 +242,14 @@ async fn blame(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(row) = row.filter(|row| row.hopeless) else { return Ok(false) };
-    let reason = if attempt.is_gone() { "it answered 410 Gone" } else { "it failed for too long" };
+    let Some(row) = row.filter(|row| row.hopeless) else {
+        return Ok(false);
+    };
+    let reason = if attempt.is_gone() {
+        "it answered 410 Gone"
+    } else {
+        "it failed for too long"
+    };
 
     sqlx::query!(
         "UPDATE webhook_endpoints SET enabled = false, disabled_reason = $2 WHERE id = $1",

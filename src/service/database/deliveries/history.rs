@@ -108,9 +108,13 @@ pub async fn replay(
     )
     .fetch_optional(&mut *scope)
     .await?;
-    let Some(delivery) = delivery else { return Ok(None) };
+    let Some(delivery) = delivery else {
+        return Ok(None);
+    };
 
-    sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
+    sqlx::query!("SELECT pg_notify('deliveries', '')")
+        .execute(&mut *scope)
+        .await?;
     let subject = format!("webhook_endpoints/{endpoint}/deliveries/{id}");
     audit_events::record(&mut scope, caller, AuditAction::DeliveryReplay, &subject).await?;
     scope.commit().await?;
@@ -154,9 +158,13 @@ pub async fn test(
     .await?;
     // The event's trigger has told whoever listens to everything; this one is for one endpoint, whatever that
     // listens to.
-    sqlx::query!("DELETE FROM deliveries WHERE event = $1 AND endpoint <> $2", event, found.id)
-        .execute(&mut *scope)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM deliveries WHERE event = $1 AND endpoint <> $2",
+        event,
+        found.id
+    )
+    .execute(&mut *scope)
+    .await?;
     sqlx::query!(
         "INSERT INTO deliveries (tenant, event, endpoint) VALUES ($1, $2, $3)
          ON CONFLICT (event, endpoint) DO NOTHING",
@@ -166,7 +174,9 @@ pub async fn test(
     )
     .execute(&mut *scope)
     .await?;
-    sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
+    sqlx::query!("SELECT pg_notify('deliveries', '')")
+        .execute(&mut *scope)
+        .await?;
 
     let delivery = sqlx::query_as!(
         Delivery,
@@ -180,7 +190,13 @@ pub async fn test(
     )
     .fetch_one(&mut *scope)
     .await?;
-    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointTest, &subject).await?;
+    audit_events::record(
+        &mut scope,
+        caller,
+        AuditAction::WebhookEndpointTest,
+        &subject,
+    )
+    .await?;
     scope.commit().await?;
 
     Ok(Some(delivery))

@@ -42,7 +42,10 @@ pub async fn list(
     scope.commit().await?;
 
     let events = rows.into_iter().map(|row| {
-        let telling = Telling { kind: &row.kind, data: &row.data };
+        let telling = Telling {
+            kind: &row.kind,
+            data: &row.data,
+        };
         FeedEvent {
             place: row.place,
             id: row.id.into(),

@@ -124,5 +124,9 @@ pub(in crate::service) async fn show(
 
     let version = versions::by_id(connection, row.version).await?;
 
-    Ok(Some(FineTuneAlias { alias: alias.to_owned(), moved_at: row.moved_at, version }))
+    Ok(Some(FineTuneAlias {
+        alias: alias.to_owned(),
+        moved_at: row.moved_at,
+        version,
+    }))
 }

@@ -22,7 +22,13 @@ pub struct Dependents {
 impl Dependents {
     /// All of a tenant's.
     pub fn of(tenant: TenantId) -> Self {
-        Self { tenant, base_model: None, on: None, alias: None, names: None }
+        Self {
+            tenant,
+            base_model: None,
+            on: None,
+            alias: None,
+            names: None,
+        }
     }
 }
 

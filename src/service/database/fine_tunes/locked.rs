@@ -79,8 +79,11 @@ pub(in crate::service) async fn count_change(
     connection: &mut PgConnection,
     id: FineTuneId,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE fine_tunes SET revision = revision + 1 WHERE id = $1", id.0)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE fine_tunes SET revision = revision + 1 WHERE id = $1",
+        id.0
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }

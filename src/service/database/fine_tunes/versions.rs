@@ -227,7 +227,10 @@ pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,
     id: FineTuneVersionId,
 ) -> Result<FineTuneVersion, sqlx::Error> {
-    select!("WHERE v.id = $1", id.0).fetch_one(connection).await?.try_into()
+    select!("WHERE v.id = $1", id.0)
+        .fetch_one(connection)
+        .await?
+        .try_into()
 }
 
 /// A version of a tenant's fine-tune.
@@ -240,11 +243,16 @@ pub async fn get(
     fine_tune: &str,
     number: i32,
 ) -> Result<Option<FineTuneVersion>, sqlx::Error> {
-    select!("WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3", tenant.0, fine_tune, number)
-        .fetch_optional(&mut *database.scope(tenant).await?)
-        .await?
-        .map(FineTuneVersion::try_from)
-        .transpose()
+    select!(
+        "WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3",
+        tenant.0,
+        fine_tune,
+        number
+    )
+    .fetch_optional(&mut *database.scope(tenant).await?)
+    .await?
+    .map(FineTuneVersion::try_from)
+    .transpose()
 }
 
 /// Versions of a tenant's fine-tune after the given one, newest first.

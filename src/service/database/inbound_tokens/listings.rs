@@ -44,7 +44,9 @@ pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Err
 
 /// Wakes who lists, when the transaction commits.
 pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("SELECT pg_notify('arrivals', '')").fetch_one(connection).await?;
+    sqlx::query!("SELECT pg_notify('arrivals', '')")
+        .fetch_one(connection)
+        .await?;
     Ok(())
 }
 
@@ -96,7 +98,11 @@ pub async fn claim(
                 base_model: row.base_model,
                 prefix: row.prefix,
             },
-            announced: if row.asked { Announced::Again } else { Announced::Found },
+            announced: if row.asked {
+                Announced::Again
+            } else {
+                Announced::Found
+            },
             failures: row.listing_failures,
         },
         token: row.token.into(),

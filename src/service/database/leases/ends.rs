@@ -83,7 +83,8 @@ pub(in crate::service) struct Held {
 impl Held {
     /// Whether it has waited for so long for a worker that can read its specification.
     pub fn is_unreadable_since(&self, patience: Duration) -> bool {
-        self.unreadable_seconds.is_some_and(|waited| waited >= patience.as_secs_f64())
+        self.unreadable_seconds
+            .is_some_and(|waited| waited >= patience.as_secs_f64())
     }
 }
 
@@ -111,9 +112,12 @@ pub(in crate::service) async fn uncount_attempt(
     connection: &mut PgConnection,
     held: &Lease<Claimed>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer.0)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE transfers SET attempt = attempt - 1 WHERE id = $1",
+        held.transfer.0
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -204,7 +208,11 @@ pub(in crate::service) async fn lock_unreadable(
 
     let unreadable = late.into_iter().map(|row| Unreadable {
         id: row.id.into(),
-        error: JobError { code: row.code, detail: row.detail, pointer: row.pointer },
+        error: JobError {
+            code: row.code,
+            detail: row.detail,
+            pointer: row.pointer,
+        },
     });
 
     Ok(unreadable.collect())

@@ -44,7 +44,9 @@ pub(in crate::service) async fn delete(
     connection: &mut PgConnection,
     id: RetuneId,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM retunes WHERE id = $1", id.0).execute(connection).await?;
+    sqlx::query!("DELETE FROM retunes WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -92,10 +94,12 @@ pub(in crate::service) async fn lock(
     connection: &mut PgConnection,
     id: RetuneId,
 ) -> Result<TenantId, sqlx::Error> {
-    let tenant =
-        sqlx::query_scalar!("SELECT tenant FROM retunes WHERE id = $1 FOR NO KEY UPDATE", id.0)
-            .fetch_one(connection)
-            .await?;
+    let tenant = sqlx::query_scalar!(
+        "SELECT tenant FROM retunes WHERE id = $1 FOR NO KEY UPDATE",
+        id.0
+    )
+    .fetch_one(connection)
+    .await?;
 
     Ok(tenant.into())
 }
@@ -164,8 +168,11 @@ pub(in crate::service) async fn resume(
     connection: &mut PgConnection,
     id: RetuneId,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE retunes SET status = 'running' WHERE id = $1 AND status = 'paused'", id.0)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE retunes SET status = 'running' WHERE id = $1 AND status = 'paused'",
+        id.0
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }

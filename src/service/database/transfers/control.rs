@@ -31,7 +31,10 @@ pub(in crate::service) async fn lock(
     .fetch_optional(connection)
     .await?;
 
-    Ok(row.map(|row| Locked { status: row.status, retune: row.retune.map(RetuneId) }))
+    Ok(row.map(|row| Locked {
+        status: row.status,
+        retune: row.retune.map(RetuneId),
+    }))
 }
 
 /// Asks the worker of a running transfer to stop.
@@ -39,9 +42,12 @@ pub(in crate::service) async fn ask_to_stop(
     connection: &mut PgConnection,
     id: TransferId,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE transfers SET status = 'cancelling' WHERE id = $1", id.0)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE transfers SET status = 'cancelling' WHERE id = $1",
+        id.0
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -92,7 +98,11 @@ pub(in crate::service) async fn revive(
         Ok(_) => Ok(Revived::Queued),
         Err(error) => {
             let constraint = error.as_database_error().and_then(|said| said.constraint());
-            if constraint == Some(ONE_AT_A_TIME) { Ok(Revived::CarriedAlready) } else { Err(error) }
+            if constraint == Some(ONE_AT_A_TIME) {
+                Ok(Revived::CarriedAlready)
+            } else {
+                Err(error)
+            }
         }
     }
 }

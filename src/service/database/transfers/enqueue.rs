@@ -69,7 +69,10 @@ pub(in crate::service) async fn enqueue_in(
 ) -> Result<Enqueued, EnqueueError> {
     let id = TransferId::generate();
     let (key, sha256) = match &new.idempotency {
-        Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),
+        Some(idempotency) => (
+            Some(&*idempotency.key),
+            Some(&idempotency.request_sha256[..]),
+        ),
         None => (None, None),
     };
 
@@ -89,10 +92,18 @@ pub(in crate::service) async fn enqueue_in(
     .execute(&mut *connection)
     .await?;
     if inserted.rows_affected() == 1 {
-        events::insert(connection, id, EventKind::TransferQueued, json!({"reason": "submitted"}))
-            .await?;
+        events::insert(
+            connection,
+            id,
+            EventKind::TransferQueued,
+            json!({"reason": "submitted"}),
+        )
+        .await?;
         let transfer = by_id(connection, id).await?;
-        return Ok(Enqueued { transfer, replayed: false });
+        return Ok(Enqueued {
+            transfer,
+            replayed: false,
+        });
     }
 
     let earlier = sqlx::query!(
@@ -107,5 +118,8 @@ pub(in crate::service) async fn enqueue_in(
     }
     let transfer = by_id(connection, earlier.id.into()).await?;
 
-    Ok(Enqueued { transfer, replayed: true })
+    Ok(Enqueued {
+        transfer,
+        replayed: true,
+    })
 }

@@ -26,7 +26,11 @@ pub(in crate::service) async fn insert(
     member: &Member,
 ) -> Result<Option<TransferId>, sqlx::Error> {
     let id = TransferId::generate();
-    let metadata = member.spec.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let metadata = member
+        .spec
+        .get("metadata")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     let (base_version, base_digest) = member.base.clone().unzip();
     let done = sqlx::query!(
         "INSERT INTO transfers (id, tenant, spec, metadata, max_attempts, retune, fine_tune,

@@ -45,7 +45,9 @@ impl Envelope {
 
     /// A transfer's events say which and, where they move it, what it has become.
     fn data(&self) -> Value {
-        let Some(transfer) = self.transfer else { return self.data.clone() };
+        let Some(transfer) = self.transfer else {
+            return self.data.clone();
+        };
 
         let mut data = json!({"id": transfer});
         if let Some(status) = status_after(&self.kind) {
@@ -110,7 +112,11 @@ mod tests {
             ("transfer.phase_changed", "running"),
             ("transfer.succeeded", "succeeded"),
         ] {
-            assert_eq!(data(kind), json!({"id": id, "status": status, "attempt": 1}), "{kind}");
+            assert_eq!(
+                data(kind),
+                json!({"id": id, "status": status, "attempt": 1}),
+                "{kind}"
+            );
         }
         assert_eq!(data("gate.passed"), json!({"id": id, "attempt": 1}));
     }

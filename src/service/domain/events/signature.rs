@@ -23,7 +23,9 @@ impl Secret {
     /// When the operating system has none.
     pub fn draw() -> Result<Self, std::io::Error> {
         let mut bytes = [0; 32];
-        OsRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
+        OsRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(std::io::Error::other)?;
         Ok(Self(bytes))
     }
 
@@ -45,7 +47,9 @@ impl Secret {
     /// One signature: `v1,<base64>`. `timestamp` in seconds since 1970.
     pub fn sign(&self, id: EventId, timestamp: i64, body: &str) -> String {
         // Any length of key is taken.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            return String::new();
+        };
         mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
         format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
     }
@@ -68,7 +72,10 @@ mod tests {
     #[test]
     fn a_signature_is_the_one_of_openssl() {
         let secret = Secret([7; 32]);
-        assert_eq!(secret.reveal(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+        assert_eq!(
+            secret.reveal(),
+            "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="
+        );
         assert_eq!(
             secret.sign(EventId(Uuid::nil()), 1_700_000_000, "{}"),
             "v1,ZxvsOzYV/OpNsXv3s5jH6WUZOCIv7ONToQakPTt2CAM="

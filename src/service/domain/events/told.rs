@@ -81,21 +81,40 @@ impl Telling<'_> {
             "gate.failed" => "the gate is not passed".to_owned(),
             "base_model.version.created" => format!("version {} has arrived", self.text("version")),
             "base_model.alias.moved" => {
-                format!("{} stands on version {}", self.text("alias"), self.text("version"))
+                format!(
+                    "{} stands on version {}",
+                    self.text("alias"),
+                    self.text("version")
+                )
             }
             "base_model.arrival.failed" => self.because("an announced version was given up"),
             "retune.created" => format!("a retune of {} transfers", self.number("transfers")),
             "retune.completed" => {
-                format!("the retune is over: {}", self.text("status").replace('_', " "))
+                format!(
+                    "the retune is over: {}",
+                    self.text("status").replace('_', " ")
+                )
             }
             "fine_tune.version.created" => {
-                format!("version {} is {}", self.number("version"), self.text("state"))
+                format!(
+                    "version {} is {}",
+                    self.number("version"),
+                    self.text("state")
+                )
             }
             "fine_tune.version.promoted" => {
-                format!("{} stands on version {}", self.text("alias"), self.number("version"))
+                format!(
+                    "{} stands on version {}",
+                    self.text("alias"),
+                    self.number("version")
+                )
             }
             "fine_tune.version.rolled_back" => {
-                format!("{} stands on version {} again", self.text("alias"), self.number("version"))
+                format!(
+                    "{} stands on version {} again",
+                    self.text("alias"),
+                    self.number("version")
+                )
             }
             "webhook_endpoint.disabled" => self.because("the endpoint was disabled"),
             other => other.replace(['.', '_'], " "),
@@ -108,7 +127,10 @@ impl Telling<'_> {
             "lease_expired" => "its worker fell silent; it waits for another".to_owned(),
             "handed_back" => "its worker stopped and has handed it back".to_owned(),
             "not_understood" => {
-                format!("it waits for a worker that can read its specification: {}", self.error())
+                format!(
+                    "it waits for a worker that can read its specification: {}",
+                    self.error()
+                )
             }
             "retried" => "queued again by hand".to_owned(),
             "evaluated" => match self.data["evaluation"]["passed"].as_bool() {
@@ -138,7 +160,11 @@ impl Telling<'_> {
     fn error(&self) -> String {
         let error = &self.data["error"];
         let (code, detail) = (error["code"].as_str(), error["detail"].as_str());
-        format!("{} ({})", detail.unwrap_or("no reason is known"), code.unwrap_or("unknown"))
+        format!(
+            "{} ({})",
+            detail.unwrap_or("no reason is known"),
+            code.unwrap_or("unknown")
+        )
     }
 
     fn text(&self, field: &str) -> &str {
@@ -147,7 +173,9 @@ impl Telling<'_> {
 
     /// `?` where it is absent.
     fn number(&self, field: &str) -> String {
-        self.data[field].as_i64().map_or_else(|| "?".to_owned(), |number| number.to_string())
+        self.data[field]
+            .as_i64()
+            .map_or_else(|| "?".to_owned(), |number| number.to_string())
     }
 }
 
@@ -159,7 +187,10 @@ mod tests {
     use crate::contract::events::EventKind;
 
     fn told(kind: EventKind, data: &Value) -> (Level, String) {
-        let telling = Telling { kind: kind.name(), data };
+        let telling = Telling {
+            kind: kind.name(),
+            data,
+        };
         (telling.level(), telling.message())
     }
 
@@ -168,22 +199,34 @@ mod tests {
         let error = json!({"error": {"code": "not_finite", "detail": "fc1.weight has NaN"}});
         assert_eq!(
             told(EventKind::TransferFailed, &error),
-            (Level::Error, "failed: fc1.weight has NaN (not_finite)".into())
+            (
+                Level::Error,
+                "failed: fc1.weight has NaN (not_finite)".into()
+            )
         );
         let again = json!({"reason": "lease_expired", "error": null});
         assert_eq!(told(EventKind::TransferQueued, &again).0, Level::Warning);
         let first = json!({"reason": "submitted"});
-        assert_eq!(told(EventKind::TransferQueued, &first), (Level::Info, "queued".into()));
+        assert_eq!(
+            told(EventKind::TransferQueued, &first),
+            (Level::Info, "queued".into())
+        );
     }
 
     #[test]
     fn a_rejected_model_is_no_plain_success() {
         let rejected = json!({"verdict": "rejected", "recommendation": "retrain"});
-        assert_eq!(told(EventKind::TransferSucceeded, &rejected).0, Level::Warning);
+        assert_eq!(
+            told(EventKind::TransferSucceeded, &rejected).0,
+            Level::Warning
+        );
         let done = json!({"verdict": "published", "recommendation": "transfer"});
         assert_eq!(
             told(EventKind::TransferSucceeded, &done),
-            (Level::Info, "done: the model is published; recommendation: transfer".into())
+            (
+                Level::Info,
+                "done: the model is published; recommendation: transfer".into()
+            )
         );
     }
 

@@ -81,13 +81,21 @@ impl Announcement {
     pub fn of(folder: &str, version: String) -> Option<Self> {
         let uri = format!("{}/", folder.trim_end_matches('/'));
         let fits = uri.len() <= URI_LIMIT && version.len() <= VERSION_LIMIT;
-        fits.then_some(Self { uri, version, note: None })
+        fits.then_some(Self {
+            uri,
+            version,
+            note: None,
+        })
     }
 
     /// Of something that is no folder of ours, written down for the administrator with what to do about it.
     pub fn noted(uri: String, version: String, note: String) -> Option<Self> {
         let fits = uri.len() <= URI_LIMIT && version.len() <= VERSION_LIMIT;
-        fits.then_some(Self { uri, version, note: Some(note) })
+        fits.then_some(Self {
+            uri,
+            version,
+            note: Some(note),
+        })
     }
 
     /// Why it is no version whatever the folder holds.
@@ -105,10 +113,21 @@ mod tests {
     fn a_folder_is_announced_with_one_slash_at_its_end_under_any_name_that_can_be_kept() {
         for folder in ["s3://models/llama/2", "s3://models/llama/2/"] {
             let announced = Announcement::of(folder, "2".into()).unwrap();
-            assert_eq!((announced.uri.as_str(), announced.fault()), ("s3://models/llama/2/", None));
+            assert_eq!(
+                (announced.uri.as_str(), announced.fault()),
+                ("s3://models/llama/2/", None)
+            );
         }
-        assert!(Announcement::of("s3://models/a b/", "a b".into()).unwrap().fault().is_some());
-        assert_eq!(Announcement::of("s3://models/2/", "2".repeat(VERSION_LIMIT + 1)), None);
+        assert!(
+            Announcement::of("s3://models/a b/", "a b".into())
+                .unwrap()
+                .fault()
+                .is_some()
+        );
+        assert_eq!(
+            Announcement::of("s3://models/2/", "2".repeat(VERSION_LIMIT + 1)),
+            None
+        );
         assert_eq!(Announcement::of(&"x".repeat(URI_LIMIT), "2".into()), None);
     }
 }

@@ -214,7 +214,10 @@ impl Template<'_> {
             .map(|name| Fault::new(format!("/spec/{name}"), "follows from the fine-tune"))
             .collect();
         if self.data.is_some() && spec.contains_key("data") {
-            faults.push(Fault::new("/spec/data", "data is given beside spec already"));
+            faults.push(Fault::new(
+                "/spec/data",
+                "data is given beside spec already",
+            ));
         }
         if !faults.is_empty() {
             return Err(invalid(faults));
@@ -232,7 +235,10 @@ impl Template<'_> {
     /// queued as it is written: it fails with its reason, and holds up no other.
     pub fn queued(&self, target: &str) -> Value {
         let written = self.written(target);
-        self.job(target).ok().and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or(written)
+        self.job(target)
+            .ok()
+            .and_then(|spec| serde_json::to_value(spec).ok())
+            .unwrap_or(written)
     }
 
     /// Where a field of the job lies in the fine-tune.
@@ -247,7 +253,10 @@ impl Template<'_> {
 }
 
 fn invalid(faults: Vec<Fault>) -> SpecError {
-    SpecError { code: FailureCode::InvalidSpec, faults }
+    SpecError {
+        code: FailureCode::InvalidSpec,
+        faults,
+    }
 }
 
 #[cfg(test)]
@@ -255,40 +264,90 @@ mod tests {
     use super::*;
 
     fn refusal(data: Option<&Value>, spec: &Value) -> Vec<String> {
-        let template = Template { source_base: "s:a", trajectory: "s:t", data, spec };
+        let template = Template {
+            source_base: "s:a",
+            trajectory: "s:t",
+            data,
+            spec,
+        };
         let error = template.job("s:b").expect_err("a fault");
-        error.faults.into_iter().map(|fault| fault.pointer).collect()
+        error
+            .faults
+            .into_iter()
+            .map(|fault| fault.pointer)
+            .collect()
     }
 
     #[test]
     fn a_job_is_put_together_and_its_faults_point_into_the_fine_tune() {
-        let (data, spec) = (json!({"test": "s:d"}), json!({"output": "s:o", "gate": {"min": 0.5}}));
-        let template =
-            Template { source_base: "s:a", trajectory: "s:t", data: Some(&data), spec: &spec };
+        let (data, spec) = (
+            json!({"test": "s:d"}),
+            json!({"output": "s:o", "gate": {"min": 0.5}}),
+        );
+        let template = Template {
+            source_base: "s:a",
+            trajectory: "s:t",
+            data: Some(&data),
+            spec: &spec,
+        };
         let job = template.job("s:b").unwrap();
-        assert_eq!((&*job.source.base, &*job.target.base, &*job.output), ("s:a", "s:b", "s:o"));
+        assert_eq!(
+            (&*job.source.base, &*job.target.base, &*job.output),
+            ("s:a", "s:b", "s:o")
+        );
         assert_eq!(job.data.unwrap().test.as_deref(), Some("s:d"));
-        assert_eq!(template.queued("s:b")["options"]["timesteps"], 10, "defaults are written out");
+        assert_eq!(
+            template.queued("s:b")["options"]["timesteps"],
+            10,
+            "defaults are written out"
+        );
 
         assert_eq!(refusal(None, &spec), ["/spec/gate"], "a gate needs data");
         assert_eq!(refusal(None, &json!({})), ["/spec"], "output is missing");
-        assert_eq!(refusal(None, &json!({"output": "s:o", "x": 1})), ["/spec/x"]);
-        assert_eq!(refusal(None, &json!({"output": "s:o", "target": {}})), ["/spec/target"]);
+        assert_eq!(
+            refusal(None, &json!({"output": "s:o", "x": 1})),
+            ["/spec/x"]
+        );
+        assert_eq!(
+            refusal(None, &json!({"output": "s:o", "target": {}})),
+            ["/spec/target"]
+        );
         let twice = json!({"output": "s:o", "data": {}});
         assert_eq!(refusal(Some(&data), &twice), ["/spec/data"]);
-        assert_eq!(refusal(Some(&json!({"trian": "s:d"})), &spec), ["/data/trian"]);
+        assert_eq!(
+            refusal(Some(&json!({"trian": "s:d"})), &spec),
+            ["/data/trian"]
+        );
         assert_eq!(refusal(None, &json!([])), ["/spec"]);
         let gone = json!({"output": "s:o", "methods": ["gone"]});
-        let template = Template { source_base: "s:a", trajectory: "s:t", data: None, spec: &gone };
-        assert_eq!(template.queued("s:b")["methods"], gone["methods"], "it fails with its reason");
+        let template = Template {
+            source_base: "s:a",
+            trajectory: "s:t",
+            data: None,
+            spec: &gone,
+        };
+        assert_eq!(
+            template.queued("s:b")["methods"],
+            gone["methods"],
+            "it fails with its reason"
+        );
     }
 
     #[test]
     fn what_a_gate_rejected_is_rejected_in_every_mode() {
         for mode in [Mode::Propose, Mode::Publish, Mode::Promote] {
-            assert_eq!(VersionState::of(Verdict::Rejected, mode), VersionState::Rejected);
+            assert_eq!(
+                VersionState::of(Verdict::Rejected, mode),
+                VersionState::Rejected
+            );
         }
-        assert_eq!(VersionState::of(Verdict::Published, Mode::Propose), VersionState::Proposed);
-        assert_eq!(VersionState::of(Verdict::Published, Mode::Promote), VersionState::Published);
+        assert_eq!(
+            VersionState::of(Verdict::Published, Mode::Propose),
+            VersionState::Proposed
+        );
+        assert_eq!(
+            VersionState::of(Verdict::Published, Mode::Promote),
+            VersionState::Published
+        );
     }
 }

@@ -103,7 +103,9 @@ impl Sender {
 /// Whether only `MLflow` knows where this is: a logged model (the usual `source` since `MLflow` 3), a run's
 /// artifact, or what its server passes through.
 pub fn is_known_to_mlflow_alone(uri: &str) -> bool {
-    ["models:", "runs:", "mlflow-artifacts:"].iter().any(|scheme| uri.starts_with(scheme))
+    ["models:", "runs:", "mlflow-artifacts:"]
+        .iter()
+        .any(|scheme| uri.starts_with(scheme))
 }
 
 #[cfg(test)]
@@ -125,17 +127,32 @@ mod tests {
         let plain = |uri: &str| vec![(uri.to_owned(), None)];
         let record = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {
             "bucket": {"name": "models"}, "object": {"key": "llama/v+2/config.json"}}}]});
-        assert_eq!(uris(Sender::S3, &record), plain("s3://models/llama/v 2/config.json"));
+        assert_eq!(
+            uris(Sender::S3, &record),
+            plain("s3://models/llama/v 2/config.json")
+        );
         let bridge = json!({"detail-type": "Object Created", "detail": {
             "bucket": {"name": "models"}, "object": {"key": "llama/v+2/config.json"}}});
-        assert_eq!(uris(Sender::S3, &bridge), plain("s3://models/llama/v+2/config.json"));
+        assert_eq!(
+            uris(Sender::S3, &bridge),
+            plain("s3://models/llama/v+2/config.json")
+        );
         let wrapped = json!({"specversion": "1.0", "data": bridge});
-        assert_eq!(uris(Sender::Cloudevents, &wrapped), plain("s3://models/llama/v+2/config.json"));
+        assert_eq!(
+            uris(Sender::Cloudevents, &wrapped),
+            plain("s3://models/llama/v+2/config.json")
+        );
         let google = json!({"data": {"bucket": "models", "name": "llama/2/config.json"}});
-        assert_eq!(uris(Sender::Cloudevents, &google), plain("gs://models/llama/2/config.json"));
+        assert_eq!(
+            uris(Sender::Cloudevents, &google),
+            plain("gs://models/llama/2/config.json")
+        );
         let azure = json!([{"specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "data": {
             "api": "PutBlob", "url": "https://acme.blob.core.windows.net/models/llama/v%202/config.json"}}]);
-        assert_eq!(uris(Sender::Cloudevents, &azure), plain("az://models/llama/v 2/config.json"));
+        assert_eq!(
+            uris(Sender::Cloudevents, &azure),
+            plain("az://models/llama/v 2/config.json")
+        );
         let elsewhere = json!({"data": {"url": "https://example.org/models/config.json"}});
         assert_eq!(uris(Sender::Cloudevents, &elsewhere), []);
         let own = json!({"data": {"uri": "s3://models/llama/2/", "version": "2"}});
@@ -144,7 +161,10 @@ mod tests {
         let mlflow = json!({"entity": "model_version", "action": "created",
             "data": {"name": "llama", "version": 2, "source": "s3://models/llama/2/"}});
         assert_eq!(uris(Sender::Mlflow, &mlflow), named);
-        assert_eq!(Sender::Huggingface.announced(&json!({})), Announced::Everything);
+        assert_eq!(
+            Sender::Huggingface.announced(&json!({})),
+            Announced::Everything
+        );
     }
 
     #[test]
@@ -155,7 +175,10 @@ mod tests {
         assert_eq!(uris(Sender::Cloudevents, &text), named);
         let encoded = json!({"specversion": "1.0", "data_base64": BASE64_STANDARD.encode(&data)});
         assert_eq!(uris(Sender::Cloudevents, &encoded), named);
-        assert_eq!(uris(Sender::Cloudevents, &json!([encoded, {"data": "no JSON"}])), named);
+        assert_eq!(
+            uris(Sender::Cloudevents, &json!([encoded, {"data": "no JSON"}])),
+            named
+        );
 
         let pushed = json!({"message": {"attributes": {"eventType": "OBJECT_FINALIZE",
             "bucketId": "models", "objectId": "llama/2/config.json"}, "data": "e30="}});
@@ -177,7 +200,10 @@ mod tests {
     fn senders_that_ask_first_are_understood() {
         let asks = |url: &str| json!({"Type": "SubscriptionConfirmation", "SubscribeURL": url});
         let own = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=x";
-        assert_eq!(Sender::S3.announced(&asks(own)), Announced::Confirmation(own.into()));
+        assert_eq!(
+            Sender::S3.announced(&asks(own)),
+            Announced::Confirmation(own.into())
+        );
         for foreign in [
             "http://sns.eu-west-1.amazonaws.com/",
             "https://sns.eu-west-1.amazonaws.com.example.org/",
@@ -194,14 +220,20 @@ mod tests {
         }
         let grid = json!([{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
             "data": {"validationCode": "512d38b6", "validationUrl": "https://rp.example/"}}]);
-        assert_eq!(Sender::Cloudevents.announced(&grid), Announced::Validation("512d38b6".into()));
+        assert_eq!(
+            Sender::Cloudevents.announced(&grid),
+            Announced::Validation("512d38b6".into())
+        );
     }
 
     #[test]
     fn what_names_nothing_announces_nothing() {
-        for body in
-            [json!({}), json!([]), json!({"Event": "s3:TestEvent"}), json!({"Records": [{}]})]
-        {
+        for body in [
+            json!({}),
+            json!([]),
+            json!({"Event": "s3:TestEvent"}),
+            json!({"Records": [{}]}),
+        ] {
             for sender in [Sender::S3, Sender::Cloudevents, Sender::Mlflow] {
                 assert_eq!(uris(sender, &body), [], "{sender:?} {body}");
             }

@@ -33,7 +33,10 @@ pub fn check_name(pointer: &str, text: &str, faults: &mut Vec<Fault>) {
 pub fn check_text(pointer: &str, text: Option<&str>, faults: &mut Vec<Fault>) {
     let Some(text) = text else { return };
     if text.len() > TEXT_LIMIT {
-        faults.push(Fault::new(pointer, format!("longer than {TEXT_LIMIT} bytes")));
+        faults.push(Fault::new(
+            pointer,
+            format!("longer than {TEXT_LIMIT} bytes"),
+        ));
     } else if text.chars().any(|c| c.is_control() && c != '\n') {
         faults.push(Fault::new(pointer, "contains a control character"));
     }
@@ -42,7 +45,10 @@ pub fn check_text(pointer: &str, text: Option<&str>, faults: &mut Vec<Fault>) {
 /// Notes labels that are too many, too long or unprintable.
 pub fn check_metadata(metadata: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
     if metadata.len() > METADATA_LIMIT {
-        faults.push(Fault::new("/metadata", format!("at most {METADATA_LIMIT} entries")));
+        faults.push(Fault::new(
+            "/metadata",
+            format!("at most {METADATA_LIMIT} entries"),
+        ));
     }
     for (key, value) in metadata {
         let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
@@ -60,7 +66,17 @@ mod tests {
         for name in ["llama", "2", "v1.2+build", "2026-11-03", "a_b"] {
             assert!(is_name(name), "{name}");
         }
-        for text in ["", ".", "..", "a/b", "a b", "é", "-x", "a\0", &"x".repeat(129)] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "é",
+            "-x",
+            "a\0",
+            &"x".repeat(129),
+        ] {
             assert!(!is_name(text), "{text:?}");
         }
     }
@@ -68,7 +84,10 @@ mod tests {
     #[test]
     fn each_text_at_fault_is_pointed_at() {
         let mut faults = Vec::new();
-        check_metadata(&BTreeMap::from([("a/b".into(), "x\u{1}".into())]), &mut faults);
+        check_metadata(
+            &BTreeMap::from([("a/b".into(), "x\u{1}".into())]),
+            &mut faults,
+        );
         check_text("/licence", Some(&"x".repeat(3000)), &mut faults);
         check_text("/description", Some("two\nlines"), &mut faults);
         let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();

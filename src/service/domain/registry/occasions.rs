@@ -23,7 +23,12 @@ pub struct Occasion {
 impl Occasion {
     /// Of a retune that begins by itself.
     pub fn automatic(tenant: TenantId, reason: Reason, how: Automatic) -> Self {
-        Self { tenant, reason, limits: how.limits, max_attempts: how.max_attempts }
+        Self {
+            tenant,
+            reason,
+            limits: how.limits,
+            max_attempts: how.max_attempts,
+        }
     }
 }
 
@@ -54,7 +59,10 @@ impl Target {
 
     /// As far as the order of versions is concerned.
     pub fn release(&self) -> Release<'_> {
-        Release { version: &self.version, id: self.id }
+        Release {
+            version: &self.version,
+            id: self.id,
+        }
     }
 }
 
@@ -75,7 +83,10 @@ pub struct Dependent {
 impl Dependent {
     /// Whether the version comes after the one that it was tuned from.
     pub fn is_older_than(&self, target: &Target) -> bool {
-        let own = Release { version: &self.base_version, id: self.base_id };
+        let own = Release {
+            version: &self.base_version,
+            id: self.base_id,
+        };
         is_newer(target.release(), own)
     }
 

@@ -29,7 +29,9 @@ fn numbers(version: &str) -> Option<Vec<u64>> {
 
 /// Digits alone: no sign, which parsing would allow.
 fn number(part: &str) -> Option<u64> {
-    part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
+    part.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| part.parse().ok())?
 }
 
 #[cfg(test)]
@@ -40,17 +42,35 @@ mod tests {
 
     #[test]
     fn numbers_decide_before_arrival_does() {
-        let (early, late) = (BaseVersionId(Uuid::from_u128(1)), BaseVersionId(Uuid::from_u128(2)));
+        let (early, late) = (
+            BaseVersionId(Uuid::from_u128(1)),
+            BaseVersionId(Uuid::from_u128(2)),
+        );
         let newer = |a: &str, b: &str| {
             // `a` arrives first.
-            is_newer(Release { version: a, id: early }, Release { version: b, id: late })
+            is_newer(
+                Release {
+                    version: a,
+                    id: early,
+                },
+                Release {
+                    version: b,
+                    id: late,
+                },
+            )
         };
         assert!(newer("3", "2") && newer("v1.10", "1.9") && newer("2026-11-03", "2026-10-31"));
         assert!(newer("1.0.1", "1.0") && !newer("2", "10"));
         // Not numbers, or the same: arrival.
         assert!(!newer("spring", "autumn") && !newer("3-rc1", "2") && !newer("v1", "1"));
-        assert!(!newer("99999999999999999999999", "1"), "more than fits: arrival");
-        let one = Release { version: "1", id: early };
+        assert!(
+            !newer("99999999999999999999999", "1"),
+            "more than fits: arrival"
+        );
+        let one = Release {
+            version: "1",
+            id: early,
+        };
         assert!(!is_newer(one, one));
     }
 }

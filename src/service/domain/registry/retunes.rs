@@ -77,12 +77,18 @@ pub struct Automatic {
 impl Settings {
     /// What they say of retunes that begin by themselves.
     pub fn automatic(&self) -> Automatic {
-        let config::Retunes { max_concurrent, max_compute_seconds } = self.retunes;
+        let config::Retunes {
+            max_concurrent,
+            max_compute_seconds,
+        } = self.retunes;
         let limits = Limits {
             max_concurrent: Some(max_concurrent.into()).filter(|limit| *limit > 0),
             max_compute_seconds: Some(max_compute_seconds.into()).filter(|limit| *limit > 0),
         };
-        Automatic { limits, max_attempts: self.worker.max_attempts }
+        Automatic {
+            limits,
+            max_attempts: self.worker.max_attempts,
+        }
     }
 }
 
@@ -157,23 +163,77 @@ mod tests {
         let none = Counts::default();
         let status = |counts: Counts| counts.status(false);
         assert_eq!(status(Counts { queued: 2, ..none }), RetuneStatus::Queued);
-        assert_eq!(status(Counts { queued: 1, succeeded: 1, ..none }), RetuneStatus::Running);
-        assert_eq!(status(Counts { cancelling: 1, ..none }), RetuneStatus::Running);
-        assert_eq!(status(Counts { awaiting_evaluation: 1, ..none }), RetuneStatus::Running);
-        assert_eq!(status(Counts { succeeded: 2, ..none }), RetuneStatus::Succeeded);
-        assert_eq!(status(Counts { failed: 1, cancelled: 1, ..none }), RetuneStatus::Failed);
-        assert_eq!(status(Counts { cancelled: 2, ..none }), RetuneStatus::Cancelled);
-        for other in [Counts { failed: 1, ..none }, Counts { cancelled: 1, ..none }] {
-            let counts = Counts { succeeded: 1, ..other };
+        assert_eq!(
+            status(Counts {
+                queued: 1,
+                succeeded: 1,
+                ..none
+            }),
+            RetuneStatus::Running
+        );
+        assert_eq!(
+            status(Counts {
+                cancelling: 1,
+                ..none
+            }),
+            RetuneStatus::Running
+        );
+        assert_eq!(
+            status(Counts {
+                awaiting_evaluation: 1,
+                ..none
+            }),
+            RetuneStatus::Running
+        );
+        assert_eq!(
+            status(Counts {
+                succeeded: 2,
+                ..none
+            }),
+            RetuneStatus::Succeeded
+        );
+        assert_eq!(
+            status(Counts {
+                failed: 1,
+                cancelled: 1,
+                ..none
+            }),
+            RetuneStatus::Failed
+        );
+        assert_eq!(
+            status(Counts {
+                cancelled: 2,
+                ..none
+            }),
+            RetuneStatus::Cancelled
+        );
+        for other in [
+            Counts { failed: 1, ..none },
+            Counts {
+                cancelled: 1,
+                ..none
+            },
+        ] {
+            let counts = Counts {
+                succeeded: 1,
+                ..other
+            };
             assert_eq!(status(counts), RetuneStatus::PartiallySucceeded);
         }
     }
 
     #[test]
     fn a_pause_ends_with_the_last_transfer() {
-        let counts = Counts { queued: 1, succeeded: 1, ..Counts::default() };
+        let counts = Counts {
+            queued: 1,
+            succeeded: 1,
+            ..Counts::default()
+        };
         assert_eq!(counts.status(true), RetuneStatus::Paused);
-        let ended = Counts { succeeded: 2, ..Counts::default() };
+        let ended = Counts {
+            succeeded: 2,
+            ..Counts::default()
+        };
         assert_eq!(ended.status(true), RetuneStatus::Succeeded);
     }
 }

@@ -16,11 +16,24 @@ impl Axis {
     /// The outputs that meet the input and not its padding, and the input that the first of them
     /// meets.
     fn inside(self) -> (Range<usize>, usize) {
-        let Self { input, output, stride, start } = self;
+        let Self {
+            input,
+            output,
+            stride,
+            start,
+        } = self;
         let from = (-start).max(0).unsigned_abs().div_ceil(stride).min(output);
         let room = input as isize - start;
-        let to = room.max(0).unsigned_abs().div_ceil(stride).min(output).max(from);
-        (from..to, (start + (from * stride) as isize).max(0).unsigned_abs())
+        let to = room
+            .max(0)
+            .unsigned_abs()
+            .div_ceil(stride)
+            .min(output)
+            .max(from);
+        (
+            from..to,
+            (start + (from * stride) as isize).max(0).unsigned_abs(),
+        )
     }
 }
 
@@ -48,15 +61,26 @@ impl Path {
                 (y * columns.output + across.start, input + first_column)
             })
             .collect();
-        let path = Self { runs, length, stride: columns.stride, gaps: Vec::new() };
+        let path = Self {
+            runs,
+            length,
+            stride: columns.stride,
+            gaps: Vec::new(),
+        };
         let parallel = rows.stride == 1 && columns.stride == 1 && columns.input == columns.output;
-        if parallel { path.joined(columns.output) } else { path }
+        if parallel {
+            path.joined(columns.output)
+        } else {
+            path
+        }
     }
 
     /// One run over all rows.
     fn joined(mut self, width: usize) -> Self {
         let ends = self.runs.iter().skip(1).map(|(next, _)| *next);
-        self.gaps = ends.flat_map(|next| next + self.length - width..next).collect();
+        self.gaps = ends
+            .flat_map(|next| next + self.length - width..next)
+            .collect();
         self.length += self.runs.len().saturating_sub(1) * width;
         self.runs.truncate(1);
         self

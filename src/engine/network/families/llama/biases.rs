@@ -21,15 +21,29 @@ pub(super) enum Bias {
     },
 }
 
-const OF_ATTENTION: Bias = Bias::Told { key: "attention_bias", default: false };
+const OF_ATTENTION: Bias = Bias::Told {
+    key: "attention_bias",
+    default: false,
+};
 
 impl Biases {
-    pub(super) const NONE: Self =
-        Self { queries_keys_values: Bias::Never, output: Bias::Never, mlp: Bias::Never };
-    pub(super) const OF_ATTENTION: Self =
-        Self { queries_keys_values: OF_ATTENTION, output: OF_ATTENTION, ..Self::NONE };
-    pub(super) const TOLD: Self =
-        Self { mlp: Bias::Told { key: "mlp_bias", default: false }, ..Self::OF_ATTENTION };
+    pub(super) const NONE: Self = Self {
+        queries_keys_values: Bias::Never,
+        output: Bias::Never,
+        mlp: Bias::Never,
+    };
+    pub(super) const OF_ATTENTION: Self = Self {
+        queries_keys_values: OF_ATTENTION,
+        output: OF_ATTENTION,
+        ..Self::NONE
+    };
+    pub(super) const TOLD: Self = Self {
+        mlp: Bias::Told {
+            key: "mlp_bias",
+            default: false,
+        },
+        ..Self::OF_ATTENTION
+    };
 
     /// Refuses a file with a bias that the library does not read, and one without a bias that it would
     /// draw at random; `first` projects queries, `gate` begins the hidden layer.
@@ -39,8 +53,10 @@ impl Biases {
         first: &str,
         gate: &str,
     ) -> Result<(), GraphError> {
-        self.queries_keys_values.check(source, first, "attention_bias")?;
-        self.output.check(source, "self_attn.o_proj", "attention_bias")?;
+        self.queries_keys_values
+            .check(source, first, "attention_bias")?;
+        self.output
+            .check(source, "self_attn.o_proj", "attention_bias")?;
         self.mlp.check(source, gate, "mlp_bias")
     }
 }

@@ -85,7 +85,11 @@ pub(super) enum Pattern {
     WithoutRotary,
     /// All but each `count`-th; `key` may say another count. `default` is the window where the configuration
     /// has no such key.
-    AllButEvery { count: usize, key: Option<&'static str>, default: usize },
+    AllButEvery {
+        count: usize,
+        key: Option<&'static str>,
+        default: usize,
+    },
 }
 
 /// Which constants a configuration has.
@@ -147,12 +151,17 @@ static LLAMA: Dialect = PLAIN;
 static MISTRAL: Dialect = Dialect {
     kv_heads: KvHeads::Count(8),
     biases: Biases::NONE,
-    windows: Pattern::Every { default: Some(4096) },
+    windows: Pattern::Every {
+        default: Some(4096),
+    },
     ..PLAIN
 };
 static QWEN2: Dialect = Dialect {
     kv_heads: KvHeads::Count(32),
-    biases: Biases { queries_keys_values: Bias::Always, ..Biases::NONE },
+    biases: Biases {
+        queries_keys_values: Bias::Always,
+        ..Biases::NONE
+    },
     windows: Pattern::Upper,
     ..PLAIN
 };
@@ -193,11 +202,21 @@ static GPT_OSS: Dialect = Dialect {
     head_size: Some(64),
     kv_heads: KvHeads::Count(8),
     biases: Biases {
-        queries_keys_values: Bias::Told { key: "attention_bias", default: true },
-        output: Bias::Told { key: "attention_bias", default: true },
+        queries_keys_values: Bias::Told {
+            key: "attention_bias",
+            default: true,
+        },
+        output: Bias::Told {
+            key: "attention_bias",
+            default: true,
+        },
         ..Biases::NONE
     },
-    windows: Pattern::AllButEvery { count: 2, key: None, default: 128 },
+    windows: Pattern::AllButEvery {
+        count: 2,
+        key: None,
+        default: 128,
+    },
     rotary: RotaryKeys::with_theta(150_000.0),
     experts: Some(&experts::GPT_OSS),
     sinks: true,
@@ -222,9 +241,16 @@ static OLMO3: Dialect = Dialect {
     biases: Biases::OF_ATTENTION,
     norms: LATE,
     query_norms: QueryNorms::Whole,
-    windows: Pattern::AllButEvery { count: 4, key: None, default: WINDOW },
+    windows: Pattern::AllButEvery {
+        count: 4,
+        key: None,
+        default: WINDOW,
+    },
     rotary: RotaryKeys {
-        local_theta: Some(NumberKey { key: "rope_theta", default: 500_000.0 }),
+        local_theta: Some(NumberKey {
+            key: "rope_theta",
+            default: 500_000.0,
+        }),
         ..RotaryKeys::with_theta(500_000.0)
     },
     ..PLAIN
@@ -245,8 +271,15 @@ static GEMMA2: Dialect = Dialect {
     biases: Biases::OF_ATTENTION,
     norms: AROUND,
     unit_offset: true,
-    windows: Pattern::AllButEvery { count: 2, key: None, default: WINDOW },
-    multipliers: MultiplierKeys::CappedGemma { final_cap: Some(30), scores_cap: Some(50) },
+    windows: Pattern::AllButEvery {
+        count: 2,
+        key: None,
+        default: WINDOW,
+    },
+    multipliers: MultiplierKeys::CappedGemma {
+        final_cap: Some(30),
+        scores_cap: Some(50),
+    },
     fully_masked: FullyMasked::Mean,
     ..PLAIN
 };
@@ -264,10 +297,16 @@ static GEMMA3: Dialect = Dialect {
         default: WINDOW,
     },
     rotary: RotaryKeys {
-        local_theta: Some(NumberKey { key: "rope_local_base_freq", default: 10_000.0 }),
+        local_theta: Some(NumberKey {
+            key: "rope_local_base_freq",
+            default: 10_000.0,
+        }),
         ..RotaryKeys::with_theta(1_000_000.0)
     },
-    multipliers: MultiplierKeys::CappedGemma { final_cap: None, scores_cap: None },
+    multipliers: MultiplierKeys::CappedGemma {
+        final_cap: None,
+        scores_cap: None,
+    },
     ..PLAIN
 };
 static PHI3: Dialect = Dialect {
@@ -276,16 +315,26 @@ static PHI3: Dialect = Dialect {
     fused_attention: true,
     fused_mlp: true,
     windows: Pattern::Every { default: None },
-    rotary: RotaryKeys { partial: Some(partial(1.0)), original_length: Some(4096), ..PLAIN.rotary },
+    rotary: RotaryKeys {
+        partial: Some(partial(1.0)),
+        original_length: Some(4096),
+        ..PLAIN.rotary
+    },
     ..PLAIN
 };
-static GRANITE: Dialect = Dialect { multipliers: MultiplierKeys::Granite, ..PLAIN };
+static GRANITE: Dialect = Dialect {
+    multipliers: MultiplierKeys::Granite,
+    ..PLAIN
+};
 static GLM4: Dialect = Dialect {
     eps: 1.5625e-7,
     head_size: Some(128),
     kv_heads: KvHeads::Count(2),
     biases: Biases {
-        queries_keys_values: Bias::Told { key: "attention_bias", default: true },
+        queries_keys_values: Bias::Told {
+            key: "attention_bias",
+            default: true,
+        },
         ..Biases::NONE
     },
     norms: Norms {
@@ -295,12 +344,19 @@ static GLM4: Dialect = Dialect {
         after_mlp: Some("post_mlp_layernorm"),
     },
     fused_mlp: true,
-    rotary: RotaryKeys { partial: Some(partial(0.5)), interleaved: true, ..RotaryKeys::PLAIN },
+    rotary: RotaryKeys {
+        partial: Some(partial(0.5)),
+        interleaved: true,
+        ..RotaryKeys::PLAIN
+    },
     ..PLAIN
 };
 
 const fn partial(default: f64) -> NumberKey {
-    NumberKey { key: "partial_rotary_factor", default }
+    NumberKey {
+        key: "partial_rotary_factor",
+        default,
+    }
 }
 
 impl Dialect {
@@ -337,19 +393,29 @@ impl Dialect {
         let told = ["rope_parameters", "rope_scaling"].map(|key| !source.config[key].is_null());
         if self.needs_rotary && told == [false; 2] {
             let detail = "rope_parameters: without them the library takes yarn with numbers of its own; give them";
-            return Err(GraphError::Malformed { detail: detail.to_owned() });
+            return Err(GraphError::Malformed {
+                detail: detail.to_owned(),
+            });
         }
         Ok(())
     }
 
     /// What projects queries, in every block.
     pub(super) fn first_projection(&self) -> &'static str {
-        if self.fused_attention { "self_attn.qkv_proj" } else { "self_attn.q_proj" }
+        if self.fused_attention {
+            "self_attn.qkv_proj"
+        } else {
+            "self_attn.q_proj"
+        }
     }
 
     /// What begins the hidden layer of a block.
     pub(super) fn gate_projection(&self) -> &'static str {
-        if self.fused_mlp { "mlp.gate_up_proj" } else { "mlp.gate_proj" }
+        if self.fused_mlp {
+            "mlp.gate_up_proj"
+        } else {
+            "mlp.gate_proj"
+        }
     }
 
     pub(super) fn activation(&self, source: &Source<'_>) -> Result<Op, GraphError> {
@@ -373,8 +439,10 @@ impl Dialect {
     /// Channels of a head, by the projection of queries or of all three; refuses a file whose
     /// configuration has another number.
     pub(super) fn head_size(&self, source: &Source<'_>) -> Result<usize, GraphError> {
-        let [rows, width] =
-            source.shape(&format!("model.layers.0.{}.weight", self.first_projection()))?;
+        let [rows, width] = source.shape(&format!(
+            "model.layers.0.{}.weight",
+            self.first_projection()
+        ))?;
         let heads = source.count("num_attention_heads")?;
         let all = match self.kv_heads(source)? {
             _ if !self.fused_attention => heads,

@@ -107,7 +107,10 @@ impl Routed {
             Some(_) => source.count("num_experts_per_tok")?,
         };
         if count > MAX_EXPERTS {
-            let detail = format!("{}: {count} experts are more than {MAX_EXPERTS}", keys.count[0]);
+            let detail = format!(
+                "{}: {count} experts are more than {MAX_EXPERTS}",
+                keys.count[0]
+            );
             return Err(malformed(detail));
         }
         if top_k > count {
@@ -153,7 +156,11 @@ impl Routed {
             }
             let experts = self.name(block, "experts");
             let wanted = self.keys.is_clamped;
-            let layers = self.keys.layers.iter().filter(|layer| !wanted || **layer != "up_proj");
+            let layers = self
+                .keys
+                .layers
+                .iter()
+                .filter(|layer| !wanted || **layer != "up_proj");
             let layers = layers.map(|layer| format!("{experts}.0.{layer}.bias"));
             let mut biases = layers.chain([format!("{router}.bias")]);
             if let Some(bias) = biases.find(|bias| source.has(bias) != wanted) {
@@ -172,7 +179,10 @@ impl ExpertKeys {
             return Ok(None);
         }
         let alpha = source.number("swiglu_alpha", 1.702)?;
-        Ok(Some(Clamp { alpha, limit: source.number("swiglu_limit", 7.0)? }))
+        Ok(Some(Clamp {
+            alpha,
+            limit: source.number("swiglu_limit", 7.0)?,
+        }))
     }
 
     fn layers_with_experts(
@@ -190,7 +200,9 @@ impl ExpertKeys {
         let dense = match &source.config["mlp_only_layers"] {
             Value::Null => Vec::new(),
             told => serde_json::from_value::<Vec<usize>>(told.clone()).map_err(|_| {
-                malformed(format!("mlp_only_layers: give numbers of layers, not {told}"))
+                malformed(format!(
+                    "mlp_only_layers: give numbers of layers, not {told}"
+                ))
             })?,
         };
         Ok((0..depth)
@@ -205,7 +217,10 @@ fn of_gate(activation: &Op) -> Result<Activation, GraphError> {
         Op::Gelu {} => Ok(Activation::Gelu),
         Op::GeluTanh {} => Ok(Activation::GeluTanh),
         Op::Relu {} => Ok(Activation::Relu),
-        other => Err(malformed(format!("hidden_act: {} is no gate of experts", other.name()))),
+        other => Err(malformed(format!(
+            "hidden_act: {} is no gate of experts",
+            other.name()
+        ))),
     }
 }
 

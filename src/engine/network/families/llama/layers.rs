@@ -26,7 +26,10 @@ pub(super) fn kinds(
     let window = window(source, dialect)?;
     if window.is_none()
         && local.contains(&true)
-        && !matches!(dialect.windows, Pattern::Every { .. } | Pattern::EveryIfUsed { .. })
+        && !matches!(
+            dialect.windows,
+            Pattern::Every { .. } | Pattern::EveryIfUsed { .. }
+        )
     {
         let detail = "sliding_window: is null, but layers have a window";
         return Err(malformed(detail));
@@ -42,7 +45,9 @@ pub(super) fn kinds(
 }
 
 fn malformed(detail: impl Into<String>) -> GraphError {
-    GraphError::Malformed { detail: detail.into() }
+    GraphError::Malformed {
+        detail: detail.into(),
+    }
 }
 
 fn window(source: &Source<'_>, dialect: &Dialect) -> Result<Option<usize>, GraphError> {
@@ -78,21 +83,28 @@ fn local_layers(
                 None => 28,
                 Some(_) => whole_number(source, "max_window_layers")?,
             };
-            (0..depth).map(|layer| is_used && has_window && layer >= first).collect()
+            (0..depth)
+                .map(|layer| is_used && has_window && layer >= first)
+                .collect()
         }
-        Pattern::WithoutRotary => {
-            with_rotary.iter().map(|has_rotary| is_used && has_window && !has_rotary).collect()
-        }
+        Pattern::WithoutRotary => with_rotary
+            .iter()
+            .map(|has_rotary| is_used && has_window && !has_rotary)
+            .collect(),
         Pattern::AllButEvery { count, key, .. } => {
             let count = match key.filter(|key| !source.config[*key].is_null()) {
                 Some(key) => source.count(key)?,
                 None => count,
             };
-            (1..=depth).map(|layer| !layer.is_multiple_of(count)).collect()
+            (1..=depth)
+                .map(|layer| !layer.is_multiple_of(count))
+                .collect()
         }
     };
 
-    let Some(types) = source.config["layer_types"].as_array() else { return Ok(of_pattern) };
+    let Some(types) = source.config["layer_types"].as_array() else {
+        return Ok(of_pattern);
+    };
     let needs_a_switch = matches!(dialect.windows, Pattern::Upper | Pattern::WithoutRotary);
     let mut local = Vec::with_capacity(depth);
     for kind in types {
@@ -106,7 +118,10 @@ fn local_layers(
         });
     }
     if local.len() != depth {
-        let detail = format!("layer_types: has {} entries for {depth} layers", local.len());
+        let detail = format!(
+            "layer_types: has {} entries for {depth} layers",
+            local.len()
+        );
         return Err(malformed(detail));
     }
     Ok(local)
@@ -128,18 +143,27 @@ fn with_rotary(
             None => 4,
             Some(_) => source.count("no_rope_layer_interval")?,
         };
-        return Ok((1..=depth).map(|layer| !layer.is_multiple_of(interval)).collect());
+        return Ok((1..=depth)
+            .map(|layer| !layer.is_multiple_of(interval))
+            .collect());
     }
 
     let entries = told.as_array().map(Vec::as_slice).unwrap_or_default();
-    let found: Option<Vec<bool>> = entries.iter().map(|entry| Some(entry.as_u64()? != 0)).collect();
+    let found: Option<Vec<bool>> = entries
+        .iter()
+        .map(|entry| Some(entry.as_u64()? != 0))
+        .collect();
     found.filter(|found| found.len() == depth).ok_or_else(|| {
-        malformed(format!("no_rope_layers: give a number for each of {depth} layers, not {told}"))
+        malformed(format!(
+            "no_rope_layers: give a number for each of {depth} layers, not {told}"
+        ))
     })
 }
 
 fn whole_number(source: &Source<'_>, key: &str) -> Result<usize, GraphError> {
     let value = &source.config[key];
-    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    let number = value
+        .as_u64()
+        .and_then(|number| usize::try_from(number).ok());
     number.ok_or_else(|| malformed(format!("{key}: give a whole number, not {value}")))
 }

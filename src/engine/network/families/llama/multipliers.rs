@@ -28,12 +28,21 @@ impl Multipliers {
     pub(super) fn read(source: &Source<'_>, dialect: &Dialect) -> Result<Self, GraphError> {
         match dialect.multipliers {
             MultiplierKeys::None => Ok(Self::default()),
-            MultiplierKeys::Gemma => {
-                Ok(Self { embedding: Some(root_of_width(source)?), ..Self::default() })
-            }
-            MultiplierKeys::CappedGemma { final_cap, scores_cap } => Ok(Self {
+            MultiplierKeys::Gemma => Ok(Self {
                 embedding: Some(root_of_width(source)?),
-                attention: Some(source.number("query_pre_attn_scalar", 256.0)?.sqrt().recip()),
+                ..Self::default()
+            }),
+            MultiplierKeys::CappedGemma {
+                final_cap,
+                scores_cap,
+            } => Ok(Self {
+                embedding: Some(root_of_width(source)?),
+                attention: Some(
+                    source
+                        .number("query_pre_attn_scalar", 256.0)?
+                        .sqrt()
+                        .recip(),
+                ),
                 scores_cap: cap(source, "attn_logit_softcapping", scores_cap)?,
                 logits_cap: cap(source, "final_logit_softcapping", final_cap)?,
                 ..Self::default()

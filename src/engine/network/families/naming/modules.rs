@@ -10,14 +10,35 @@ use super::{super::aliases::model_type_of, Names};
 const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
 /// Modules of the library in memory, and what they are called in files; `#` stands for a number.
 const MODULES: [(&str, &str); 8] = [
-    ("vit.layers.#.attention.q_proj", "vit.encoder.layer.#.attention.attention.query"),
-    ("vit.layers.#.attention.k_proj", "vit.encoder.layer.#.attention.attention.key"),
-    ("vit.layers.#.attention.v_proj", "vit.encoder.layer.#.attention.attention.value"),
-    ("vit.layers.#.attention.o_proj", "vit.encoder.layer.#.attention.output.dense"),
-    ("vit.layers.#.mlp.fc1", "vit.encoder.layer.#.intermediate.dense"),
+    (
+        "vit.layers.#.attention.q_proj",
+        "vit.encoder.layer.#.attention.attention.query",
+    ),
+    (
+        "vit.layers.#.attention.k_proj",
+        "vit.encoder.layer.#.attention.attention.key",
+    ),
+    (
+        "vit.layers.#.attention.v_proj",
+        "vit.encoder.layer.#.attention.attention.value",
+    ),
+    (
+        "vit.layers.#.attention.o_proj",
+        "vit.encoder.layer.#.attention.output.dense",
+    ),
+    (
+        "vit.layers.#.mlp.fc1",
+        "vit.encoder.layer.#.intermediate.dense",
+    ),
     ("vit.layers.#.mlp.fc2", "vit.encoder.layer.#.output.dense"),
-    ("vit.layers.#.layernorm_before", "vit.encoder.layer.#.layernorm_before"),
-    ("vit.layers.#.layernorm_after", "vit.encoder.layer.#.layernorm_after"),
+    (
+        "vit.layers.#.layernorm_before",
+        "vit.encoder.layer.#.layernorm_before",
+    ),
+    (
+        "vit.layers.#.layernorm_after",
+        "vit.encoder.layer.#.layernorm_after",
+    ),
 ];
 /// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
 const TRANSPOSED: [(&str, &str); 1] = [("gpt2", "transformer.h.")];
@@ -49,7 +70,10 @@ const OUTPUTS: [(&str, &str); 1] = [("gpt_neox", "embed_out")];
 /// What a family's files call its output layer, where that is not `lm_head`.
 pub(super) fn output_of(config: &Value) -> Option<&'static str> {
     let own = model_type_of(config)?;
-    OUTPUTS.iter().find(|(family, _)| own == *family).map(|(_, module)| *module)
+    OUTPUTS
+        .iter()
+        .find(|(family, _)| own == *family)
+        .map(|(_, module)| *module)
 }
 
 /// Whether a linear layer's weight is `[in, out]`.
@@ -57,7 +81,9 @@ pub fn is_transposed(config: &Value, module: &str) -> bool {
     let of_graph = config["nodes"].as_array().into_iter().flatten();
     TRANSPOSED.iter().any(|(family, prefix)| {
         model_type_of(config) == Some(*family) && module.starts_with(prefix)
-    }) || of_graph.into_iter().any(|node| node["param"] == module && node["transposed"] == true)
+    }) || of_graph
+        .into_iter()
+        .any(|node| node["param"] == module && node["transposed"] == true)
 }
 
 /// The embedding of tokens in a configuration's family.
@@ -77,13 +103,18 @@ pub fn tied_embedding(config: &Value) -> Option<String> {
 /// that was wrapped alone lacks the prefix that it has in files.
 pub fn tensor_of_module(config: &Value, name: &str, has: impl Fn(&str) -> bool) -> String {
     let renamed = output_of(config).and_then(|output| name.strip_prefix(output));
-    let renamed = renamed.filter(|rest| rest.starts_with('.')).map(|rest| format!("lm_head{rest}"));
+    let renamed = renamed
+        .filter(|rest| rest.starts_with('.'))
+        .map(|rest| format!("lm_head{rest}"));
     let whole = renamed.unwrap_or_else(|| file_of_module(name));
     if has(&whole) {
         return whole;
     }
     let prefixed = Names::of(config).map(|names| format!("{}.{name}", names.body));
-    prefixed.map(|name| file_of_module(&name)).filter(|name| has(name)).unwrap_or(whole)
+    prefixed
+        .map(|name| file_of_module(&name))
+        .filter(|name| has(name))
+        .unwrap_or(whole)
 }
 
 /// The name in files of a module, or of one of its tensors.
@@ -137,9 +168,12 @@ pub fn wrapper_of(config: &Value, names: &[&str]) -> String {
     let own = nodes.filter_map(|node| node["param"].as_str());
     let mut found = String::new();
     loop {
-        let next = WRAPPERS.iter().map(|wrapper| format!("{found}{wrapper}")).find(|prefix| {
-            !names.is_empty() && names.iter().all(|name| name.starts_with(prefix.as_str()))
-        });
+        let next = WRAPPERS
+            .iter()
+            .map(|wrapper| format!("{found}{wrapper}"))
+            .find(|prefix| {
+                !names.is_empty() && names.iter().all(|name| name.starts_with(prefix.as_str()))
+            });
         match next {
             Some(prefix) if !own.clone().any(|param| param.starts_with(&prefix)) => found = prefix,
             _ => return found,
@@ -156,12 +190,23 @@ mod tests {
     #[test]
     fn a_module_and_its_tensor_in_files_lead_to_each_other() {
         let config = json!({"model_type": "vit"});
-        let (module, file) =
-            ("vit.layers.3.attention.q_proj", "vit.encoder.layer.3.attention.attention.query");
+        let (module, file) = (
+            "vit.layers.3.attention.q_proj",
+            "vit.encoder.layer.3.attention.attention.query",
+        );
         assert_eq!(tensor_of_module(&config, module, |name| name == file), file);
-        assert_eq!(tensor_of_module(&config, &module[4..], |name| name == file), file);
-        assert_eq!(module_of_tensor(&format!("{file}.bias")), format!("{module}.bias"));
+        assert_eq!(
+            tensor_of_module(&config, &module[4..], |name| name == file),
+            file
+        );
+        assert_eq!(
+            module_of_tensor(&format!("{file}.bias")),
+            format!("{module}.bias")
+        );
         assert_eq!(module_of_tensor("vit.layernorm"), "vit.layernorm");
-        assert_eq!(file_of_module(&format!("{module}.bias")), format!("{file}.bias"));
+        assert_eq!(
+            file_of_module(&format!("{module}.bias")),
+            format!("{file}.bias")
+        );
     }
 }

@@ -16,7 +16,10 @@ impl Scaling<'_> {
     pub(super) fn applied(&self, plain: Rotary) -> Result<Rotary, GraphError> {
         let Reading { object, keys, .. } = self.0;
         let value = &object.value;
-        let kind = value["rope_type"].as_str().or(value["type"].as_str()).unwrap_or("default");
+        let kind = value["rope_type"]
+            .as_str()
+            .or(value["type"].as_str())
+            .unwrap_or("default");
         // Phi-3 knows one kind by three names.
         let kind = match kind {
             "su" | "yarn" if keys.original_length.is_some() => "longrope",
@@ -28,25 +31,42 @@ impl Scaling<'_> {
             "longrope" => {
                 let longrope = self.longrope()?;
                 let attention_factor = Some(self.longrope_attention_factor(&longrope)?);
-                Ok(Rotary { longrope: Some(longrope.into()), attention_factor, ..plain })
+                Ok(Rotary {
+                    longrope: Some(longrope.into()),
+                    attention_factor,
+                    ..plain
+                })
             }
             // Phi-3 knows no other.
             other if keys.original_length.is_some() => Err(self.unknown(other)),
             // It differs beyond the positions alone, and no more are read.
             "dynamic" => object.positive("factor").map(|_| plain),
-            "linear" => Ok(Rotary { linear_factor: Some(object.positive("factor")?), ..plain }),
-            "llama3" => Ok(Rotary { llama3: Some(self.llama3()?.into()), ..plain }),
+            "linear" => Ok(Rotary {
+                linear_factor: Some(object.positive("factor")?),
+                ..plain
+            }),
+            "llama3" => Ok(Rotary {
+                llama3: Some(self.llama3()?.into()),
+                ..plain
+            }),
             "yarn" => {
                 let yarn = self.yarn()?;
                 let attention_factor = Some(self.yarn_attention_factor(yarn.factor)?);
-                Ok(Rotary { yarn: Some(yarn.into()), attention_factor, ..plain })
+                Ok(Rotary {
+                    yarn: Some(yarn.into()),
+                    attention_factor,
+                    ..plain
+                })
             }
             other => Err(self.unknown(other)),
         }
     }
 
     fn unknown(&self, kind: &str) -> GraphError {
-        malformed(format!("{}: the rope_type {kind:?} is not supported", self.0.object.key))
+        malformed(format!(
+            "{}: the rope_type {kind:?} is not supported",
+            self.0.object.key
+        ))
     }
 
     fn llama3(&self) -> Result<Llama3Scaling, GraphError> {
@@ -108,18 +128,29 @@ impl Scaling<'_> {
         }
         let length = longrope.original_max_position_embeddings as f64;
         let factor = self.factor(length)?;
-        Ok(if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / length.ln()).sqrt() })
+        Ok(if factor <= 1.0 {
+            1.0
+        } else {
+            (1.0 + factor.ln() / length.ln()).sqrt()
+        })
     }
 
     fn factors(&self, name: &str) -> Result<Vec<f64>, GraphError> {
         let Object { key, value } = self.0.object;
-        let entries = value[name].as_array().map(Vec::as_slice).unwrap_or_default();
-        let factors: Option<Vec<f64>> =
-            entries.iter().map(|entry| entry.as_f64().filter(|factor| *factor > 0.0)).collect();
-        factors.filter(|factors| !factors.is_empty()).ok_or_else(|| {
-            let detail = format!("{key}.{name}: give numbers above 0, not {}", value[name]);
-            malformed(detail)
-        })
+        let entries = value[name]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let factors: Option<Vec<f64>> = entries
+            .iter()
+            .map(|entry| entry.as_f64().filter(|factor| *factor > 0.0))
+            .collect();
+        factors
+            .filter(|factors| !factors.is_empty())
+            .ok_or_else(|| {
+                let detail = format!("{key}.{name}: give numbers above 0, not {}", value[name]);
+                malformed(detail)
+            })
     }
 
     /// The length before it was stretched. Phi-3 has it beside the object, and reads no other.
@@ -130,7 +161,11 @@ impl Scaling<'_> {
         }
         match self.0.object.optional(key)? {
             Some(length) => Ok(length),
-            None => self.0.source.count("max_position_embeddings").map(|length| length as f64),
+            None => self
+                .0
+                .source
+                .count("max_position_embeddings")
+                .map(|length| length as f64),
         }
     }
 
@@ -145,5 +180,9 @@ impl Scaling<'_> {
 
 /// `0.1 m ln(factor) + 1`; 1 where nothing is stretched.
 fn growth(factor: f64, scale: f64) -> f64 {
-    if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 }
+    if factor <= 1.0 {
+        1.0
+    } else {
+        0.1 * scale * factor.ln() + 1.0
+    }
 }

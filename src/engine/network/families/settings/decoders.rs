@@ -20,7 +20,10 @@ const LLAMA_LIKE: Settings = Settings {
     ],
     tensors: &["hidden_size", "intermediate_size", "head_dim"],
     neutral: &[],
-    only: &[("partial_rotary_factor", &["1", "1.0"]), ("is_causal", &["true"])],
+    only: &[
+        ("partial_rotary_factor", &["1", "1.0"]),
+        ("is_causal", &["true"]),
+    ],
 };
 
 pub const LLAMA: Settings = Settings {
@@ -28,7 +31,12 @@ pub const LLAMA: Settings = Settings {
     read: &[],
     tensors: &["attention_bias", "mlp_bias"],
     // Windows are other families': Llama reads none.
-    neutral: &["attention_dropout", "sliding_window", "use_sliding_window", "max_window_layers"],
+    neutral: &[
+        "attention_dropout",
+        "sliding_window",
+        "use_sliding_window",
+        "max_window_layers",
+    ],
     only: &[],
 };
 
@@ -42,7 +50,12 @@ pub const MISTRAL: Settings = Settings {
 
 pub const QWEN2: Settings = Settings {
     extends: Some(&LLAMA_LIKE),
-    read: &["sliding_window", "use_sliding_window", "layer_types", "max_window_layers"],
+    read: &[
+        "sliding_window",
+        "use_sliding_window",
+        "layer_types",
+        "max_window_layers",
+    ],
     tensors: &[],
     neutral: &["attention_dropout"],
     only: &[("use_mrope", &["false"])],
@@ -50,7 +63,12 @@ pub const QWEN2: Settings = Settings {
 
 pub const QWEN3: Settings = Settings {
     extends: Some(&LLAMA_LIKE),
-    read: &["sliding_window", "use_sliding_window", "layer_types", "max_window_layers"],
+    read: &[
+        "sliding_window",
+        "use_sliding_window",
+        "layer_types",
+        "max_window_layers",
+    ],
     tensors: &["attention_bias"],
     neutral: &["attention_dropout"],
     only: &[],
@@ -102,14 +120,23 @@ pub const OLMOE: Settings = Settings {
     extends: Some(&EXPERTS),
     read: &["norm_topk_prob"],
     tensors: &["attention_bias"],
-    neutral: &["attention_dropout", "output_router_logits", "router_aux_loss_coef"],
+    neutral: &[
+        "attention_dropout",
+        "output_router_logits",
+        "router_aux_loss_coef",
+    ],
     // Queries, keys and values cut off; and a window that some kernels of the library have alone.
     only: &[("clip_qkv", &[]), ("sliding_window", &[])],
 };
 
 pub const GPT_OSS: Settings = Settings {
     extends: Some(&EXPERTS),
-    read: &["sliding_window", "layer_types", "swiglu_alpha", "swiglu_limit"],
+    read: &[
+        "sliding_window",
+        "layer_types",
+        "swiglu_alpha",
+        "swiglu_limit",
+    ],
     tensors: &["attention_bias"],
     neutral: &[
         "attention_dropout",
@@ -200,7 +227,11 @@ pub const GEMMA3: Settings = Settings {
 
 pub const PHI3: Settings = Settings {
     extends: Some(&LLAMA_LIKE),
-    read: &["sliding_window", "partial_rotary_factor", "original_max_position_embeddings"],
+    read: &[
+        "sliding_window",
+        "partial_rotary_factor",
+        "original_max_position_embeddings",
+    ],
     tensors: &[],
     neutral: &["attention_dropout", "resid_pdrop", "embd_pdrop"],
     only: &[

@@ -61,8 +61,10 @@ const READ_AND_NEUTRAL: [&str; 34] = [
 const OF_PICTURES: [&str; 3] = ["mm_tokens_per_image", "text_config", "vision_config"];
 
 fn fixture() -> Value {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/configurations/defaults.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/configurations/defaults.json"
+    );
     serde_json::from_slice(&std::fs::read(path).expect("the fixture")).expect("JSON")
 }
 
@@ -82,7 +84,10 @@ fn the_libraries_own_configurations_pass() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 43, "a classifier of all but two, and nineteen language models");
+    assert_eq!(
+        seen, 43,
+        "a classifier of all but two, and nineteen language models"
+    );
 
     for (name, saved) in values(&fixture["timm"]["saved"]) {
         let [arguments, pool] = arguments_of(name);
@@ -95,7 +100,9 @@ fn the_libraries_own_configurations_pass() {
 fn model_types() -> impl Iterator<Item = (&'static str, &'static Family)> {
     let own = MODEL_TYPES.iter().map(|family| (family.model_type, family));
     own.chain(ALIASES.iter().map(|alias| {
-        let family = MODEL_TYPES.iter().find(|family| family.model_type == alias.family);
+        let family = MODEL_TYPES
+            .iter()
+            .find(|family| family.model_type == alias.family);
         (alias.model_type, family.expect("an alias of a family"))
     }))
 }
@@ -105,12 +112,19 @@ fn model_types() -> impl Iterator<Item = (&'static str, &'static Family)> {
 fn every_architecture_of_timm_that_is_read_is_looked_at() {
     let architectures = &fixture()["timm"]["architectures"];
     for (name, _) in FAMILIES {
-        let class = if name.starts_with("vgg") { "VGG" } else { "ResNet" };
+        let class = if name.starts_with("vgg") {
+            "VGG"
+        } else {
+            "ResNet"
+        };
         assert_eq!(architectures[name]["constructor"], class, "{name}");
     }
     for prefix in vit::prefixes() {
         let mut own = values(architectures).filter(|(name, _)| name.starts_with(prefix));
-        assert!(own.any(|(_, found)| found["constructor"] == "VisionTransformer"), "{prefix}");
+        assert!(
+            own.any(|(_, found)| found["constructor"] == "VisionTransformer"),
+            "{prefix}"
+        );
     }
 }
 
@@ -135,8 +149,12 @@ fn what_the_libraries_read_is_read_or_refused() {
                     ROPE.knows(inner) || ROPE.values(inner).is_some()
                 } else {
                     let tables = [family.settings, &COMMON];
-                    let neutral = tables.iter().any(|table| table.neutral.contains(&key.as_str()));
-                    let told = tables.iter().any(|t| t.knows(key) || t.values(key).is_some());
+                    let neutral = tables
+                        .iter()
+                        .any(|table| table.neutral.contains(&key.as_str()));
+                    let told = tables
+                        .iter()
+                        .any(|t| t.knows(key) || t.values(key).is_some());
                     let excepted = READ_AND_NEUTRAL.contains(&key.as_str())
                         || OF_PICTURES.contains(&key.as_str());
                     key.starts_with('_') || excepted || (told && !neutral)
@@ -150,9 +168,11 @@ fn what_the_libraries_read_is_read_or_refused() {
 #[test]
 fn every_argument_of_timms_constructors_is_known_and_its_default_passes() {
     let fixture = fixture();
-    for (class, arguments) in
-        [("ResNet", &TIMM_RESNET), ("VGG", &TIMM_VGG), ("VisionTransformer", &TIMM_VIT)]
-    {
+    for (class, arguments) in [
+        ("ResNet", &TIMM_RESNET),
+        ("VGG", &TIMM_VGG),
+        ("VisionTransformer", &TIMM_VIT),
+    ] {
         check_object("", &fixture["timm"]["constructors"][class], &[arguments]).expect(class);
     }
 }
@@ -187,7 +207,12 @@ const SHOWN_BY_TENSORS: [&str; 22] = [
 #[test]
 fn no_architecture_of_timm_computes_otherwise_under_tensors_that_look_the_same() {
     let fixture = fixture();
-    let harmless: BTreeSet<&str> = TIMM_VIT.tensors.iter().chain(TIMM_VIT.read).copied().collect();
+    let harmless: BTreeSet<&str> = TIMM_VIT
+        .tensors
+        .iter()
+        .chain(TIMM_VIT.read)
+        .copied()
+        .collect();
     let mut looked_at = 0;
     for (name, architecture) in values(&fixture["timm"]["architectures"]) {
         if !vit::is_timm(name) || architecture["constructor"] != "VisionTransformer" {
@@ -198,7 +223,11 @@ fn no_architecture_of_timm_computes_otherwise_under_tensors_that_look_the_same()
             values(&architecture["model_args"]).filter(|(key, _)| !harmless.contains(key.as_str()));
         let shown = values(&architecture["model_args"])
             .any(|(key, _)| SHOWN_BY_TENSORS.contains(&key.as_str()));
-        assert!(shown || odd.next().is_none(), "{name}: {}", architecture["model_args"]);
+        assert!(
+            shown || odd.next().is_none(),
+            "{name}: {}",
+            architecture["model_args"]
+        );
     }
     assert!(looked_at > 100, "{looked_at}");
 }
@@ -244,7 +273,9 @@ fn what_is_not_known_to_be_neutral_is_refused_by_its_name() {
         ("some_new_argument", json!(1)),
     ] {
         let config = json!({"architecture": "resnet18", "model_args": { key: value }});
-        let error = check_timm(&config, &TIMM_RESNET, "avg").expect_err(key).to_string();
+        let error = check_timm(&config, &TIMM_RESNET, "avg")
+            .expect_err(key)
+            .to_string();
         assert!(error.contains(&format!("model_args.{key}: ")), "{error}");
     }
     for config in [
@@ -252,7 +283,9 @@ fn what_is_not_known_to_be_neutral_is_refused_by_its_name() {
         json!({"model_args": {"global_pool": "avgmax"}}),
         json!({"pretrained_cfg": {"global_pool": "max"}}),
     ] {
-        let error = check_timm(&config, &TIMM_RESNET, "avg").unwrap_err().to_string();
+        let error = check_timm(&config, &TIMM_RESNET, "avg")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("global_pool"), "{error}");
     }
     let notes = json!({"_name_or_path": "x", "_anything": 1, "auto_map": null});

@@ -24,9 +24,11 @@ pub fn check_timm(config: &Value, arguments: &Settings, pool: &str) -> Result<()
         .into_iter()
         .find(|(_, object)| !object["global_pool"].is_null() && object["global_pool"] != pool)
     {
-        Some((place, object)) => {
-            Err(unsupported(place, &object["global_pool"], &format!("only {pool:?}")))
-        }
+        Some((place, object)) => Err(unsupported(
+            place,
+            &object["global_pool"],
+            &format!("only {pool:?}"),
+        )),
         None => Ok(()),
     }
 }
@@ -34,9 +36,21 @@ pub fn check_timm(config: &Value, arguments: &Settings, pool: &str) -> Result<()
 /// A configuration that timm writes, beside its two objects.
 const TIMM: Settings = Settings {
     extends: None,
-    read: &["architecture", "input_size", "global_pool", "model_args", "pretrained_cfg"],
+    read: &[
+        "architecture",
+        "input_size",
+        "global_pool",
+        "model_args",
+        "pretrained_cfg",
+    ],
     tensors: &["num_classes", "num_features"],
-    neutral: &["model_type", "label_names", "label_descriptions", "id2label", "label2id"],
+    neutral: &[
+        "model_type",
+        "label_names",
+        "label_descriptions",
+        "id2label",
+        "label2id",
+    ],
     only: &[],
 };
 
@@ -109,7 +123,10 @@ pub const TIMM_RESNET: Settings = Settings {
         ("block_reduce_first", &["1"]),
         ("cardinality", &["1"]),
         ("down_kernel_size", &["1"]),
-        ("norm_layer", &["\"batchnorm\"", "\"batchnorm2d\"", "\"BatchNorm2d\""]),
+        (
+            "norm_layer",
+            &["\"batchnorm\"", "\"batchnorm2d\"", "\"BatchNorm2d\""],
+        ),
         ("output_stride", &["32"]),
         ("replace_stem_pool", &["false"]),
         ("stem_type", &["\"\""]),
@@ -124,7 +141,10 @@ pub const TIMM_VGG: Settings = Settings {
     only: &[
         ("act_layer", &["\"relu\"", "\"ReLU\""]),
         ("conv_layer", &["\"Conv2d\""]),
-        ("norm_layer", &["\"batchnorm\"", "\"batchnorm2d\"", "\"BatchNorm2d\""]),
+        (
+            "norm_layer",
+            &["\"batchnorm\"", "\"batchnorm2d\"", "\"BatchNorm2d\""],
+        ),
         ("output_stride", &["32"]),
     ],
 };

@@ -16,7 +16,13 @@ pub fn check(config: &Value, family: &Settings) -> Result<(), GraphError> {
 /// Keys of every configuration of transformers.
 pub const COMMON: Settings = Settings {
     extends: None,
-    read: &["architectures", "model_type", "problem_type", "num_labels", "pad_token_id"],
+    read: &[
+        "architectures",
+        "model_type",
+        "problem_type",
+        "num_labels",
+        "pad_token_id",
+    ],
     tensors: &["id2label", "label2id", "vocab_size"],
     neutral: &[
         // Of files and versions.
@@ -97,8 +103,18 @@ pub const COMMON: Settings = Settings {
 
 pub const BERT: Settings = Settings {
     extends: None,
-    read: &["num_attention_heads", "num_hidden_layers", "layer_norm_eps", "hidden_act"],
-    tensors: &["hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size"],
+    read: &[
+        "num_attention_heads",
+        "num_hidden_layers",
+        "layer_norm_eps",
+        "hidden_act",
+    ],
+    tensors: &[
+        "hidden_size",
+        "intermediate_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+    ],
     neutral: &[
         "attention_probs_dropout_prob",
         "hidden_dropout_prob",
@@ -114,13 +130,27 @@ pub const BERT: Settings = Settings {
         "pooler_size_per_head",
         "pooler_type",
     ],
-    only: &[("position_embedding_type", &["\"absolute\""]), ("is_causal", &["false"])],
+    only: &[
+        ("position_embedding_type", &["\"absolute\""]),
+        ("is_causal", &["false"]),
+    ],
 };
 
 pub const DISTILBERT: Settings = Settings {
     extends: None,
-    read: &["n_heads", "n_layers", "activation", "num_attention_heads", "num_hidden_layers"],
-    tensors: &["dim", "hidden_dim", "hidden_size", "max_position_embeddings"],
+    read: &[
+        "n_heads",
+        "n_layers",
+        "activation",
+        "num_attention_heads",
+        "num_hidden_layers",
+    ],
+    tensors: &[
+        "dim",
+        "hidden_dim",
+        "hidden_size",
+        "max_position_embeddings",
+    ],
     neutral: &[
         "attention_dropout",
         "dropout",

@@ -22,12 +22,15 @@ struct Decoder {
 
 impl Decoder {
     fn linear(&mut self, param: &str, read: &str, [out, input]: [usize; 2]) {
-        self.nodes.push(json!({"op": "linear", "param": param, "inputs": [read]}));
-        self.tensors.push((format!("{param}.weight"), vec![out, input]));
+        self.nodes
+            .push(json!({"op": "linear", "param": param, "inputs": [read]}));
+        self.tensors
+            .push((format!("{param}.weight"), vec![out, input]));
     }
 
     fn norm(&mut self, param: &str, read: &str) {
-        self.nodes.push(json!({"op": "rms_norm", "param": param, "inputs": [read]}));
+        self.nodes
+            .push(json!({"op": "rms_norm", "param": param, "inputs": [read]}));
         self.tensors.push((format!("{param}.weight"), vec![WIDTH]));
     }
 
@@ -36,8 +39,10 @@ impl Decoder {
         let interleaved = self.form == Form::OfGptOss;
         let (router, experts) = (format!("{prefix}.router"), format!("{prefix}.experts"));
         self.linear(&router, read, [count, WIDTH]);
-        self.nodes.push(json!({"op": "experts", "param": experts, "count": count, "top_k": 2,
-            "interleaved": interleaved, "inputs": [read, router]}));
+        self.nodes.push(
+            json!({"op": "experts", "param": experts, "count": count, "top_k": 2,
+            "interleaved": interleaved, "inputs": [read, router]}),
+        );
         for expert in 0..count {
             let layers: &[(&str, [usize; 2], usize)] = if interleaved {
                 &[
@@ -62,13 +67,24 @@ impl Decoder {
     fn finish(self) -> (Graph, Signature) {
         let input = json!({"kind": "tokens", "shape": [9]});
         let config = json!({"input": input, "task": "next_token", "nodes": self.nodes});
-        (Graph::from_document(&config).unwrap(), signature(&self.tensors))
+        (
+            Graph::from_document(&config).unwrap(),
+            signature(&self.tensors),
+        )
     }
 
     fn begun(form: Form, vocabulary: usize) -> Self {
-        let mut decoder = Self { form, nodes: Vec::new(), tensors: Vec::new() };
-        decoder.nodes.push(json!({"op": "embedding", "param": "words"}));
-        decoder.tensors.push(("words.weight".into(), vec![vocabulary, WIDTH]));
+        let mut decoder = Self {
+            form,
+            nodes: Vec::new(),
+            tensors: Vec::new(),
+        };
+        decoder
+            .nodes
+            .push(json!({"op": "embedding", "param": "words"}));
+        decoder
+            .tensors
+            .push(("words.weight".into(), vec![vocabulary, WIDTH]));
         decoder
     }
 }
@@ -91,7 +107,9 @@ fn decoder(form: Form, depth: usize) -> (Graph, Signature) {
         }
         decoder.nodes.push(attention);
         decoder.linear(&name("o"), &name("a"), [WIDTH, WIDTH]);
-        decoder.nodes.push(json!({"op": "add", "inputs": [name("o"), stream], "id": name("m")}));
+        decoder
+            .nodes
+            .push(json!({"op": "add", "inputs": [name("o"), stream], "id": name("m")}));
         decoder.norm(&name("n2"), &name("m"));
         decoder.experts(&i.to_string(), &name("n2"), [EXPERTS, HIDDEN]);
         stream = name("end");
@@ -107,15 +125,24 @@ fn decoder(form: Form, depth: usize) -> (Graph, Signature) {
 fn groups_are_the_order_of_the_experts_and_the_units_of_each() {
     let (graph, signature) = decoder(Form::Plain, 1);
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-    let names: Vec<String> =
-        symmetry.groups.iter().map(|group| format!("{} {}", group.name, group.units)).collect();
-    let mut expected: Vec<String> =
-        ["words 16", "0.q 16", "0.k 8", "0.v 8", "0.router 6"].map(str::to_owned).into();
+    let names: Vec<String> = symmetry
+        .groups
+        .iter()
+        .map(|group| format!("{} {}", group.name, group.units))
+        .collect();
+    let mut expected: Vec<String> = ["words 16", "0.q 16", "0.k 8", "0.v 8", "0.router 6"]
+        .map(str::to_owned)
+        .into();
     expected.extend((0..EXPERTS).map(|expert| format!("0.experts.{expert}.gate_proj 10")));
     expected.push("0.o.input 16".into());
     assert_eq!(names, expected);
-    let [experts] = &symmetry.experts[..] else { panic!("one layer") };
-    assert_eq!((experts.order, &experts.hidden[..]), (4, &[5, 6, 7, 8, 9, 10][..]));
+    let [experts] = &symmetry.experts[..] else {
+        panic!("one layer")
+    };
+    assert_eq!(
+        (experts.order, &experts.hidden[..]),
+        (4, &[5, 6, 7, 8, 9, 10][..])
+    );
     assert_eq!(experts.tensors[2][4], "0.experts.2.down_proj.weight");
     assert!(!symmetry.is_separable());
     assert!(symmetry.blocks().contains(&experts.groups()));
@@ -140,7 +167,9 @@ fn a_planted_order_of_experts_is_found() {
             .iter()
             .map(|(name, tensor)| {
                 let values = tensor.f32();
-                let noisy = values.iter().map(|v| v + noise * rng.random_range(-1.0f32..1.0));
+                let noisy = values
+                    .iter()
+                    .map(|v| v + noise * rng.random_range(-1.0f32..1.0));
                 let tensor = HostTensor::from_f32(tensor.shape().to_vec(), noisy.collect());
                 (name.to_owned(), tensor)
             })
@@ -151,7 +180,10 @@ fn a_planted_order_of_experts_is_found() {
         matcher.push(Kind::Matched, target.clone(), source.clone());
         let identity = Permutation::identity(&symmetry);
         let solution = matcher.solve(Start::Best(&[&identity]), &mut rng).unwrap();
-        assert_eq!(solution.permutation, planted, "{form:?}, {depth} blocks, noise {noise}");
+        assert_eq!(
+            solution.permutation, planted,
+            "{form:?}, {depth} blocks, noise {noise}"
+        );
         assert!(
             (objective(&symmetry, &[(target, source.clone())], &planted) - solution.objective)
                 .abs()
@@ -163,7 +195,11 @@ fn a_planted_order_of_experts_is_found() {
             assert!(fit.cosines.iter().all(|cosine| (cosine - 1.0).abs() < 1e-6));
         }
         let back = planted.inverse(&symmetry).apply(&symmetry, &moved);
-        assert!(source.iter().all(|(name, tensor)| back[name].bytes() == tensor.bytes()));
+        assert!(
+            source
+                .iter()
+                .all(|(name, tensor)| back[name].bytes() == tensor.bytes())
+        );
     }
 }
 
@@ -177,7 +213,11 @@ fn orders_of_experts_form_a_group() {
         let [one, other] = [(), ()].map(|()| Permutation::random(&symmetry, &mut rng));
         let there = one.apply(&symmetry, &other.apply(&symmetry, &model));
         let at_once = one.compose(&symmetry, &other).apply(&symmetry, &model);
-        assert!(there.iter().all(|(name, tensor)| at_once[name].bytes() == tensor.bytes()));
+        assert!(
+            there
+                .iter()
+                .all(|(name, tensor)| at_once[name].bytes() == tensor.bytes())
+        );
         let identity = Permutation::identity(&symmetry);
         assert_eq!(one.compose(&symmetry, &one.inverse(&symmetry)), identity);
         assert_eq!(one.inverse(&symmetry).compose(&symmetry, &one), identity);
@@ -189,21 +229,36 @@ fn orders_of_experts_form_a_group() {
 fn few_experts_are_solved_exactly() {
     let mut decoder = Decoder::begun(Form::Plain, WIDTH);
     decoder.experts("x", "words", [3, 2]);
-    decoder.nodes.push(json!({"op": "add", "inputs": ["words", "x.experts"]}));
+    decoder
+        .nodes
+        .push(json!({"op": "add", "inputs": ["words", "x.experts"]}));
     let (graph, signature) = decoder.finish();
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-    assert_eq!(symmetry.groups.iter().map(|group| group.units).collect::<Vec<_>>(), [3, 2, 2, 2]);
+    assert_eq!(
+        symmetry
+            .groups
+            .iter()
+            .map(|group| group.units)
+            .collect::<Vec<_>>(),
+        [3, 2, 2, 2]
+    );
 
     for seed in 0..20 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let pairs: Vec<_> =
-            (0..2).map(|_| (random(&signature, &mut rng), random(&signature, &mut rng))).collect();
+        let pairs: Vec<_> = (0..2)
+            .map(|_| (random(&signature, &mut rng), random(&signature, &mut rng)))
+            .collect();
         let mut best = f64::MIN;
         for order in permutations(3) {
             for swapped in 0..8u32 {
                 let mut sigmas = vec![order.clone()];
-                let units =
-                    |expert: u32| if swapped >> expert & 1 == 0 { vec![0, 1] } else { vec![1, 0] };
+                let units = |expert: u32| {
+                    if swapped >> expert & 1 == 0 {
+                        vec![0, 1]
+                    } else {
+                        vec![1, 0]
+                    }
+                };
                 sigmas.extend((0..3).map(units));
                 let permutation = Permutation::from_sigmas(&symmetry, sigmas).unwrap();
                 best = best.max(objective(&symmetry, &pairs, &permutation));
@@ -216,7 +271,11 @@ fn few_experts_are_solved_exactly() {
         }
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
-        assert!((solution.objective - best).abs() < 1e-4, "{} and {best}", solution.objective);
+        assert!(
+            (solution.objective - best).abs() < 1e-4,
+            "{} and {best}",
+            solution.objective
+        );
     }
 }
 
@@ -229,19 +288,32 @@ fn matrices_beside_moved_experts_are_up_to_date() {
     let profiler = profiler();
     let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     for _ in 0..2 {
-        matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
+        matcher.push(
+            Kind::Matched,
+            random(&signature, &mut rng),
+            random(&signature, &mut rng),
+        );
     }
     let start = Permutation::random(&symmetry, &mut rng);
     let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
     assert!(solution.objective > matcher.objective(&start));
     for group in 0..symmetry.groups.len() {
-        if symmetry.experts.iter().any(|experts| experts.hidden.contains(&group)) {
+        if symmetry
+            .experts
+            .iter()
+            .any(|experts| experts.hidden.contains(&group))
+        {
             continue;
         }
         let kept = matcher.matrix(group, &solution.permutation);
         matcher.matrices.whole.by_group[group].clear();
         let anew = matcher.matrix(group, &solution.permutation);
-        assert!(kept.iter().zip(anew.iter()).all(|(a, b)| (a - b).abs() < 1e-3), "group {group}");
+        assert!(
+            kept.iter()
+                .zip(anew.iter())
+                .all(|(a, b)| (a - b).abs() < 1e-3),
+            "group {group}"
+        );
         let share = value(&anew, solution.permutation.sigma(group));
         let others = matcher.pairs.objective_of(group, &solution.permutation);
         assert!((share - others).abs() < 1e-2, "{share} against {others}");
@@ -254,13 +326,19 @@ fn experts_whose_router_is_read_out_stay() {
     let mut decoder = Decoder::begun(Form::Plain, 3);
     decoder.experts("x", "words", [3, 4]);
     decoder.linear("head", "x.experts", [3, WIDTH]);
-    decoder.nodes.push(json!({"op": "add", "inputs": ["head", "x.router"]}));
+    decoder
+        .nodes
+        .push(json!({"op": "add", "inputs": ["head", "x.router"]}));
     let (graph, signature) = decoder.finish();
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     assert!(symmetry.experts.is_empty());
     // The stream, the units of each expert, and what the experts put out.
     assert_eq!(
-        symmetry.groups.iter().map(|group| group.units).collect::<Vec<_>>(),
+        symmetry
+            .groups
+            .iter()
+            .map(|group| group.units)
+            .collect::<Vec<_>>(),
         [16, 4, 16, 4, 4]
     );
 }

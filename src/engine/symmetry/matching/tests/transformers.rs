@@ -112,7 +112,10 @@ fn transformer(projection: Projection, depth: usize) -> (Graph, Signature) {
     nodes.push(json!({"op": "linear", "param": "head"}));
     tensors.push(("head.weight".into(), vec![3, WIDTH]));
     let input = json!({"kind": "tokens", "shape": [9]});
-    (Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(), signature(&tensors))
+    (
+        Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(),
+        signature(&tensors),
+    )
 }
 
 const ALL: [Projection; 6] = [
@@ -129,8 +132,11 @@ fn groups_are_the_stream_the_heads_and_the_hidden_units() {
     let named = |projection| {
         let (graph, signature) = transformer(projection, 1);
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-        let names: Vec<String> =
-            symmetry.groups.iter().map(|g| format!("{} {}", g.name, g.units)).collect();
+        let names: Vec<String> = symmetry
+            .groups
+            .iter()
+            .map(|g| format!("{} {}", g.name, g.units))
+            .collect();
         (names.join(", "), symmetry.attentions.len())
     };
     let plain = "words 24, 0.q 24, 0.v 24, 0.up 32";
@@ -156,8 +162,11 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
             Projection::Fused | Projection::Transposed => &[("0.qkv.bias", WIDTH..2 * WIDTH)],
             Projection::Grouped | Projection::Heads | Projection::Uneven => &[],
         };
-        let found: Vec<_> =
-            symmetry.free.iter().map(|(name, range)| (name.as_str(), range.clone())).collect();
+        let found: Vec<_> = symmetry
+            .free
+            .iter()
+            .map(|(name, range)| (name.as_str(), range.clone()))
+            .collect();
         assert_eq!(found, free, "{projection:?}");
         // Free parameters of another order, a hundred times as large as all others.
         let mut rng = ChaCha8Rng::seed_from_u64(23);
@@ -167,7 +176,9 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
         for (name, range) in free {
             for model in [&mut source, &mut target] {
                 let mut values = model[*name].f32().into_owned();
-                values[range.clone()].iter_mut().for_each(|v| *v = rng.random_range(-100.0..100.0));
+                values[range.clone()]
+                    .iter_mut()
+                    .for_each(|v| *v = rng.random_range(-100.0..100.0));
                 model.insert(*name, HostTensor::from_f32(vec![values.len()], values));
             }
         }
@@ -179,7 +190,11 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
         assert!((solution.objective / matcher.bound() - 1.0).abs() < 1e-6);
         for (name, _) in free {
             let moved = planted.apply_to(&symmetry, name, &source[*name]);
-            assert_ne!(moved.bytes(), source[*name].bytes(), "it follows its channels");
+            assert_ne!(
+                moved.bytes(),
+                source[*name].bytes(),
+                "it follows its channels"
+            );
         }
     }
 }
@@ -195,7 +210,10 @@ fn dimensions_that_are_told_apart_do_not_move() {
     ] {
         let (graph, signature) = transformer(projection, 1);
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-        assert_eq!(symmetry.attentions[0].fixed_dimensions, fixed, "{projection:?}");
+        assert_eq!(
+            symmetry.attentions[0].fixed_dimensions, fixed,
+            "{projection:?}"
+        );
         let mut rng = ChaCha8Rng::seed_from_u64(24);
         let queries = symmetry.attentions[0].queries;
         let permutation = Permutation::random(&symmetry, &mut rng);
@@ -225,13 +243,22 @@ fn a_fused_space_that_is_read_otherwise_too_stays() {
             ("a.weight".into(), vec![3, 6]),
             ("b.weight".into(), vec![3, 12]),
         ];
-        let names: Vec<&str> = nodes.iter().filter_map(|node| node["param"].as_str()).collect();
-        let used = tensors
-            .into_iter()
-            .filter(|(name, _)| names.iter().any(|used| name.starts_with(&format!("{used}."))));
+        let names: Vec<&str> = nodes
+            .iter()
+            .filter_map(|node| node["param"].as_str())
+            .collect();
+        let used = tensors.into_iter().filter(|(name, _)| {
+            names
+                .iter()
+                .any(|used| name.starts_with(&format!("{used}.")))
+        });
         let symmetry =
             Symmetry::derive(&graph.unwrap(), &signature(&used.collect::<Vec<_>>())).unwrap();
-        symmetry.groups.iter().map(|group| group.units).collect::<Vec<_>>()
+        symmetry
+            .groups
+            .iter()
+            .map(|group| group.units)
+            .collect::<Vec<_>>()
     };
     assert_eq!(groups(json!([{"op": "linear", "param": "a"}])), [6]);
     // Read whole by a layer, the parts still move together.
@@ -262,7 +289,11 @@ fn a_planted_permutation_of_twelve_blocks_is_found() {
         assert_eq!(solution.permutation, planted, "{projection:?}");
         assert!((solution.objective / matcher.bound() - 1.0).abs() < 1e-6);
         let back = planted.inverse(&symmetry).apply(&symmetry, &target);
-        assert!(source.iter().all(|(name, tensor)| back[name].bytes() == tensor.bytes()));
+        assert!(
+            source
+                .iter()
+                .all(|(name, tensor)| back[name].bytes() == tensor.bytes())
+        );
     }
 }
 
@@ -277,7 +308,11 @@ fn corrected_matrices_equal_those_built_anew() {
         let profiler = profiler();
         let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         for _ in 0..2 {
-            matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
+            matcher.push(
+                Kind::Matched,
+                random(&signature, &mut rng),
+                random(&signature, &mut rng),
+            );
         }
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
@@ -287,12 +322,18 @@ fn corrected_matrices_equal_those_built_anew() {
             matcher.matrices.whole.by_group[group].clear();
             let anew = matcher.matrix(group, &solution.permutation);
             let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
-            assert!(kept.iter().zip(anew.iter()).all(close), "{projection:?}, group {group}");
+            assert!(
+                kept.iter().zip(anew.iter()).all(close),
+                "{projection:?}, group {group}"
+            );
             // Its diagonal value is the group's share of the objective.
             let share = value(&anew, solution.permutation.sigma(group));
             let others = matcher.pairs.objective_of(group, &solution.permutation);
             let fused = !matches!(projection, Projection::Separate | Projection::Grouped);
-            assert!(fused || (share - others).abs() < 1e-2, "{share} against {others}");
+            assert!(
+                fused || (share - others).abs() < 1e-2,
+                "{share} against {others}"
+            );
         }
     }
 }

@@ -143,7 +143,10 @@ fn sentences(samples: usize, length: usize) -> Batch {
 fn a_language_model_with_a_tied_output() {
     let (graph, shapes) = language_model();
     let batch = sentences(6, 5);
-    assert!(batch.labels.iter().filter(|&&label| label == -100).count() > 6, "some are padded");
+    assert!(
+        batch.labels.iter().filter(|&&label| label == -100).count() > 6,
+        "some are padded"
+    );
     check_on(&graph, &shapes, &batch);
 }
 
@@ -210,17 +213,21 @@ fn experts_and_their_router() {
             ("head.weight".into(), vec![3, 4]),
         ];
         for expert in 0..3 {
-            for (layer, shape) in
-                [("gate_proj", [5, 4]), ("up_proj", [5, 4]), ("down_proj", [4, 5])]
-            {
+            for (layer, shape) in [
+                ("gate_proj", [5, 4]),
+                ("up_proj", [5, 4]),
+                ("down_proj", [4, 5]),
+            ] {
                 shapes.push((format!("e.{expert}.{layer}.weight"), shape.to_vec()));
                 if biases {
                     shapes.push((format!("e.{expert}.{layer}.bias"), vec![shape[0]]));
                 }
             }
         }
-        let shapes: Vec<(&str, &[usize])> =
-            shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        let shapes: Vec<(&str, &[usize])> = shapes
+            .iter()
+            .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+            .collect();
         let graph = testing::token_graph(6, nodes);
         let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
         check_on(&graph, &shapes, &batch);
@@ -253,8 +260,10 @@ fn clamped_experts_behind_an_attention_with_sinks() {
             shapes.push((format!("e.{expert}.{layer}.bias"), vec![shape[1]]));
         }
     }
-    let shapes: Vec<(&str, &[usize])> =
-        shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+    let shapes: Vec<(&str, &[usize])> = shapes
+        .iter()
+        .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+        .collect();
     let graph = testing::token_graph(6, nodes);
     let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
     check_on(&graph, &shapes, &batch);

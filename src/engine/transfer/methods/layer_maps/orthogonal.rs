@@ -27,7 +27,10 @@ impl LeftOpen {
         match self {
             Self::Matched(sources) => {
                 let mut matrix = Mat::zeros(sources.len(), sources.len());
-                sources.iter().enumerate().for_each(|(j, &i)| matrix[(i, j)] = 1.0);
+                sources
+                    .iter()
+                    .enumerate()
+                    .for_each(|(j, &i)| matrix[(i, j)] = 1.0);
                 matrix
             }
             Self::Nothing { from, to } => Mat::zeros(*from, *to),
@@ -40,7 +43,9 @@ pub(super) fn orthogonal_map(
     product: Option<&Mat<f64>>,
     open: &LeftOpen,
 ) -> Result<(Mat<f64>, bool), TransferError> {
-    let Some(product) = product else { return Ok((open.map(), true)) };
+    let Some(product) = product else {
+        return Ok((open.map(), true));
+    };
     let found = decomposition(product)?;
 
     let (largest, smallest) = (found.values[0], found.values[found.values.len() - 1]);
@@ -51,8 +56,11 @@ pub(super) fn orthogonal_map(
         return Ok((isometry(&found), false));
     }
     if let LeftOpen::Nothing { .. } = open {
-        let seen =
-            found.values.iter().filter(|value| **value > COMPLETION_WEIGHT * largest).count();
+        let seen = found
+            .values
+            .iter()
+            .filter(|value| **value > COMPLETION_WEIGHT * largest)
+            .count();
         let (left, right) = (found.u.subcols(0, seen), found.v.subcols(0, seen));
         return Ok((exact_product(left, right.transpose()), true));
     }
@@ -130,7 +138,10 @@ mod tests {
             orthogonal_map(Some(&product), &LeftOpen::Nothing { from: 2, to: 3 }).unwrap();
         assert!(!completed);
         let gram = &map * map.transpose();
-        assert!((&gram - Mat::<f64>::identity(2, 2)).norm_max() < 1e-12, "{map:?}");
+        assert!(
+            (&gram - Mat::<f64>::identity(2, 2)).norm_max() < 1e-12,
+            "{map:?}"
+        );
         assert!((map[(1, 0)] - 0.5f64.sqrt()).abs() < 1e-12);
     }
 }

@@ -31,9 +31,10 @@ impl From<MoveError> for Problem {
     fn from(error: MoveError) -> Self {
         match error {
             MoveError::UnknownModel => Self::not_found("base model"),
-            MoveError::UnknownVersion(_) => {
-                Self::invalid("unknown_version", vec![Fault::new("/version", error.to_string())])
-            }
+            MoveError::UnknownVersion(_) => Self::invalid(
+                "unknown_version",
+                vec![Fault::new("/version", error.to_string())],
+            ),
             MoveError::Database(error) => error.into(),
         }
     }
@@ -75,7 +76,11 @@ pub async fn handle(
         return Err(Problem::invalid("invalid_body", faults));
     }
 
-    let wanted = Move { base_model: &name, alias: &alias, version: &target.version };
+    let wanted = Move {
+        base_model: &name,
+        alias: &alias,
+        version: &target.version,
+    };
     let how = state.settings.automatic();
     let moved = alias_moved::move_alias(&state.database, caller, wanted, how).await?;
 

@@ -76,7 +76,10 @@ pub async fn moves(
     let (database, tenant) = (&state.database, caller.tenant);
     let found = aliases::get(database, tenant, &name, &alias).await?;
     found.found("alias")?;
-    let of = NamedAlias { model: &name, alias: &alias };
+    let of = NamedAlias {
+        model: &name,
+        alias: &alias,
+    };
     let rows = moves::list(database, tenant, of, cut.after(), cut.rows()).await?;
     Ok(cut.page(rows))
 }

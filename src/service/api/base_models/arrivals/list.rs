@@ -75,7 +75,10 @@ mod tests {
     fn a_status_is_one_of_five() {
         let query = |status: &str| vec![("status".to_owned(), status.to_owned())];
         let (filter, cut) = parse(query("failed")).unwrap();
-        assert_eq!((filter.status, filter.limit, cut.limit), (Some(ArrivalStatus::Failed), 51, 50));
+        assert_eq!(
+            (filter.status, filter.limit, cut.limit),
+            (Some(ArrivalStatus::Failed), 51, 50)
+        );
         assert_eq!(parse(query("lost")).unwrap_err().code(), "invalid_query");
     }
 }

@@ -76,14 +76,26 @@ pub async fn handle(
     State(state): State<AppState>,
     Administrator(caller): Administrator,
     Name(name): Name,
-    JsonBody(NewInboundToken { prefix, poll_seconds }): JsonBody<NewInboundToken>,
+    JsonBody(NewInboundToken {
+        prefix,
+        poll_seconds,
+    }): JsonBody<NewInboundToken>,
 ) -> Result<Response, Problem> {
-    state.storage(caller.tenant).check_location(&prefix).map_err(|error| {
-        Problem::invalid(error.code.name(), vec![Fault::new("/prefix", error.to_string())])
-    })?;
+    state
+        .storage(caller.tenant)
+        .check_location(&prefix)
+        .map_err(|error| {
+            Problem::invalid(
+                error.code.name(),
+                vec![Fault::new("/prefix", error.to_string())],
+            )
+        })?;
     if poll_seconds.is_some_and(|seconds| !POLL_SECONDS.contains(&seconds)) {
         let detail = format!("from {} to {}", POLL_SECONDS.start(), POLL_SECONDS.end());
-        return Err(Problem::invalid("invalid_body", vec![Fault::new("/poll_seconds", detail)]));
+        return Err(Problem::invalid(
+            "invalid_body",
+            vec![Fault::new("/poll_seconds", detail)],
+        ));
     }
 
     let secret = Secret::draw().map_err(Problem::internal)?;
@@ -96,7 +108,17 @@ pub async fn handle(
 
     let id = inbound_tokens::create(&state.database, caller, &new).await?;
     let id = id.found("base model")?;
-    let made = MadeInboundToken { id, prefix, poll_seconds, token: secret.reveal().to_owned() };
+    let made = MadeInboundToken {
+        id,
+        prefix,
+        poll_seconds,
+        token: secret.reveal().to_owned(),
+    };
 
-    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(made)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(made),
+    )
+        .into_response())
 }

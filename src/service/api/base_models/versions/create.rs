@@ -37,7 +37,11 @@ use crate::{
 pub struct NewBaseVersion {
     /// Its name. Where names are made of numbers (`3`, `v1.10`, `2026-11-03`), the numbers say which
     /// of two versions is newer; otherwise the order of arrival does.
-    #[schema(min_length = 1, max_length = 128, pattern = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+    )]
     version: String,
     /// The folder of the model.
     #[schema(min_length = 1)]
@@ -57,9 +61,10 @@ impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
             RegisterError::UnknownModel => Self::not_found("base model"),
-            RegisterError::UnknownParent(_) => {
-                Self::invalid("unknown_version", vec![Fault::new("/parent", error.to_string())])
-            }
+            RegisterError::UnknownParent(_) => Self::invalid(
+                "unknown_version",
+                vec![Fault::new("/parent", error.to_string())],
+            ),
             RegisterError::Conflict { .. } => Self::new(
                 StatusCode::CONFLICT,
                 "version_conflict",
@@ -121,11 +126,21 @@ pub async fn handle(
     super::super::load(&state, caller.tenant, &name).await?;
     let storage = state.storage(caller.tenant);
     let location = storage.check_location(&new.uri).map_err(|error| {
-        Problem::invalid(error.code.name(), vec![Fault::new("/uri", error.to_string())])
+        Problem::invalid(
+            error.code.name(),
+            vec![Fault::new("/uri", error.to_string())],
+        )
     })?;
-    let permit =
-        state.readings.acquire(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
-    let ModelFiles { digest, size, pinned } = model_files::look(&storage, &location).await?;
+    let permit = state
+        .readings
+        .acquire(caller.tenant)
+        .await
+        .ok_or_else(|| Problem::busy("models"))?;
+    let ModelFiles {
+        digest,
+        size,
+        pinned,
+    } = model_files::look(&storage, &location).await?;
     drop(permit);
     let new = NewVersion {
         version: new.version,
@@ -147,7 +162,12 @@ pub async fn handle(
     let place = format!("/v1/base_models/{name}/versions/{}", version.version);
     let place = HeaderValue::try_from(place).map_err(Problem::internal)?;
 
-    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(version)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, place)],
+        Json(version),
+    )
+        .into_response())
 }
 
 fn check(new: &NewBaseVersion) -> Result<(), Problem> {
@@ -157,7 +177,11 @@ fn check(new: &NewBaseVersion) -> Result<(), Problem> {
     if new.parent.as_ref() == Some(&new.version) {
         faults.push(Fault::new("/parent", "a version is not made from itself"));
     }
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("invalid_body", faults)) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid("invalid_body", faults))
+    }
 }
 
 #[cfg(test)]

@@ -41,8 +41,14 @@ pub async fn list(
 ) -> Result<Json<Page<BaseVersion>>, Problem> {
     let cut = Cut::alone(query)?;
     super::super::load(&state, caller.tenant, &name).await?;
-    let rows =
-        versions::list(&state.database, caller.tenant, &name, cut.after(), cut.rows()).await?;
+    let rows = versions::list(
+        &state.database,
+        caller.tenant,
+        &name,
+        cut.after(),
+        cut.rows(),
+    )
+    .await?;
     Ok(cut.page(rows))
 }
 

@@ -44,8 +44,14 @@ pub async fn promote(
     OptionalJsonBody(choice): OptionalJsonBody<AliasChoice>,
 ) -> Result<Json<FineTuneAlias>, Problem> {
     let (number, alias) = choice.of(&version)?;
-    let wanted = Wanted { fine_tune: &name, version: number, alias: &alias };
-    Ok(Json(promote::by_hand(&state.database, caller, wanted).await?))
+    let wanted = Wanted {
+        fine_tune: &name,
+        version: number,
+        alias: &alias,
+    };
+    Ok(Json(
+        promote::by_hand(&state.database, caller, wanted).await?,
+    ))
 }
 
 /// Move an alias back from a version, to where it stood before it was promoted to that.
@@ -76,6 +82,12 @@ pub async fn rollback(
     OptionalJsonBody(choice): OptionalJsonBody<AliasChoice>,
 ) -> Result<Json<FineTuneAlias>, Problem> {
     let (number, alias) = choice.of(&version)?;
-    let wanted = Wanted { fine_tune: &name, version: number, alias: &alias };
-    Ok(Json(promote::roll_back(&state.database, caller, wanted).await?))
+    let wanted = Wanted {
+        fine_tune: &name,
+        version: number,
+        alias: &alias,
+    };
+    Ok(Json(
+        promote::roll_back(&state.database, caller, wanted).await?,
+    ))
 }

@@ -36,7 +36,11 @@ pub fn read(header: &str, size: u64) -> Wanted {
 }
 
 fn from(first: u64, end: u64, size: u64) -> Wanted {
-    if first >= size { Wanted::Beyond } else { Wanted::Part(first..end) }
+    if first >= size {
+        Wanted::Beyond
+    } else {
+        Wanted::Part(first..end)
+    }
 }
 
 /// Digits alone: `parse` would take a sign too. More digits than fit are past every end.

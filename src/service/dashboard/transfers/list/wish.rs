@@ -37,7 +37,9 @@ pub struct Wish {
 
 impl Asked {
     pub fn read(self) -> (Wish, ListFilter) {
-        let status = Status::ALL.into_iter().find(|one| self.status.as_deref() == Some(one.name()));
+        let status = Status::ALL
+            .into_iter()
+            .find(|one| self.status.as_deref() == Some(one.name()));
         let mut faults = Vec::new();
         let (from, to) = (day(&self.from, &mut faults), day(&self.to, &mut faults));
         let label = label(&self.label, &mut faults);
@@ -89,7 +91,9 @@ fn label(text: &str, faults: &mut Vec<String>) -> Option<(String, String)> {
         return None;
     }
     let pair = text.trim().replace('\0', "");
-    let pair = pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let pair = pair
+        .split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
     if pair.is_none() {
         faults.push(format!("“{text}” is no label: write team=search."));
     }
@@ -104,7 +108,9 @@ impl Wish {
 
     /// More than a text is looked for.
     pub fn is_detailed(&self) -> bool {
-        self.fields().iter().any(|(name, value)| *name != "search" && !value.is_empty())
+        self.fields()
+            .iter()
+            .any(|(name, value)| *name != "search" && !value.is_empty())
     }
 
     fn fields(&self) -> [(&'static str, &str); 6] {
@@ -122,11 +128,19 @@ impl Wish {
     pub fn address(&self, status: Option<&str>, after: Option<TransferId>) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(status.map(|status| ("status", status)));
-        query.extend_pairs(self.fields().into_iter().filter(|(_, value)| !value.is_empty()));
+        query.extend_pairs(
+            self.fields()
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty()),
+        );
         query.extend_pairs(after.map(|after| ("after", after.to_string())));
 
         let query = query.finish();
-        if query.is_empty() { "/transfers".into() } else { format!("/transfers?{query}") }
+        if query.is_empty() {
+            "/transfers".into()
+        } else {
+            format!("/transfers?{query}")
+        }
     }
 }
 
@@ -138,8 +152,11 @@ mod tests {
 
     #[test]
     fn addresses_keep_what_one_looks_for() {
-        let asked =
-            Asked { search: "a b&c".into(), status: Some("failed".into()), ..Asked::default() };
+        let asked = Asked {
+            search: "a b&c".into(),
+            status: Some("failed".into()),
+            ..Asked::default()
+        };
         let (wish, filter) = asked.read();
         assert_eq!(
             (filter.statuses, filter.search.as_deref()),
@@ -147,18 +164,28 @@ mod tests {
         );
         let address = wish.address(wish.status, Some(TransferId(Uuid::nil())));
         let id = "00000000-0000-0000-0000-000000000000";
-        assert_eq!(address, format!("/transfers?status=failed&search=a+b%26c&after={id}"));
+        assert_eq!(
+            address,
+            format!("/transfers?status=failed&search=a+b%26c&after={id}")
+        );
         assert_eq!(Asked::default().read().0.address(None, None), "/transfers");
     }
 
     #[test]
     fn the_last_day_is_in_and_what_is_not_understood_is_told() {
-        let asked =
-            Asked { from: "2026-01-01".into(), to: "2026-01-01".into(), ..Asked::default() };
+        let asked = Asked {
+            from: "2026-01-01".into(),
+            to: "2026-01-01".into(),
+            ..Asked::default()
+        };
         let (_, filter) = asked.read();
         let both = filter.created_after.zip(filter.created_before).unwrap();
         assert_eq!(both.1 - both.0, Duration::DAY);
-        let asked = Asked { from: "soon".into(), label: "team".into(), ..Asked::default() };
+        let asked = Asked {
+            from: "soon".into(),
+            label: "team".into(),
+            ..Asked::default()
+        };
         let (wish, filter) = asked.read();
         assert!(
             wish.fault.contains("soon") && wish.fault.contains("team=search"),

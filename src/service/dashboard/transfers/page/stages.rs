@@ -31,11 +31,16 @@ pub struct Stage {
 
 /// The stages of what has begun. A phase that was passed over is left out once the way is gone.
 pub fn stages(transfer: &Transfer, times: &[PhaseTime]) -> Vec<Stage> {
-    let Some(position) = position(transfer, times) else { return Vec::new() };
+    let Some(position) = position(transfer, times) else {
+        return Vec::new();
+    };
     let is_final = transfer.status.is_final();
     let stages = PHASES.iter().enumerate().map(|(i, phase)| {
         let name = format::snake_label(phase);
-        let seconds = times.iter().find(|time| time.phase == name).map(|time| time.seconds);
+        let seconds = times
+            .iter()
+            .find(|time| time.phase == name)
+            .map(|time| time.seconds);
         let state = match (i.cmp(&position), transfer.status) {
             (Ordering::Less, _) | (Ordering::Equal, Status::Succeeded) => "done",
             (Ordering::Equal, Status::Failed | Status::Cancelled) => "left",
@@ -43,19 +48,29 @@ pub fn stages(transfer: &Transfer, times: &[PhaseTime]) -> Vec<Stage> {
             (Ordering::Greater, _) => "ahead",
         };
         let time = seconds.map(format::seconds).unwrap_or_default();
-        Stage { name: format::words(&name), state, time }
+        Stage {
+            name: format::words(&name),
+            state,
+            time,
+        }
     });
 
-    stages.filter(|stage| !is_final || !stage.time.is_empty() || stage.state == "left").collect()
+    stages
+        .filter(|stage| !is_final || !stage.time.is_empty() || stage.state == "left")
+        .collect()
 }
 
 /// Where it is on the way, or was when it ended.
 fn position(transfer: &Transfer, times: &[PhaseTime]) -> Option<usize> {
-    let now = transfer.phase.and_then(|phase| PHASES.iter().position(|one| *one == phase));
+    let now = transfer
+        .phase
+        .and_then(|phase| PHASES.iter().position(|one| *one == phase));
     now.or_else(|| {
         // What has ended has no phase any more; its events still say which it had.
         let was_in = PHASES.iter().map(format::snake_label).collect::<Vec<_>>();
-        let last = was_in.iter().rposition(|name| times.iter().any(|time| time.phase == *name));
+        let last = was_in
+            .iter()
+            .rposition(|name| times.iter().any(|time| time.phase == *name));
         last.filter(|_| transfer.status.is_final())
     })
 }
@@ -78,7 +93,10 @@ mod tests {
             "metadata": {}, "error": null, "spec": {}
         }))
         .unwrap();
-        let times = [PhaseTime { phase: "fetching".into(), seconds: 2.0 }];
+        let times = [PhaseTime {
+            phase: "fetching".into(),
+            seconds: 2.0,
+        }];
         let stages = stages(&transfer, &times);
         stages
             .iter()
@@ -90,7 +108,10 @@ mod tests {
     fn a_way_that_is_gone_shows_what_was_passed_through() {
         assert_eq!(told_in("succeeded", None), ["fetching done 2.0 s"]);
         assert!(told_in("queued", None).is_empty());
-        assert_eq!(told("failed"), ["fetching done 2.0 s", "transferring left "]);
+        assert_eq!(
+            told("failed"),
+            ["fetching done 2.0 s", "transferring left "]
+        );
         let running = told("running");
         assert_eq!(
             (running.len(), running[0].as_str(), running[3].as_str()),

@@ -7,12 +7,19 @@ use url::Url;
 use super::{Announced, Hint};
 
 fn object(scheme: &str, bucket: &Value, key: &str) -> Option<Hint> {
-    Some(Hint { uri: format!("{scheme}://{}/{key}", bucket.as_str()?), version: None })
+    Some(Hint {
+        uri: format!("{scheme}://{}/{key}", bucket.as_str()?),
+        version: None,
+    })
 }
 
 /// `Records[].s3` with keys as in a form (`+` is a space), or `EventBridge`'s `detail` with plain ones.
 pub(super) fn s3(body: &Value) -> Vec<Hint> {
-    let records = body["Records"].as_array().into_iter().flatten().filter_map(s3_record);
+    let records = body["Records"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(s3_record);
     let detail = &body["detail"];
     let bridged = detail["object"]["key"]
         .as_str()
@@ -36,7 +43,9 @@ pub(super) fn sns(body: &Value) -> Option<Announced> {
             Some(Announced::Places(s3(&message)))
         }
         "SubscriptionConfirmation" => {
-            let address = body["SubscribeURL"].as_str().filter(|address| is_of_sns(address))?;
+            let address = body["SubscribeURL"]
+                .as_str()
+                .filter(|address| is_of_sns(address))?;
             Some(Announced::Confirmation(address.to_owned()))
         }
         _ => None,
@@ -45,22 +54,30 @@ pub(super) fn sns(body: &Value) -> Option<Announced> {
 
 /// Whether an address is one of SNS itself; a stranger could name any.
 fn is_of_sns(address: &str) -> bool {
-    let Ok(url) = Url::parse(address) else { return false };
+    let Ok(url) = Url::parse(address) else {
+        return false;
+    };
 
     let host = url.host_str().unwrap_or_default();
     let region = host.strip_prefix("sns.").and_then(|rest| {
-        rest.strip_suffix(".amazonaws.com").or(rest.strip_suffix(".amazonaws.com.cn"))
+        rest.strip_suffix(".amazonaws.com")
+            .or(rest.strip_suffix(".amazonaws.com.cn"))
     });
     url.scheme() == "https"
         && url.port().is_none()
         && region.is_some_and(|region| {
-            !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            !region.is_empty()
+                && region
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
 }
 
 /// The code that Event Grid's own schema wants to hear again before it notifies.
 pub(super) fn validation(body: &Value) -> Option<&str> {
-    let event = body.as_array().map_or(body, |events| events.first().unwrap_or(body));
+    let event = body
+        .as_array()
+        .map_or(body, |events| events.first().unwrap_or(body));
     let kind = event["eventType"].as_str()?;
     (kind == "Microsoft.EventGrid.SubscriptionValidationEvent")
         .then(|| event["data"]["validationCode"].as_str())?
@@ -91,13 +108,20 @@ fn structured(event: &Value) -> Vec<Hint> {
 /// What Cloud Storage says through Pub/Sub.
 fn pubsub(message: &Value) -> Option<Hint> {
     let attributes = &message["attributes"];
-    object("gs", &attributes["bucketId"], attributes["objectId"].as_str()?)
+    object(
+        "gs",
+        &attributes["bucketId"],
+        attributes["objectId"].as_str()?,
+    )
 }
 
 fn cloudevent(data: &Value) -> Vec<Hint> {
     if let Some(uri) = data["uri"].as_str() {
         let version = data["version"].as_str().map(str::to_owned);
-        return vec![Hint { uri: uri.to_owned(), version }];
+        return vec![Hint {
+            uri: uri.to_owned(),
+            version,
+        }];
     }
     // Google's `storage.object.v1.finalized`.
     if let Some(key) = data["name"].as_str() {
@@ -120,7 +144,9 @@ fn azure(address: &str) -> Option<String> {
         return None;
     }
 
-    let path = percent_encoding::percent_decode_str(url.path()).decode_utf8().ok()?;
+    let path = percent_encoding::percent_decode_str(url.path())
+        .decode_utf8()
+        .ok()?;
 
     Some(format!("az:/{path}"))
 }
