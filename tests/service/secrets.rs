@@ -86,13 +86,8 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     let mut errors = String::new();
     for key in [&key, &more, &forged] {
         errors += &ask(post.clone(), "/v1/api_keys", key, json!({"name": 3})).await;
-        errors += &ask(
-            put.clone(),
-            path,
-            key,
-            json!({"url": "https://a:hunter4@x/"}),
-        )
-        .await;
+        let unsafe_url = json!({"url": "https://a:hunter4@x/"});
+        errors += &ask(put.clone(), path, key, unsafe_url).await;
     }
     secrets.extend([
         more[16..].to_owned(),

@@ -11,6 +11,7 @@ use crate::{
         tensors::Signature,
         transfer::{
             compatibility::{AdoptedHead, prefix::Prefix},
+            shared_vocabulary::SharedRows,
             ties::Untied,
         },
     },
@@ -116,31 +117,19 @@ impl Models {
             folder.config = head.config.clone();
         }
 
-        if let Ok(graph) = Graph::from_config(&folder.config, &target) {
-            let before = OldModels {
-                folder: &old,
-                tuned_config: &tuned_config,
-                signature: &base,
-            };
-            let after = NewBase {
-                folder: &folder,
-                graph: &graph,
-                signature: &target,
-            };
-            let mut found = Vec::from_iter(shared_rows::classes(before, after));
-            if tokens.is_none() {
-                let storage = storage.blocking();
-                found.extend(shared_rows::vocabulary(
-                    storage,
-                    before,
-                    after,
-                    &mut Vec::new(),
-                )?);
-            }
-            for rows in found {
-                base = rows.on_signature(base);
-                tuned = rows.on_signature(tuned);
-            }
+        let before = OldModels {
+            folder: &old,
+            tuned_config: &tuned_config,
+            signature: &base,
+        };
+        let after = Entered {
+            folder: &folder,
+            signature: &target,
+            own_tokens: tokens.is_some(),
+        };
+        for rows in after.shared_with(before, storage)? {
+            base = rows.on_signature(base);
+            tuned = rows.on_signature(tuned);
         }
 
         let before = Configured {
@@ -161,6 +150,43 @@ impl Models {
             across_widths,
             checkpoints,
         })
+    }
+}
+
+/// The new base once its headers are those of the job.
+struct Entered<'a> {
+    folder: &'a ModelFolder,
+    signature: &'a Signature,
+    /// The tuned model's own vocabulary is taken over.
+    own_tokens: bool,
+}
+
+impl Entered<'_> {
+    /// The rows of heads and vocabularies that this base has in common with the old one; none where no network is known.
+    fn shared_with(
+        &self,
+        before: OldModels<'_>,
+        storage: &Storage,
+    ) -> Result<Vec<SharedRows>, Failure> {
+        let Ok(graph) = Graph::from_config(&self.folder.config, self.signature) else {
+            return Ok(Vec::new());
+        };
+        let after = NewBase {
+            folder: self.folder,
+            graph: &graph,
+            signature: self.signature,
+        };
+        let mut found = Vec::from_iter(shared_rows::classes(before, after));
+        if !self.own_tokens {
+            let storage = storage.blocking();
+            found.extend(shared_rows::vocabulary(
+                storage,
+                before,
+                after,
+                &mut Vec::new(),
+            )?);
+        }
+        Ok(found)
     }
 }
 

@@ -68,29 +68,76 @@ fn a_callback_is_the_services() {
     );
 }
 
+/// One invalid value, at this pointer.
+fn invalid(pointer: &str) -> Vec<(String, FailureCode)> {
+    vec![(pointer.to_owned(), FailureCode::InvalidSpec)]
+}
+
 #[test]
 fn each_fault_is_named_by_its_pointer() {
-    let one = |pointer: &str, code: FailureCode| vec![(pointer.to_owned(), code)];
     assert_eq!(
         faults(|v| v["options"] = json!({"timestep": 3})),
-        one("/options/timestep", FailureCode::InvalidSpec)
+        invalid("/options/timestep")
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"timesteps": 0})),
-        one("/options/timesteps", FailureCode::InvalidSpec)
+        invalid("/options/timesteps")
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"update": {"format": "lora", "rank": 0}})),
-        one("/options/update/rank", FailureCode::InvalidSpec)
+        invalid("/options/update/rank")
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"update": {"format": "lore", "rank": 1}})),
-        one("/options/update/format", FailureCode::InvalidSpec)
+        invalid("/options/update/format")
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"weight_anchor": -1})),
-        one("/options/weight_anchor", FailureCode::InvalidSpec)
+        invalid("/options/weight_anchor")
     );
+    assert_eq!(
+        faults(|v| v["methods"] = json!(["fgmt"])),
+        invalid("/methods/0")
+    );
+    assert_eq!(
+        faults(|v| v["options"] = json!({"alpha": "by_group"})),
+        invalid("/options/alpha")
+    );
+    assert_eq!(
+        faults(|v| v["methods"] = json!(["bico"])),
+        invalid("/methods/0")
+    );
+    let masked = |v: &mut Value| {
+        v["data"] = json!({"train": "file:///m/train"});
+        v["methods"] = json!(["gradfix"]);
+        v["options"] = json!({"gradfix_on": "oracle"});
+    };
+    assert_eq!(faults(masked), invalid("/options/gradfix_on"));
+    assert_eq!(faults(|v| v["output"] = json!("")), invalid("/output"));
+    assert_eq!(
+        faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})),
+        invalid("/metadata/a~1b")
+    );
+    assert_eq!(
+        faults(|v| v["gate"] = json!({"min": 0.5})),
+        invalid("/gate")
+    );
+    let gate = |bound: f64| {
+        faults(|v| {
+            v["data"] = json!({"test": "file:///m/test"});
+            v["gate"] = json!({"max_negative_flips": bound});
+        })
+    };
+    assert_eq!(gate(1.5), invalid("/gate/max_negative_flips"));
+    assert_eq!(gate(-0.1), invalid("/gate/max_negative_flips"));
+    assert_eq!(
+        faults(|v| v["callback"] = json!({"url": ""})),
+        invalid("/callback/url")
+    );
+}
+
+#[test]
+fn a_fault_of_the_selection_is_named_by_its_pointer() {
     for (name, value) in [
         ("samples", json!(0)),
         ("samples", json!(1.5)),
@@ -101,72 +148,18 @@ fn each_fault_is_named_by_its_pointer() {
     ] {
         let selection = |v: &mut Value| v["options"] = json!({"selection": {name: value}});
         let pointer = format!("/options/selection/{name}");
-        assert_eq!(
-            faults(selection),
-            one(&pointer, FailureCode::InvalidSpec),
-            "{name}"
-        );
+        assert_eq!(faults(selection), invalid(&pointer), "{name}");
     }
-    assert_eq!(
-        faults(|v| v["methods"] = json!(["fgmt"])),
-        one("/methods/0", FailureCode::InvalidSpec)
-    );
-    assert_eq!(
-        faults(|v| v["options"] = json!({"alpha": "by_group"})),
-        one("/options/alpha", FailureCode::InvalidSpec)
-    );
-    assert_eq!(
-        faults(|v| v["methods"] = json!(["bico"])),
-        one("/methods/0", FailureCode::InvalidSpec)
-    );
-    let masked = |v: &mut Value| {
-        v["data"] = json!({"train": "file:///m/train"});
-        v["methods"] = json!(["gradfix"]);
-        v["options"] = json!({"gradfix_on": "oracle"});
-    };
-    assert_eq!(
-        faults(masked),
-        one("/options/gradfix_on", FailureCode::InvalidSpec)
-    );
-    assert_eq!(
-        faults(|v| v["output"] = json!("")),
-        one("/output", FailureCode::InvalidSpec)
-    );
-    assert_eq!(
-        faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})),
-        one("/metadata/a~1b", FailureCode::InvalidSpec)
-    );
-    assert_eq!(
-        faults(|v| v["gate"] = json!({"min": 0.5})),
-        one("/gate", FailureCode::InvalidSpec)
-    );
-    let gate = |bound: f64| {
-        faults(|v| {
-            v["data"] = json!({"test": "file:///m/test"});
-            v["gate"] = json!({"max_negative_flips": bound});
-        })
-    };
-    assert_eq!(
-        gate(1.5),
-        one("/gate/max_negative_flips", FailureCode::InvalidSpec)
-    );
-    assert_eq!(
-        gate(-0.1),
-        one("/gate/max_negative_flips", FailureCode::InvalidSpec)
-    );
-    assert_eq!(
-        faults(|v| v["callback"] = json!({"url": ""})),
-        one("/callback/url", FailureCode::InvalidSpec)
-    );
+}
+
+#[test]
+fn a_fault_of_the_fine_tune_is_named_by_its_pointer() {
     for stop_at in [-0.1, 1.5, 90.0] {
         let trained = |v: &mut Value| {
             v["data"] = json!({"train": "file:///m/train"});
             v["fine_tune"] = json!({"stop_at": stop_at});
         };
-        assert_eq!(
-            faults(trained),
-            one("/fine_tune/stop_at", FailureCode::InvalidSpec)
-        );
+        assert_eq!(faults(trained), invalid("/fine_tune/stop_at"));
     }
     for (name, value) in [
         ("learning_rate", json!(0.0)),
@@ -184,13 +177,10 @@ fn each_fault_is_named_by_its_pointer() {
             v["data"] = json!({"train": "file:///m/train"});
             v["fine_tune"] = json!({ name: value });
         };
-        assert_eq!(
-            faults(trained),
-            one(&format!("/fine_tune/{name}"), FailureCode::InvalidSpec)
-        );
+        assert_eq!(faults(trained), invalid(&format!("/fine_tune/{name}")));
     }
     assert_eq!(
         faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})),
-        one("/fine_tune", FailureCode::InvalidSpec)
+        invalid("/fine_tune")
     );
 }
