@@ -25,6 +25,7 @@ mod storage {
     mod fencing;
     mod files;
     mod hub;
+    mod judged;
     mod s3;
 }
 

@@ -85,23 +85,29 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         head,
         source_graph,
         shared_rows,
-        notes,
+        mut notes,
+        stated_by_tuned,
     } = bases::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
     let of_its_own_size = read::graph("/target/base", &target.folder, &signature, None)?;
     by_names::check(spec, &of_its_own_size)?;
-    let stated = match spec.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
+    let preprocess = spec.data.as_ref().and_then(|data| data.preprocess.as_ref());
+    let stated = match preprocess {
         Some(_) => None,
-        None => Stated::of(access.storage, "/target/base", &target.folder)?,
+        None => Stated::of(access.storage, "/target/base", (&target.folder).into())?,
     };
 
     let reading = Reading {
-        preprocess: spec.data.as_ref().and_then(|data| data.preprocess.as_ref()),
+        preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
         channels: read::channels(&of_its_own_size),
         own_labels: of_its_own_size.task == Task::TokenClassification,
     };
     let splits = splits::read(job, access, reading, &mut files)?;
+    if splits.sample().is_some_and(|shape| shape.len() == 3) {
+        let used = preprocess.or(stated.as_ref().map(|stated| &stated.values));
+        notes.extend(stated_by_tuned.and_then(|stated| stated.read_otherwise(used)));
+    }
     let graph = read::graph(
         "/target/base",
         &target.folder,

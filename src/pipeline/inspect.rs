@@ -118,7 +118,7 @@ fn measured(
         .map_err(failure::graph("", model_uri))?;
     let stated = match preprocess {
         Some(_) => None,
-        None => Stated::of(access.storage, "", &model.folder)?,
+        None => Stated::of(access.storage, "", (&model.folder).into())?,
     };
     let reading = Reading {
         preprocess,

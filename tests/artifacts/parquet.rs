@@ -363,6 +363,24 @@ fn what_is_no_parquet_is_refused() {
     );
 }
 
+/// What a network may read beside the ids is not dropped because of its name.
+#[test]
+fn a_list_of_whole_numbers_under_an_unknown_name_is_refused() {
+    let test = TestStorage::on_files();
+    let whole = fixture("pairs.parquet");
+    let other = replaced(&whole, b"token_type_ids", b"sentence_parts");
+    assert_ne!(other, whole);
+    test.write("d.parquet", other);
+    for error in [
+        read(&test, "d.parquet", None).err(),
+        look(&test, "d.parquet").err(),
+    ] {
+        let error = error.expect("a refusal");
+        assert_eq!(error.code(), FailureCode::UnexpectedColumn, "{error}");
+        assert!(error.to_string().contains("sentence_parts"), "{error}");
+    }
+}
+
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for at in 0..bytes.len() - from.len() {

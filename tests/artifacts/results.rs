@@ -1,6 +1,11 @@
 //! The result folder: whole or not at all.
 
-use std::{cell::Cell, fs};
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use retune::{
     artifacts::{
@@ -196,6 +201,51 @@ fn what_an_attempt_without_manifest_left_is_cleared() {
     write_all(fresh(begin(&test, access)), &target);
     let folder = test.objects().join("out").join(ID.to_string());
     assert_eq!(fs::read_dir(folder).unwrap().count(), 9);
+}
+
+/// An attempt was killed after its manifest, and others while they wrote beside it.
+#[test]
+fn what_attempts_left_beside_a_result_is_cleared() {
+    let test = TestStorage::on_files();
+    let target = target(&test);
+    let scratch = test.scratch();
+    let access = Access {
+        storage: &test.storage,
+        scratch: &scratch,
+        go_on: &|| true,
+    };
+    let mut writer = fresh(begin(&test, access));
+    writer.adapter(&json!({}), &model()).unwrap();
+    let standing = write_all(writer, &target);
+    let folder = test.objects().join("out").join(ID.to_string());
+    let whole = files_under(&folder);
+    for left in [
+        ".incoming-1",
+        "adapter/.incoming-2",
+        ".attempts/7/files/model.safetensors",
+        "model-00001-of-00002.safetensors",
+    ] {
+        test.write(&format!("out/{ID}/{left}"), "half");
+    }
+
+    match begin(&test, access) {
+        Begun::Standing(found) => assert_eq!(found, standing),
+        Begun::Fresh(_) => panic!("the result was not recognised"),
+    }
+    assert_eq!(files_under(&folder), whole);
+}
+
+fn files_under(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_under(&path));
+        } else {
+            found.insert(path);
+        }
+    }
+    found
 }
 
 #[test]

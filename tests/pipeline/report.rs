@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path};
 
-use retune::{contract::codes::FailureCode, engine::tensors::HostTensor, pipeline::Failure};
+use retune::{
+    contract::codes::FailureCode,
+    engine::tensors::{DType, HostTensor},
+    pipeline::Failure,
+};
 use serde_json::{Value, json};
 
 use super::case::{Case, FEATURES, read_json, samples};
@@ -232,4 +236,49 @@ fn without_an_output_layer_there_is_no_head_to_keep() {
     }
     spec["options"] = json!({"head": "transport"});
     case.done(&spec);
+}
+
+/// Every model of a job reads the images in one way: where the old tuned model was made for another, what is
+/// measured of it is not what it is.
+#[test]
+fn another_normalisation_of_the_tuned_model_is_told() {
+    let config = json!({
+        "model_type": "graph", "input": {"kind": "image", "shape": [3, 2, 2]},
+        "nodes": [{"op": "flatten"}, {"op": "linear", "param": "fc0"}, {"op": "relu"},
+            {"op": "linear", "param": "fc1"}],
+    });
+    let shapes = [
+        ("fc0.weight", vec![8, 12]),
+        ("fc0.bias", vec![8]),
+        ("fc1.weight", vec![3, 8]),
+        ("fc1.bias", vec![3]),
+    ]
+    .map(|(name, shape)| (name.to_owned(), shape));
+    let case = Case::empty(Network::of(&config, shapes));
+    for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
+        case.put_model(name, &case.network.parameters(seed));
+    }
+    let bytes: Vec<u8> = (0..24 * 12).map(|at| (at * 37 % 251) as u8).collect();
+    let images = HostTensor::from_bytes(DType::U8, vec![24, 3, 2, 2], bytes.into());
+    let labels: Vec<i64> = (0..24).map(|at| at % 3).collect();
+    case.put_data("test.safetensors", images.expect("whole"), &labels);
+    let mut spec = case.spec();
+    spec["data"] = json!({"test": case.uri("test.safetensors")});
+    spec["methods"] = json!(["identity"]);
+    let warned = || {
+        report(&case, &spec)["warnings"]
+            .to_string()
+            .contains("the old tuned model's preprocessor_config.json normalises")
+    };
+
+    assert!(!warned());
+    let processor =
+        json!({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}).to_string();
+    case.write("tuned/preprocessor_config.json", &processor);
+    assert!(warned(), "the new base says nothing: bytes over 255");
+    case.write("new/preprocessor_config.json", &processor);
+    assert!(!warned());
+    let other = processor.replace("0.5", "0.25");
+    case.write("new/preprocessor_config.json", &other);
+    assert!(warned());
 }

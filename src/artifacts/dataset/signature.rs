@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// What may have a number for every token: what is read, and what tokenizers write that no network reads.
-const OF_TOKENS: [&str; 6] = [IDS, MASK, TYPES, LABELS, "special_tokens_mask", "word_ids"];
+pub(super) const OF_TOKENS: [&str; 6] =
+    [IDS, MASK, TYPES, LABELS, "special_tokens_mask", "word_ids"];
 
 pub(super) fn check_signature(
     signature: &Signature,

@@ -14,6 +14,7 @@ use super::{
         Listing, NewBase, OldModels, classes, note_on_rows, own_tokens, put_tokenizer, vocabulary,
         with_vocabulary,
     },
+    stated::{Files, Stated},
     tuning::{self, Tuning},
 };
 use crate::{
@@ -57,6 +58,8 @@ pub struct Bases {
     pub shared_rows: Vec<SharedRows>,
     /// What was read otherwise than somebody may expect, for the report's warnings.
     pub notes: Vec<String>,
+    /// How the old tuned model says that its images are normalised.
+    pub stated_by_tuned: Option<Stated>,
 }
 
 /// Reads the three and makes them comparable.
@@ -115,6 +118,11 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
     };
     let update = computation::check(tuned, new)?;
     let is_by_names = by_names::is(tuned);
+    let files = Files {
+        config: &tuning.config,
+        others: &tuning.other_files,
+    };
+    let stated_by_tuned = Stated::of(access.storage, TRAJECTORY, files)?;
     for checkpoint in &tuning.checkpoints {
         same_as_tuned(
             &checkpoint.signature(),
@@ -145,6 +153,7 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
         source_graph,
         shared_rows,
         notes,
+        stated_by_tuned,
     })
 }
 

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::{
-    artifacts::ModelFolder,
+    artifacts::{ModelFolder, model::OtherFile},
     contract::{codes::FailureCode, spec::Preprocess},
     pipeline::failure::{self, Failure},
     storage::Storage,
@@ -15,8 +15,27 @@ use crate::{
 
 const FILE: &str = "preprocessor_config.json";
 const FILE_LIMIT: u64 = 1 << 20;
+/// Means and deviations are written to three digits and more: `0.485`, `0.4847`.
+const ROUNDED: f64 = 1e-3;
 /// What bytes are scaled by where nothing else is said.
 const RESCALE: f64 = 1.0 / 255.0;
+
+/// What of a model may say it.
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    pub config: &'a Value,
+    /// What lies beside it.
+    pub others: &'a [OtherFile],
+}
+
+impl<'a> From<&'a ModelFolder> for Files<'a> {
+    fn from(folder: &'a ModelFolder) -> Self {
+        Self {
+            config: &folder.config,
+            others: &folder.other_files,
+        }
+    }
+}
 
 /// Means and deviations of a model's images, and where they are written.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,21 +45,17 @@ pub struct Stated {
 }
 
 impl Stated {
-    /// What the folder says, if it says anything.
+    /// What the model says, if it says anything.
     ///
     /// # Errors
     /// What keeps the store from answering, `malformed_config`.
-    pub fn of(
-        storage: &Storage,
-        pointer: &str,
-        folder: &ModelFolder,
-    ) -> Result<Option<Self>, Failure> {
-        let file = folder
-            .other_files
+    pub fn of(storage: &Storage, pointer: &str, files: Files) -> Result<Option<Self>, Failure> {
+        let file = files
+            .others
             .iter()
             .find(|file| file.key.to_string() == FILE);
         let Some(file) = file else {
-            let config = &folder.config["pretrained_cfg"];
+            let config = &files.config["pretrained_cfg"];
             let values = values(&config["mean"], &config["std"], RESCALE);
             return Ok(values.map(|values| Self {
                 values,
@@ -59,6 +74,35 @@ impl Stated {
         })?;
         Ok(of_processor(&stated).map(|values| Self { values, file: FILE }))
     }
+
+    /// For the report, where this is the old tuned model's word and its images are read otherwise: as `used`
+    /// says, or as bytes over 255.
+    pub fn read_otherwise(&self, used: Option<&Preprocess>) -> Option<String> {
+        if used.is_some_and(|used| is_about(used, &self.values)) {
+            return None;
+        }
+        let read = used.map_or("not at all".into(), described);
+        let Self { values, file } = self;
+        Some(format!(
+            "the old tuned model's {file} normalises its images ({}) otherwise than images in bytes were here ({read}): \
+             what is measured of it is worse than it is. Set data.preprocess to one that fits both, or give the new \
+             base as it reads the images of the tuning",
+            described(values)
+        ))
+    }
+}
+
+/// Values that files round differently are the same.
+fn is_about(one: &Preprocess, other: &Preprocess) -> bool {
+    close(&one.mean, &other.mean) && close(&one.std, &other.std)
+}
+
+fn close(one: &[f64], other: &[f64]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| (a - b).abs() < ROUNDED)
+}
+
+fn described(values: &Preprocess) -> String {
+    format!("mean {:?}, std {:?}", values.mean, values.std)
 }
 
 /// What an image processor of Hugging Face does to bytes, as `(x − mean) / std` of `x = byte / 255`.
@@ -93,6 +137,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn another_normalisation_of_the_old_model_is_told_of() {
+        let stated = |mean: f64, std: f64| Stated {
+            values: Preprocess {
+                mean: vec![mean; 3],
+                std: vec![std; 3],
+            },
+            file: FILE,
+        };
+        let old = stated(0.5, 0.5);
+        assert_eq!(old.read_otherwise(Some(&old.values)), None);
+        let rounded = stated(0.5004, 0.4996).values;
+        assert_eq!(old.read_otherwise(Some(&rounded)), None);
+        for used in [None, Some(&stated(0.485, 0.229).values)] {
+            let told = old.read_otherwise(used).unwrap();
+            assert!(told.contains("mean [0.5, 0.5, 0.5]"), "{told}");
+        }
+    }
 
     #[test]
     fn a_processor_is_read_for_bytes_over_255() {

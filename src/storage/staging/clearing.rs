@@ -83,16 +83,25 @@ impl Storage {
         self.delete_keys(folder, keys).await
     }
 
+    /// Removes from a folder of this machine what is none of these files and does not hold one.
     fn tidy_files(&self, folder: &Location, keep: &[&str]) -> Result<(), StorageError> {
         let held = self.inner.roots.hold(folder)?;
-        let kept: Vec<_> = keep
-            .iter()
-            .filter_map(|name| name.split('/').next())
-            .collect();
         for entry in std::fs::read_dir(held.path()).map_err(StorageError::io_at(folder))? {
-            let name = entry.map_err(StorageError::io_at(folder))?.file_name();
-            if !kept.iter().any(|kept| name == **kept) {
-                self.delete_folder(&folder.joined(&name.to_string_lossy()))?;
+            let entry = entry.map_err(StorageError::io_at(folder))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if keep.contains(&name.as_str()) {
+                continue;
+            }
+            let front = format!("{name}/");
+            let inside: Vec<&str> = keep
+                .iter()
+                .filter_map(|kept| kept.strip_prefix(front.as_str()))
+                .collect();
+            let place = folder.joined(&name);
+            if inside.is_empty() {
+                self.delete_folder(&place)?;
+            } else {
+                self.tidy_files(&place, &inside)?;
             }
         }
         Ok(())

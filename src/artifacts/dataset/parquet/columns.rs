@@ -23,7 +23,10 @@ use super::{
     pages::{Bounded, Budget, TooLarge},
 };
 use crate::{
-    artifacts::{dataset::UNREAD, error::ArtifactError},
+    artifacts::{
+        dataset::{UNREAD, signature::OF_TOKENS},
+        error::ArtifactError,
+    },
     contract::codes::FailureCode,
     engine::tensors::Checkpoint,
     storage::Location,
@@ -76,6 +79,9 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
 
         if labels.is_none() {
             check_no_labels(fields, location)?;
+        }
+        if !of_images {
+            check_lists(fields, location)?;
         }
 
         let beside: &[&str] = if of_images { &[] } else { &[MASK, TYPES] };
@@ -239,6 +245,28 @@ fn check_no_labels(fields: &[Arc<Type>], location: &Location) -> Result<(), Arti
     );
     Err(ArtifactError::fault(
         FailureCode::MissingColumn,
+        location,
+        detail,
+    ))
+}
+
+/// Refuses a list of whole numbers that a network could read beside the ids, as for the tensors of
+/// [`check_signature`](crate::artifacts::dataset::signature::check_signature).
+fn check_lists(fields: &[Arc<Type>], location: &Location) -> Result<(), ArtifactError> {
+    let known = |name: &str| OF_TOKENS.contains(&name) || LABEL_COLUMNS.contains(&name);
+    let mut lists = fields
+        .iter()
+        .filter(|field| !field.is_primitive() && holds_whole_numbers(field));
+    let Some(list) = lists.find(|field| !known(field.name())) else {
+        return Ok(());
+    };
+    let detail = format!(
+        "has the column {}, a list of whole numbers as what a network reads beside the ids is, which is not read \
+         here; leave it out, or give it its name: attention_mask, token_type_ids, labels",
+        list.name()
+    );
+    Err(ArtifactError::fault(
+        FailureCode::UnexpectedColumn,
         location,
         detail,
     ))
