@@ -7,13 +7,14 @@ use retune::{
         codes::FailureCode,
         events::{AuditAction, EventKind},
     },
-    service::api,
+    service::api::{self, problem::ProblemCode},
 };
 
 use super::{head, line};
 
-/// The source of the failures' codes: what each means is told by its comment.
-const SOURCE: &str = include_str!("../../src/contract/codes.rs");
+/// The sources of codes: what each means is told by its comment.
+const FAILURES: &str = include_str!("../../src/contract/codes.rs");
+const PROBLEMS: &str = include_str!("../../src/service/api/problem/code.rs");
 
 /// A refusal of more requests than these is told by their number.
 const LISTED_REQUESTS: usize = 4;
@@ -21,7 +22,7 @@ const LISTED_REQUESTS: usize = 4;
 pub fn page() -> String {
     let mut page = head(
         "Codes",
-        "`src/contract/{codes,events}.rs` and the OpenAPI document",
+        "`src/contract/{codes,events}.rs`, `src/service/api/problem/code.rs` and the OpenAPI document",
     );
     page.push_str("Texts may change from version to version, codes do not.\n\n");
 
@@ -32,7 +33,7 @@ pub fn page() -> String {
         page.push_str(&format!(
             "| `{}` | {} |\n",
             code.name(),
-            line(&meaning(code.name()))
+            line(&meaning(FAILURES, code.name()))
         ));
     }
 
@@ -40,7 +41,20 @@ pub fn page() -> String {
         "\nThe service itself writes `attempts_exhausted`: the last attempt was lost, too.\n",
     );
 
-    page.push_str("\n## Refusals of the API\n\n`code` of the problem that is the answer.\n\n");
+    page.push_str(
+        "\n## Refusals of the API\n\n`code` of the problem that is the answer. A specification is ",
+    );
+    page.push_str("refused with the code that its transfer would end with.\n\n");
+    page.push_str("| code | status | meaning |\n|---|---|---|\n");
+    for code in ProblemCode::ALL {
+        page.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            code.name(),
+            code.status().as_u16(),
+            line(&meaning(PROBLEMS, code.name()))
+        ));
+    }
+    page.push_str("\nWhich request may be refused with which:\n\n");
     page.push_str("| status | codes | requests |\n|---|---|---|\n");
     for ((status, codes), requests) in refusals() {
         let told = if requests.len() > LISTED_REQUESTS {
@@ -66,9 +80,9 @@ pub fn page() -> String {
 }
 
 /// The comment above a code's value.
-fn meaning(code: &str) -> String {
+fn meaning(source: &str, code: &str) -> String {
     let mut comment = Vec::new();
-    for text in SOURCE.lines().map(str::trim) {
+    for text in source.lines().map(str::trim) {
         if let Some(said) = text.strip_prefix("///") {
             comment.push(said.trim());
             continue;
@@ -82,7 +96,7 @@ fn meaning(code: &str) -> String {
         }
         comment.clear();
     }
-    panic!("src/contract/codes.rs has no comment above {code}");
+    panic!("there is no comment above {code}");
 }
 
 /// `not_a_file` of `NotAFile`.

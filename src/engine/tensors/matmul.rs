@@ -4,7 +4,10 @@
 //! products are cut into parts of the result, by size alone: no sum is cut, so the result does not
 //! depend on the number of threads.
 
-use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul, traits::RealField};
+use faer::{
+    Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul, prelude::ReborrowMut,
+    traits::RealField,
+};
 
 /// Multiplications and additions that are worth a task of their own.
 const TASK_OPERATIONS: usize = 1 << 25;
@@ -50,6 +53,40 @@ pub fn exact_product(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
     let mut result = Mat::zeros(a.nrows(), b.ncols());
     multiply(result.as_mut(), Accum::Replace, a, b, halvings(a, b));
     result
+}
+
+/// `aᵀ a` in f64, in little more than half the time of a product: what is above the diagonal is what is below.
+pub fn exact_gram(a: MatRef<f64>) -> Mat<f64> {
+    let mut result = Mat::zeros(a.ncols(), a.ncols());
+    gram(result.as_mut(), a);
+    result
+}
+
+/// By halves of the columns: those on the diagonal likewise, the one beside them as a product.
+fn gram(mut result: MatMut<f64>, a: MatRef<f64>) {
+    let columns = a.ncols();
+    if columns < 2 * MIN_PART_WIDTH {
+        multiply(result, Accum::Replace, a.transpose(), a, 0);
+        return;
+    }
+    let at = columns / 2;
+    let (left, right) = a.split_at_col(at);
+    let (upper_left, mut upper_right, mut lower_left, lower_right) =
+        result.rb_mut().split_at_mut(at, at);
+    rayon::join(
+        || rayon::join(|| gram(upper_left, left), || gram(lower_right, right)),
+        || {
+            let halvings = halvings(left.transpose(), right);
+            multiply(
+                upper_right.rb_mut(),
+                Accum::Replace,
+                left.transpose(),
+                right,
+                halvings,
+            );
+            lower_left.copy_from(upper_right.transpose());
+        },
+    );
 }
 
 /// Adds `a · b` to a sum in f64.
@@ -119,6 +156,21 @@ mod tests {
         assert_eq!(sum, [3.0, 14.0, 6.0, 29.0]);
         let transposed = product(matrix(&b, 2).transpose(), matrix(&a, 3).transpose());
         assert_eq!(transposed, [2.0, 5.0, 13.0, 28.0]);
+    }
+
+    /// Widths that are halved, at odd places too, and that are not.
+    #[test]
+    fn a_gram_matrix_is_the_product_and_symmetric_whatever_the_threads() {
+        for (rows, columns) in [(3, 2), (40, 127), (70, 301), (5, 0)] {
+            let a = Mat::from_fn(rows, columns, |i, j| {
+                ((i * 31 + j * j) % 17) as f64 / 4.0 - 2.0
+            });
+            let found = with_threads(1, || exact_gram(a.as_ref()));
+            assert_eq!(with_threads(3, || exact_gram(a.as_ref())), found);
+            assert_eq!(found.transpose(), found);
+            let product = exact_product(a.transpose(), a.as_ref());
+            assert!((&found - product).norm_max() < 1e-10);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! - `Q = UVᵀ` of the SVD of `(Z_A⁰ − mean)ᵀ (Z_B⁰ − mean)` ([`frame`]);
 //! - `want = Z_B⁰ + (Z_A^T − Z_A⁰) Q`; at the output `want = Z_A^T`;
 //! - `R = want − Z_now`, where `Z_now` is from the target as it is changed already;
-//! - the layer gets the ridge solution of `R` on its present inputs ([`ridge`]).
+//! - the layer gets the ridge solution of `R` on its present inputs ([`system`]).
 //!
 //! The old base, the old tuned model, the new base and the results walk through the graph in step
 //! ([`walks`]), so that memory holds the activations around one point and the weights of one layer. A
@@ -17,12 +17,14 @@
 mod apply;
 mod fitter;
 mod frame;
+mod gram;
 mod kernel;
 mod layer;
 mod ridge;
 mod rows;
 mod sites;
 mod store;
+mod system;
 mod vocabulary;
 mod walk;
 mod walks;
@@ -30,7 +32,7 @@ mod walks;
 use serde::Serialize;
 
 use self::{
-    fitter::{Fitter, SharedKernel},
+    fitter::{Fitter, SharedSystem},
     rows::Counted,
     sites::Site,
     vocabulary::Vocabulary,
@@ -201,7 +203,7 @@ impl Functions<'_> {
                                 Some(wanted) => &*wanted,
                                 none => &*none.insert(fitter.wanted(&walks)?),
                             };
-                            fitter.fit(wanted, walks.own(variant), &mut found.kernel)
+                            fitter.fit(wanted, walks.own(variant), &mut found.system)
                         };
                         let layer = self.store.keep_layer(key, layer);
                         walks.own(variant).take(&layer.tensors);
@@ -210,10 +212,12 @@ impl Functions<'_> {
                     found.layers.extend(layer.fit);
                 }
                 let result = walks.result(variant);
-                found.kernel = found
-                    .kernel
-                    .take()
-                    .filter(|shared| result.holds(shared.operand));
+                found.system = found.system.take().filter(|shared| {
+                    let mut later = sites.iter().filter(|site| site.point() > position);
+                    result.holds(shared.operand)
+                        && later
+                            .any(|site| self.graph.nodes[site.layer].inputs[0] == shared.operand)
+                });
             }
             walks.release(position, &lifetimes);
         }
@@ -304,6 +308,6 @@ fn held_longer(graph: &Graph, sites: &[&Site]) -> Vec<(Operand, usize)> {
 #[derive(Default)]
 struct Found {
     layers: Vec<LayerFit>,
-    /// Of the rows that were read last.
-    kernel: Option<SharedKernel>,
+    /// Of the rows that were read last, as long as a layer reads them again.
+    system: Option<SharedSystem>,
 }

@@ -76,20 +76,12 @@ impl Models {
             }
         }
 
-        let lists = [
-            Listing {
-                files: &old.other_files,
-                signature: &base,
-            },
-            Listing {
-                files: &beside,
-                signature: &tuned,
-            },
-            Listing {
-                files: &folder.other_files,
-                signature: &target,
-            },
-        ];
+        let signatures = [&base, &tuned, &target];
+        let files_of = [&old.other_files, &beside, &folder.other_files];
+        let lists = [0, 1, 2].map(|i| Listing {
+            files: files_of[i],
+            signature: signatures[i],
+        });
         let tokens = shared_rows::own_tokens(storage.blocking(), &tuned_config, lists)?;
         let tokens = tokens.map(|(tokens, _)| tokens);
         if let Some(tokens) = &tokens {
@@ -105,10 +97,6 @@ impl Models {
         };
         let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
         if let Some(head) = &head {
-            let tuned_model = Configured {
-                config: &tuned_config,
-                signature: &tuned,
-            };
             adopted_head::is_a_network(tuned_model, &spec.source.trajectory)?;
             (base, target) = (
                 head.on_signature(base, &tuned),

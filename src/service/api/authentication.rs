@@ -7,10 +7,14 @@ use std::time::Instant;
 
 use axum::{
     extract::FromRequestParts,
-    http::{StatusCode, header, request::Parts},
+    http::{header, request::Parts},
 };
 
-use super::{AppState, audit_events::refusals, problem::Problem};
+use super::{
+    AppState,
+    audit_events::refusals,
+    problem::{Problem, ProblemCode},
+};
 use crate::service::{
     domain::access::{Principal, Role},
     state::cookie,
@@ -77,8 +81,7 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
     }
     if principal.role < least {
         return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
+            ProblemCode::Forbidden,
             format!(
                 "this needs the role {least:?}; the key's role is {:?}",
                 principal.role
@@ -95,7 +98,7 @@ pub const KEY_ENDED: &str = "what let this request in holds no more: send a key 
 
 /// 401 with a reason.
 pub fn unauthenticated(detail: &str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    Problem::new(ProblemCode::Unauthenticated, detail)
 }
 
 /// The scheme's name is read without regard to case (RFC 9110, 11.1).

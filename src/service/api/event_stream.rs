@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, convert::Infallible, future::Future};
 
 use axum::{
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::{
     AppState,
     page::{self, DEFAULT_LIMIT},
-    problem::Problem,
+    problem::{Problem, ProblemCode},
 };
 use crate::{
     contract::ids::KeyId,
@@ -93,9 +93,7 @@ fn cursor(text: &str) -> Option<i64> {
 /// 429 where the caller's key has as many open as it may.
 pub fn share(state: &AppState, caller: Principal) -> Result<Share<Option<KeyId>>, Problem> {
     state.streams.take(caller.key_id).ok_or_else(|| {
-        Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_streams",
+        Problem::new(ProblemCode::TooManyStreams,
             "this key has as many event streams and long polls open as it may (http.streams_per_key)",
         )
         .retry_after(STREAM_PAUSE)

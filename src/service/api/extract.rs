@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use crate::contract::spec::{Fault, objects::Objects};
 
 /// How long a body may take to come, as the request says in its extensions; without that, as by default.
@@ -62,15 +62,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
+            ProblemCode::UnsupportedMediaType,
             "send JSON, with content-type: application/json",
         ));
     }
     if let Some(encoding) = encoding(request.headers()) {
         return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_content_encoding",
+            ProblemCode::UnsupportedContentEncoding,
             format!(
                 "the body is encoded as {encoding:?}; send it as it is, without content-encoding"
             ),
@@ -81,8 +79,7 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
     let reading = tokio::time::timeout(patience, Bytes::from_request(request, state));
     let Ok(bytes) = reading.await else {
         return Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "body_too_slow",
+            ProblemCode::BodyTooSlow,
             format!("the body did not come within {} s", patience.as_secs()),
         ));
     };
@@ -90,14 +87,12 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
     bytes.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
+                ProblemCode::BodyTooLarge,
                 "the body is larger than this service accepts (http.body_limit)",
             )
         } else {
             Problem::new(
-                StatusCode::BAD_REQUEST,
-                "unreadable_body",
+                ProblemCode::UnreadableBody,
                 "the body broke off before its end",
             )
         }
@@ -134,8 +129,7 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let value = serde_json::from_slice(bytes).map_err(|error| {
         Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_json",
+            ProblemCode::MalformedJson,
             format!("the body is not JSON: {error}"),
         )
     })?;
@@ -145,7 +139,7 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if faults.is_empty() {
         Ok(value)
     } else {
-        Err(Problem::invalid("invalid_text", faults))
+        Err(Problem::invalid(ProblemCode::InvalidText, faults))
     }
 }
 
@@ -187,7 +181,7 @@ fn shape<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
             format!("/{}", path.replace('.', "/"))
         };
         Problem::invalid(
-            "invalid_body",
+            ProblemCode::InvalidBody,
             vec![Fault::new(pointer, error.inner().to_string())],
         )
     })

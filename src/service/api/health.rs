@@ -1,10 +1,13 @@
 //! `GET /healthz` (the process answers) and `GET /readyz` (it can do its work).
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AppState, problem::Problem};
+use super::{
+    AppState,
+    problem::{Problem, ProblemCode},
+};
 use crate::service::database::Readiness;
 
 /// `{"status": "ok"}`
@@ -65,5 +68,5 @@ pub async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Proble
 }
 
 fn not_ready(detail: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail)
+    Problem::new(ProblemCode::NotReady, detail)
 }

@@ -1,10 +1,10 @@
 //! The header `Idempotency-Key`.
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use crate::{
     contract::spec::Fault,
     service::database::idempotency::{Idempotency, KeyReused},
@@ -16,8 +16,7 @@ const KEY_LIMIT: usize = 255;
 impl From<KeyReused> for Problem {
     fn from(_: KeyReused) -> Self {
         Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency_key_reused",
+            ProblemCode::IdempotencyKeyReused,
             "this Idempotency-Key came with another body before; use a new key for a new request",
         )
     }
@@ -35,7 +34,7 @@ pub fn of(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>, Prob
             request_sha256: Sha256::digest(body.to_string()).into(),
         })),
         _ => Err(Problem::invalid(
-            "invalid_idempotency_key",
+            ProblemCode::InvalidIdempotencyKey,
             vec![Fault::new(
                 "",
                 "Idempotency-Key has 1 to 255 visible ASCII characters",

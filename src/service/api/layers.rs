@@ -11,7 +11,7 @@ use std::{any::Any, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -23,7 +23,11 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use super::{method::known_method, metrics, problem::Problem};
+use super::{
+    method::known_method,
+    metrics,
+    problem::{Problem, ProblemCode},
+};
 use crate::telemetry::traces;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -118,8 +122,7 @@ async fn limit_time(State(limit): State<Duration>, request: Request, next: Next)
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "timeout",
+            ProblemCode::Timeout,
             format!("no answer within {} s; try again", limit.as_secs()),
         )
         .into_response(),
@@ -128,16 +131,14 @@ async fn limit_time(State(limit): State<Duration>, request: Request, next: Next)
 
 async fn no_such_route() -> Problem {
     Problem::new(
-        StatusCode::NOT_FOUND,
-        "no_such_route",
+        ProblemCode::NoSuchRoute,
         "nothing is served here; see /docs",
     )
 }
 
 async fn no_such_method() -> Problem {
     Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
+        ProblemCode::MethodNotAllowed,
         "this path exists, but not with this method; see the Allow header",
     )
 }
@@ -171,7 +172,7 @@ mod tests {
         common(bounded(routes, Duration::from_millis(200)), 1 << 20)
     }
 
-    async fn ask(method: &str, path: &str) -> (StatusCode, String, Response) {
+    async fn ask(method: &str, path: &str) -> (axum::http::StatusCode, String, Response) {
         let request = Request::builder()
             .method(method)
             .uri(path)

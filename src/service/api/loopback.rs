@@ -6,12 +6,15 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use super::{AppState, problem::Problem};
+use super::{
+    AppState,
+    problem::{Problem, ProblemCode},
+};
 
 pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if is_ours(request.method(), request.headers()) {
@@ -25,8 +28,7 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
     }
 
     Problem::new(
-        StatusCode::FORBIDDEN,
-        "foreign_origin",
+        ProblemCode::ForeignOrigin,
         "without keys this service answers only this machine, by the name localhost or 127.0.0.1; \
          make a key by `retune keys create` to use another",
     )

@@ -3,6 +3,8 @@
 //! `type` is always `about:blank` (the status says what kind of problem it is); clients tell cases
 //! apart by `code` and point at the faulty field by `errors[].pointer`.
 
+mod code;
+
 use axum::{
     Json,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -22,6 +24,8 @@ use crate::{
         registry::removal::RemovalError,
     },
 };
+
+pub use code::{FieldCode, ProblemCode};
 
 /// Most faults that one answer names.
 const MOST_FAULTS: usize = 50;
@@ -65,13 +69,22 @@ pub struct Code(pub &'static str);
 
 impl Problem {
     /// A problem without field pointers.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self::of(code.status(), code.name(), detail.into())
+    }
+
+    /// 503 for what a job would wait for, as it would say it.
+    pub fn unavailable(code: FailureCode, detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::SERVICE_UNAVAILABLE, code.name(), detail.into())
+    }
+
+    fn of(status: StatusCode, code: &'static str, detail: String) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code,
-            detail: detail.into(),
+            detail,
             errors: Vec::new(),
             retry_after: 1,
             rate_limit: None,
@@ -81,7 +94,7 @@ impl Problem {
     /// 429 where a key has made as many requests as it may in a second.
     pub fn rate_limited(requests_per_second: u32) -> Self {
         let detail = "too many requests with this key; slow down";
-        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        let problem = Self::new(ProblemCode::RateLimited, detail);
         Self {
             rate_limit: Some(requests_per_second),
             ..problem
@@ -97,7 +110,7 @@ impl Problem {
     }
 
     /// 422 with the faulty fields, of which so many are named and no more.
-    pub fn invalid(code: &'static str, mut faults: Vec<Fault>) -> Self {
+    pub fn invalid(code: impl Into<FieldCode>, mut faults: Vec<Fault>) -> Self {
         let count = faults.len();
         faults.truncate(MOST_FAULTS);
         for fault in &mut faults {
@@ -115,39 +128,34 @@ impl Problem {
 
         Self {
             errors: faults,
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+            ..Self::of(StatusCode::UNPROCESSABLE_ENTITY, code.into().name(), detail)
         }
     }
 
     /// 422 for one query parameter.
     pub fn invalid_query(name: &str, detail: impl Into<String>) -> Self {
         Self::invalid(
-            "invalid_query",
+            ProblemCode::InvalidQuery,
             vec![Fault::new(format!("/{name}"), detail)],
         )
     }
 
     /// 404 for something that does not exist, or belongs to another tenant.
     pub fn not_found(what: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            format!("no such {what}"),
-        )
+        Self::new(ProblemCode::NotFound, format!("no such {what}"))
     }
 
     /// 503 where as many of these are under way as there is room for.
     pub fn busy(what: &str) -> Self {
         let detail = format!("as many {what} are under way as this service takes; try again");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(BUSY_PAUSE)
+        Self::new(ProblemCode::Busy, detail).retry_after(BUSY_PAUSE)
     }
 
     /// 500; the cause is logged, never shown.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            ProblemCode::Internal,
             "the service failed to answer; its log has the cause under this request's x-request-id",
         )
     }
@@ -214,11 +222,7 @@ impl From<sqlx::Error> for Problem {
         }
         tracing::warn!(%error, "the database did not answer");
         let detail = "the database does not answer; try again";
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "database_unavailable",
-            detail,
-        )
+        Self::new(ProblemCode::DatabaseUnavailable, detail)
     }
 }
 
@@ -237,12 +241,7 @@ const QUOTA_PAUSE: u32 = 60;
 
 impl From<QuotaExceeded> for Problem {
     fn from(exceeded: QuotaExceeded) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "quota_exceeded",
-            exceeded.to_string(),
-        )
-        .retry_after(QUOTA_PAUSE)
+        Self::new(ProblemCode::QuotaExceeded, exceeded.to_string()).retry_after(QUOTA_PAUSE)
     }
 }
 
@@ -250,9 +249,9 @@ impl From<RemovalError> for Problem {
     fn from(error: RemovalError) -> Self {
         match error {
             RemovalError::InvalidState { .. } => {
-                Self::new(StatusCode::CONFLICT, "invalid_state", error.to_string())
+                Self::new(ProblemCode::InvalidState, error.to_string())
             }
-            RemovalError::InUse(living) => Self::new(StatusCode::CONFLICT, "in_use", living),
+            RemovalError::InUse(living) => Self::new(ProblemCode::InUse, living),
             RemovalError::Database(error) => error.into(),
         }
     }
@@ -260,7 +259,7 @@ impl From<RemovalError> for Problem {
 
 impl From<SpecError> for Problem {
     fn from(error: SpecError) -> Self {
-        Self::invalid(error.code.name(), error.faults)
+        Self::invalid(error.code, error.faults)
     }
 }
 
@@ -273,14 +272,11 @@ impl From<Failure> for Problem {
                 code,
                 pointer,
                 detail,
-            } => Self::invalid(
-                code.name(),
-                vec![Fault::new(pointer.unwrap_or_default(), detail)],
-            ),
+            } => Self::invalid(code, vec![Fault::new(pointer.unwrap_or_default(), detail)]),
             Failure::Internal {
                 code: code @ FailureCode::StorageUnavailable,
                 detail,
-            } => Self::new(StatusCode::SERVICE_UNAVAILABLE, code.name(), detail),
+            } => Self::unavailable(code, detail),
             Failure::Stopped(_) | Failure::Internal { .. } => Self::internal(failure),
         }
     }
@@ -357,9 +353,15 @@ mod tests {
 
     #[test]
     fn one_fault_is_repeated_in_the_detail_and_many_are_counted() {
-        let one = Problem::invalid("invalid_spec", vec![Fault::new("/gate", "give min")]);
+        let one = Problem::invalid(
+            FailureCode::InvalidSpec,
+            vec![Fault::new("/gate", "give min")],
+        );
         assert_eq!(one.detail(), "/gate: give min");
-        let two = Problem::invalid("x", vec![Fault::new("/a", "b"), Fault::new("/c", "d")]);
+        let two = Problem::invalid(
+            ProblemCode::InvalidBody,
+            vec![Fault::new("/a", "b"), Fault::new("/c", "d")],
+        );
         assert_eq!(two.detail(), "2 fields are at fault");
         assert_eq!(two.status(), StatusCode::UNPROCESSABLE_ENTITY);
     }
@@ -367,7 +369,7 @@ mod tests {
     #[test]
     fn of_very_many_faults_the_first_are_named() {
         let faults = (0..80_000).map(|i| Fault::new(format!("/methods/{i}"), "x".repeat(5000)));
-        let problem = Problem::invalid("invalid_spec", faults.collect());
+        let problem = Problem::invalid(FailureCode::InvalidSpec, faults.collect());
         assert_eq!(
             problem.detail(),
             "80000 fields are at fault; the first 50 are named"
@@ -390,8 +392,7 @@ mod tests {
 
     #[test]
     fn the_response_is_problem_json_and_says_how_to_authenticate() {
-        let response =
-            Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "no key").into_response();
+        let response = Problem::new(ProblemCode::Unauthenticated, "no key").into_response();
         assert_eq!(
             response.headers()[header::CONTENT_TYPE],
             "application/problem+json"

@@ -5,17 +5,14 @@ pub mod create;
 pub mod read;
 pub mod report;
 
-use axum::http::StatusCode;
-
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use crate::service::registry::control::ControlError;
 
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         match error {
             ControlError::InvalidState { status } => Self::new(
-                StatusCode::CONFLICT,
-                "invalid_state",
+                ProblemCode::InvalidState,
                 format!("the retune is {}, which does not allow this", status.name()),
             ),
             ControlError::Database(error) => error.into(),

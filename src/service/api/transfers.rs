@@ -23,7 +23,7 @@ use axum::{
 
 use super::{
     AppState, etag,
-    problem::{Found, Problem},
+    problem::{Found, Problem, ProblemCode},
 };
 use crate::{
     contract::ids::{TenantId, TransferId},
@@ -61,15 +61,14 @@ impl From<TransitionError> for Problem {
     fn from(error: TransitionError) -> Self {
         match error {
             TransitionError::InvalidState { status } => Self::new(
-                StatusCode::CONFLICT,
-                "invalid_state",
+                ProblemCode::InvalidState,
                 format!(
                     "the transfer is {}, which does not allow this",
                     status.name()
                 ),
             ),
             TransitionError::CarriedAlready => {
-                Self::new(StatusCode::CONFLICT, "carried_already", error.to_string())
+                Self::new(ProblemCode::CarriedAlready, error.to_string())
             }
             TransitionError::QuotaExceeded(exceeded) => exceeded.into(),
             TransitionError::Database(error) => error.into(),

@@ -6,13 +6,13 @@ use super::{
     Functions, LayerFit, apply,
     frame::Frame,
     is_output,
-    kernel::{self, Kernel},
     layer::{Layer, vector},
     may_be_shifted,
-    ridge::{Fit, Regression},
+    ridge::Fit,
     rows::{self, Counted, Row, Window},
     sites::Site,
     store::FittedLayer,
+    system::System,
     walk::Walk,
     walks::Walks,
 };
@@ -35,12 +35,12 @@ pub struct Wanted {
     values: Mat<f64>,
 }
 
-/// The kernel of the rows that a result's layers read last: query, key and value read the same.
-pub struct SharedKernel {
+/// What regressions on the rows that a result's layers read last have in common: query, key and value read the same.
+pub struct SharedSystem {
     pub operand: Operand,
     rows: Vec<Row>,
     has_intercept: bool,
-    kernel: Kernel,
+    system: System,
 }
 
 /// Fits one layer.
@@ -80,7 +80,7 @@ impl Fitter<'_> {
         &self,
         wanted: &Wanted,
         result: &mut Walk,
-        shared: &mut Option<SharedKernel>,
+        shared: &mut Option<SharedSystem>,
     ) -> FittedLayer {
         self.fitted(wanted, result, shared).unwrap_or_default()
     }
@@ -90,7 +90,7 @@ impl Fitter<'_> {
         &self,
         wanted: &Wanted,
         result: &mut Walk,
-        shared: &mut Option<SharedKernel>,
+        shared: &mut Option<SharedSystem>,
     ) -> Option<FittedLayer> {
         let layer = Layer::of(
             &self.functions.graph.nodes[self.site.layer].op,
@@ -104,15 +104,13 @@ impl Fitter<'_> {
         let scale = self.scale(result, &layer);
         divide(&mut residuals, &scale);
 
-        let fits = match self.kernel(result, &layer, &wanted.rows, shared) {
-            Some(kernel) => vec![by_kernel(kernel, &residuals)],
-            None => self.regress(result, &layer, &wanted.rows, &residuals),
+        let fits = if matches!(layer.op, Op::Linear { .. }) {
+            let system = self.system(result, &layer, &wanted.rows, shared);
+            vec![system.fit(residuals.as_ref())]
+        } else {
+            self.regress(result, &layer, &wanted.rows, &residuals)
         };
-        let (factor, left) = fits
-            .iter()
-            .flatten()
-            .map(|fit| (fit.factor, fit.left))
-            .next()?;
+        let chosen = fits.iter().flatten().map(|fit| fit.chosen).next()?;
 
         let change = apply::Change {
             site: self.site,
@@ -126,27 +124,21 @@ impl Fitter<'_> {
         let fit = Some(LayerFit {
             layer: layer.param.to_owned(),
             rows,
-            factor,
-            left,
+            factor: chosen.factor,
+            left: chosen.left,
         });
         Some(FittedLayer { fit, tensors })
     }
 
-    /// What the layer's rows have in common with those of another that reads the same; `None` where it is
-    /// regressed by the products of its inputs.
-    fn kernel<'s>(
+    /// What the rows that a linear layer reads have in common with those of another that reads the same.
+    fn system<'s>(
         &self,
         result: &Walk,
         layer: &Layer,
         rows: &[Row],
-        shared: &'s mut Option<SharedKernel>,
-    ) -> Option<&'s Kernel> {
+        shared: &'s mut Option<SharedSystem>,
+    ) -> &'s System {
         let operand = self.functions.graph.nodes[self.site.layer].inputs[0];
-        let is_linear = matches!(layer.op, Op::Linear { .. });
-        if !is_linear || !kernel::is_apt(rows.len(), layer.width) {
-            return None;
-        }
-
         let has_intercept = self.has_intercept(layer);
         let found = shared.take().filter(|shared| {
             shared.operand == operand
@@ -155,19 +147,18 @@ impl Fitter<'_> {
         });
         let shared = shared.insert(found.unwrap_or_else(|| {
             let x = result.at(operand);
-            let kernel = Kernel::of(
-                rows::matrix(x, rows),
-                held_back(x.batch(), rows),
-                has_intercept,
-            );
-            SharedKernel {
+            SharedSystem {
                 operand,
                 rows: rows.to_vec(),
                 has_intercept,
-                kernel,
+                system: System::of(
+                    rows::matrix(x, rows),
+                    held_back(x.batch(), rows),
+                    has_intercept,
+                ),
             }
         }));
-        Some(&shared.kernel)
+        &shared.system
     }
 
     /// Whether the regression has an intercept: somewhere it can be put.
@@ -255,13 +246,9 @@ impl Fitter<'_> {
                     kernel,
                     output_width: output.shape().last().copied().unwrap_or(1),
                 };
-                let regression = Regression {
-                    x: rows::inputs(layer.op, x, window, rows),
-                    residuals: residuals.subcols(group * each, each).to_owned(),
-                    held_back,
-                    centred: has_intercept,
-                };
-                regression.fit()
+                let x = rows::inputs(layer.op, x, window, rows);
+                let system = System::of(x, held_back, has_intercept);
+                system.fit(residuals.subcols(group * each, each))
             })
             .collect()
     }
@@ -271,17 +258,6 @@ impl Fitter<'_> {
 pub fn held_back(samples: usize, rows: &[Row]) -> usize {
     let first = samples - (samples as f64 * HELD_BACK).round() as usize;
     rows.iter().filter(|row| row.0 >= first).count()
-}
-
-fn by_kernel(kernel: &Kernel, residuals: &Mat<f64>) -> Option<Fit> {
-    let chosen = kernel.choose(&kernel.errors(residuals.as_ref()))?;
-    let (weight, intercept) = kernel.solver(chosen.factor)?.fit(residuals.as_ref())?;
-    Some(Fit {
-        weight,
-        intercept,
-        factor: chosen.factor,
-        left: chosen.left,
-    })
 }
 
 /// Logits count up to a constant.

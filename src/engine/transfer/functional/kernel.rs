@@ -11,15 +11,18 @@ use std::ops::AddAssign;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::ridge::{FACTORS, less, means};
-use crate::tensors::{matmul::exact_product, solve::Positive};
+use super::ridge::{Chosen, Errors, FACTORS, Fit, intercept, less, means, ridged};
+use crate::tensors::{
+    matmul::{exact_gram, exact_product},
+    solve::Positive,
+};
 
-/// A layer with fewer inputs is regressed by the products of its inputs.
-const LEAST_INPUTS: usize = 1024;
+/// With so many inputs, somewhat more rows than inputs are regressed by their own products.
+const WIDE: usize = 1024;
 
 /// Whether rows of so many inputs are regressed by their products with one another.
 pub fn is_apt(rows: usize, inputs: usize) -> bool {
-    inputs >= LEAST_INPUTS && rows <= 2 * inputs
+    rows < inputs || inputs >= WIDE && rows <= 2 * inputs
 }
 
 /// Rows of a layer's inputs, with what every regression on them has in common.
@@ -35,22 +38,6 @@ pub struct Kernel {
     predictors: Vec<Option<Mat<f64>>>,
 }
 
-/// Squares of what is left of the residuals that are held back.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Errors {
-    /// By factor; `None` where nothing is solved.
-    left: [Option<f64>; FACTORS.len()],
-    whole: f64,
-}
-
-/// A ridge that was chosen.
-#[derive(Clone, Copy, Debug)]
-pub struct Chosen {
-    pub factor: f64,
-    /// Share of the held-back residuals' square that is left.
-    pub left: f64,
-}
-
 /// The regression on all rows by one ridge.
 pub struct Solver<'k> {
     kernel: &'k Kernel,
@@ -62,7 +49,7 @@ impl Kernel {
     /// Of rows `[rows, inputs]`, of which the last `held_back` choose the ridge.
     pub fn of(x: Mat<f64>, held_back: usize, is_centred: bool) -> Self {
         let used = x.nrows().saturating_sub(held_back);
-        let products = exact_product(x.as_ref(), x.transpose());
+        let products = exact_gram(x.transpose());
         let mut kernel = Self {
             x,
             products,
@@ -83,7 +70,8 @@ impl Kernel {
         FACTORS
             .par_iter()
             .map(|&factor| {
-                let predictor = ridged(system, factor)?.solve(across.to_owned());
+                let ridged = ridged(system, factor, self.used)?;
+                let predictor = Positive::of(ridged)?.solve(across.to_owned());
                 predictor
                     .is_all_finite()
                     .then(|| predictor.transpose().to_owned())
@@ -140,28 +128,26 @@ impl Kernel {
     /// The ridge of least error; `None` where the inputs tell nothing of what is missing.
     pub fn choose(&self, errors: &Errors) -> Option<Chosen> {
         if self.predictors.is_empty() {
-            return Some(Chosen {
-                factor: FACTORS[0],
-                left: f64::NAN,
-            });
+            return Some(Chosen::UNTRIED);
         }
-        let mut best = None;
-        for (factor, left) in FACTORS.into_iter().zip(errors.left) {
-            let left = left.filter(|left| left.is_finite());
-            if let Some(left) = left.filter(|left| best.is_none_or(|(_, least)| *left < least)) {
-                best = Some((factor, left));
-            }
-        }
-        let (factor, left) = best.filter(|(_, left)| *left < errors.whole)?;
-        Some(Chosen {
-            factor,
-            left: left / errors.whole,
+        errors.choose()
+    }
+
+    /// The regression of residuals `[rows, outputs]`; `None` where the rows say nothing of them or overflow.
+    pub fn fit(&self, residuals: MatRef<f64>) -> Option<Fit> {
+        let chosen = self.choose(&self.errors(residuals))?;
+        let (weight, intercept) = self.solver(chosen.factor)?.fit(residuals)?;
+        Some(Fit {
+            weight,
+            intercept,
+            chosen,
         })
     }
 
     /// The regression on all rows; `None` where the rows say nothing or overflow.
     pub fn solver(&self, factor: f64) -> Option<Solver<'_>> {
-        let ridged = ridged(self.centred(self.x.nrows()).as_ref(), factor)?;
+        let rows = self.x.nrows();
+        let ridged = Positive::of(ridged(self.centred(rows).as_ref(), factor, rows)?)?;
         let x_mean = if self.is_centred {
             means(self.x.as_ref())
         } else {
@@ -205,37 +191,18 @@ impl Solver<'_> {
             return None;
         }
 
-        let intercept = (0..outputs).map(|output| {
-            let shift = self.x_mean.iter().enumerate();
-            mean[output]
-                - shift
-                    .map(|(input, mean)| weight[(output, input)] * mean)
-                    .sum::<f64>()
-        });
-        let intercept = intercept.collect();
+        let intercept = if *is_centred {
+            intercept(&weight, &self.x_mean, &mean)
+        } else {
+            mean
+        };
         Some((weight, intercept))
     }
 }
 
-/// With the ridge of this factor; `None` where it is none.
-fn ridged(system: MatRef<f64>, factor: f64) -> Option<Positive> {
-    let rows = system.nrows();
-    let trace: f64 = (0..rows).map(|i| system[(i, i)]).sum();
-    let ridge = factor * trace / rows as f64;
-    if !(ridge > 0.0 && ridge.is_finite()) {
-        return None;
-    }
-    let mut ridged = system.to_owned();
-    (0..rows).for_each(|i| ridged[(i, i)] += ridge);
-    Positive::of(ridged)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::ridge::{Fit, Regression},
-        *,
-    };
+    use super::{super::gram::Gram, *};
 
     fn drawn(rows: usize, columns: usize, seed: usize) -> Mat<f64> {
         Mat::from_fn(rows, columns, |i, j| {
@@ -257,18 +224,12 @@ mod tests {
             let x = drawn(40, inputs, 3);
             let told = x.subcols(0, 6) * drawn(6, 6, 5);
             let residuals = told + 0.1 * drawn(40, 6, 11);
-            let regression = Regression {
-                x: x.clone(),
-                residuals: residuals.clone(),
-                held_back,
-                centred: is_centred,
-            };
+            let gram = Gram::of(x.clone(), held_back, is_centred);
             let Some(Fit {
                 weight,
                 intercept,
-                factor,
-                left,
-            }) = regression.fit()
+                chosen: Chosen { factor, left },
+            }) = gram.fit(residuals.as_ref())
             else {
                 panic!("{inputs} inputs tell something")
             };

@@ -11,9 +11,10 @@ use rayon::prelude::*;
 use super::{
     Functions, LayerFit,
     fitter::held_back,
-    kernel::{Errors, Kernel},
+    kernel::Kernel,
     layer::{Layer, vector},
     may_be_shifted,
+    ridge::Errors,
     rows::{self, Counted, Row},
     sites::Site,
     store::FittedLayer,

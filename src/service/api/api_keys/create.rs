@@ -17,7 +17,7 @@ use crate::{
             AppState,
             authentication::{Administrator, KEY_ENDED, unauthenticated},
             extract::JsonBody,
-            problem::{BodyRefusals, Problem, Refusals},
+            problem::{BodyRefusals, Problem, ProblemCode, Refusals},
         },
         database::api_keys::{self, CreateError},
         domain::access::{ApiKey, Role},
@@ -89,7 +89,7 @@ pub async fn handle(
     if name.is_empty() || name.len() > NAME_LIMIT {
         let detail = format!("1 to {NAME_LIMIT} bytes of text");
         return Err(Problem::invalid(
-            "invalid_body",
+            ProblemCode::InvalidBody,
             vec![Fault::new("/name", detail)],
         ));
     }
@@ -98,7 +98,7 @@ pub async fn handle(
         .is_some_and(|end| end <= OffsetDateTime::now_utc())
     {
         let fault = Fault::new("/expires_at", "must lie in the future");
-        return Err(Problem::invalid("invalid_body", vec![fault]));
+        return Err(Problem::invalid(ProblemCode::InvalidBody, vec![fault]));
     }
 
     let (key, secret) = api_keys::create(

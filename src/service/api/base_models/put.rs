@@ -16,7 +16,7 @@ use crate::service::{
         AppState,
         authentication::Submitter,
         extract::{JsonBody, Name},
-        problem::{BodyRefusals, Problem, Refusals},
+        problem::{BodyRefusals, Problem, ProblemCode, Refusals},
     },
     database::base_models::{self, Description},
     domain::registry::{base_models::BaseModel, check_metadata, check_name, check_text},
@@ -68,7 +68,7 @@ pub async fn handle(
     check_text("/licence", new.licence.as_deref(), &mut faults);
     check_metadata(&new.metadata, &mut faults);
     if !faults.is_empty() {
-        return Err(Problem::invalid("invalid_body", faults));
+        return Err(Problem::invalid(ProblemCode::InvalidBody, faults));
     }
 
     let description = Description {

@@ -11,14 +11,14 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    contract::{ids::TenantId, spec::Fault},
+    contract::{codes::FailureCode, ids::TenantId, spec::Fault},
     service::{
         api::{
             AppState,
             authentication::Submitter,
             etag,
             extract::{JsonBody, Name},
-            problem::{BodyRefusals, Problem, Refusals},
+            problem::{BodyRefusals, Problem, ProblemCode, Refusals},
             transfers::{callback, locations},
         },
         database::{base_models::versions, fine_tunes::Content},
@@ -57,8 +57,7 @@ impl From<PutError> for Problem {
         match error {
             PutError::UnknownBase => unknown_base(),
             PutError::Changed => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "precondition_failed",
+                ProblemCode::PreconditionFailed,
                 "the fine-tune is not what If-Match names; look at it again",
             ),
             PutError::Database(error) => error.into(),
@@ -71,7 +70,7 @@ fn unknown_base() -> Problem {
         "/base_version",
         "there is no such base model, or no such version of it",
     );
-    Problem::invalid("unknown_version", vec![fault])
+    Problem::invalid(ProblemCode::UnknownVersion, vec![fault])
 }
 
 /// Register a fine-tune, or change it.
@@ -155,7 +154,7 @@ fn check(name: &str, policy: &Policy) -> Result<(), Problem> {
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Problem::invalid("invalid_body", faults))
+        Err(Problem::invalid(ProblemCode::InvalidBody, faults))
     }
 }
 
@@ -182,7 +181,7 @@ fn check_job(
     // Source and target of this job are one.
     faults.dedup_by(|a, b| a.pointer == b.pointer);
     if !faults.is_empty() {
-        return Err(Problem::invalid("location_not_allowed", faults));
+        return Err(Problem::invalid(FailureCode::LocationNotAllowed, faults));
     }
 
     match callback::fault(&job, &state.settings.webhooks) {
@@ -191,7 +190,10 @@ fn check_job(
                 pointer: template.pointer(&fault.pointer),
                 ..fault
             };
-            Err(Problem::invalid("address_not_allowed", vec![fault]))
+            Err(Problem::invalid(
+                ProblemCode::AddressNotAllowed,
+                vec![fault],
+            ))
         }
         None => Ok(()),
     }

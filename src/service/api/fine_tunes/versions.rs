@@ -3,12 +3,11 @@
 pub mod control;
 pub mod read;
 
-use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::service::{
-    api::problem::Problem,
+    api::problem::{Problem, ProblemCode},
     domain::registry::{PRODUCTION, check_name},
     registry::promote::MoveError,
 };
@@ -43,7 +42,7 @@ impl AliasChoice {
         if faults.is_empty() {
             Ok((number, self.alias))
         } else {
-            Err(Problem::invalid("invalid_body", faults))
+            Err(Problem::invalid(ProblemCode::InvalidBody, faults))
         }
     }
 }
@@ -55,12 +54,12 @@ fn number(text: &str) -> Result<i32, Problem> {
 
 impl From<MoveError> for Problem {
     fn from(error: MoveError) -> Self {
-        let conflict = |code| Self::new(StatusCode::CONFLICT, code, error.to_string());
+        let said = error.to_string();
         match error {
             MoveError::Unknown => Self::not_found("version"),
-            MoveError::Rejected => conflict("version_rejected"),
-            MoveError::NotCurrent => conflict("not_current"),
-            MoveError::NothingBefore => conflict("nothing_before"),
+            MoveError::Rejected => Self::new(ProblemCode::VersionRejected, said),
+            MoveError::NotCurrent => Self::new(ProblemCode::NotCurrent, said),
+            MoveError::NothingBefore => Self::new(ProblemCode::NothingBefore, said),
             MoveError::Database(error) => error.into(),
         }
     }

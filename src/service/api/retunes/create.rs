@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    contract::spec::Fault,
+    contract::{codes::FailureCode, spec::Fault},
     service::{
         api::{
             AppState,
             authentication::Submitter,
             extract::JsonBody,
             idempotency,
-            problem::{BodyRefusals, Problem, Refusals},
+            problem::{BodyRefusals, Problem, ProblemCode, Refusals},
         },
         domain::registry::retunes::{Limits, Retune},
         registry::by_hand::{self, BeginError, Onto, Wish},
@@ -57,13 +57,11 @@ impl From<BeginError> for Problem {
             Self::invalid(code, vec![Fault::new(pointer, error.to_string())])
         };
         match &error {
-            BeginError::UnknownBase => at("unknown_version", "/version".into()),
+            BeginError::UnknownBase => at(ProblemCode::UnknownVersion, "/version".into()),
             BeginError::UnknownFineTune(place, _) => {
-                at("unknown_fine_tune", format!("/fine_tunes/{place}"))
+                at(ProblemCode::UnknownFineTune, format!("/fine_tunes/{place}"))
             }
-            BeginError::NothingToDo => {
-                Self::new(StatusCode::CONFLICT, "nothing_to_do", error.to_string())
-            }
+            BeginError::NothingToDo => Self::new(ProblemCode::NothingToDo, error.to_string()),
             BeginError::KeyReused(reused) => (*reused).into(),
             BeginError::QuotaExceeded(exceeded) => (*exceeded).into(),
             BeginError::Database(_) => match error {
@@ -126,7 +124,7 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
         > MAX_TRANSFERS
     {
         let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
-        return Err(Problem::invalid("invalid_body", vec![fault]));
+        return Err(Problem::invalid(ProblemCode::InvalidBody, vec![fault]));
     }
 
     let mut faults = Vec::new();
@@ -181,7 +179,7 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
                 max_attempts,
             })
         }
-        _ => Err(Problem::invalid("invalid_body", faults)),
+        _ => Err(Problem::invalid(ProblemCode::InvalidBody, faults)),
     }
 }
 
@@ -210,7 +208,7 @@ fn check_locations(targets: &[String], storage: &Storage) -> Result<(), Problem>
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Problem::invalid("location_not_allowed", faults))
+        Err(Problem::invalid(FailureCode::LocationNotAllowed, faults))
     }
 }
 

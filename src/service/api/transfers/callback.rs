@@ -3,14 +3,20 @@
 use crate::{
     config,
     contract::spec::{Fault, Spec},
-    service::{api::problem::Problem, webhooks::Guard},
+    service::{
+        api::problem::{Problem, ProblemCode},
+        webhooks::Guard,
+    },
 };
 
 /// # Errors
 /// 422 `address_not_allowed` for an address that webhooks may not go to.
 pub fn check(spec: &Spec, settings: &config::Webhooks) -> Result<(), Problem> {
     match fault(spec, settings) {
-        Some(fault) => Err(Problem::invalid("address_not_allowed", vec![fault])),
+        Some(fault) => Err(Problem::invalid(
+            ProblemCode::AddressNotAllowed,
+            vec![fault],
+        )),
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::{Id, JsonBody},
-            problem::{BodyRefusals, Found, Missing, Problem, Refusals},
+            problem::{BodyRefusals, Found, Missing, Problem, ProblemCode, Refusals},
         },
         domain::transfers::Transfer,
         registry::evaluations::{self, EvaluationError},
@@ -18,17 +18,14 @@ use crate::{
 
 impl From<EvaluationError> for Problem {
     fn from(error: EvaluationError) -> Self {
-        let code = match &error {
-            EvaluationError::InvalidState { .. } => "invalid_state",
-            EvaluationError::Evaluated => "already_evaluated",
-            EvaluationError::OtherGate { .. } => {
-                return Self::invalid("invalid_body", vec![Fault::new("/name", error.to_string())]);
-            }
-            EvaluationError::Database(_) => "",
-        };
+        let said = error.to_string();
         match error {
+            EvaluationError::InvalidState { .. } => Self::new(ProblemCode::InvalidState, said),
+            EvaluationError::Evaluated => Self::new(ProblemCode::AlreadyEvaluated, said),
+            EvaluationError::OtherGate { .. } => {
+                Self::invalid(ProblemCode::InvalidBody, vec![Fault::new("/name", said)])
+            }
             EvaluationError::Database(error) => error.into(),
-            other => Self::new(StatusCode::CONFLICT, code, other.to_string()),
         }
     }
 }
@@ -64,7 +61,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     evaluation
         .check()
-        .map_err(|faults| Problem::invalid("invalid_body", faults))?;
+        .map_err(|faults| Problem::invalid(ProblemCode::InvalidBody, faults))?;
     let transfer = evaluations::record(&state.database, caller, id, evaluation).await?;
     Ok(super::show(
         StatusCode::ACCEPTED,

@@ -25,7 +25,7 @@ use crate::{
             authentication::{KEY_ENDED, Reader},
             etag,
             extract::IdAndName,
-            problem::{Problem, Refusals},
+            problem::{Problem, ProblemCode, Refusals},
         },
         results::{self, ResultError, ResultFile},
         state::Admission,
@@ -166,8 +166,7 @@ fn described(file: &ResultFile, etag: HeaderValue) -> HeaderMap {
 
 fn beyond(file: &ResultFile) -> Response {
     let problem = Problem::new(
-        StatusCode::RANGE_NOT_SATISFIABLE,
-        "range_not_satisfiable",
+        ProblemCode::RangeNotSatisfiable,
         format!("the file has {} bytes", file.size),
     );
     (

@@ -1,7 +1,10 @@
 //! Checks every location of a specification against the allowed roots, before it is queued.
 
 use crate::{
-    contract::spec::{Fault, Spec},
+    contract::{
+        codes::FailureCode,
+        spec::{Fault, Spec},
+    },
     service::api::problem::Problem,
     storage::Storage,
 };
@@ -15,7 +18,7 @@ pub fn check(spec: &Spec, storage: &Storage) -> Result<(), Problem> {
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Problem::invalid("location_not_allowed", faults))
+        Err(Problem::invalid(FailureCode::LocationNotAllowed, faults))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 
@@ -16,7 +16,7 @@ use crate::{
             AppState,
             authentication::Reader,
             extract::Id,
-            problem::{Problem, Refusals},
+            problem::{Problem, ProblemCode, Refusals},
         },
         results::{self, ResultError},
     },
@@ -26,24 +26,21 @@ use crate::{
 impl From<ResultError> for Problem {
     fn from(error: ResultError) -> Self {
         match error {
-            ResultError::None(_) => {
-                Self::new(StatusCode::NOT_FOUND, "no_result", error.to_string())
-            }
+            ResultError::None(_) => Self::new(ProblemCode::NoResult, error.to_string()),
             ResultError::NoSuchFile => Self::not_found("file in this result"),
             ResultError::Storage(StorageError::NotFound { .. }) => Self::new(
-                StatusCode::NOT_FOUND,
-                "result_gone",
+                ProblemCode::ResultGone,
                 "the result was removed from storage",
             ),
             // The roots have been narrowed since it was written.
             ResultError::Storage(StorageError::Location(error)) => Self::invalid(
-                error.code.name(),
+                error.code,
                 vec![Fault::new("/result/uri", error.to_string())],
             ),
             ResultError::Damaged(_) | ResultError::Storage(_) => {
                 tracing::error!(%error, "a result cannot be read");
                 let detail = "the storage of the result does not answer as it should; try again";
-                Self::new(StatusCode::BAD_GATEWAY, "storage_unavailable", detail)
+                Self::new(ProblemCode::StorageUnavailable, detail)
             }
         }
     }

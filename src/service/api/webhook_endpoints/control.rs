@@ -8,7 +8,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::{Name, TwoNames},
-        problem::{Found, Missing, Problem, Refusals, removed},
+        problem::{Found, Missing, Problem, ProblemCode, Refusals, removed},
     },
     database::{
         deliveries::{self, ReplayError},
@@ -71,9 +71,7 @@ pub async fn rotate(
 impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
         match error {
-            ReplayError::Disabled => {
-                Self::new(StatusCode::CONFLICT, "endpoint_disabled", error.to_string())
-            }
+            ReplayError::Disabled => Self::new(ProblemCode::EndpointDisabled, error.to_string()),
             ReplayError::Database(error) => error.into(),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::{JsonBody, Name},
-            problem::{BodyRefusals, Problem, Refusals},
+            problem::{BodyRefusals, Problem, ProblemCode, Refusals},
         },
         database::webhook_endpoints::{self, PutError, Wanted},
         domain::events::{Endpoint, is_name},
@@ -126,11 +126,7 @@ pub async fn handle(
 impl From<PutError> for Problem {
     fn from(error: PutError) -> Self {
         match error {
-            PutError::Full(_) => Self::new(
-                StatusCode::CONFLICT,
-                "too_many_endpoints",
-                error.to_string(),
-            ),
+            PutError::Full(_) => Self::new(ProblemCode::TooManyEndpoints, error.to_string()),
             PutError::Secret(error) => error.into(),
         }
     }
@@ -139,7 +135,10 @@ impl From<PutError> for Problem {
 fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Problem> {
     if let Err(error) = guard.check(&wanted.url) {
         let fault = Fault::new("/url", error.to_string());
-        return Err(Problem::invalid("address_not_allowed", vec![fault]));
+        return Err(Problem::invalid(
+            ProblemCode::AddressNotAllowed,
+            vec![fault],
+        ));
     }
 
     let mut faults = Vec::new();
@@ -162,7 +161,7 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Problem::invalid("invalid_body", faults))
+        Err(Problem::invalid(ProblemCode::InvalidBody, faults))
     }
 }
 

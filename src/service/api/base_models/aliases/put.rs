@@ -11,7 +11,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::{JsonBody, TwoNames},
-            problem::{BodyRefusals, Missing, Problem, Refusals},
+            problem::{BodyRefusals, Missing, Problem, ProblemCode, Refusals},
         },
         domain::registry::{base_models::BaseAlias, check_name},
         registry::alias_moved::{self, Move, MoveError},
@@ -32,7 +32,7 @@ impl From<MoveError> for Problem {
         match error {
             MoveError::UnknownModel => Self::not_found("base model"),
             MoveError::UnknownVersion(_) => Self::invalid(
-                "unknown_version",
+                ProblemCode::UnknownVersion,
                 vec![Fault::new("/version", error.to_string())],
             ),
             MoveError::Database(error) => error.into(),
@@ -73,7 +73,7 @@ pub async fn handle(
     let mut faults = Vec::new();
     check_name("/alias", &alias, &mut faults);
     if !faults.is_empty() {
-        return Err(Problem::invalid("invalid_body", faults));
+        return Err(Problem::invalid(ProblemCode::InvalidBody, faults));
     }
 
     let wanted = Move {

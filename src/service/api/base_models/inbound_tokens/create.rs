@@ -18,7 +18,7 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::{JsonBody, Name},
-            problem::{BodyRefusals, Found, Missing, Problem, Refusals},
+            problem::{BodyRefusals, Found, Missing, Problem, ProblemCode, Refusals},
         },
         database::inbound_tokens::{self, NewInbound},
         domain::access::Secret,
@@ -85,15 +85,12 @@ pub async fn handle(
         .storage(caller.tenant)
         .check_location(&prefix)
         .map_err(|error| {
-            Problem::invalid(
-                error.code.name(),
-                vec![Fault::new("/prefix", error.to_string())],
-            )
+            Problem::invalid(error.code, vec![Fault::new("/prefix", error.to_string())])
         })?;
     if poll_seconds.is_some_and(|seconds| !POLL_SECONDS.contains(&seconds)) {
         let detail = format!("from {} to {}", POLL_SECONDS.start(), POLL_SECONDS.end());
         return Err(Problem::invalid(
-            "invalid_body",
+            ProblemCode::InvalidBody,
             vec![Fault::new("/poll_seconds", detail)],
         ));
     }

@@ -20,7 +20,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::{JsonBody, Name},
-            problem::{BodyRefusals, Missing, Problem, Refusals},
+            problem::{BodyRefusals, FieldCode, Missing, Problem, ProblemCode, Refusals},
         },
         domain::registry::{
             base_models::{BaseVersion, NewVersion},
@@ -62,12 +62,11 @@ impl From<RegisterError> for Problem {
         match error {
             RegisterError::UnknownModel => Self::not_found("base model"),
             RegisterError::UnknownParent(_) => Self::invalid(
-                "unknown_version",
+                ProblemCode::UnknownVersion,
                 vec![Fault::new("/parent", error.to_string())],
             ),
             RegisterError::Conflict { .. } => Self::new(
-                StatusCode::CONFLICT,
-                "version_conflict",
+                ProblemCode::VersionConflict,
                 format!("{error}, which is another model's; give a new one a new version"),
             ),
             RegisterError::Database(error) => error.into(),
@@ -77,14 +76,15 @@ impl From<RegisterError> for Problem {
 
 impl From<ModelFilesError> for Problem {
     fn from(error: ModelFilesError) -> Self {
-        let at_uri = |code| Self::invalid(code, vec![Fault::new("/uri", error.to_string())]);
+        let at_uri =
+            |code: FieldCode| Self::invalid(code, vec![Fault::new("/uri", error.to_string())]);
         match &error {
-            ModelFilesError::NoModel(..) => at_uri("no_model"),
-            ModelFilesError::Storage(fault) if fault.is_input() => at_uri(fault.code().name()),
+            ModelFilesError::NoModel(..) => at_uri(ProblemCode::NoModel.into()),
+            ModelFilesError::Storage(fault) if fault.is_input() => at_uri(fault.code().into()),
             ModelFilesError::Storage(fault) => {
                 tracing::warn!(%error, "storage did not answer");
                 let detail = "storage does not answer; try again";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, fault.code().name(), detail)
+                Self::unavailable(fault.code(), detail)
             }
         }
     }
@@ -126,10 +126,7 @@ pub async fn handle(
     super::super::load(&state, caller.tenant, &name).await?;
     let storage = state.storage(caller.tenant);
     let location = storage.check_location(&new.uri).map_err(|error| {
-        Problem::invalid(
-            error.code.name(),
-            vec![Fault::new("/uri", error.to_string())],
-        )
+        Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
     let permit = state
         .readings
@@ -180,7 +177,7 @@ fn check(new: &NewBaseVersion) -> Result<(), Problem> {
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Problem::invalid("invalid_body", faults))
+        Err(Problem::invalid(ProblemCode::InvalidBody, faults))
     }
 }
 
