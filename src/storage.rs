@@ -37,14 +37,13 @@ use uuid::Uuid;
 
 pub use blocking::Blocking;
 pub use credentials::Credentials;
-pub use digest::{Sha256Hex, sha256_of, sha256_of_file};
+pub use digest::{Published, Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
 pub use hub::{HubConfig, HubToken};
 pub use keys::{ResultKey, WeightFiles};
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
-pub use publish::Published;
 pub use read::Download;
 pub use staging::{ATTEMPTS, Attempt, Content, NewFile, Staged};
 

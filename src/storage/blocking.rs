@@ -13,11 +13,10 @@ use uuid::Uuid;
 
 use super::{
     Storage, StorageError,
-    digest::CHUNK,
+    digest::{CHUNK, Published},
     fetch::FetchedFile,
     listing::{Listing, ObjectInfo},
     location::Location,
-    publish::Published,
     staging::{Attempt, Content, NewFile, Staged},
 };
 

@@ -11,6 +11,13 @@ use sha2::{Digest, Sha256};
 /// 64 hexadecimal digits, lower case.
 pub type Sha256Hex = String;
 
+/// What an object holds, as it was written or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub size: u64,
+    pub sha256: Sha256Hex,
+}
+
 /// Bytes read at a time; also how often a reader asks whether to go on.
 pub(super) const CHUNK: usize = 1 << 20;
 

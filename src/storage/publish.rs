@@ -6,19 +6,12 @@ use object_store::{Error, ObjectStore, PutMode, path::Path as Key};
 
 use super::{
     Storage, StorageError,
-    digest::{Sha256Hex, sha256_of},
+    digest::{Published, sha256_of},
     local,
     location::{Location, Store},
     read::key,
     requests::{self, Operation, counted},
 };
-
-/// What was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    pub size: u64,
-    pub sha256: Sha256Hex,
-}
 
 impl Storage {
     /// Creates an object from bytes. The same content already there is success.

@@ -10,7 +10,7 @@ use object_store::{
 
 use super::{
     Storage, StorageError,
-    digest::Running,
+    digest::{Published, Running},
     listing::{Listing, ObjectInfo},
     local::{self, Regular},
     location::{Location, Store},
@@ -213,7 +213,7 @@ impl Storage {
     ///
     /// # Errors
     /// As [`Storage::head`].
-    pub async fn digest(&self, location: &Location) -> Result<super::Published, StorageError> {
+    pub async fn digest(&self, location: &Location) -> Result<Published, StorageError> {
         let mut download = self.get_stream(location, None).await?;
         let mut running = Running::default();
         while let Some(chunk) = download.stream.try_next().await? {
@@ -221,7 +221,7 @@ impl Storage {
         }
         complete(location, running.size(), download.size)?;
         let (size, sha256) = running.finish();
-        Ok(super::Published { size, sha256 })
+        Ok(Published { size, sha256 })
     }
 }
 

@@ -1,4 +1,5 @@
-//! No file imports itself by way of others, read from the `use` lines. A module and those below it are one place.
+//! No file imports itself by way of others, read from the `use` lines and the paths within code. A module and those
+//! below it are one place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,10 @@ impl Imports {
         let modules = sources.iter().map(|(path, _)| path.clone()).collect();
         let uses = sources
             .into_iter()
-            .map(|(path, code)| (path, statements(&code)))
+            .map(|(path, code)| {
+                let inline = inline(&code).into_iter().map(|path| (false, path));
+                (path, statements(&code).into_iter().chain(inline).collect())
+            })
             .collect();
         let mut imports = Self {
             modules,
@@ -115,6 +119,26 @@ fn statements(code: &str) -> Vec<(bool, Path)> {
     found
 }
 
+/// The paths from `crate` or `super` that stand within code.
+fn inline(code: &str) -> Vec<Path> {
+    let lines = code.lines().map(str::trim_start).filter(|line| {
+        let is_use = line.starts_with("use ") || line.starts_with("pub") && line.contains(" use ");
+        !line.starts_with("//") && !is_use
+    });
+    let code = lines.collect::<Vec<_>>().join("\n");
+    let is_of_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+    let words = code.split(|letter| !is_of_path(letter));
+    words
+        .filter(|word| word.starts_with("crate::") || word.starts_with("super::"))
+        .map(|word| {
+            word.trim_end_matches(':')
+                .split("::")
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect()
+}
+
 /// `a::{b, c::d}` as `a::b` and `a::c::d`.
 fn flatten(tree: &str, before: &[String], found: &mut Vec<Path>) {
     if let Some(inner) = tree
@@ -193,6 +217,13 @@ fn a_circle_would_be_found() {
     assert_eq!(
         circle(&arrows, &b),
         Some(vec!["b".to_owned(), "c".to_owned()])
+    );
+    assert_eq!(
+        inline("\nuse super::x;\n    // super::y\n    let a = super::b::C::new(crate::d::e);\n"),
+        [
+            ["super", "b", "C", "new"].map(str::to_owned).to_vec(),
+            ["crate", "d", "e"].map(str::to_owned).to_vec(),
+        ]
     );
     assert_eq!(
         statements("\nuse x;\npub use a::{b, c::{d as e, self}};"),
