@@ -2,7 +2,7 @@
 //!
 //! `ΔW = Rᵀ X (XᵀX + λI)⁻¹` with `λ = f · tr(XᵀX) / rows`, centred where the layer has a bias: by the products
 //! of the inputs with one another ([`gram`](super::gram)), or by those of the rows where they are fewer
-//! ([`kernel`](super::kernel)). `f` is chosen from [`FACTORS`](super::ridge::FACTORS) by the error on rows that are held
+//! ([`kernel`]). `f` is chosen from [`FACTORS`](super::ridge::FACTORS) by the error on rows that are held
 //! back, and the fit is then made of all rows.
 
 use faer::{Mat, MatRef};
