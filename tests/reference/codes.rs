@@ -96,7 +96,7 @@ fn meaning(source: &str, code: &str) -> String {
         }
         comment.clear();
     }
-    panic!("there is no comment above {code}");
+    panic!("no source has a comment above {code}");
 }
 
 /// `not_a_file` of `NotAFile`.

@@ -84,7 +84,7 @@ impl World {
         self.job(id, storage, |job| pipeline::conclude(job, Some(&said)))
     }
 
-    /// The result is whole, and nothing else is there.
+    /// Every file that the manifest lists is there and has the digest that it says.
     fn judge(&self, id: Uuid, what: &str) {
         let storage = self.storage(None);
         let folder = storage.check_location(&format!("{OUT}{id}")).unwrap();

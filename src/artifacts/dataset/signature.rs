@@ -9,8 +9,15 @@ use crate::{
 };
 
 /// What may have a number for every token: what is read, and what tokenizers write that no network reads.
-pub(super) const OF_TOKENS: [&str; 6] =
-    [IDS, MASK, TYPES, LABELS, "special_tokens_mask", "word_ids"];
+pub(super) const OF_TOKENS: [&str; 7] = [
+    IDS,
+    MASK,
+    TYPES,
+    LABELS,
+    "offset_mapping",
+    "special_tokens_mask",
+    "word_ids",
+];
 
 pub(super) fn check_signature(
     signature: &Signature,

@@ -78,16 +78,22 @@ impl Stated {
     /// For the report, where this is the old tuned model's word and its images are read otherwise: as `used`
     /// says, or as bytes over 255.
     pub fn read_otherwise(&self, used: Option<&Preprocess>) -> Option<String> {
-        if used.is_some_and(|used| is_about(used, &self.values)) {
+        let Self { values, file } = self;
+        let over_255 = Preprocess {
+            mean: vec![0.0; values.mean.len()],
+            std: vec![1.0; values.std.len()],
+        };
+        let used = used.unwrap_or(&over_255);
+        if is_about(used, values) {
             return None;
         }
-        let read = used.map_or("not at all".into(), described);
-        let Self { values, file } = self;
+
         Some(format!(
-            "the old tuned model's {file} normalises its images ({}) otherwise than images in bytes were here ({read}): \
+            "the old tuned model's {file} normalises its images ({}) otherwise than images in bytes were here ({}): \
              what is measured of it is worse than it is. Set data.preprocess to one that fits both, or give the new \
              base as it reads the images of the tuning",
-            described(values)
+            described(values),
+            described(used)
         ))
     }
 }
@@ -151,6 +157,7 @@ mod tests {
         assert_eq!(old.read_otherwise(Some(&old.values)), None);
         let rounded = stated(0.5004, 0.4996).values;
         assert_eq!(old.read_otherwise(Some(&rounded)), None);
+        assert_eq!(stated(0.0, 1.0).read_otherwise(None), None, "over 255");
         for used in [None, Some(&stated(0.485, 0.229).values)] {
             let told = old.read_otherwise(used).unwrap();
             assert!(told.contains("mean [0.5, 0.5, 0.5]"), "{told}");
