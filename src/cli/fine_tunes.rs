@@ -56,6 +56,20 @@ pub enum Command {
     Promote(Move),
     /// Move an alias back from a version to where it stood before.
     Rollback(Move),
+    /// Let only administrators move an alias; results that a policy would move it to wait for one of them.
+    Protect(Alias),
+    /// Let everyone who may submit move an alias again, and policies.
+    Unprotect(Alias),
+}
+
+/// Which alias of which fine-tune.
+#[derive(Debug, clap::Args)]
+pub struct Alias {
+    name: String,
+    #[arg(long, default_value = "production")]
+    alias: String,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 /// Which alias of which fine-tune, and the version.
@@ -130,6 +144,8 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Promote(it) => relocate(it, "promote").await,
         Command::Rollback(it) => relocate(it, "rollback").await,
+        Command::Protect(it) => protect(it, true).await,
+        Command::Unprotect(it) => protect(it, false).await,
     }
 }
 
@@ -141,6 +157,17 @@ async fn relocate(it: Move, how: &str) -> anyhow::Result<ExitCode> {
         &it.remote
             .client()?
             .write(Method::POST, &path, Some(&body))
+            .await?,
+    )
+}
+
+async fn protect(it: Alias, protected: bool) -> anyhow::Result<ExitCode> {
+    let path = ["fine_tunes", &it.name, "aliases", &it.alias];
+    let body = json!({"protected": protected});
+    it.remote.show(
+        &it.remote
+            .client()?
+            .write(Method::PUT, &path, Some(&body))
             .await?,
     )
 }

@@ -57,6 +57,7 @@ named! {
         RetuneCreated = "retune.created",
         RetuneCompleted = "retune.completed",
         FineTuneVersionCreated = "fine_tune.version.created",
+        FineTuneVersionAwaitingPromotion = "fine_tune.version.awaiting_promotion",
         FineTuneVersionPromoted = "fine_tune.version.promoted",
         FineTuneVersionRolledBack = "fine_tune.version.rolled_back",
         WebhookEndpointDisabled = "webhook_endpoint.disabled",
@@ -108,6 +109,8 @@ named! {
         InboundTokenDelete = "inbound_token.delete",
         FineTunePut = "fine_tune.put",
         FineTuneDelete = "fine_tune.delete",
+        FineTuneAliasProtect = "fine_tune.alias.protect",
+        FineTuneAliasUnprotect = "fine_tune.alias.unprotect",
         FineTunePromote = "fine_tune.promote",
         FineTuneRollback = "fine_tune.rollback",
         WebhookEndpointPut = "webhook_endpoint.put",
@@ -157,6 +160,6 @@ mod tests {
             "gate.passed"
         );
         assert_eq!(AuditAction::TenantQuotas.to_string(), "tenant.quotas");
-        assert_eq!(EventKind::ALL.len(), 19);
+        assert_eq!(EventKind::ALL.len(), 20);
     }
 }

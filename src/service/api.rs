@@ -90,7 +90,10 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(fine_tunes::versions::read::get))
         .routes(routes!(fine_tunes::versions::control::promote))
         .routes(routes!(fine_tunes::versions::control::rollback))
-        .routes(routes!(fine_tunes::aliases::read::get))
+        .routes(routes!(
+            fine_tunes::aliases::read::get,
+            fine_tunes::aliases::put::handle
+        ))
         .routes(routes!(fine_tunes::aliases::read::moves))
         .routes(routes!(inbound::handle, inbound::allow))
         .routes(routes!(retunes::read::list, retunes::create::handle))

@@ -152,6 +152,9 @@ async fn every_change_of_the_registry_is_in_the_audit_log_with_its_key() {
     }
     put(&format!("{model}/aliases/stable"), json!({"version": "1"})).await;
     put("fine_tunes/news", app.fine_tune_body("promote")).await;
+    let canary = "fine_tunes/news/aliases/canary";
+    put(canary, json!({"protected": true})).await;
+    put(canary, json!({"protected": false})).await;
     let onto = |version: &str| json!({"base_model": "llama", "version": version});
     let retune = format!("retunes/{}", id(&post("retunes", onto("2")).await));
     post(&format!("{retune}/pause"), json!({})).await;
@@ -180,6 +183,8 @@ async fn every_change_of_the_registry_is_in_the_audit_log_with_its_key() {
         ("base_model.version", "base_models/llama/versions/2"),
         ("base_model.alias", "base_models/llama/aliases/stable"),
         ("fine_tune.put", "fine_tunes/news"),
+        ("fine_tune.alias.protect", canary),
+        ("fine_tune.alias.unprotect", canary),
         ("retune.create", &retune),
         ("retune.pause", &retune),
         ("retune.resume", &retune),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 67] = [
+const ROUTES: [&str; 68] = [
     "DELETE /v1/api_keys/{id}",
     "DELETE /v1/base_models/{name}",
     "DELETE /v1/base_models/{name}/inbound_tokens/{id}",
@@ -71,6 +71,7 @@ const ROUTES: [&str; 67] = [
     "PUT /v1/base_models/{name}",
     "PUT /v1/base_models/{name}/aliases/{alias}",
     "PUT /v1/fine_tunes/{name}",
+    "PUT /v1/fine_tunes/{name}/aliases/{alias}",
     "PUT /v1/webhook_endpoints/{name}",
 ];
 

@@ -9,6 +9,7 @@ pub use list::stale;
 use axum::{
     Router,
     extract::{Path, State},
+    http::Method,
     response::Redirect,
     routing::{get, post},
 };
@@ -30,6 +31,8 @@ pub fn router() -> Router<Pages> {
             "/fine-tunes/{name}/versions/{version}/rollback",
             post(roll_back),
         )
+        .route("/fine-tunes/{name}/protect", post(protect))
+        .route("/fine-tunes/{name}/unprotect", post(unprotect))
 }
 
 async fn promote(
@@ -48,6 +51,41 @@ async fn roll_back(
 ) -> Result<Redirect, PageError> {
     let path = format!("/v1/fine_tunes/{name}/versions/{version}/rollback");
     move_alias(&pages, &name, &path, &posted).await
+}
+
+async fn protect(
+    pages: State<Pages>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Redirect, PageError> {
+    set_protection(&pages, &name, &posted, true).await
+}
+
+async fn unprotect(
+    pages: State<Pages>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Redirect, PageError> {
+    set_protection(&pages, &name, &posted, false).await
+}
+
+async fn set_protection(
+    pages: &Pages,
+    name: &str,
+    posted: &Posted,
+    protected: bool,
+) -> Result<Redirect, PageError> {
+    let alias = posted.given("alias").unwrap_or(PRODUCTION);
+    if !is_name(name) || !is_name(alias) {
+        return Err(PageError::NotFound);
+    }
+    let path = format!("/v1/fine_tunes/{name}/aliases/{alias}");
+    let change = Change {
+        method: Method::PUT,
+        ..Change::post(&path).with(json!({"protected": protected}))
+    };
+    pages.api.ask(posted, change).await?;
+    Ok(Redirect::to(&format!("/fine-tunes/{name}")))
 }
 
 async fn move_alias(

@@ -42,6 +42,7 @@ struct Row {
     policy_alias: Option<String>,
     policy_mode: Mode,
     aliases: Value,
+    protected_aliases: Vec<String>,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
     revision: i64,
@@ -58,6 +59,8 @@ macro_rules! select {
                       (SELECT coalesce(jsonb_object_agg(a.alias, v.number), '{}')
                        FROM fine_tune_aliases a JOIN fine_tune_versions v ON v.id = a.version
                        WHERE a.fine_tune = f.id) AS "aliases!",
+                      ARRAY (SELECT p.alias FROM fine_tune_protected_aliases p
+                             WHERE p.fine_tune = f.id ORDER BY p.alias) AS "protected_aliases!",
                       f.created_at, f.updated_at, f.revision
                FROM fine_tunes f
                JOIN base_models m ON m.id = f.base_model
@@ -83,6 +86,7 @@ impl From<Row> for FineTune {
                 mode: row.policy_mode,
             },
             aliases: row.aliases,
+            protected_aliases: row.protected_aliases,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

@@ -75,6 +75,12 @@ pub(in crate::service) async fn delete_fine_tune(
     sqlx::query!("DELETE FROM fine_tune_aliases WHERE fine_tune = $1", id.0)
         .execute(&mut *connection)
         .await?;
+    sqlx::query!(
+        "DELETE FROM fine_tune_protected_aliases WHERE fine_tune = $1",
+        id.0
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!("DELETE FROM fine_tune_versions WHERE fine_tune = $1", id.0)
         .execute(&mut *connection)
         .await?;

@@ -14,7 +14,8 @@ use crate::{
         database::{
             base_models, events,
             fine_tunes::{
-                aliases, locked,
+                aliases::{self, protection},
+                locked::{self, Locked},
                 versions::{self, NewVersion},
             },
         },
@@ -39,8 +40,9 @@ pub(super) struct Delivery<'a> {
     pub outcome: &'a Outcome,
 }
 
-/// Makes the version of a transfer that has succeeded, and promotes it where the policy says so. The
-/// caller's transaction holds the transfer's lock.
+/// Makes the version of a transfer that has succeeded, and promotes it where the policy says so. Where
+/// `production` is protected the version is proposed instead, and an event says so. The caller's transaction
+/// holds the transfer's lock.
 ///
 /// # Errors
 /// From the database.
@@ -50,7 +52,14 @@ pub(super) async fn deliver(
 ) -> Result<(), sqlx::Error> {
     let outcome = delivery.outcome;
     let fine_tune = locked::lock_policy(connection, delivery.fine_tune).await?;
-    let state = VersionState::of(outcome.verdict, fine_tune.policy_mode);
+    let moves = moves_production(connection, delivery, &fine_tune).await?;
+    let waits = moves && protection::holds(connection, delivery.fine_tune, PRODUCTION).await?;
+    let state = if waits {
+        VersionState::Proposed
+    } else {
+        VersionState::of(outcome.verdict, fine_tune.policy_mode)
+    };
+
     let new = NewVersion {
         tenant: delivery.tenant,
         fine_tune: delivery.fine_tune,
@@ -75,11 +84,7 @@ pub(super) async fn deliver(
     let kind = EventKind::FineTuneVersionCreated;
     events::record(connection, delivery.tenant, &subject, kind, data).await?;
 
-    let wanted = fine_tune.policy_mode == Mode::Promote
-        && outcome.verdict == Verdict::Published
-        // What was made of a trajectory since replaced waits for a person.
-        && new.trajectory == fine_tune.trajectory;
-    if wanted && is_due(connection, delivery, fine_tune.policy_on).await? {
+    if moves {
         let step = Step {
             tenant: delivery.tenant,
             fine_tune: delivery.fine_tune,
@@ -91,6 +96,19 @@ pub(super) async fn deliver(
     }
 
     Ok(())
+}
+
+/// Whether the policy wants `production` to move to the result.
+async fn moves_production(
+    connection: &mut PgConnection,
+    delivery: &Delivery<'_>,
+    fine_tune: &Locked,
+) -> Result<bool, sqlx::Error> {
+    let wanted = fine_tune.policy_mode == Mode::Promote
+        && delivery.outcome.verdict == Verdict::Published
+        // What was made of a trajectory since replaced waits for a person.
+        && text(delivery.spec, "/source/trajectory") == fine_tune.trajectory;
+    Ok(wanted && is_due(connection, delivery, fine_tune.policy_on).await?)
 }
 
 /// Whether the result stands on a registered version to which `production` may move by itself.

@@ -1,11 +1,11 @@
-//! A fine-tune is registered, or changed.
+//! A fine-tune is registered, or changed; an alias of it is protected, or no longer.
 
 use crate::{
     contract::events::AuditAction,
     service::{
         database::{
             Database, audit_events, base_models,
-            fine_tunes::{self, Base, Content},
+            fine_tunes::{self, Base, Content, aliases::protection, locked},
         },
         domain::{access::Caller, registry::fine_tunes::FineTune},
     },
@@ -70,4 +70,52 @@ pub async fn put(
     scope.commit().await?;
 
     Ok((shown, created))
+}
+
+/// An alias of a fine-tune that only administrators are to move, or everyone who may submit.
+#[derive(Clone, Copy, Debug)]
+pub struct Protection<'a> {
+    /// Name of the fine-tune.
+    pub fine_tune: &'a str,
+    pub alias: &'a str,
+    pub protected: bool,
+}
+
+/// Protects an alias, or ends that; `None` where there is no such fine-tune. The alias need not stand anywhere yet.
+///
+/// # Errors
+/// From the database.
+pub async fn protect(
+    database: &Database,
+    caller: impl Into<Caller>,
+    wanted: Protection<'_>,
+) -> Result<Option<FineTune>, sqlx::Error> {
+    let caller = caller.into();
+    let Protection {
+        fine_tune: name,
+        alias,
+        protected,
+    } = wanted;
+
+    let mut scope = database.scope(caller.tenant).await?;
+    let Some(found) = fine_tunes::lock(&mut scope, caller.tenant, name).await? else {
+        return Ok(None);
+    };
+    let (changed, action) = if protected {
+        let begun = protection::begin(&mut scope, caller.tenant, found.id, alias).await?;
+        (begun, AuditAction::FineTuneAliasProtect)
+    } else {
+        let ended = protection::end(&mut scope, found.id, alias).await?;
+        (ended, AuditAction::FineTuneAliasUnprotect)
+    };
+    if changed {
+        locked::count_change(&mut scope, found.id).await?;
+    }
+
+    let shown = fine_tunes::by_id(&mut scope, found.id).await?;
+    let subject = format!("fine_tunes/{name}/aliases/{alias}");
+    audit_events::record(&mut scope, caller, action, &subject).await?;
+    scope.commit().await?;
+
+    Ok(Some(shown))
 }

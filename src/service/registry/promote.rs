@@ -15,13 +15,14 @@ use crate::{
                 aliases::{
                     self,
                     moves::{self, NewMove},
+                    protection,
                 },
                 locked,
                 versions::{self, Standing},
             },
         },
         domain::{
-            access::Caller,
+            access::{Caller, Principal, Role},
             registry::{
                 PRODUCTION,
                 fine_tunes::{Direction, FineTuneAlias, Mode, VersionState},
@@ -35,6 +36,8 @@ use crate::{
 pub enum MoveError {
     #[error("there is no such fine-tune or version")]
     Unknown,
+    #[error("the alias {0} is protected: only a key of the role admin moves it")]
+    Protected(String),
     #[error("the version failed its gate")]
     Rejected,
     #[error("the alias does not stand on this version")]
@@ -75,7 +78,8 @@ impl Step<'_> {
     }
 }
 
-/// Moves the alias forward as the policy wants it; to where it stands already changes nothing.
+/// Moves the alias forward as the policy wants it; to where it stands already changes nothing. One that is
+/// protected stays, and an event says that the version waits for an administrator.
 ///
 /// # Errors
 /// From the database.
@@ -83,11 +87,47 @@ pub(super) async fn by_policy(
     connection: &mut PgConnection,
     step: &Step<'_>,
 ) -> Result<(), sqlx::Error> {
+    if protection::holds(connection, step.fine_tune, step.alias).await? {
+        return wait(connection, step).await;
+    }
     if take(connection, step, Direction::Promoted).await? {
         // The service itself is a caller without a key.
         let (caller, subject) = (Caller::from(step.tenant), step.subject(step.to.number));
         let action = AuditAction::FineTunePromote;
         audit_events::record(connection, caller, action, &subject).await?;
+    }
+    Ok(())
+}
+
+/// Tells that somebody has to move the alias, unless it stands there already.
+async fn wait(connection: &mut PgConnection, step: &Step<'_>) -> Result<(), sqlx::Error> {
+    let standing = aliases::standing(connection, step.fine_tune, step.alias).await?;
+    if standing
+        .as_ref()
+        .is_some_and(|standing| standing.id == step.to.id)
+    {
+        return Ok(());
+    }
+
+    let data = json!({
+        "fine_tune": step.name, "alias": step.alias, "version": step.to.number,
+        "reason": "alias_protected", "previous": standing.map(|standing| standing.number),
+    });
+    let subject = format!("fine_tunes/{}/versions/{}", step.name, step.to.number);
+    let kind = EventKind::FineTuneVersionAwaitingPromotion;
+    events::record(connection, step.tenant, &subject, kind, data).await
+}
+
+/// Refuses whoever is no administrator an alias that is protected. The transaction holds the fine-tune's lock.
+async fn check_protection(
+    connection: &mut PgConnection,
+    caller: Principal,
+    fine_tune: FineTuneId,
+    alias: &str,
+) -> Result<(), MoveError> {
+    let may_move = caller.role >= Role::Admin;
+    if !may_move && protection::holds(connection, fine_tune, alias).await? {
+        return Err(MoveError::Protected(alias.to_owned()));
     }
     Ok(())
 }
@@ -149,10 +189,9 @@ async fn take(
 /// See [`MoveError`].
 pub async fn by_hand(
     database: &Database,
-    caller: impl Into<Caller>,
+    caller: Principal,
     wanted: Wanted<'_>,
 ) -> Result<FineTuneAlias, MoveError> {
-    let caller = caller.into();
     let tenant = caller.tenant;
     let Wanted {
         fine_tune,
@@ -164,6 +203,7 @@ pub async fn by_hand(
     let locked = versions::lock_fine_tune(&mut scope, tenant, fine_tune, number)
         .await?
         .ok_or(MoveError::Unknown)?;
+    check_protection(&mut scope, caller, locked.fine_tune, alias).await?;
     if locked.state == VersionState::Rejected {
         return Err(MoveError::Rejected);
     }
@@ -184,7 +224,8 @@ pub async fn by_hand(
 
     let shown = aliases::show(&mut scope, locked.fine_tune, alias).await?;
     let subject = step.subject(number);
-    audit_events::record(&mut scope, caller, AuditAction::FineTunePromote, &subject).await?;
+    let action = AuditAction::FineTunePromote;
+    audit_events::record(&mut scope, caller.into(), action, &subject).await?;
     scope.commit().await?;
 
     shown.ok_or(MoveError::Unknown)
@@ -196,10 +237,9 @@ pub async fn by_hand(
 /// See [`MoveError`].
 pub async fn roll_back(
     database: &Database,
-    caller: impl Into<Caller>,
+    caller: Principal,
     wanted: Wanted<'_>,
 ) -> Result<FineTuneAlias, MoveError> {
-    let caller = caller.into();
     let tenant = caller.tenant;
     let Wanted {
         fine_tune,
@@ -211,6 +251,7 @@ pub async fn roll_back(
     let locked = versions::lock_fine_tune(&mut scope, tenant, fine_tune, number)
         .await?
         .ok_or(MoveError::Unknown)?;
+    check_protection(&mut scope, caller, locked.fine_tune, alias).await?;
     if locked.state == VersionState::Rejected {
         return Err(MoveError::Rejected);
     }
@@ -234,7 +275,8 @@ pub async fn roll_back(
 
     let shown = aliases::show(&mut scope, locked.fine_tune, alias).await?;
     let subject = step.subject(number);
-    audit_events::record(&mut scope, caller, AuditAction::FineTuneRollback, &subject).await?;
+    let action = AuditAction::FineTuneRollback;
+    audit_events::record(&mut scope, caller.into(), action, &subject).await?;
     scope.commit().await?;
 
     shown.ok_or(MoveError::Unknown)

@@ -1,3 +1,4 @@
-//! Aliases of a fine-tune: what consumers read.
+//! Aliases of fine-tunes: look, protect.
 
+pub mod put;
 pub mod read;

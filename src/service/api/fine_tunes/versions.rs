@@ -57,6 +57,7 @@ impl From<MoveError> for Problem {
         let said = error.to_string();
         match error {
             MoveError::Unknown => Self::not_found("version"),
+            MoveError::Protected(_) => Self::new(ProblemCode::AliasProtected, said),
             MoveError::Rejected => Self::new(ProblemCode::VersionRejected, said),
             MoveError::NotCurrent => Self::new(ProblemCode::NotCurrent, said),
             MoveError::NothingBefore => Self::new(ProblemCode::NothingBefore, said),

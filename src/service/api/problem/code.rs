@@ -45,6 +45,8 @@ codes! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED;
     /// The key's role is too low.
     Forbidden = "forbidden", FORBIDDEN;
+    /// Only an administrator's key moves the alias.
+    AliasProtected = "alias_protected", FORBIDDEN;
     /// A service without keys was asked from elsewhere.
     ForeignOrigin = "foreign_origin", FORBIDDEN;
     /// There is no such thing, or it is another tenant's.

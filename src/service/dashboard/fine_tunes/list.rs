@@ -56,6 +56,8 @@ struct Row {
     name: String,
     base_model: String,
     production: Option<i32>,
+    /// Only administrators move `production`.
+    protected: bool,
     others: String,
     stands_on: String,
     stale: String,
@@ -126,6 +128,7 @@ impl Row {
             name: fine_tune.name.clone(),
             base_model: fine_tune.base_model.clone(),
             production: standing.production,
+            protected: protects_production(fine_tune),
             others: aliases(&fine_tune.aliases, PRODUCTION),
             stands_on: standing
                 .stands_on
@@ -136,6 +139,12 @@ impl Row {
             policy: policy(fine_tune),
         }
     }
+}
+
+/// Whether only administrators move `production`.
+pub fn protects_production(fine_tune: &FineTune) -> bool {
+    let mut protected = fine_tune.protected_aliases.iter();
+    protected.any(|alias| alias == PRODUCTION)
 }
 
 /// `7 replaced 6`, of what stands on a base that is not the one that it follows; empty of what does not.

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::list::{aliases, policy, stale};
+use super::list::{aliases, policy, protects_production, stale};
 use crate::{
     contract::ids::{TenantId, TransferId},
     service::{
@@ -56,6 +56,10 @@ struct Page {
     base_model: String,
     base_version: String,
     production: Option<i32>,
+    /// Only administrators move `production`.
+    protected: bool,
+    /// Protects it, or ends that.
+    protection: Option<Action>,
     others: String,
     policy: String,
     retires: Option<String>,
@@ -112,6 +116,8 @@ pub async fn handle(
             .and_then(|one| one.retires_at)
             .map(format::day),
         production: standing.and_then(|one| one.production),
+        protected: protects_production(&fine_tune),
+        protection: protection(&visitor, &fine_tune),
         others: aliases(&fine_tune.aliases, PRODUCTION),
         policy: policy(&fine_tune),
         acts: visitor.may(Role::Submit),
@@ -182,7 +188,7 @@ impl Row {
                 .unwrap_or_else(|| format::last_part(&one.target_base)),
             method: one.method.as_deref().map(format::words).unwrap_or_default(),
             score: format::outcome(&one.metrics).unwrap_or_else(|| format::ABSENT.into()),
-            actions: actions(visitor, &fine_tune.name, one, production),
+            actions: actions(visitor, fine_tune, one, production),
             aliases,
             created_at: format::instant(one.created_at),
             age: format::age(one.created_at, now),
@@ -197,13 +203,42 @@ fn standing_on(aliases: &Value, version: i32) -> Vec<String> {
     here.map(|(alias, _)| alias.clone()).collect()
 }
 
-/// What failed its gate goes nowhere; what is in production goes back.
-fn actions(visitor: &Visitor, name: &str, one: &FineTuneVersion, production: bool) -> Vec<Action> {
-    if !visitor.may(Role::Submit) || one.state == VersionState::Rejected {
+/// The button of administrators.
+fn protection(visitor: &Visitor, fine_tune: &FineTune) -> Option<Action> {
+    let place = format!("/fine-tunes/{}", fine_tune.name);
+    let action = if protects_production(fine_tune) {
+        Action::new(
+            visitor,
+            "Unprotect production",
+            format!("{place}/unprotect"),
+        )
+        .asking("everyone who may submit moves production again, and policies do.")
+    } else {
+        Action::new(visitor, "Protect production", format!("{place}/protect")).asking(
+            "only administrators move production then; results that would move it wait for one.",
+        )
+    };
+    visitor.may(Role::Admin).then_some(action)
+}
+
+/// What failed its gate goes nowhere; what is in production goes back. A protected alias is moved by
+/// administrators alone.
+fn actions(
+    visitor: &Visitor,
+    fine_tune: &FineTune,
+    one: &FineTuneVersion,
+    production: bool,
+) -> Vec<Action> {
+    let mover = if protects_production(fine_tune) {
+        Role::Admin
+    } else {
+        Role::Submit
+    };
+    if !visitor.may(mover) || one.state == VersionState::Rejected {
         return Vec::new();
     }
 
-    let place = format!("/fine-tunes/{name}/versions/{}", one.version);
+    let place = format!("/fine-tunes/{}/versions/{}", fine_tune.name, one.version);
     let about = format!("version {}", one.version);
     let action = if production {
         Action::new(visitor, "Roll back", format!("{place}/rollback"))

@@ -1,6 +1,7 @@
 //! Aliases of fine-tunes.
 
 pub mod moves;
+pub(in crate::service) mod protection;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -110,11 +111,15 @@ pub(in crate::service) async fn show(
     struct Row {
         version: FineTuneVersionId,
         moved_at: OffsetDateTime,
+        protected: bool,
     }
 
     let row = sqlx::query_as!(
         Row,
-        "SELECT version, moved_at FROM fine_tune_aliases WHERE fine_tune = $1 AND alias = $2",
+        r#"SELECT a.version, a.moved_at,
+                  EXISTS (SELECT FROM fine_tune_protected_aliases p
+                          WHERE p.fine_tune = a.fine_tune AND p.alias = a.alias) AS "protected!"
+           FROM fine_tune_aliases a WHERE a.fine_tune = $1 AND a.alias = $2"#,
         fine_tune.0,
         alias,
     )
@@ -127,6 +132,7 @@ pub(in crate::service) async fn show(
     Ok(Some(FineTuneAlias {
         alias: alias.to_owned(),
         moved_at: row.moved_at,
+        protected: row.protected,
         version,
     }))
 }

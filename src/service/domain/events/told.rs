@@ -44,9 +44,10 @@ impl Telling<'_> {
             "transfer.failed" | "base_model.arrival.failed" | "webhook_endpoint.disabled" => {
                 Level::Error
             }
-            "gate.failed" | "transfer.cancelled" | "fine_tune.version.rolled_back" => {
-                Level::Warning
-            }
+            "gate.failed"
+            | "transfer.cancelled"
+            | "fine_tune.version.awaiting_promotion"
+            | "fine_tune.version.rolled_back" => Level::Warning,
             "transfer.queued" if self.is_another_attempt() || self.is_refused() => Level::Warning,
             "transfer.succeeded" if self.text("verdict") == "rejected" => Level::Warning,
             "retune.completed" => match self.text("status") {
@@ -100,6 +101,13 @@ impl Telling<'_> {
                     "version {} is {}",
                     self.number("version"),
                     self.text("state")
+                )
+            }
+            "fine_tune.version.awaiting_promotion" => {
+                format!(
+                    "version {} waits for an administrator: {} is protected",
+                    self.number("version"),
+                    self.text("alias")
                 )
             }
             "fine_tune.version.promoted" => {

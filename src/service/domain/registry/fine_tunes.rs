@@ -38,6 +38,7 @@ pub enum Mode {
     Publish,
     /// It is published and `production` moves to it, unless that stands on a newer base already; with
     /// `alias_moved`, if a followed alias stands on its base. When that moves back, so does `production`.
+    /// Where `production` is protected, it is proposed, and an administrator moves it.
     Promote,
 }
 
@@ -71,6 +72,8 @@ pub struct FineTune {
     /// Where each alias stands: numbers of versions by alias.
     #[schema(value_type = std::collections::BTreeMap<String, i32>)]
     pub aliases: Value,
+    /// The aliases that only an administrator's key moves, whether they stand anywhere yet or not.
+    pub protected_aliases: Vec<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -93,7 +96,7 @@ pub enum VersionState {
 }
 
 impl VersionState {
-    /// The state of a result that has just arrived.
+    /// The state of a result that has just arrived, where no alias that is protected keeps it waiting.
     pub fn of(verdict: Verdict, mode: Mode) -> Self {
         match (verdict, mode) {
             (Verdict::Rejected, _) => Self::Rejected,
@@ -142,6 +145,8 @@ pub struct FineTuneAlias {
     pub alias: String,
     #[serde(with = "time::serde::rfc3339")]
     pub moved_at: OffsetDateTime,
+    /// Only an administrator's key moves it.
+    pub protected: bool,
     #[serde(flatten)]
     pub version: FineTuneVersion,
 }

@@ -34,6 +34,7 @@ use crate::service::{
         Missing,
         BodyRefusals,
         Refusals,
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "`forbidden`, `alias_protected`: only an administrator's key moves it"),
     ),
     security(("api_key" = []))
 )]
@@ -72,6 +73,7 @@ pub async fn promote(
         Missing,
         BodyRefusals,
         Refusals,
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "`forbidden`, `alias_protected`: only an administrator's key moves it"),
     ),
     security(("api_key" = []))
 )]
