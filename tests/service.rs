@@ -7,6 +7,7 @@ mod keys;
 mod private_cluster;
 mod queue;
 mod retention;
+mod search;
 mod secrets;
 mod serve;
 mod sweep;

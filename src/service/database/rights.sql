@@ -40,11 +40,14 @@ WITH me AS (
     UNION ALL
     SELECT to_regclass('service_clock'), home.name || '.service_clock', NULL, 'SELECT, INSERT, UPDATE' FROM home
     UNION ALL
+    SELECT to_regclass('transfer_grams'), home.name || '.transfer_grams', 'SELECT, INSERT', 'SELECT, INSERT' FROM home
+    UNION ALL
     SELECT to_regclass('_sqlx_migrations'), home.name || '._sqlx_migrations', NULL, 'SELECT' FROM home
 ), functions AS (
     SELECT to_regprocedure(signature) AS oid, home.name || '.' || signature AS name
     FROM home CROSS JOIN (VALUES ('enter_tenant(uuid)'), ('current_tenant()'), ('transfer_of(uuid, uuid)'),
-                                 ('uuid_v7()'), ('passes_policies()')) AS f (signature)
+                                 ('uuid_v7()'), ('passes_policies()'), ('search_grams(uuid, text)'),
+                                 ('search_mark(uuid)')) AS f (signature)
 ), users AS (
     -- Who reads and writes: this user, and the role that it becomes for a tenant.
     SELECT oid, name, false AS is_held FROM me

@@ -5,6 +5,7 @@ mod enqueue;
 pub(in crate::service) mod members;
 pub mod position;
 pub mod progress;
+mod search;
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -79,7 +80,7 @@ struct Row {
 
 /// `SELECT` of [`Row`]s from where the ending says, so that the columns are named once.
 macro_rules! select {
-    ($ending:literal $(, $argument:expr)* $(,)?) => {
+    ($($ending:literal)++ $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
             r#"SELECT id AS "id!", name, status AS "status!: Status", phase::text AS "phase",
@@ -91,7 +92,7 @@ macro_rules! select {
                       staged_uri, evaluation_deadline, evaluation, evaluated_at,
                       (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune) AS fine_tune,
                       revision AS "revision!"
-               FROM "# + $ending
+               FROM "# $(+ $ending)+
             $(, $argument)*
         )
     };
@@ -190,6 +191,43 @@ pub async fn get(
         .transpose()
 }
 
+/// The newest [`Row`]s that pass a filter, and a further condition that the planner has to see by itself.
+macro_rules! matching {
+    ($further:literal, $tenant:expr, $filter:expr, $metadata:expr $(, $argument:expr)*) => {
+        select!(
+            "transfers
+         WHERE tenant = $1
+           AND (cardinality($2::transfer_status[]) = 0 OR status = ANY ($2))
+           AND ($3::text IS NULL OR source_base IN ($3, $3 || '/') OR target_base IN ($3, $3 || '/'))
+           AND metadata @> $4
+           AND ($5::uuid IS NULL OR retune = $5)
+           AND ($6::uuid IS NULL OR id < $6)
+           AND ($8::text IS NULL OR verdict::text = $8)
+           AND ($9::timestamptz IS NULL OR created_at >= $9)
+           AND ($10::timestamptz IS NULL OR created_at < $10)
+           AND ($11::text IS NULL OR position(lower($11) IN lower(concat_ws(' ', id::text, source_base,
+                   spec #>> '{source,trajectory}', target_base, name, metadata::text,
+                   (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune)))) > 0)
+           AND ($12::text IS NULL OR strpos(lower(name), lower($12)) > 0) "
+                + $further
+                + "ORDER BY id DESC LIMIT $7",
+            $tenant.0,
+            &$filter.statuses as &[Status],
+            $filter.base.as_deref().map(|base| base.trim_end_matches('/')),
+            $metadata,
+            $filter.retune.map(Uuid::from),
+            $filter.after.map(Uuid::from),
+            $filter.limit,
+            $filter.verdict.as_ref().map(enum_labels::label),
+            $filter.created_after,
+            $filter.created_before,
+            $filter.search.as_deref(),
+            $filter.name
+            $(, $argument)*
+        )
+    };
+}
+
 /// A tenant's transfers that pass the filter, newest first.
 ///
 /// # Errors
@@ -207,37 +245,19 @@ pub async fn list(
         .into();
 
     let mut scope = database.scope(tenant).await?;
-    let rows = select!(
-        "transfers
-         WHERE tenant = $1
-           AND (cardinality($2::transfer_status[]) = 0 OR status = ANY ($2))
-           AND ($3::text IS NULL OR source_base IN ($3, $3 || '/') OR target_base IN ($3, $3 || '/'))
-           AND metadata @> $4
-           AND ($5::uuid IS NULL OR retune = $5)
-           AND ($6::uuid IS NULL OR id < $6)
-           AND ($8::text IS NULL OR verdict::text = $8)
-           AND ($9::timestamptz IS NULL OR created_at >= $9)
-           AND ($10::timestamptz IS NULL OR created_at < $10)
-           AND ($11::text IS NULL OR position(lower($11) IN lower(concat_ws(' ', id::text, source_base,
-                   spec #>> '{source,trajectory}', target_base, name, metadata::text,
-                   (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune)))) > 0)
-           AND ($12::text IS NULL OR strpos(lower(name), lower($12)) > 0)
-         ORDER BY id DESC LIMIT $7",
-        tenant.0,
-        &filter.statuses as &[Status],
-        filter.base.as_deref().map(|base| base.trim_end_matches('/')),
-        metadata,
-        filter.retune.map(Uuid::from),
-        filter.after.map(Uuid::from),
-        filter.limit,
-        filter.verdict.as_ref().map(enum_labels::label),
-        filter.created_after,
-        filter.created_before,
-        filter.search.as_deref(),
-        filter.name,
-    )
-    .fetch_all(&mut *scope)
-    .await?;
+    let proposed = search::proposed(&mut scope, tenant, filter.search.as_deref()).await?;
+    let rows = match proposed {
+        Some(ids) => {
+            matching!("AND id = ANY ($13) ", tenant, filter, metadata, &ids)
+                .fetch_all(&mut *scope)
+                .await?
+        }
+        None => {
+            matching!("", tenant, filter, metadata)
+                .fetch_all(&mut *scope)
+                .await?
+        }
+    };
 
     rows.into_iter().map(Transfer::try_from).collect()
 }
