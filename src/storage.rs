@@ -25,6 +25,7 @@ mod publish;
 mod read;
 pub mod requests;
 mod roots;
+mod secrets;
 mod staging;
 mod tls;
 mod watch;
@@ -45,6 +46,7 @@ pub use keys::{ResultKey, WeightFiles};
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
 pub use read::Download;
+pub use secrets::{SECRET_VARIABLES, StoreSecret};
 pub use staging::{ATTEMPTS, Attempt, Content, NewFile, Staged};
 
 use clients::Clients;
@@ -168,13 +170,36 @@ impl Storage {
     /// The same with keys for S3 in place of the usual variables'.
     #[must_use]
     pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
-        let own = TenantStorage {
+        self.with_own(&TenantStorage {
             credentials,
             ..TenantStorage::default()
-        };
-        let Some(clients) = self.inner.clients.replaced(&own) else {
-            return self;
-        };
+        })
+    }
+
+    /// The same with a token for the hub in place of the usual variable's.
+    #[must_use]
+    pub fn with_hub_token(self, hub_token: Option<HubToken>) -> Self {
+        self.with_own(&TenantStorage {
+            hub_token,
+            ..TenantStorage::default()
+        })
+    }
+
+    fn with_own(self, own: &TenantStorage) -> Self {
+        match self.inner.clients.replaced(own) {
+            Some(clients) => self.with_clients(clients),
+            None => self,
+        }
+    }
+
+    /// The same with these secrets in place of the variables of their names.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<StoreSecret>) -> Self {
+        let clients = self.inner.clients.with_secrets(secrets);
+        self.with_clients(clients)
+    }
+
+    fn with_clients(self, clients: Clients) -> Self {
         let (roots, handle) = (Arc::clone(&self.inner.roots), self.inner.handle.clone());
         let inner = Inner {
             roots,

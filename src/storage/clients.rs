@@ -16,7 +16,7 @@ use object_store::{
 };
 
 use super::{
-    Credentials, HubConfig, S3Config, StorageError, TenantStorage,
+    Credentials, HubConfig, S3Config, StorageError, StoreSecret, TenantStorage,
     hub::{Hub, HubServer},
     location::{HubRepository, Location, LocationError, Store},
     tls::install_provider,
@@ -27,6 +27,8 @@ pub(super) struct Clients {
     s3: S3Config,
     /// In place of the service's own.
     credentials: Option<Credentials>,
+    /// In place of the variables of their names.
+    secrets: Arc<[StoreSecret]>,
     hub: HubConfig,
     /// Made when first needed: there is one for all repositories, whose revisions are many.
     hub_server: Mutex<Option<Arc<HubServer>>>,
@@ -62,6 +64,7 @@ impl Clients {
         Self {
             s3,
             credentials: None,
+            secrets: Arc::default(),
             hub,
             hub_server,
             open,
@@ -81,8 +84,18 @@ impl Clients {
         let credentials = own.credentials.clone().or_else(|| self.credentials.clone());
         Some(Self {
             credentials,
+            secrets: Arc::clone(&self.secrets),
             ..Self::new(self.s3.clone(), hub)
         })
+    }
+
+    /// The same servers with these secrets in place of the variables of their names.
+    pub(super) fn with_secrets(&self, secrets: Vec<StoreSecret>) -> Self {
+        Self {
+            credentials: self.credentials.clone(),
+            secrets: secrets.into(),
+            ..Self::new(self.s3.clone(), self.hub.clone())
+        }
     }
 
     /// The repositories of a location that a hub has.
@@ -172,20 +185,41 @@ impl Clients {
                 Client::new(self.s3_builder(bucket).with_retry(retry()).build()?)
             }
             Store::Gs { bucket } => Client::new(
-                GoogleCloudStorageBuilder::from_env()
+                self.google_builder()?
                     .with_bucket_name(bucket)
                     .with_client_options(patience(ClientOptions::new()))
                     .with_retry(retry())
                     .build()?,
             ),
             Store::Az { container } => Client::new(
-                MicrosoftAzureBuilder::from_env()
+                self.azure_builder()?
                     .with_container_name(container)
                     .with_client_options(patience(ClientOptions::new()))
                     .with_retry(retry())
                     .build()?,
             ),
         })
+    }
+
+    /// What the usual variables say, and the secrets that came otherwise.
+    fn google_builder(&self) -> object_store::Result<GoogleCloudStorageBuilder> {
+        let mut builder = GoogleCloudStorageBuilder::from_env();
+        for secret in &*self.secrets {
+            if let Some(setting) = secret.setting("google_") {
+                builder = builder.with_config(setting.parse()?, &secret.value);
+            }
+        }
+        Ok(builder)
+    }
+
+    fn azure_builder(&self) -> object_store::Result<MicrosoftAzureBuilder> {
+        let mut builder = MicrosoftAzureBuilder::from_env();
+        for secret in &*self.secrets {
+            if let Some(setting) = secret.setting("azure_") {
+                builder = builder.with_config(setting.parse()?, &secret.value);
+            }
+        }
+        Ok(builder)
     }
 
     /// What the usual variables say. With credentials of a tenant's, no key, token or role of the
@@ -291,7 +325,33 @@ fn retry() -> RetryConfig {
 
 #[cfg(test)]
 mod tests {
+    use object_store::{azure::AzureConfigKey, gcp::GoogleConfigKey};
+
     use super::*;
+    use crate::storage::SECRET_VARIABLES;
+
+    #[test]
+    fn every_secret_that_may_lie_in_a_file_is_a_setting_of_its_store() {
+        let secrets = SECRET_VARIABLES.map(|variable| StoreSecret {
+            variable,
+            value: format!("of {variable}"),
+        });
+        let clients = Clients::new(S3Config::default(), HubConfig::default());
+        let clients = clients.with_secrets(secrets.to_vec());
+        let google = clients.google_builder().unwrap();
+        let azure = clients.azure_builder().unwrap();
+        let key = google.get_config_value(&GoogleConfigKey::ServiceAccountKey);
+        assert_eq!(key.as_deref(), Some("of GOOGLE_SERVICE_ACCOUNT_KEY"));
+        for (setting, last) in [
+            (AzureConfigKey::AccessKey, "AZURE_STORAGE_MASTER_KEY"),
+            (AzureConfigKey::SasKey, "AZURE_STORAGE_SAS_TOKEN"),
+            (AzureConfigKey::Token, "AZURE_STORAGE_TOKEN"),
+            (AzureConfigKey::ClientSecret, "AZURE_CLIENT_SECRET"),
+        ] {
+            let value = azure.get_config_value(&setting);
+            assert_eq!(value, Some(format!("of {last}")));
+        }
+    }
 
     #[test]
     fn of_the_variables_a_tenant_takes_the_server_and_not_the_keys() {

@@ -1,6 +1,10 @@
 //! Tenants with keys of their own for S3, and with roots of their own, in a service as a process.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use reqwest::{Method, StatusCode};
 use retune::{
@@ -228,4 +232,55 @@ fn spec_in(root: &str) -> Value {
         "methods": ["identity"],
         "output": format!("{root}out/"),
     })
+}
+
+/// What a store was asked with, by a command whose secrets lie in files.
+async fn asked_with(variables: &[(&str, &str)], place: &str) -> Vec<String> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let store = axum::Router::new().fallback(move |request: axum::extract::Request| async move {
+        let header = request.headers().get("authorization");
+        let header = header.and_then(|value| value.to_str().ok());
+        let query = request.uri().query().unwrap_or_default();
+        let said = format!("{} {query}", header.unwrap_or_default());
+        noted.lock().expect("no panic").push(said);
+        StatusCode::FORBIDDEN
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move { axum::serve(listener, store).await });
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = retune();
+    for (name, value) in variables {
+        let file = folder.path().join(name);
+        std::fs::write(&file, format!("{value}\n")).expect("our own file");
+        command.env(format!("{name}_FILE"), file);
+    }
+    command
+        .args(["symmetry", place])
+        .env("AZURE_STORAGE_USE_EMULATOR", "true")
+        .env("AZURITE_BLOB_STORAGE_URL", format!("http://{address}"));
+    let ran = tokio::task::spawn_blocking(move || command.output()).await;
+    let ran = ran.expect("no panic").expect("the program starts");
+    assert!(!ran.status.success());
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!said.contains("hunter"), "{said}");
+    let asked = asked.lock().expect("no panic").clone();
+    assert!(!asked.is_empty(), "{said}");
+    asked
+}
+
+#[tokio::test]
+async fn secrets_of_other_stores_come_from_files_too() {
+    let place = "az://container/model/";
+    let token = [("AZURE_STORAGE_TOKEN", "hunter1")];
+    let asked = asked_with(&token, place).await;
+    assert!(asked[0].starts_with("Bearer hunter1 "), "{asked:?}");
+
+    let signature = [("AZURE_STORAGE_SAS_TOKEN", "sv=2026&sig=hunter2")];
+    let asked = asked_with(&signature, place).await;
+    assert!(asked[0].contains("sig=hunter2"), "{asked:?}");
 }
