@@ -41,7 +41,7 @@ pub use credentials::Credentials;
 pub use digest::{Published, Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
-pub use hub::{HubConfig, HubToken};
+pub use hub::{HubCommit, HubConfig, HubFile, HubToken};
 pub use keys::{ResultKey, WeightFiles};
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
@@ -275,8 +275,8 @@ impl Storage {
     pub fn check_output(&self, text: &str) -> Result<Location, LocationError> {
         let location = self.check_location(text)?;
         if location.is_read_only() {
-            let detail = "results are not written to a hub; write them to s3, gs, az or file, and upload them \
-                          from there";
+            let detail = "results are not written to a hub; write them to s3, gs, az or file, and bring them \
+                          there by retune push";
             return Err(LocationError::not_allowed(text, detail));
         }
         Ok(location)

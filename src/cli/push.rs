@@ -3,6 +3,9 @@
 //! Weights go first and small documents last, so that whoever watches the place finds a whole model once it finds
 //! a configuration. Each file is written aside and gets its name when it is whole. A file that is there already is
 //! read through: the same is not sent again, another is never replaced. So a push that broke off is simply repeated.
+//! Into a repository of a hub all files go by one commit ([`hub`]).
+
+mod hub;
 
 use std::{
     fs,
@@ -23,7 +26,7 @@ use crate::{
 /// Most levels of folders within the folder; more is a mistake, or a circle of links.
 const DEPTH_LIMIT: usize = 16;
 
-/// Copy a folder or a file to a location that a service can read: `s3://`, `gs://`, `az://` or `file://`.
+/// Copy a folder or a file to a location that a service can read: `s3://`, `gs://`, `az://`, `hf://` or `file://`.
 ///
 /// Repeat it after an interruption: what is there already is compared, and not sent again.
 #[derive(Debug, clap::Args)]
@@ -74,6 +77,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let local = Local::open(settings)?;
     let (to, files) = plan(&args.from, &args.to)?;
     let folder = local.storage.check_location(&to)?;
+    let to_hub = folder.is_read_only();
     let push = Push {
         storage: local.storage.blocking(),
         folder,
@@ -81,11 +85,16 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     };
 
     let bar = Bar::open();
-    let pushed = push.all(&files, bar.as_ref());
+    let done = if to_hub {
+        push.to_hub(&files, bar.as_ref())
+    } else {
+        let all = push.all(&files, bar.as_ref());
+        all.map(|pushed| (to, pushed))
+    };
     if let Some(bar) = bar {
         bar.clear();
     }
-    let pushed = pushed?;
+    let (to, pushed) = done?;
     if args.json {
         outln!("{}", json!({"uri": to, "files": pushed}));
         return Ok(ExitCode::SUCCESS);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    Storage, StorageError,
+    HubCommit, Storage, StorageError,
     digest::{CHUNK, Published},
     fetch::FetchedFile,
     listing::{Listing, ObjectInfo},
@@ -107,6 +107,12 @@ impl Blocking<'_> {
         let attempt = Attempt::new(folder);
         self.wait(self.storage.begin_attempt(&attempt))?;
         Ok(attempt)
+    }
+
+    /// # Errors
+    /// As [`Storage::commit_to_hub`].
+    pub fn commit_to_hub(&self, commit: &HubCommit<'_>) -> Result<Location, StorageError> {
+        self.wait(self.storage.commit_to_hub(commit))
     }
 
     /// The attempts that have left something in a folder.

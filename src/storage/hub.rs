@@ -1,18 +1,23 @@
-//! Repositories of the Hugging Face hub, as folders that are only read.
+//! Repositories of the Hugging Face hub, as folders that are only read. `retune push` alone writes to them, by
+//! commits ([`commit`]): a commit is no object that gets its name when it is whole.
 //!
 //! A file lies at `<endpoint>/<repository>/resolve/<revision>/<path>`. A large one is not kept there: the hub
 //! answers with its size and digest and sends on to another host, which never sees the token. Folders are listed
 //! page by page by the hub's API. A branch or tag moves; [`Hub::commit`] says which commit it is now, and
 //! everything that a job reads is read of that commit.
 
+mod commit;
 mod config;
+mod large;
 mod place;
+mod post;
 mod request;
 mod store;
 mod tree;
 
 use serde::Deserialize;
 
+pub use commit::{HubCommit, HubFile};
 pub use config::{HubConfig, HubToken};
 pub use request::{Hub, HubServer};
 

@@ -1,5 +1,7 @@
 //! A Hugging Face hub in this process, as its own library meets it: revisions, folders page by page, tokens,
-//! renamed repositories, and large files on another host. It can be told to misbehave.
+//! renamed repositories, large files on another host, and commits. It can be told to misbehave.
+
+mod commits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +48,11 @@ struct State {
     breaks: AtomicUsize,
     /// What the other host was asked for, and with what token.
     asked: Mutex<Vec<Asked>>,
+    /// Large files that were sent, by their digests, and the parts of others.
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    parts: Mutex<BTreeMap<String, BTreeMap<usize, Bytes>>>,
+    /// A commit that somebody else makes before the next one.
+    moves: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
@@ -77,10 +84,10 @@ impl HubServer {
             state,
         };
         let (of_hub, of_files) = (server.clone(), server.clone());
-        let hub_app =
-            Router::new().fallback(move |request: Request| async move { of_hub.answer(&request) });
-        let files_app =
-            Router::new().fallback(move |request: Request| async move { of_files.file(&request) });
+        let hub_app = Router::new()
+            .fallback(move |request: Request| async move { of_hub.ask(request).await });
+        let files_app = Router::new()
+            .fallback(move |request: Request| async move { of_files.take(request).await });
         tokio::spawn(async move { axum::serve(hub, hub_app).await });
         tokio::spawn(async move { axum::serve(files, files_app).await });
         server
@@ -131,6 +138,18 @@ impl HubServer {
 
     pub fn break_off(&self, times: usize) {
         self.state.breaks.store(times, Ordering::SeqCst);
+    }
+
+    /// Lets somebody else move the branch just before the next commit.
+    pub fn move_before_commit(&self) {
+        self.state.moves.store(1, Ordering::SeqCst);
+    }
+
+    /// The files of a branch.
+    pub fn files(&self, repository: &str, branch: &str) -> BTreeMap<String, Bytes> {
+        let repositories = self.repositories();
+        let found = &repositories[repository];
+        found.commits[&found.revisions[branch]].clone()
     }
 
     pub fn asked_of_the_other_host(&self) -> Vec<Asked> {
@@ -285,6 +304,11 @@ impl HubServer {
         self.state.asked.lock().expect("no panic").push(asked);
 
         let wanted = request.uri().path().trim_start_matches('/');
+        let sent_to_us = self.state.objects.lock().expect("no panic");
+        if let Some(bytes) = sent_to_us.get(wanted) {
+            return sent(request, bytes);
+        }
+        drop(sent_to_us);
         let repositories = self.repositories();
         let files = repositories
             .values()

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use object_store::{Error, Result};
 use reqwest::{
-    Client, Method, Response, StatusCode,
+    Client, ClientBuilder, Method, Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap, HeaderName, LINK, LOCATION, RANGE, RETRY_AFTER},
     redirect,
 };
@@ -15,26 +15,28 @@ use super::config::{HubConfig, HubToken};
 use crate::storage::{location::HubRepository, tls::install_provider};
 
 /// Tries of a request that the hub is too busy for.
-const TRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const TRIES: u32 = 5;
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// However long the hub asks to wait.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A repository that was renamed is a redirect, and a large file another.
-const MAX_REDIRECTS: usize = 5;
+pub(super) const MAX_REDIRECTS: usize = 5;
 /// Bytes of a JSON answer at most.
 const MAX_JSON: usize = 16 << 20;
 
 const LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
 const LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
-const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
+pub(super) const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 
 /// A hub, with the token that it is asked with.
 #[derive(Debug)]
 pub struct HubServer {
-    client: Client,
-    address: Url,
-    token: Option<HubToken>,
+    pub(super) client: Client,
+    /// Whose requests take as long as a file is large.
+    pub(super) uploads: Client,
+    pub(super) address: Url,
+    pub(super) token: Option<HubToken>,
 }
 
 /// The repositories of one kind at one revision.
@@ -55,6 +57,18 @@ pub(super) struct Answer {
     is_told: bool,
 }
 
+impl Answer {
+    /// Of a host that was asked for no file.
+    pub(super) fn plain(response: Response) -> Self {
+        Self {
+            response,
+            size: None,
+            etag: None,
+            is_told: false,
+        }
+    }
+}
+
 /// A JSON answer.
 pub(super) struct Page<T> {
     pub body: T,
@@ -68,19 +82,23 @@ impl HubServer {
     pub fn new(config: &HubConfig) -> Result<Self> {
         install_provider();
         let address = config.address().map_err(failed)?;
-        let client = Client::builder()
-            .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_mins(1))
-            .build()
-            .map_err(failed)?;
         Ok(Self {
-            client,
+            client: client()
+                .read_timeout(Duration::from_mins(1))
+                .build()
+                .map_err(failed)?,
+            uploads: client().build().map_err(failed)?,
             address,
             token: config.token(),
         })
     }
+}
+
+fn client() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
 }
 
 impl Hub {
@@ -102,6 +120,20 @@ impl Hub {
             "models"
         };
         self.url(&["api", kind], repository, what, path)
+    }
+
+    /// The address of the objects of a repository that git keeps elsewhere.
+    pub(super) fn large_objects(&self, repository: &str) -> Url {
+        let mut url = self.server.address.clone();
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty();
+            if self.repository.is_dataset {
+                parts.push("datasets");
+            }
+            parts.extend(format!("{repository}.git").split('/'));
+            parts.extend(["info", "lfs", "objects", "batch"]);
+        }
+        url
     }
 
     fn url(&self, before: &[&str], repository: &str, what: &str, path: &str) -> Url {
@@ -160,7 +192,7 @@ impl HubServer {
             if let Some(range) = range {
                 request = request.header(RANGE, range);
             }
-            if let (Some(token), true) = (&self.token, url.origin() == self.address.origin()) {
+            if let (Some(token), true) = (&self.token, self.is_own(&url)) {
                 request = request.header(AUTHORIZATION, token.bearer());
             }
 
@@ -169,9 +201,7 @@ impl HubServer {
             size = size.or_else(|| text(headers, &LINKED_SIZE)?.parse().ok());
             etag = etag.or_else(|| text(headers, &LINKED_ETAG).map(plain));
             let next = text(headers, &LOCATION).and_then(|next| url.join(next).ok());
-            // What https has begun goes on by https.
-            let next =
-                next.filter(|next| [self.address.scheme(), "https"].contains(&next.scheme()));
+            let next = next.filter(|next| self.may_follow(next));
             // The hub's own word is all that a look at a file asks for.
             let sends_on = response.status().is_redirection();
             let is_told = sends_on && method == Method::HEAD && size.is_some();
@@ -191,31 +221,43 @@ impl HubServer {
 
     /// A JSON answer of the API.
     pub(super) async fn json<T: DeserializeOwned>(&self, url: Url) -> Result<Page<T>> {
-        let Answer { mut response, .. } = self.send(Method::GET, url, None).await?;
+        let Answer { response, .. } = self.send(Method::GET, url, None).await?;
         let next = text(response.headers(), &LINK).and_then(next_of);
         // A page is of the hub, whatever it says.
-        let next = next.filter(|next| next.origin() == self.address.origin());
+        let next = next.filter(|next| self.is_own(next));
+        let body = body_of(response).await?;
+        Ok(Page { body, next })
+    }
 
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > MAX_JSON {
-                return Err(failed("the hub's answer is too long"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(Page {
-            body: serde_json::from_slice(&bytes).map_err(failed)?,
-            next,
-        })
+    /// Whether an address is the hub's, which alone sees the token.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.address.origin()
+    }
+
+    /// Whether an address may be gone on to: what https has begun goes on by https.
+    pub(super) fn may_follow(&self, url: &Url) -> bool {
+        [self.address.scheme(), "https"].contains(&url.scheme())
     }
 }
 
+/// The JSON of an answer.
+pub(super) async fn body_of<T: DeserializeOwned>(mut response: Response) -> Result<T> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if bytes.len() + chunk.len() > MAX_JSON {
+            return Err(failed("the hub's answer is too long"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes).map_err(failed)
+}
+
 /// Whether another try may be answered otherwise.
-fn is_passing(status: StatusCode) -> bool {
+pub(super) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-fn wait_of(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn wait_of(headers: &HeaderMap) -> Option<Duration> {
     text(headers, &RETRY_AFTER)?
         .parse()
         .ok()
@@ -223,7 +265,7 @@ fn wait_of(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A refusal in the words of the hub, and what to do.
-fn checked(answer: Answer) -> Result<Answer> {
+pub(super) fn checked(answer: Answer) -> Result<Answer> {
     let Answer { response, .. } = &answer;
     let status = response.status();
     if status.is_success() || answer.is_told {
@@ -265,14 +307,14 @@ fn checked(answer: Answer) -> Result<Answer> {
     })
 }
 
-fn denied(path: String, said: &str, advice: &str) -> Error {
+pub(super) fn denied(path: String, said: &str, advice: &str) -> Error {
     Error::PermissionDenied {
         path,
         source: format!("{said}; {advice}").into(),
     }
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
