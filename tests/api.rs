@@ -18,6 +18,7 @@ mod results;
 mod retunes;
 mod room;
 mod steering;
+mod successors;
 mod tenant_roots;
 mod transfers;
 mod webhooks;

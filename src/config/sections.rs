@@ -140,6 +140,8 @@ pub struct Arrivals {
     pub backoff: Duration,
     #[serde(rename = "give_up_seconds", deserialize_with = "seconds")]
     pub give_up: Duration,
+    #[serde(rename = "card_seconds", deserialize_with = "seconds")]
+    pub card: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -53,6 +53,7 @@ named! {
         GateFailed = "gate.failed",
         BaseModelVersionCreated = "base_model.version.created",
         BaseModelAliasMoved = "base_model.alias.moved",
+        BaseModelSuccessorNamed = "base_model.successor.named",
         BaseModelArrivalFailed = "base_model.arrival.failed",
         RetuneCreated = "retune.created",
         RetuneCompleted = "retune.completed",
@@ -160,6 +161,6 @@ mod tests {
             "gate.passed"
         );
         assert_eq!(AuditAction::TenantQuotas.to_string(), "tenant.quotas");
-        assert_eq!(EventKind::ALL.len(), 20);
+        assert_eq!(EventKind::ALL.len(), 21);
     }
 }

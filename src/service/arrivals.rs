@@ -6,19 +6,26 @@
 //! that dies leaves a lease that runs out, and another looks again. What is no whole model yet, and what
 //! storage does not give, is looked at later, for a bounded time.
 //!
+//! The card of a model on a hub is read from time to time: what it names as the next one is proposed, or announced.
+//!
 //! Folders are listed in the same manner where a sender cannot say what is new, and where an address
 //! asks for it from time to time.
 
+mod card;
 mod listing;
 mod look;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{
     database::{
         Database, arrivals,
+        base_models::cards,
         inbound_tokens::{self, listings},
     },
     domain::leases::{Lease, RetryPolicy},
@@ -26,6 +33,7 @@ use super::{
 };
 use crate::{
     config::{self, Settings},
+    contract::ids::LeaseToken,
     storage::Storage,
 };
 
@@ -63,6 +71,8 @@ pub struct Looker {
 pub enum Errand {
     Look(arrivals::Claimed),
     List(listings::Claimed),
+    /// Not under a lease of the database: a card that is read twice says the same.
+    Card(cards::Claimed),
 }
 
 impl Queue for Looker {
@@ -111,6 +121,7 @@ impl Queue for Looker {
                 )
                 .await;
             }
+            Errand::Card(card) => self.read_card(card).await,
             Errand::List(entry) => {
                 self.list(Lease {
                     entry,
@@ -155,6 +166,27 @@ impl Looker {
             }
         }
 
+        let rest = most - i64::try_from(errands.len()).unwrap_or(most);
+        if rest > 0 {
+            errands.extend(self.claim_cards(rest, policy.lease).await);
+        }
+
         Ok(errands)
+    }
+
+    /// None where the database does not answer. A card that could not be read is left alone for a while.
+    async fn claim_cards(&self, most: i64, lease: Duration) -> Vec<Lease<Errand>> {
+        let until = Instant::now() + lease;
+        let claimed = cards::claim(&self.database, most, LONGEST_WAIT).await;
+        let cards = claimed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for cards; trying again");
+            Vec::new()
+        });
+        let leases = cards.into_iter().map(|card| Lease {
+            entry: Errand::Card(card),
+            token: LeaseToken::generate(),
+            until,
+        });
+        leases.collect()
     }
 }

@@ -20,5 +20,6 @@ pub mod promote;
 pub mod removal;
 mod settle;
 pub mod submit;
+pub mod successors;
 mod supersede;
 pub mod transitions;

@@ -25,6 +25,7 @@ use crate::{
     service::{
         database::{
             arrivals,
+            base_models::cards,
             inbound_tokens::{self, listings},
         },
         domain::{
@@ -142,6 +143,8 @@ pub async fn handle(
             .into_response());
         }
         Announced::Everything => {
+            // The hub tells of changes to a card, too.
+            cards::ask(&state.database, &inbound).await?;
             listings::ask(&state.database, &inbound).await?;
             received.listing = true;
             Vec::new()

@@ -5,11 +5,12 @@ mod ends;
 
 use std::time::Instant;
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Database;
 use crate::{
-    contract::ids::{ArrivalId, TenantId},
+    contract::ids::{ArrivalId, BaseModelId, TenantId},
     service::domain::{
         leases::{Lease, RetryPolicy},
         registry::{
@@ -90,6 +91,24 @@ pub async fn announce(
     scope.commit().await?;
 
     Ok(rows)
+}
+
+/// Ends proposals of a folder that somebody has registered.
+pub(in crate::service) async fn accept(
+    connection: &mut PgConnection,
+    base_model: BaseModelId,
+    uri: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE arrivals SET status = 'registered', reason = NULL, finished_at = now()
+         WHERE base_model = $1 AND status = 'proposed'
+           AND rtrim(uri, '/') = rtrim(split_part($2, '@', 1), '/')",
+        base_model.0,
+        uri,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Which arrivals of a base model to list.

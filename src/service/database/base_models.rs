@@ -5,6 +5,7 @@
 //! base model, transfers by id, fine-tune, retunes by id.
 
 pub mod aliases;
+pub mod cards;
 pub mod versions;
 
 use serde_json::Value;
@@ -17,7 +18,10 @@ use crate::{
         events::AuditAction,
         ids::{BaseModelId, TenantId},
     },
-    service::domain::{access::Caller, registry::base_models::BaseModel},
+    service::domain::{
+        access::Caller,
+        registry::{base_models::BaseModel, cards::SuccessorPolicy},
+    },
 };
 
 /// What a base model's owner says of it.
@@ -27,6 +31,7 @@ pub struct Description {
     pub licence: Option<String>,
     /// An object of strings.
     pub metadata: Value,
+    pub successors: SuccessorPolicy,
 }
 
 /// `SELECT` of [`BaseModel`]s with the given ending, so that the columns are named once.
@@ -35,6 +40,7 @@ macro_rules! select {
         sqlx::query_as!(
             BaseModel,
             r#"SELECT m.id, m.name, m.description, m.licence, m.metadata,
+                      m.successors AS "successors: SuccessorPolicy",
                       (SELECT coalesce(jsonb_object_agg(a.alias, v.version), '{}')
                        FROM base_model_aliases a JOIN base_model_versions v ON v.id = a.version
                        WHERE a.base_model = m.id) AS "aliases!",
@@ -62,12 +68,15 @@ pub async fn put(
     let mut transaction = database.scope(tenant).await?;
     let id = BaseModelId::generate();
     let row = sqlx::query!(
-        "INSERT INTO base_models AS m (id, tenant, name, description, licence, metadata)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO base_models AS m (id, tenant, name, description, licence, metadata, successors)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (tenant, name) DO UPDATE
-         SET description = $4, licence = $5, metadata = $6,
-             revision = m.revision + ((m.description, m.licence, m.metadata) IS DISTINCT FROM ($4, $5, $6))::int,
-             updated_at = CASE WHEN (m.description, m.licence, m.metadata) IS DISTINCT FROM ($4, $5, $6)
+         SET description = $4, licence = $5, metadata = $6, successors = $7,
+             card_due_at = CASE WHEN m.successors <> $7 THEN now() ELSE m.card_due_at END,
+             revision = m.revision + ((m.description, m.licence, m.metadata, m.successors)
+                                      IS DISTINCT FROM ($4, $5, $6, $7))::int,
+             updated_at = CASE WHEN (m.description, m.licence, m.metadata, m.successors)
+                                    IS DISTINCT FROM ($4, $5, $6, $7)
                                THEN now() ELSE m.updated_at END
          RETURNING id",
         id.0,
@@ -76,6 +85,7 @@ pub async fn put(
         new.description,
         new.licence,
         new.metadata,
+        new.successors as SuccessorPolicy,
     )
     .fetch_one(&mut *transaction)
     .await?;

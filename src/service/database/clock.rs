@@ -173,6 +173,13 @@ async fn set_back(connection: &mut PgConnection, seconds: f64) -> Result<(), sql
     .await?;
 
     sqlx::query!(
+        "UPDATE base_models SET card_due_at = card_due_at - make_interval(secs => $1)",
+        seconds
+    )
+    .execute(&mut *connection)
+    .await?;
+
+    sqlx::query!(
         "UPDATE workers SET last_seen_at = last_seen_at - make_interval(secs => $1)",
         seconds
     )

@@ -22,9 +22,10 @@ pub async fn prune(database: &Database, keep: Retention) -> Result<u64, sqlx::Er
         pruned += query.execute(pool).await?.rows_affected();
     }
     if let Some(days) = limit(keep.arrivals_days) {
-        // A folder that is listed again and again would otherwise be looked at again.
+        // A folder that is listed again and again would otherwise be looked at again, and what a card names be
+        // announced again.
         let query = sqlx::query!(
-            "DELETE FROM arrivals WHERE status <> 'waiting'
+            "DELETE FROM arrivals WHERE status <> 'waiting' AND inbound_token IS NOT NULL
              AND greatest(finished_at, announced_at) < now() - make_interval(days => $1)
              AND NOT EXISTS (SELECT 1 FROM inbound_tokens t
                              WHERE t.id = inbound_token AND t.poll_seconds IS NOT NULL)",

@@ -8,6 +8,7 @@
 
 pub mod arrivals;
 pub mod base_models;
+pub mod cards;
 pub mod fine_tunes;
 pub mod inbound;
 mod names;

@@ -11,7 +11,7 @@ use crate::{
     },
     service::{
         database::{
-            Database, audit_events,
+            Database, arrivals, audit_events,
             base_models::{self, versions},
             events,
             fine_tunes::dependents::{self, Dependents},
@@ -99,6 +99,7 @@ pub(super) async fn register_in(
     )
     .await?;
 
+    arrivals::accept(connection, base_model, &new.uri).await?;
     let wanted = Dependents {
         base_model: Some(base_model),
         on: Some(On::NewVersion),

@@ -19,7 +19,9 @@ use crate::service::{
         problem::{BodyRefusals, Problem, ProblemCode, Refusals},
     },
     database::base_models::{self, Description},
-    domain::registry::{base_models::BaseModel, check_metadata, check_name, check_text},
+    domain::registry::{
+        base_models::BaseModel, cards::SuccessorPolicy, check_metadata, check_name, check_text,
+    },
 };
 
 /// What its owner says of a base model; `{}` will do.
@@ -35,6 +37,10 @@ pub struct NewBaseModel {
     licence: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    /// What becomes of a repository that the card of its newest version names as the next one (`new_version`), where
+    /// that version is of a hub.
+    #[serde(default)]
+    successors: SuccessorPolicy,
 }
 
 /// Register a base model, or describe it anew.
@@ -75,6 +81,7 @@ pub async fn handle(
         description: new.description,
         licence: new.licence,
         metadata: serde_json::to_value(new.metadata).map_err(Problem::internal)?,
+        successors: new.successors,
     };
 
     let (model, created) = base_models::put(&state.database, caller, &name, description).await?;

@@ -196,6 +196,7 @@ impl Announced {
             class: match arrival.status {
                 ArrivalStatus::Registered | ArrivalStatus::Known => "succeeded",
                 ArrivalStatus::Waiting => "running",
+                ArrivalStatus::Proposed => "paused",
                 ArrivalStatus::Ignored => "queued",
                 ArrivalStatus::Failed => "failed",
             },

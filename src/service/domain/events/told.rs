@@ -88,6 +88,13 @@ impl Telling<'_> {
                     self.text("version")
                 )
             }
+            "base_model.successor.named" => {
+                format!(
+                    "the card of version {} names {} as the next one",
+                    self.text("version"),
+                    self.text("successor")
+                )
+            }
             "base_model.arrival.failed" => self.because("an announced version was given up"),
             "retune.created" => format!("a retune of {} transfers", self.number("transfers")),
             "retune.completed" => {

@@ -25,6 +25,8 @@ pub enum ArrivalStatus {
     Known,
     /// Its name cannot be a version's, or it is no folder that can be looked at; the reason says what to do.
     Ignored,
+    /// A model's card names it as the next one; somebody registers it, or nobody.
+    Proposed,
     /// Given up: no whole model in time, or another model's version. A further announcement begins anew.
     Failed,
 }
@@ -39,7 +41,7 @@ pub struct Arrival {
     pub uri: String,
     pub version: String,
     pub status: ArrivalStatus,
-    /// Why it still waits after a look, was ignored or failed.
+    /// Why it still waits after a look, is proposed, was ignored or failed.
     pub reason: Option<String>,
     /// How often it was announced.
     pub announcements: i32,

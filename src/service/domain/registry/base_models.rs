@@ -5,6 +5,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::cards::SuccessorPolicy;
 use crate::contract::ids::{BaseAliasMoveId, BaseModelId, BaseVersionId, RetuneId};
 
 /// What models are tuned from.
@@ -18,6 +19,8 @@ pub struct BaseModel {
     pub licence: Option<String>,
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub metadata: Value,
+    /// What becomes of a repository that the card of its newest version names as the next one.
+    pub successors: SuccessorPolicy,
     /// Where each alias stands: versions by alias.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub aliases: Value,

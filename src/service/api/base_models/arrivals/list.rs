@@ -56,7 +56,10 @@ fn parse(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         }
         let status = serde_json::from_value(value.into());
         filter.status = status.map_err(|_| {
-            Problem::invalid_query("status", "waiting, registered, known, ignored or failed")
+            Problem::invalid_query(
+                "status",
+                "waiting, registered, known, ignored, proposed or failed",
+            )
         })?;
         Ok(true)
     })?;
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_one_of_five() {
+    fn a_status_is_one_of_six() {
         let query = |status: &str| vec![("status".to_owned(), status.to_owned())];
         let (filter, cut) = parse(query("failed")).unwrap();
         assert_eq!(
