@@ -11,16 +11,28 @@ CREATE FUNCTION search_mark(tenant uuid) RETURNS integer[] LANGUAGE sql IMMUTABL
 $$;
 COMMENT ON FUNCTION search_mark IS 'What a text has that is too long to be indexed.';
 
-CREATE FUNCTION search_grams(tenant uuid, searched text) RETURNS integer[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN length(searched) > 8192 THEN search_mark(tenant) ELSE ARRAY (
-        SELECT DISTINCT ((run.first * 1000003 + run.second * 8191 + run.third) % 2147483647)::integer
-                        # ('x' || right(tenant::text, 8))::bit(32)::integer
-        FROM (SELECT lag(letter, 2) OVER place AS first, lag(letter) OVER place AS second, letter AS third
-              FROM (SELECT ascii(one.letter)::bigint AS letter, one.place
-                    FROM unnest(string_to_array(lower(searched), NULL)) WITH ORDINALITY AS one (letter, place)) AS letters
-              WINDOW place AS (ORDER BY letters.place)) AS run
-        WHERE run.first IS NOT NULL
-    ) END
+CREATE FUNCTION search_grams(tenant uuid, searched text) RETURNS integer[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    own    integer := ('x' || right(tenant::text, 8))::bit(32)::integer;
+    found  integer[] := '{}';
+    letter text;
+    first  bigint;
+    second bigint;
+    third  bigint;
+BEGIN
+    IF length(searched) > 8192 THEN
+        RETURN search_mark(tenant);
+    END IF;
+    FOREACH letter IN ARRAY string_to_array(lower(searched), NULL) LOOP
+        third := ascii(letter);
+        IF first IS NOT NULL THEN
+            found := found || (((first * 1000003 + second * 8191 + third) % 2147483647)::integer # own);
+        END IF;
+        first := second;
+        second := third;
+    END LOOP;
+    RETURN ARRAY (SELECT DISTINCT run FROM unnest(found) AS run);
+END
 $$;
 COMMENT ON FUNCTION search_grams IS 'The runs of three characters of a text, whatever their case, as numbers of the tenant''s own. A text within another has no others; a shorter one has none.';
 

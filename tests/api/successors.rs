@@ -133,6 +133,8 @@ async fn a_base_model_may_follow_or_ignore_what_its_card_names() {
         .put("/v1/base_models/llama", &propose, &[])
         .await
         .ok(200);
+    // A look that has begun knows the old policy.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     case.model("org/next", &naming("elsewhere/more"));
     let proposed = case.arrival("more", "proposed").await;
     let reason = proposed["reason"].as_str().unwrap();
@@ -143,6 +145,7 @@ async fn a_base_model_may_follow_or_ignore_what_its_card_names() {
         .put("/v1/base_models/llama", &ignore, &[])
         .await
         .ok(200);
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let before = case.told().await;
     case.model("org/next", &naming("org/base-3"));
     tokio::time::sleep(Duration::from_millis(300)).await;

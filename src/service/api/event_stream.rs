@@ -32,8 +32,9 @@ use crate::{
 /// When to ask again for a stream after one was refused, in seconds.
 const STREAM_PAUSE: u32 = 5;
 
-/// Events read from the database at once.
-pub const BATCH: i64 = 100;
+/// Events read from the database at once: as many as each open stream holds while its client takes none. Of hundreds
+/// of streams that is most of the service's memory, for an event may have several kilobytes.
+pub const BATCH: i64 = 16;
 
 /// Where a page or a stream begins, and how long a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,7 +80,7 @@ struct Row {
 
 /// `SELECT` of [`Row`]s from where the ending says, so that the columns are named once.
 macro_rules! select {
-    ($($ending:literal)++ $(, $argument:expr)* $(,)?) => {
+    ($from:literal $(+ $more:literal)* $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
             r#"SELECT id AS "id!", name, status AS "status!: Status", phase::text AS "phase",
@@ -92,7 +92,7 @@ macro_rules! select {
                       staged_uri, evaluation_deadline, evaluation, evaluated_at,
                       (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune) AS fine_tune,
                       revision AS "revision!"
-               FROM "# $(+ $ending)+
+               FROM "# + $from $(+ $more)*
             $(, $argument)*
         )
     };
