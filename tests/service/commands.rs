@@ -135,6 +135,10 @@ async fn a_base_model_and_its_dependents_are_kept_by_commands_alone() {
         all.json(&["fine-tunes", "show", "news"])["policy"]["mode"],
         "propose"
     );
+    for (command, protected) in [("protect", json!(["production"])), ("unprotect", json!([]))] {
+        let shown = all.json(&["fine-tunes", command, "news"]);
+        assert_eq!(shown["protected_aliases"], protected);
+    }
     let second = all.json(&[
         "base-models",
         "add-version",
@@ -215,6 +219,7 @@ async fn what_a_service_refuses_is_told_with_exit_code_2() {
         &["fine-tunes", "versions", "news"],
         &["fine-tunes", "promote", "news", "1"],
         &["fine-tunes", "rollback", "news", "1", "--alias", "beta"],
+        &["fine-tunes", "protect", "news", "--alias", "beta"],
         &["retunes", "pause", "00000000-0000-7000-8000-000000000000"],
     ] {
         assert!(all.refused(command).contains("not_found"), "{command:?}");

@@ -73,7 +73,7 @@ async fn every_part_of_what_is_told_finds_a_transfer() {
         ("LY NE", vec!["Weekly News"]),
         ("LLAMA/7", vec!["Weekly News"]),
         (&id[20..], vec!["Weekly News"]),
-        ("übersicht", vec!["second"]),
+        ("Übersicht 100", vec!["second"]),
         ("%_é", vec!["second"]),
         ("\"team\"", vec!["second"]),
         ("file:///t/", vec!["Weekly News", "long", "second"]),

@@ -386,6 +386,7 @@ fn the_hubs_own_library_reads_the_server_of_these_tests() {
 struct Pushing {
     case: Case,
     folder: tempfile::TempDir,
+    token: tempfile::NamedTempFile,
 }
 
 impl Pushing {
@@ -399,6 +400,7 @@ impl Pushing {
         let pushing = Self {
             case: Case::new(),
             folder,
+            token: tempfile::NamedTempFile::new().unwrap(),
         };
         fs::write(
             pushing.folder.path().join("model.safetensors"),
@@ -417,20 +419,12 @@ impl Pushing {
         command.arg("push").arg(self.folder.path()).args(more);
         command.env("HF_ENDPOINT", &self.case.hub.address);
         if let Some(token) = token {
-            let file = self.case.token_file(token);
-            command.env("HF_TOKEN_FILE", file);
+            fs::write(self.token.path(), format!("{token}\n")).unwrap();
+            command.env("HF_TOKEN_FILE", self.token.path());
         }
         let ran = command.output().unwrap();
         let said = [ran.stdout, ran.stderr].concat();
         (ran.status.code(), String::from_utf8(said).unwrap())
-    }
-}
-
-impl Case {
-    fn token_file(&self, token: &str) -> std::path::PathBuf {
-        let path = std::env::temp_dir().join(format!("retune-token-{}", self.first));
-        fs::write(&path, token).unwrap();
-        path
     }
 }
 

@@ -64,7 +64,7 @@ impl HubServer {
             return StatusCode::NOT_FOUND.into_response();
         };
         let before = if kind == "datasets" { "datasets/" } else { "" };
-        let mut wish = Wish {
+        let wish = Wish {
             repository: format!("{before}{organisation}/{name}"),
             what,
             revision: revision.replace("%2F", "/"),
@@ -78,7 +78,6 @@ impl HubServer {
         };
         if let Some(new) = renamed {
             let to = path.replace(&wish.repository, &new);
-            wish.repository = new;
             return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response();
         }
         match wish.what {
