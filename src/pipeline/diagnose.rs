@@ -112,7 +112,7 @@ pub fn run(context: &Context) -> Diagnosed {
         let a = &source[name];
         squares += a.inner(a);
         identical = identical && a.same_values(&target[name]);
-        moved += a.sums(&tuned[name], |a, t| f64::from(t - a).powi(2));
+        moved += a.squared_distance(&tuned[name]);
     }
 
     let comparable: &[String] = if across_widths { &[] } else { &names };

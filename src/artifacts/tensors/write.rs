@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::finite::{CHUNK, first_among};
+use super::finite::CHUNK;
 use crate::{
     artifacts::header::PREFIX,
     engine::tensors::{Checkpoint, HostTensor},
@@ -65,7 +65,10 @@ pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
             let step = CHUNK * tensor.dtype().size();
             let chunks = bytes.par_chunks(step).enumerate();
             let found = chunks.find_map_first(|(i, chunk)| {
-                first_among(tensor.dtype(), chunk).map(|at| range.start + i * CHUNK + at)
+                tensor
+                    .dtype()
+                    .first_not_finite(chunk)
+                    .map(|at| range.start + i * CHUNK + at)
             });
             match found {
                 None => Ok(bytes),

@@ -83,7 +83,7 @@ mod tests {
         let parts = learner.gradient(&params, &batch);
         assert!((whole.loss - parts.loss).abs() < 1e-5);
         for (name, tensor) in whole.parts.iter() {
-            let off = tensor.sums(&parts.parts[name], |a, b| f64::from(a - b).powi(2));
+            let off = tensor.squared_distance(&parts.parts[name]);
             assert!(off < 1e-8 * tensor.inner(tensor), "{name}");
         }
         assert_eq!(learner.cost().sample_gradients, 40);

@@ -192,8 +192,7 @@ impl Difference<'_> {
     /// `⟨self, d⟩ / ‖d‖²`: how much of an update points along a difference `d`. `None` where `d` is
     /// zero.
     fn share_along(self, d: Difference<'_>) -> Option<f64> {
-        let square =
-            d.to.sums(d.from, |to, from| (f64::from(to) - f64::from(from)).powi(2));
+        let square = d.to.squared_distance(d.from);
         if square <= 0.0 || square.is_nan() {
             return None;
         }

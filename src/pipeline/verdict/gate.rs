@@ -25,8 +25,7 @@ pub fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usi
     let both = learned
         .iter()
         .filter_map(|name| base.get(name).zip(model.get(name)));
-    both.map(|(base, model)| base.sums(model, |a, b| f64::from(u8::from(a != b))) as usize)
-        .sum()
+    both.map(|(base, model)| base.count_differing(model)).sum()
 }
 
 /// What a gate says of a result; empty without figures.

@@ -325,9 +325,9 @@ mod tests {
             assert!((fit.left - whole.layers[0].left).abs() < 1e-5);
             assert_eq!(found.tensors.len(), 1 + usize::from(has_bias));
             for (name, tensor) in found.tensors.iter() {
-                let off = tensor.sums(&whole.model[name], |a, b| f64::from(a - b).powi(2));
+                let off = tensor.squared_distance(&whole.model[name]);
                 assert!(off < 1e-6 * tensor.inner(tensor), "{name}: {off}");
-                let moved = tensor.sums(&new_base[name], |a, b| f64::from(a - b).powi(2));
+                let moved = tensor.squared_distance(&new_base[name]);
                 assert!(moved > 0.01, "{name}");
             }
         }

@@ -73,6 +73,6 @@ fn squared_length(problem: &Problem, start: &Checkpoint, transport: &Transport) 
     let end = problem.carried(transport, problem.trajectory.timesteps(), 1.0);
     start
         .iter()
-        .map(|(name, tensor)| end[name].sums(tensor, |a, b| (f64::from(a) - f64::from(b)).powi(2)))
+        .map(|(name, tensor)| end[name].squared_distance(tensor))
         .sum()
 }
