@@ -13,7 +13,7 @@ use crate::{
     engine::{
         symmetry::Permutation,
         training::Cost,
-        transfer::{Alignment, Method, Problem, methods},
+        transfer::{Alignment, Method, Problem, Stores, methods},
     },
 };
 
@@ -66,8 +66,13 @@ impl<'b, 'a> Alignments<'b, 'a> {
         let progress =
             |done, total| context.advance(work.within(done), work.within(total), work.unit());
         let problem = Problem {
-            shelf: &*gradients,
-            fits: &*gradients,
+            stores: Stores {
+                gradients: &*gradients,
+                steps: &*gradients,
+                layers: &*gradients,
+                trials: &*gradients,
+                ..Stores::IN_MEMORY
+            },
             start: self.start(),
             ..context.problem(&progress)
         };

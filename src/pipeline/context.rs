@@ -22,8 +22,7 @@ use crate::{
         tensors::Checkpoint,
         training::{Cost, Dataset, Evaluation, FineTunePlan, Learner, Teacher},
         transfer::{
-            InMemory, Problem,
-            functional::Unkept,
+            Problem, Stores,
             race::{Blocks, Race, Record, Rules, Track},
         },
     },
@@ -108,8 +107,7 @@ impl<'a> Context<'a> {
             start: None,
             seed: options.seed,
             ledger: &self.ledger,
-            shelf: &InMemory,
-            fits: &Unkept,
+            stores: Stores::IN_MEMORY,
             go_on,
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! The old base, the old tuned model, the new base and the results walk through the graph in step
 //! ([`walks`]), so that memory holds the activations around one point and the weights of one layer. A
-//! fitted layer goes to the caller's [`FitStore`] as soon as it is made: there a later run finds it, and
+//! fitted layer goes to the caller's [`LayerStore`] as soon as it is made: there a later run finds it, and
 //! goes on behind it.
 
 mod apply;
@@ -48,7 +48,7 @@ use crate::{
 };
 
 pub use sites::Rule;
-pub use store::{FitStore, FittedLayer, LayerKey, Unkept};
+pub use store::{FittedLayer, LayerKey, LayerStore};
 
 /// What a fit starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -86,7 +86,7 @@ pub struct Functions<'a> {
     /// be published; otherwise they are f32.
     pub rounds: bool,
     /// Where fitted layers are kept.
-    pub store: &'a dyn FitStore,
+    pub store: &'a dyn LayerStore,
     /// Tells the fits of one store apart.
     pub run: usize,
 }
@@ -180,7 +180,7 @@ impl Functions<'_> {
                         counted: &counted,
                         site,
                     };
-                    let layer = if let Some(layer) = self.store.find_layer(key) {
+                    let layer = if let Some(layer) = self.store.get(key) {
                         let result = walks.own(variant);
                         result.take(&layer.tensors);
                         let path = site.path.iter().filter(|&&position| position < walked);
@@ -205,7 +205,7 @@ impl Functions<'_> {
                             };
                             fitter.fit(wanted, walks.own(variant), &mut found.system)
                         };
-                        let layer = self.store.keep_layer(key, layer);
+                        let layer = self.store.put(key, layer);
                         walks.own(variant).take(&layer.tensors);
                         layer
                     };

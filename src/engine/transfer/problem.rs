@@ -4,9 +4,8 @@ use std::ops::ControlFlow;
 
 use super::{
     error::TransferError,
-    functional::{FitStore, Unkept},
-    gradient_store::{GradientStore, InMemory},
     options::Head,
+    stores::Stores,
     trajectory::Trajectory,
     transport::{Transport, Tuned},
 };
@@ -53,10 +52,7 @@ pub struct Problem<'a> {
     pub start: Option<&'a Permutation>,
     pub seed: u64,
     pub ledger: &'a Profiler,
-    /// Where gradient pairs are kept.
-    pub shelf: &'a dyn GradientStore,
-    /// Where fitted layers are kept.
-    pub fits: &'a dyn FitStore,
+    pub stores: Stores<'a>,
     /// Asked before every timestep with `(done, total)`.
     pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
 }
@@ -86,8 +82,7 @@ impl<'a> Problem<'a> {
             start: None,
             seed: 0,
             ledger: profiler,
-            shelf: &InMemory,
-            fits: &Unkept,
+            stores: Stores::IN_MEMORY,
             go_on: &|_, _| ControlFlow::Continue(()),
         }
     }

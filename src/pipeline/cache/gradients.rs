@@ -28,9 +28,10 @@ use crate::{
         tensors::Checkpoint,
         transfer::{
             Method,
-            functional::{FitStore, FittedLayer, FunctionalTrial, LayerKey},
-            gradient_store::{GradientKey, GradientStore, Reached, Side},
+            functional::{FittedLayer, FunctionalTrial, LayerKey, LayerStore},
+            gradient_store::{GradientKey, GradientStore, Retention, Side},
             methods::functional,
+            resume_point::{OnePerRun, ResumePoint, StepKey, StepState},
         },
     },
     pipeline::{
@@ -51,8 +52,8 @@ const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 pub struct DiskGradients<'a> {
     progress: &'a dyn Progress,
     folder: PathBuf,
-    /// The folder outlives this attempt.
-    lasting: bool,
+    /// Of the folder.
+    retention: Retention,
     in_memory: bool,
     fits_in_memory: bool,
     found: AtomicUsize,
@@ -68,18 +69,18 @@ impl<'a> DiskGradients<'a> {
             .map(|t| t.shape.iter().product::<usize>())
             .sum();
         let bytes = 4 * parameters * 2 * inputs.trajectory.timesteps();
-        let (folder, lasting) = if let Some(cache) = job.cache {
+        let (folder, retention) = if let Some(cache) = job.cache {
             let all = cache.join("steps");
             forget_old(&all);
-            (all.join(key(inputs, job, method)), true)
+            (all.join(key(inputs, job, method)), Retention::LaterRuns)
         } else {
             let scratch = job.scratch.join(job.id.to_string());
-            (scratch.join(method.name()), false)
+            (scratch.join(method.name()), Retention::ThisRun)
         };
         Self {
             progress: job.progress,
             folder,
-            lasting,
+            retention,
             in_memory: bytes <= IN_MEMORY,
             fits_in_memory: !functional::is_large(parameters),
             found: AtomicUsize::new(0),
@@ -115,8 +116,13 @@ impl<'a> DiskGradients<'a> {
         self.folder.join(format!("{step:05}-{side}.safetensors"))
     }
 
-    fn end_of(&self, step: usize) -> PathBuf {
+    fn end_of(&self, StepKey { step }: StepKey) -> PathBuf {
         self.folder.join(format!("{step:05}-reached.json"))
+    }
+
+    /// A later run may find what is put here.
+    fn outlives_run(&self) -> bool {
+        self.retention == Retention::LaterRuns
     }
 
     /// A layer that was kept, where its digest agrees with what its entry says.
@@ -160,7 +166,7 @@ impl<'a> DiskGradients<'a> {
                 kept.tensors = tensors::open_own(&path)?;
             }
         }
-        if self.lasting {
+        if self.outlives_run() {
             checksummed::write(
                 &entry,
                 &fitted::text_of_layer(sha256.as_deref(), layer.fit.as_ref()),
@@ -210,9 +216,9 @@ impl<'a> DiskGradients<'a> {
 }
 
 impl GradientStore for DiskGradients<'_> {
-    fn find(&self, key: GradientKey) -> Option<Checkpoint> {
+    fn get(&self, key: GradientKey) -> Option<Checkpoint> {
         let path = self.path(key);
-        if !self.lasting || !digest_of(&path).exists() {
+        if !self.outlives_run() || !digest_of(&path).exists() {
             return None;
         }
         match self.read(&path) {
@@ -227,8 +233,9 @@ impl GradientStore for DiskGradients<'_> {
         }
     }
 
-    fn keep(&self, key: GradientKey, gradient: Checkpoint, lasting: bool) -> Checkpoint {
-        if self.in_memory && !(lasting && self.lasting) {
+    fn put(&self, key: GradientKey, gradient: Checkpoint, retention: Retention) -> Checkpoint {
+        let outlives_run = retention == Retention::LaterRuns && self.outlives_run();
+        if self.in_memory && !outlives_run {
             return gradient;
         }
         let path = self.path(key);
@@ -248,10 +255,12 @@ impl GradientStore for DiskGradients<'_> {
             }
         }
     }
+}
 
-    fn reached(&self, step: usize) -> Option<Reached> {
-        let path = self.end_of(step);
-        if !self.lasting {
+impl ResumePoint<StepState, StepKey> for DiskGradients<'_> {
+    fn load(&self, key: StepKey) -> Option<StepState> {
+        let path = self.end_of(key);
+        if !self.outlives_run() {
             return None;
         }
 
@@ -267,16 +276,16 @@ impl GradientStore for DiskGradients<'_> {
         })?;
 
         // The gradients of both sides of all its pairs.
-        self.found.fetch_add(2 * step, Ordering::Relaxed);
+        self.found.fetch_add(2 * key.step, Ordering::Relaxed);
         Some(found)
     }
 
-    fn reach(&self, step: usize, reached: &Reached) {
-        if !self.lasting {
+    fn save(&self, key: StepKey, state: &StepState) {
+        if !self.outlives_run() {
             return;
         }
-        let path = self.end_of(step);
-        let text = resume::to_text(reached).map_err(io::Error::other);
+        let path = self.end_of(key);
+        let text = resume::to_text(state).map_err(io::Error::other);
         let written = text.and_then(|text| checksummed::write(&path, &text));
         if let Err(error) = written {
             tracing::warn!(%error, file = %path.display(), "not written");
@@ -284,10 +293,10 @@ impl GradientStore for DiskGradients<'_> {
     }
 }
 
-impl FitStore for DiskGradients<'_> {
-    fn find_layer(&self, key: LayerKey) -> Option<FittedLayer> {
+impl LayerStore for DiskGradients<'_> {
+    fn get(&self, key: LayerKey) -> Option<FittedLayer> {
         let path = self.layer(key);
-        if !self.lasting {
+        if !self.outlives_run() {
             return None;
         }
         let found = checksummed::read(&path)
@@ -305,8 +314,8 @@ impl FitStore for DiskGradients<'_> {
         }
     }
 
-    fn keep_layer(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
-        if self.fits_in_memory && !self.lasting {
+    fn put(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
+        if self.fits_in_memory && !self.outlives_run() {
             return layer;
         }
         self.write_layer(key, &layer).unwrap_or_else(|error| {
@@ -316,29 +325,7 @@ impl FitStore for DiskGradients<'_> {
         })
     }
 
-    fn find_trials(&self) -> Option<Vec<FunctionalTrial>> {
-        if !self.lasting {
-            return None;
-        }
-        let text = checksummed::read(&self.trials());
-        let text = text.unwrap_or_else(|error| {
-            tracing::warn!(%error, file = %self.trials().display(), "not usable; tried again");
-            None
-        });
-        fitted::trials_of_text(&text?)
-    }
-
-    fn keep_trials(&self, trials: &[FunctionalTrial]) {
-        if !self.lasting {
-            return;
-        }
-        let written = checksummed::write(&self.trials(), &fitted::text_of_trials(trials));
-        if let Err(error) = written {
-            tracing::warn!(%error, file = %self.trials().display(), "not written");
-        }
-    }
-
-    fn forget_layers(&self, run: usize) {
+    fn remove_run(&self, run: usize) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
@@ -355,6 +342,30 @@ impl FitStore for DiskGradients<'_> {
     }
 }
 
+impl ResumePoint<Vec<FunctionalTrial>> for DiskGradients<'_> {
+    fn load(&self, _: OnePerRun) -> Option<Vec<FunctionalTrial>> {
+        if !self.outlives_run() {
+            return None;
+        }
+        let text = checksummed::read(&self.trials());
+        let text = text.unwrap_or_else(|error| {
+            tracing::warn!(%error, file = %self.trials().display(), "not usable; tried again");
+            None
+        });
+        fitted::trials_of_text(&text?)
+    }
+
+    fn save(&self, _: OnePerRun, trials: &Vec<FunctionalTrial>) {
+        if !self.outlives_run() {
+            return;
+        }
+        let written = checksummed::write(&self.trials(), &fitted::text_of_trials(trials));
+        if let Err(error) = written {
+            tracing::warn!(%error, file = %self.trials().display(), "not written");
+        }
+    }
+}
+
 impl fmt::Debug for DiskGradients<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DiskGradients").field(&self.folder).finish()
@@ -363,7 +374,7 @@ impl fmt::Debug for DiskGradients<'_> {
 
 impl Drop for DiskGradients<'_> {
     fn drop(&mut self) {
-        if !self.lasting || self.progress.go_on() == Err(Stop::Cancelled) {
+        if !self.outlives_run() || self.progress.go_on() == Err(Stop::Cancelled) {
             self.done();
         }
     }

@@ -29,11 +29,10 @@ use crate::{
     artifacts::InputFile,
     engine::{
         symmetry::Stage,
-        tensors::Checkpoint,
         transfer::{
-            Alignment, Method, Problem, TransferError,
-            gradient_store::{GradientKey, GradientStore},
+            Alignment, Method, Problem, ResumePoint, Stores, TransferError,
             methods::{self},
+            resume_point::OnePerRun,
         },
     },
     pipeline::{
@@ -98,7 +97,10 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
 
     let underway = Underway::new(path.with_extension("underway"));
     let alignment = solve(&Problem {
-        shelf: &underway,
+        stores: Stores {
+            descent: &underway,
+            ..problem.stores
+        },
         ..*problem
     })?;
     let origin = Some(underway.origin());
@@ -152,17 +154,8 @@ impl Underway {
     }
 }
 
-/// Weight matching has no gradients to keep.
-impl GradientStore for Underway {
-    fn find(&self, _: GradientKey) -> Option<Checkpoint> {
-        None
-    }
-
-    fn keep(&self, _: GradientKey, gradient: Checkpoint, _: bool) -> Checkpoint {
-        gradient
-    }
-
-    fn stage(&self) -> Option<Stage> {
+impl ResumePoint<Stage> for Underway {
+    fn load(&self, _: OnePerRun) -> Option<Stage> {
         let found = checksummed::read(&self.path)
             .and_then(|text| Ok(text.as_deref().map(serde_json::from_str).transpose()?));
         let found: Option<Stage> = found.unwrap_or_else(|error| {
@@ -173,7 +166,7 @@ impl GradientStore for Underway {
         found
     }
 
-    fn pass(&self, stage: &Stage) {
+    fn save(&self, _: OnePerRun, stage: &Stage) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = meter::now();
         let (last, took) = *written;

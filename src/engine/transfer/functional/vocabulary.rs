@@ -261,10 +261,10 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        super::{Rule, Unkept, Variant, walks::Walks},
+        super::{Rule, Variant, walks::Walks},
         *,
     };
-    use crate::training::testing;
+    use crate::{training::testing, transfer::gradient_store::InMemory};
 
     /// Some outputs at a time, the layer becomes what it becomes at once.
     #[test]
@@ -293,7 +293,7 @@ mod tests {
                 keeps_head: false,
                 seed: 0,
                 rounds: false,
-                store: &Unkept,
+                store: &InMemory,
                 run: 0,
             };
             let variant = Variant {

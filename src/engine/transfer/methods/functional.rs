@@ -23,6 +23,8 @@ use crate::{
         functional::{self, Fitted, FunctionalTrial, Functions, Rule, Start, Variant},
         options::Head,
         problem::Problem,
+        resume_point::OnePerRun,
+        stores::Stores,
         transport::Transport,
     },
 };
@@ -172,27 +174,27 @@ impl<'p> Fits<'p> {
 
     /// Tries everything without a fifth of the inputs, and makes the best once more of all of them.
     fn two_runs(&self) -> Result<Chosen, TransferError> {
-        let store = self.problem.fits;
-        let trials = match store.find_trials() {
-            Some(trials) => trials,
+        let Stores { trials, layers, .. } = self.problem.stores;
+        let judged = match trials.load(OnePerRun) {
+            Some(judged) => judged,
             None => self.trials(&self.pairs())?.1,
         };
-        // Kept before its layers go: a later run needs either.
-        store.keep_trials(&trials);
-        store.forget_layers(0);
+        // Saved before their layers go: a later run needs either.
+        trials.save(OnePerRun, &judged);
+        layers.remove_run(0);
 
-        let best = least(&trials);
+        let best = least(&judged);
         let samples = self.inputs.len();
         let whole = Run {
             fitted: samples,
             number: 1,
         };
-        let pair = (trials[best].start, trials[best].rule);
+        let pair = (judged[best].start, judged[best].rule);
         let mut fitted = self.fit(&[pair], whole)?;
         Ok(Chosen {
             best,
             fitted: fitted.swap_remove(0),
-            trials,
+            trials: judged,
             samples,
         })
     }
@@ -315,7 +317,7 @@ impl<'p> Fits<'p> {
             keeps_head: problem.head == Head::Keep,
             seed: problem.seed,
             rounds: self.is_large,
-            store: problem.fits,
+            store: problem.stores.layers,
             run: run.number,
         };
         let runs = if self.is_large { 1 } else { RUNS };

@@ -25,8 +25,9 @@ use crate::{
         alignment::Alignment,
         error::TransferError,
         evidence::{Evidence, GroupEvidence, certificate_names},
-        gradient_store::{GradientKey, Reached, Side},
+        gradient_store::{GradientKey, Retention, Side},
         problem::Problem,
+        resume_point::{StepKey, StepState},
         transport::Transport,
     },
 };
@@ -55,6 +56,15 @@ impl Variant {
         accumulate: true,
         freeze_after: None,
     };
+
+    /// A pair that is drawn once depends on nothing but the problem.
+    fn retention(&self) -> Retention {
+        if self.redraw {
+            Retention::ThisRun
+        } else {
+            Retention::LaterRuns
+        }
+    }
 }
 
 /// `π_1 … π_T` by gradient matching.
@@ -74,15 +84,15 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
     for step in 1..=timesteps {
         problem.step(step - 1, timesteps)?;
         if variant.freeze_after.is_none_or(|last| step <= last) {
-            let reached = match run.resumed(step, variant) {
-                Some(reached) => reached,
+            let end = match run.resumed(step, variant) {
+                Some(end) => end,
                 None => run.step(step, variant)?,
             };
-            let Reached {
+            let StepState {
                 evidence: found,
                 certificates,
                 ..
-            } = reached;
+            } = end;
             groups = GroupEvidence::of(
                 problem.symmetry,
                 &found.fit,
@@ -107,8 +117,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
 struct Draw {
     t: usize,
     batch: Batch,
-    /// The pair depends on nothing but the problem, so that a later run may use it.
-    lasting: bool,
+    retention: Retention,
 }
 
 struct Run<'a> {
@@ -133,18 +142,18 @@ impl<'a> Run<'a> {
     }
 
     /// Adds the step's pairs and solves over all that count.
-    fn step(&mut self, step: usize, variant: &Variant) -> Result<Reached, TransferError> {
+    fn step(&mut self, step: usize, variant: &Variant) -> Result<StepState, TransferError> {
         if variant.redraw || !variant.accumulate {
             self.matcher.clear();
         }
         let first = if variant.redraw { 1 } else { step };
         for t in first..=step {
-            self.add_pair(t, !variant.redraw);
+            self.add_pair(t, variant.retention());
         }
 
         let solution = self.solve(step)?;
         let groups = 0..self.problem.symmetry.groups.len();
-        let reached = Reached {
+        let end = StepState {
             sigmas: groups
                 .map(|group| self.permutation.sigma(group).to_vec())
                 .collect(),
@@ -155,37 +164,40 @@ impl<'a> Run<'a> {
         };
 
         if variant.redraw {
-            self.problem.shelf.reach(step, &reached);
+            self.problem.stores.steps.save(StepKey { step }, &end);
         }
-        Ok(reached)
+        Ok(end)
     }
 
-    /// Goes to the end of a step that an interrupted run has reached, if it is there. Of a step whose
-    /// pairs last the gradients are, and solving is repeated.
-    fn resumed(&mut self, step: usize, variant: &Variant) -> Option<Reached> {
+    /// Goes to the end of a step that an interrupted run has saved, if it has. A step whose pairs are kept
+    /// for later runs is solved anew.
+    fn resumed(&mut self, step: usize, variant: &Variant) -> Option<StepState> {
+        if !variant.redraw {
+            return None;
+        }
         let Problem {
             symmetry,
             learner,
-            shelf,
+            stores,
             ..
         } = self.problem;
 
-        let reached = variant.redraw.then(|| shelf.reached(step))??;
-        self.permutation = Permutation::from_sigmas(symmetry, reached.sigmas.clone())?;
-        self.rng.set_word_pos(reached.position);
-        self.matcher.start_from(reached.prices.clone());
+        let end = stores.steps.load(StepKey { step })?;
+        self.permutation = Permutation::from_sigmas(symmetry, end.sigmas.clone())?;
+        self.rng.set_word_pos(end.position);
+        self.matcher.start_from(end.prices.clone());
 
         let samples = self.problem.batch_size.min(self.train.len());
         learner.spent_gradients(2 * step * samples);
-        Some(reached)
+        Some(end)
     }
 
     /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm.
-    fn add_pair(&mut self, t: usize, lasting: bool) {
+    fn add_pair(&mut self, t: usize, retention: Retention) {
         let draw = Draw {
             t,
             batch: self.draw(),
-            lasting,
+            retention,
         };
         let transport = Transport::from(self.permutation.clone());
         let problem = self.problem;
@@ -206,20 +218,25 @@ impl<'a> Run<'a> {
         let Problem {
             ledger,
             learner,
-            shelf,
+            stores,
             ..
         } = self.problem;
         let key = GradientKey { step: draw.t, side };
-        if let Some(found) = shelf.find(key).filter(|_| draw.lasting) {
+        // A gradient of another draw may lie under the same key.
+        let kept = match draw.retention {
+            Retention::ThisRun => None,
+            Retention::LaterRuns => stores.gradients.get(key),
+        };
+        if let Some(kept) = kept {
             learner.spent_gradients(draw.batch.len());
-            return found;
+            return kept;
         }
 
         let point = ledger.time(Work::Arithmetic, point);
         let parts = ledger.time(Work::Gradients, || {
             learner.gradient(&point, &draw.batch).parts
         });
-        shelf.keep(key, parts, draw.lasting)
+        stores.gradients.put(key, parts, draw.retention)
     }
 
     /// The bases' parameters as a pair, their product scaled by the size of the gradients'.

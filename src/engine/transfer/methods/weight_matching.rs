@@ -1,6 +1,6 @@
 //! Weight matching: π that brings the two bases themselves closest together. Data-free, and the same
 //! whatever the job's seed: it belongs to the pair of bases. After every group the caller is asked
-//! whether to go on, and the store told how far it is: large models take minutes.
+//! whether to go on, and how far it is is saved: large models take minutes.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +13,7 @@ use crate::{
         error::TransferError,
         evidence::{Evidence, GroupEvidence, certificate_names},
         problem::Problem,
+        resume_point::OnePerRun,
     },
 };
 
@@ -40,9 +41,9 @@ pub fn match_pair(
 
     let identity = Permutation::identity(problem.symmetry);
     let stages = Stages {
-        from: problem.shelf.stage(),
+        from: problem.stores.descent.load(OnePerRun),
         reached: &|stage: &Stage| {
-            problem.shelf.pass(stage);
+            problem.stores.descent.save(OnePerRun, stage);
             problem.step(0, 1)
         },
     };
