@@ -173,6 +173,13 @@ impl From<TransferError> for Failure {
                 pointer: None,
                 detail: format!("{error}; check the models' values and data.preprocess"),
             },
+            // A checked specification has what its methods need.
+            TransferError::NoTrainingSamples
+            | TransferError::NoAlignment
+            | TransferError::NoFineTunePlan => Self::Internal {
+                code: FailureCode::Panicked,
+                detail: error.to_string(),
+            },
         }
     }
 }

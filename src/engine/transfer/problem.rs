@@ -86,6 +86,14 @@ impl<'a> Problem<'a> {
             go_on: &|_, _| ControlFlow::Continue(()),
         }
     }
+
+    /// The samples of a method that cannot do without.
+    ///
+    /// # Errors
+    /// Without training data.
+    pub(super) fn training_samples(&self) -> Result<&'a Dataset, TransferError> {
+        self.train.ok_or(TransferError::NoTrainingSamples)
+    }
 }
 
 impl Problem<'_> {

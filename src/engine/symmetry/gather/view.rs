@@ -23,10 +23,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// The view with axes `axes` whose entry at `(i, j, …)` is
-    /// `source[axes[0][i] + axes[1][j] + …]`.
-    ///
-    /// # Panics
-    /// Without an axis.
+    /// `source[axes[0][i] + axes[1][j] + …]`; without an axis it is the source's first.
     pub fn new(source: &'a [f32], axes: &'a [Offsets]) -> Self {
         Self {
             is_difference: false,
@@ -36,11 +33,8 @@ impl<'a> View<'a> {
 
     /// The view along `axes` less that along `others`, which differs from it behind the first axis
     /// only.
-    ///
-    /// # Panics
-    /// Without an axis.
     pub fn difference(source: &'a [f32], axes: &'a [Offsets], others: &'a [Offsets]) -> Self {
-        let first = axes.first().expect("a view has axes");
+        let first = axes.first().map_or(&[0][..], Vec::as_slice);
         let pairs = axes
             .iter()
             .zip(others)

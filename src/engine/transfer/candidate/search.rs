@@ -256,7 +256,7 @@ impl<'p> Trials<'p> {
     }
 
     /// The chosen point, and the curves of what was looked at.
-    fn found(self, chosen: usize, alpha: Alpha) -> Found {
+    fn found(mut self, chosen: usize, alpha: Alpha) -> Found {
         let point = self.points[chosen];
         let looked: Vec<usize> = (0..self.points.len())
             .filter(|&position| self.arms[position].record().samples() > 0)
@@ -285,8 +285,7 @@ impl<'p> Trials<'p> {
         alphas.retain(|_| alpha == Alpha::Search);
         alphas.sort_by(|(a, _), (b, _)| a.total_cmp(b));
 
-        let arm = self.arms.into_iter().nth(chosen).map(Arm::into_parts);
-        let (model, record) = arm.expect("the chosen point was looked at");
+        let (model, record) = self.arms.swap_remove(chosen).into_parts();
         let Point { step, alpha } = point;
         Found {
             step,

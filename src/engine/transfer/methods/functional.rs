@@ -15,7 +15,7 @@ use crate::{
     profiler::Work,
     symmetry::Permutation,
     tensors::Checkpoint,
-    training::{Agreement, Batch, Predictions},
+    training::{Agreement, Batch, Dataset, Predictions},
     transfer::{
         alignment::Alignment,
         error::TransferError,
@@ -83,10 +83,7 @@ pub fn forwards(samples: usize, across_widths: bool, is_large: bool) -> usize {
 /// The fit of least divergence.
 ///
 /// # Errors
-/// When the caller interrupts or values overflow.
-///
-/// # Panics
-/// Without inputs.
+/// When the caller interrupts or values overflow; without inputs.
 pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
     let values = problem.target.iter().map(|(_, tensor)| tensor.len()).sum();
     align_sized(problem, is_large(values))
@@ -94,7 +91,7 @@ pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
 
 /// [`align`], the model large or not.
 fn align_sized(problem: &Problem, is_large: bool) -> Result<Alignment, TransferError> {
-    let fits = Fits::new(problem, is_large);
+    let fits = Fits::new(problem, is_large)?;
     let Chosen {
         trials,
         best,
@@ -123,6 +120,7 @@ fn align_sized(problem: &Problem, is_large: bool) -> Result<Alignment, TransferE
 /// What the fits have in common.
 struct Fits<'p> {
     problem: &'p Problem<'p>,
+    train: &'p Dataset,
     /// Positions of the inputs, shuffled.
     inputs: Vec<usize>,
     /// The update as it is; none between widths.
@@ -150,10 +148,8 @@ struct Run {
 }
 
 impl<'p> Fits<'p> {
-    fn new(problem: &'p Problem<'p>, is_large: bool) -> Self {
-        let train = problem
-            .train
-            .expect("a checked specification gives the fit inputs");
+    fn new(problem: &'p Problem<'p>, is_large: bool) -> Result<Self, TransferError> {
+        let train = problem.training_samples()?;
         let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
         let (graph, program) = (problem.learner.graph(), problem.learner.program());
         let length = train.sample_shape().first().copied().unwrap_or(1);
@@ -164,12 +160,13 @@ impl<'p> Fits<'p> {
             let transport = Transport::from(Permutation::identity(problem.symmetry));
             problem.carried(&transport, problem.trajectory.timesteps(), 1.0)
         });
-        Self {
+        Ok(Self {
             problem,
+            train,
             inputs,
             identity,
             is_large,
-        }
+        })
     }
 
     /// Tries everything without a fifth of the inputs, and makes the best once more of all of them.
@@ -332,11 +329,7 @@ impl<'p> Fits<'p> {
     }
 
     fn batch(&self, positions: &[usize]) -> Batch {
-        let train = self
-            .problem
-            .train
-            .expect("a checked specification gives the fit inputs");
-        train.batch(positions)
+        self.train.batch(positions)
     }
 }
 

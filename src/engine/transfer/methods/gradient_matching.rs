@@ -70,12 +70,9 @@ impl Variant {
 /// `π_1 … π_T` by gradient matching.
 ///
 /// # Errors
-/// When the caller interrupts or gradients overflow.
-///
-/// # Panics
-/// Without training data.
+/// When the caller interrupts or gradients overflow; without training data.
 pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, TransferError> {
-    let mut run = Run::new(problem);
+    let mut run = Run::new(problem)?;
     let timesteps = problem.trajectory.timesteps();
     let mut transports = Vec::with_capacity(timesteps);
     let mut evidence = Vec::with_capacity(timesteps);
@@ -129,16 +126,14 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(problem: &'a Problem<'a>) -> Self {
-        Self {
+    fn new(problem: &'a Problem<'a>) -> Result<Self, TransferError> {
+        Ok(Self {
             problem,
-            train: problem
-                .train
-                .expect("a checked specification gives gradient methods data"),
+            train: problem.training_samples()?,
             matcher: Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger),
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
-        }
+        })
     }
 
     /// Adds the step's pairs and solves over all that count.

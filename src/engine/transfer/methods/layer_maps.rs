@@ -48,10 +48,7 @@ pub enum Outputs {
 /// The maps of one method.
 ///
 /// # Errors
-/// When the caller interrupts or values overflow.
-///
-/// # Panics
-/// Without training data.
+/// When the caller interrupts or values overflow; without training data.
 pub fn align(
     problem: &Problem,
     outputs: Outputs,
@@ -203,9 +200,7 @@ fn products(
     placed: Option<&Transport>,
     places: &[Place],
 ) -> Result<(CrossCovariances, usize), TransferError> {
-    let train = problem
-        .train
-        .expect("a checked specification gives the maps data");
+    let train = problem.training_samples()?;
     let samples = STATISTICS_SAMPLES.min(train.len());
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
