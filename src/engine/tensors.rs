@@ -9,6 +9,7 @@ mod host_tensor;
 mod lazy;
 pub mod low_rank;
 pub mod matmul;
+mod merge;
 pub mod solve;
 mod stacked;
 mod update;
@@ -18,6 +19,7 @@ pub use dtype::DType;
 pub(crate) use host_tensor::CHUNK;
 pub use host_tensor::{HostTensor, TensorInfo};
 pub use lazy::Elements;
+pub use merge::LowRankProduct;
 #[cfg(test)]
 pub(crate) use update::Deferred;
 pub use update::{Projection, Update, UpdateMask};
