@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
             weight_anchor: options.weight_anchor,
             start: None,
             seed: options.seed,
-            ledger: &self.ledger,
+            profiler: &self.ledger,
             stores: Stores::IN_MEMORY,
             go_on,
         }

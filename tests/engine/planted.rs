@@ -12,7 +12,7 @@ use retune::engine::{
     transfer::{
         Alpha, Candidate, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
         WEIGHT_ANCHOR,
-        candidate::{Rivals, Selection, select},
+        candidate::{Incumbents, Selection, select},
         methods::{align, builds_on},
     },
 };
@@ -85,8 +85,8 @@ impl Case {
             race: None,
             completes: true,
         };
-        let rivals = Rivals::default();
-        select(method, &problem, alignment, selection, rivals).expect("not interrupted")
+        let incumbents = Incumbents::default();
+        select(method, &problem, alignment, selection, incumbents).expect("not interrupted")
     }
 
     fn recovers_the_planted_permutation(&self) {

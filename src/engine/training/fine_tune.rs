@@ -160,13 +160,13 @@ impl Learner<'_> {
         let mut run = Run::new(self, params, train, plan);
         let mut order: Vec<usize> = (0..train.len()).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        let (mut epochs, mut end, mut reached) = (Vec::new(), None, params.clone());
+        let (mut epochs, mut end, mut latest) = (Vec::new(), None, params.clone());
 
         for epoch in 1..=plan.epochs {
             order.shuffle(&mut rng);
             let (train_loss, ended) = run.pass(&order, observe);
             if run.looks.best().is_none() {
-                reached = run.checkpoint(plan.statistics_samples);
+                latest = run.checkpoint(plan.statistics_samples);
             }
             end = ended;
             if end == Some(End::Interrupted) {
@@ -176,7 +176,7 @@ impl Learner<'_> {
             let (loss, accuracy) = match (run.looks.last(), plan.validation) {
                 (Some(look), _) => (Some(look.validation_loss), Some(look.validation_accuracy)),
                 (None, Some(data)) => {
-                    let found = self.evaluate(&reached, data);
+                    let found = self.evaluate(&latest, data);
                     (Some(found.loss), Some(found.accuracy))
                 }
                 (None, None) => (None, None),
@@ -202,7 +202,7 @@ impl Learner<'_> {
 
         let (looks, best_look) = (run.looks.all(), run.looks.best());
         FineTuned {
-            checkpoint: run.best_checkpoint().unwrap_or(reached),
+            checkpoint: run.best_checkpoint().unwrap_or(latest),
             epochs,
             looks,
             best_look,

@@ -160,7 +160,7 @@ impl Functions<'_> {
         let counted = Counted::of(self.graph, &input);
 
         let mut walks = Walks::of(self, variants, &input);
-        let mut found: Vec<Found> = variants.iter().map(|_| Found::default()).collect();
+        let mut found: Vec<PartialFit> = variants.iter().map(|_| PartialFit::default()).collect();
         for position in 0..self.graph.nodes.len() {
             step(position, self.graph.nodes.len())?;
             if position < walked {
@@ -224,7 +224,7 @@ impl Functions<'_> {
 
         let fitted = found.into_iter().enumerate();
         Ok(fitted
-            .map(|(variant, Found { layers, .. })| Fitted {
+            .map(|(variant, PartialFit { layers, .. })| Fitted {
                 model: walks.result(variant).params.clone(),
                 layers,
             })
@@ -306,7 +306,7 @@ fn held_longer(graph: &Graph, sites: &[&Site]) -> Vec<(Operand, usize)> {
 
 /// What a variant's fit has made so far.
 #[derive(Default)]
-struct Found {
+struct PartialFit {
     layers: Vec<LayerFit>,
     /// Of the rows that were read last, as long as a layer reads them again.
     system: Option<SharedSystem>,

@@ -51,7 +51,7 @@ pub struct Problem<'a> {
     /// A π that is known already, from which gradient matching may start too.
     pub start: Option<&'a Permutation>,
     pub seed: u64,
-    pub ledger: &'a Profiler,
+    pub profiler: &'a Profiler,
     pub stores: Stores<'a>,
     /// Asked before every timestep with `(done, total)`.
     pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
@@ -81,7 +81,7 @@ impl<'a> Problem<'a> {
             weight_anchor: WEIGHT_ANCHOR,
             start: None,
             seed: 0,
-            ledger: profiler,
+            profiler,
             stores: Stores::IN_MEMORY,
             go_on: &|_, _| ControlFlow::Continue(()),
         }
@@ -124,7 +124,7 @@ impl Problem<'_> {
     /// [`Problem::carried`], ready to be evaluated or published.
     pub fn finished(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
         let carried = self
-            .ledger
+            .profiler
             .time(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics(&carried)
     }
@@ -132,7 +132,7 @@ impl Problem<'_> {
     /// [`Problem::carried`], ready to race: with running statistics of few samples.
     pub fn raced(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
         let carried = self
-            .ledger
+            .profiler
             .time(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics_of(&carried, RACE_STATISTICS)
     }
@@ -157,7 +157,7 @@ impl Problem<'_> {
         let Some(train) = self.train else {
             return model.clone();
         };
-        self.ledger.time(Work::Statistics, || {
+        self.profiler.time(Work::Statistics, || {
             self.learner
                 .with_statistics(model, train, samples, self.batch_size)
         })

@@ -9,7 +9,7 @@ use crate::{
         training::Cost,
         transfer::{
             Alignment, Candidate, Method, Problem,
-            candidate::{self, Rivals, Selection},
+            candidate::{self, Incumbents, Selection},
             ladder, methods,
             race::{Arm, Race, Record, Rules, Runner, Standing, Track},
         },
@@ -179,9 +179,9 @@ impl<'b, 'a> Selector<'b, 'a> {
             completes: !is_auto,
         };
         let Some(race) = race else {
-            let rivals = Rivals::default();
+            let incumbents = Incumbents::default();
             return Ok(candidate::select(
-                method, problem, alignment, selection, rivals,
+                method, problem, alignment, selection, incumbents,
             )?);
         };
 
@@ -191,11 +191,11 @@ impl<'b, 'a> Selector<'b, 'a> {
         let mut ahead = leader
             .as_deref()
             .map(|leader| Side::own(context, race, go_on, leader));
-        let rivals = Rivals {
+        let incumbents = Incumbents {
             old: Some(&mut old),
             leader: ahead.as_mut().map(|arm| arm as &mut dyn Runner),
         };
-        let found = candidate::select(method, problem, alignment, selection, rivals);
+        let found = candidate::select(method, problem, alignment, selection, incumbents);
 
         self.old = Some(old.into_parts().1);
         if let (Some(leader), Some(arm)) = (leader, ahead) {

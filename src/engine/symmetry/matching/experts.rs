@@ -118,9 +118,9 @@ impl<'a> Matcher<'a> {
         let Some(chosen) = chosen.collect::<Option<Vec<&Matched>>>() else {
             return Ok(false);
         };
-        let reached: f64 = chosen.iter().map(|one| one.value).sum();
+        let total: f64 = chosen.iter().map(|one| one.value).sum();
         let scale: f64 = chosen.iter().map(|one| one.value.abs()).sum();
-        if reached - present <= RELATIVE_GAIN * scale {
+        if total - present <= RELATIVE_GAIN * scale {
             return Ok(false);
         }
 

@@ -262,7 +262,7 @@ fn a_gradient_that_is_not_finite_is_refused() {
 /// Every stage that a descent passes, as it would lie in a file.
 fn stages(matcher: &mut Matcher, start: Start, from: Option<Stage>) -> (Solution, Vec<String>) {
     let passed = std::cell::RefCell::new(Vec::new());
-    let reached = |stage: &Stage| -> Result<(), NotFinite> {
+    let on_stage = |stage: &Stage| -> Result<(), NotFinite> {
         passed
             .borrow_mut()
             .push(serde_json::to_string(stage).unwrap());
@@ -271,7 +271,7 @@ fn stages(matcher: &mut Matcher, start: Start, from: Option<Stage>) -> (Solution
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let stages = Stages {
         from,
-        reached: &reached,
+        on_stage: &on_stage,
     };
     let solution = matcher.solve_in_stages(start, &mut rng, stages).unwrap();
     (solution, passed.into_inner())
@@ -369,7 +369,7 @@ fn whoever_hears_of_the_stages_may_end_the_descent() {
     );
     let stages = Stages {
         from: None,
-        reached: &|_| Err(Enough),
+        on_stage: &|_| Err(Enough),
     };
     assert_eq!(
         matcher
@@ -398,7 +398,7 @@ fn anchored_matrices_are_kept_up_to_date_as_pairs_are_added() {
         let start = |matcher: &mut Matcher| {
             let stages = Stages::<NotFinite> {
                 from: None,
-                reached: &|_| Ok(()),
+                on_stage: &|_| Ok(()),
             };
             matcher.anchored(stages).unwrap().permutation
         };

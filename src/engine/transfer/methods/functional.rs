@@ -260,7 +260,7 @@ impl<'p> Fits<'p> {
 
         let judged = pairs.iter().zip(&found).map(|(&(start, rule), found)| {
             let model = self.problem.with_statistics(&found.model);
-            let predictions = self.problem.ledger.time(Work::Evaluation, || {
+            let predictions = self.problem.profiler.time(Work::Evaluation, || {
                 self.problem.learner.predictions(&model, &held)
             });
             let Agreement {
@@ -280,10 +280,12 @@ impl<'p> Fits<'p> {
 
     fn reference(&self, held: &Batch) -> Predictions {
         let Problem {
-            trajectory, ledger, ..
+            trajectory,
+            profiler,
+            ..
         } = self.problem;
         let tuned = trajectory.end_of(trajectory.timesteps());
-        ledger.time(Work::Evaluation, || {
+        profiler.time(Work::Evaluation, || {
             self.problem.source().predictions(tuned, held)
         })
     }
@@ -322,7 +324,7 @@ impl<'p> Fits<'p> {
         problem
             .learner
             .spent_forwards((1 + variants.len()) * inputs.len());
-        problem.ledger.time(Work::Fitting, || {
+        problem.profiler.time(Work::Fitting, || {
             let step = |node, nodes| problem.step(run.number * nodes + node, runs * nodes);
             functions.fit(&variants, &step)
         })

@@ -33,7 +33,7 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
     // α = 0: the target, with the head that the problem asks for.
     let last = on.transports.last().ok_or(TransferError::NoAlignment)?;
     let start = problem.carried(last, problem.trajectory.timesteps(), 0.0);
-    let votes = problem.ledger.time(Work::Gradients, || {
+    let votes = problem.profiler.time(Work::Gradients, || {
         Arc::new(learner.sign_votes(&start, train, &positions))
     });
     let loss = learner.evaluate(&start, &train.subset(&positions)).loss;

@@ -130,7 +130,11 @@ impl<'a> Run<'a> {
         Ok(Self {
             problem,
             train: problem.training_samples()?,
-            matcher: Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger),
+            matcher: Matcher::new(
+                problem.symmetry,
+                problem.learner.executor(),
+                problem.profiler,
+            ),
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
         })
@@ -211,7 +215,7 @@ impl<'a> Run<'a> {
     /// One model's gradient at a point, or the one that an interrupted run has left.
     fn gradient(&self, draw: &Draw, side: Side, point: impl FnOnce() -> Checkpoint) -> Checkpoint {
         let Problem {
-            ledger,
+            profiler,
             learner,
             stores,
             ..
@@ -227,8 +231,8 @@ impl<'a> Run<'a> {
             return kept;
         }
 
-        let point = ledger.time(Work::Arithmetic, point);
-        let parts = ledger.time(Work::Gradients, || {
+        let point = profiler.time(Work::Arithmetic, point);
+        let parts = profiler.time(Work::Gradients, || {
             learner.gradient(&point, &draw.batch).parts
         });
         stores.gradients.put(key, parts, draw.retention)

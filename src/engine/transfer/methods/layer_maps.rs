@@ -76,7 +76,7 @@ pub fn align(
             Entry::Vacant(entry) => {
                 problem.step(evidence.maps, places.len())?;
                 let open = one.left_open(problem, permutation);
-                let (map, completed) = problem.ledger.time(Work::Assignment, || {
+                let (map, completed) = problem.profiler.time(Work::Assignment, || {
                     orthogonal_map(products.get(one.place), &open)
                 })?;
                 evidence.maps += 1;
@@ -214,7 +214,7 @@ fn products(
     for (done, positions) in batches.iter().enumerate() {
         problem.step(done, batches.len())?;
         let batch = train.batch(positions);
-        problem.ledger.time(Work::Gradients, || {
+        problem.profiler.time(Work::Gradients, || {
             let source = problem
                 .source()
                 .layer_rows(problem.trajectory.base(), &batch, places);

@@ -17,7 +17,7 @@ pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, Transf
         Event::Step { done, total, .. } => (problem.go_on)(done, total),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
-    let tuned = problem.ledger.time(Work::FineTuning, || {
+    let tuned = problem.profiler.time(Work::FineTuning, || {
         problem
             .learner
             .fine_tune(problem.target, train, plan, &mut observe)

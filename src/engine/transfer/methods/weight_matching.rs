@@ -36,13 +36,17 @@ pub fn match_pair(
 ) -> Result<Alignment, TransferError> {
     problem.step(0, 1)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut matcher = Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger);
+    let mut matcher = Matcher::new(
+        problem.symmetry,
+        problem.learner.executor(),
+        problem.profiler,
+    );
     matcher.push(Kind::Matched, target, source);
 
     let identity = Permutation::identity(problem.symmetry);
     let stages = Stages {
         from: problem.stores.descent.load(OnePerRun),
-        reached: &|stage: &Stage| {
+        on_stage: &|stage: &Stage| {
             problem.stores.descent.save(OnePerRun, stage);
             problem.step(0, 1)
         },
