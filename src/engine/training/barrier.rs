@@ -61,7 +61,10 @@ impl Barrier {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
+    use crate::training::testing;
 
     #[test]
     fn the_height_is_taken_above_the_chord() {
@@ -71,5 +74,29 @@ mod tests {
             "at the second point, above 2"
         );
         assert!(Barrier::of(vec![1.0, 1.0, 1.0]).height.abs() < 1e-12);
+    }
+
+    #[test]
+    fn between_a_checkpoint_and_itself_there_is_no_barrier() {
+        let (graph, signature) = testing::network();
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let (a, b) = (
+            testing::random_params(&signature, 5),
+            testing::random_params(&signature, 6),
+        );
+        let data = testing::same_signs(1);
+        let plan = BarrierPlan {
+            data: &data,
+            statistics: &data,
+            statistics_samples: 300,
+            batch_size: 100,
+        };
+        assert!(learner.barrier(&a, &a, &plan).height < 1e-12);
+        let barrier = learner.barrier(&a, &b, &plan);
+        let expected = learner
+            .evaluate(&learner.with_statistics(&b, &data, 300, 100), &data)
+            .loss;
+        assert!((barrier.losses[24] - expected).abs() < 1e-12);
+        assert_eq!(barrier.losses.len(), 25);
     }
 }

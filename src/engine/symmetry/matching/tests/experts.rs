@@ -69,7 +69,7 @@ impl Decoder {
         let config = json!({"input": input, "task": "next_token", "nodes": self.nodes});
         (
             Graph::from_document(&config).unwrap(),
-            signature(&self.tensors),
+            signature(self.tensors),
         )
     }
 

@@ -114,7 +114,7 @@ fn transformer(projection: Projection, depth: usize) -> (Graph, Signature) {
     let input = json!({"kind": "tokens", "shape": [9]});
     (
         Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(),
-        signature(&tensors),
+        signature(tensors),
     )
 }
 
@@ -252,8 +252,7 @@ fn a_fused_space_that_is_read_otherwise_too_stays() {
                 .iter()
                 .any(|used| name.starts_with(&format!("{used}.")))
         });
-        let symmetry =
-            Symmetry::derive(&graph.unwrap(), &signature(&used.collect::<Vec<_>>())).unwrap();
+        let symmetry = Symmetry::derive(&graph.unwrap(), &signature(used)).unwrap();
         symmetry
             .groups
             .iter()
