@@ -173,14 +173,7 @@ impl Learner<'_> {
                 break;
             }
 
-            let (loss, accuracy) = match (run.looks.last(), plan.validation) {
-                (Some(look), _) => (Some(look.validation_loss), Some(look.validation_accuracy)),
-                (None, Some(data)) => {
-                    let found = self.evaluate(&latest, data);
-                    (Some(found.loss), Some(found.accuracy))
-                }
-                (None, None) => (None, None),
-            };
+            let (loss, accuracy) = self.validated(&run, &latest, plan).unzip();
             let result = Epoch {
                 epoch,
                 train_loss,
@@ -210,6 +203,20 @@ impl Learner<'_> {
             end: end.unwrap_or(End::Finished),
             snapshots: run.snapshots,
         }
+    }
+
+    /// Loss and accuracy at the end of an epoch: those of its last look, or of the checkpoint.
+    fn validated(
+        &self,
+        run: &Run,
+        latest: &Checkpoint,
+        plan: &FineTunePlan<'_>,
+    ) -> Option<(f64, f64)> {
+        if let Some(look) = run.looks.last() {
+            return Some((look.validation_loss, look.validation_accuracy));
+        }
+        let found = self.evaluate(latest, plan.validation?);
+        Some((found.loss, found.accuracy))
     }
 }
 

@@ -20,6 +20,7 @@ mod frame;
 mod gram;
 mod kernel;
 mod layer;
+mod layer_fits;
 mod ridge;
 mod rows;
 mod sites;
@@ -32,10 +33,10 @@ mod walks;
 use serde::Serialize;
 
 use self::{
-    fitter::{Fitter, SharedSystem},
+    fitter::SharedSystem,
+    layer_fits::{Common, LayerFits},
     rows::Counted,
     sites::Site,
-    vocabulary::Vocabulary,
     walk::Lifetimes,
     walks::Walks,
 };
@@ -145,25 +146,20 @@ impl Functions<'_> {
             .map(|variant| self.sites(variant.rule))
             .collect();
         let all: Vec<&Site> = sites.iter().flatten().collect();
-        // Nobody looks at what stands behind the last point, nor at a vocabulary's logits all at once.
-        let logits = all
-            .iter()
-            .find(|site| vocabulary::is_vocabulary(self, site));
-        let last = all
-            .iter()
-            .map(|site| site.point() + 1)
-            .max()
-            .unwrap_or_default();
-        let walked = logits.map_or(last, |site| site.layer);
         let lifetimes = Lifetimes::of(self.program, &held_longer(self.graph, &all));
         let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
         let counted = Counted::of(self.graph, &input);
+        let layers = LayerFits {
+            functions: self,
+            counted: &counted,
+            walked: self.walked(&all),
+        };
 
         let mut walks = Walks::of(self, variants, &input);
         let mut found: Vec<PartialFit> = variants.iter().map(|_| PartialFit::default()).collect();
         for position in 0..self.graph.nodes.len() {
             step(position, self.graph.nodes.len())?;
-            if position < walked {
+            if position < layers.walked {
                 walks.step(position);
             }
 
@@ -175,48 +171,18 @@ impl Functions<'_> {
                         variant,
                         layer: site.layer,
                     };
-                    let fitter = Fitter {
-                        functions: self,
-                        counted: &counted,
-                        site,
+                    let common = Common {
+                        wanted: &mut wanted,
+                        system: &mut found.system,
                     };
-                    let layer = if let Some(layer) = self.store.get(key) {
-                        let result = walks.own(variant);
-                        result.take(&layer.tensors);
-                        let path = site.path.iter().filter(|&&position| position < walked);
-                        path.for_each(|&position| result.step(position));
-                        layer
-                    } else {
-                        let layer = if position >= walked {
-                            let (tuned, result) = (walks.old_tuned(), walks.result(variant));
-                            let counted = &counted;
-                            Vocabulary {
-                                functions: self,
-                                counted,
-                                site,
-                                tuned,
-                                result,
-                            }
-                            .fit()
-                        } else {
-                            let wanted = match &mut wanted {
-                                Some(wanted) => &*wanted,
-                                none => &*none.insert(fitter.wanted(&walks)?),
-                            };
-                            fitter.fit(wanted, walks.own(variant), &mut found.system)
-                        };
-                        let layer = self.store.put(key, layer);
-                        walks.own(variant).take(&layer.tensors);
-                        layer
-                    };
+                    let layer = layers.fit(site, key, &mut walks, common)?;
                     found.layers.extend(layer.fit);
                 }
+
                 let result = walks.result(variant);
                 found.system = found.system.take().filter(|shared| {
-                    let mut later = sites.iter().filter(|site| site.point() > position);
                     result.holds(shared.operand)
-                        && later
-                            .any(|site| self.graph.nodes[site.layer].inputs[0] == shared.operand)
+                        && self.is_read_behind(shared.operand, sites, position)
                 });
             }
             walks.release(position, &lifetimes);
@@ -229,6 +195,28 @@ impl Functions<'_> {
                 layers,
             })
             .collect())
+    }
+
+    /// Nodes that are walked: nobody looks at what stands behind the last point, nor at a vocabulary's logits
+    /// all at once.
+    fn walked(&self, sites: &[&Site]) -> usize {
+        let logits = sites
+            .iter()
+            .find(|site| vocabulary::is_vocabulary(self, site));
+        let last = sites
+            .iter()
+            .map(|site| site.point() + 1)
+            .max()
+            .unwrap_or_default();
+        logits.map_or(last, |site| site.layer)
+    }
+
+    /// Whether a layer whose point comes behind a node reads an operand.
+    fn is_read_behind(&self, operand: Operand, sites: &[Site], position: usize) -> bool {
+        sites
+            .iter()
+            .filter(|site| site.point() > position)
+            .any(|site| self.graph.nodes[site.layer].inputs[0] == operand)
     }
 
     fn sites(&self, rule: Rule) -> Vec<Site> {

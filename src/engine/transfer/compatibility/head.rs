@@ -82,6 +82,71 @@ fn with_task_of(task: &Value, body: &Value) -> Value {
     config
 }
 
+/// Which tensors belong to the task of a tuned model rather than to its body.
+struct TaskTensors<'t> {
+    config: &'t Value,
+    /// Of the graph.
+    output: Option<&'t str>,
+    /// Of a network by names.
+    modules: BTreeSet<String>,
+    classes: BTreeSet<String>,
+}
+
+impl<'t> TaskTensors<'t> {
+    /// Of a network by names nobody knows the head: the modules that only some of the models have are it.
+    fn of(
+        tuned: Configured<'t>,
+        bases: [&Signature; 2],
+        target_config: &Value,
+        graph: Option<&'t Graph>,
+    ) -> Self {
+        let by_names = graph.filter(|graph| graph.by_names().is_some());
+        let modules = if by_names.is_some() && modules::may_differ(tuned.config, target_config) {
+            modules::not_of_all([tuned.signature, bases[0], bases[1]])
+        } else {
+            BTreeSet::new()
+        };
+        let classes = by_names.map_or_else(BTreeSet::new, |graph| {
+            named_tensors(graph, tuned.signature, Axis::Classes)
+        });
+        Self {
+            config: tuned.config,
+            output: graph.and_then(Graph::head),
+            modules,
+            classes,
+        }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        is_of_a_task(self.config, self.output, name)
+            || self.modules.contains(name)
+            || self.classes.contains(name)
+    }
+}
+
+/// Which tensors of a tuned model a base lacks. A layer is lacked whole; a part of one is a fault.
+struct Lacking<'l> {
+    tuned: &'l Signature,
+    old: &'l Signature,
+    /// Of each base.
+    layers: [BTreeSet<&'l str>; 2],
+}
+
+impl Lacking<'_> {
+    fn contains(&self, name: &str) -> bool {
+        let layer = layer_of(name);
+        let is_other_shape = self
+            .old
+            .get(name)
+            .is_some_and(|own| own.shape != self.tuned[name].shape);
+        is_other_shape || self.layers.iter().any(|layers| !layers.contains(layer))
+    }
+}
+
+fn layers_of(model: &Signature) -> BTreeSet<&str> {
+    model.keys().map(|name| layer_of(name)).collect()
+}
+
 impl AdoptedHead {
     /// The head that a base lacks; `None` where neither lacks one, and both have the tuned model's classes.
     /// A tensor that belongs to no head is left to [`super::compare`].
@@ -92,43 +157,17 @@ impl AdoptedHead {
         other: OtherClasses,
     ) -> Option<Self> {
         let graph = Graph::from_config(tuned.config, tuned.signature).ok();
-        let output = graph.as_ref().and_then(Graph::head);
-        // Of a network by names nobody knows the head: the modules that only some of the models have are it.
-        let is_by_names = graph
-            .as_ref()
-            .is_some_and(|graph| graph.by_names().is_some());
-        let own_modules = if is_by_names && modules::may_differ(tuned.config, target_config) {
-            modules::not_of_all([tuned.signature, bases[0], bases[1]])
-        } else {
-            BTreeSet::new()
-        };
-        let classes = match &graph {
-            Some(graph) if is_by_names => named_tensors(graph, tuned.signature, Axis::Classes),
-            _ => BTreeSet::new(),
-        };
-        let of_task = |name: &&String| {
-            is_of_a_task(tuned.config, output, name)
-                || own_modules.contains(*name)
-                || classes.contains(*name)
-        };
-        // A layer is lacked whole; a part of one is a fault.
-        let layers = bases.map(|base| {
-            base.keys()
-                .map(|name| layer_of(name))
-                .collect::<BTreeSet<&str>>()
-        });
-        let lacking = |name: &&String| {
-            layers.iter().any(|layers| !layers.contains(layer_of(name)))
-                || bases[0]
-                    .get(*name)
-                    .is_some_and(|own| own.shape != tuned.signature[*name].shape)
+        let of_task = TaskTensors::of(tuned, bases, target_config, graph.as_ref());
+        let lacking = Lacking {
+            tuned: tuned.signature,
+            old: bases[0],
+            layers: bases.map(layers_of),
         };
 
         let mut tensors: BTreeSet<String> = tuned
             .signature
             .keys()
-            .filter(of_task)
-            .filter(lacking)
+            .filter(|name| of_task.contains(name) && lacking.contains(name))
             .cloned()
             .collect();
         let of_other_classes = match &graph {
@@ -142,9 +181,10 @@ impl AdoptedHead {
             .into_iter()
             .flat_map(Signature::keys)
             .filter(|name| !tuned.signature.contains_key(*name))
-            .filter(of_task)
+            .filter(|name| of_task.contains(name))
             .cloned()
             .collect();
+
         // A body that was tuned alone is what the result is to be.
         let is_body = graph.as_ref().is_some_and(|graph| !graph.has_loss());
         if tensors.is_empty() && (left_out.is_empty() || !is_body) {

@@ -87,11 +87,7 @@ impl Vocabulary<'_> {
         let chosen = kernel.choose(&errors)?;
 
         let solver = kernel.solver(chosen.factor)?;
-        let dtype = if self.functions.rounds {
-            missing.own.weight.dtype()
-        } else {
-            DType::F32
-        };
+        let dtype = self.rounded_to(missing.own.weight);
         let (mut weights, mut biases) = (Vec::new(), missing.own.bias.clone());
         for part in parts(layer.outputs) {
             let residuals = missing.residuals(part.clone(), &means);
@@ -103,31 +99,43 @@ impl Vocabulary<'_> {
                 .for_each(|(bias, more)| *bias += more);
         }
 
-        let name = format!("{}.weight", layer.param);
         let shape = missing.own.weight.shape().to_vec();
+        let weight = HostTensor::from_bytes(dtype, shape, weights.into())?;
+        let fit = Some(LayerFit {
+            layer: layer.param.to_owned(),
+            rows: rows.len(),
+            factor: chosen.factor,
+            left: chosen.left,
+        });
+        Some(FittedLayer {
+            fit,
+            tensors: self.tensors(&layer, weight, biases),
+        })
+    }
+
+    /// The layer's tensors, as the result has them.
+    fn tensors(&self, layer: &Layer, weight: HostTensor, biases: Vec<f64>) -> Checkpoint {
         let mut tensors = Checkpoint::new();
-        tensors.insert(name, HostTensor::from_bytes(dtype, shape, weights.into())?);
+        tensors.insert(format!("{}.weight", layer.param), weight);
         if layer.has_bias {
             let name = format!("{}.bias", layer.param);
+            let dtype = self.rounded_to(&self.result.params[&name]);
             let biases: Vec<f32> = biases.into_iter().map(|bias| bias as f32).collect();
-            let dtype = if self.functions.rounds {
-                self.result.params[&name].dtype()
-            } else {
-                dtype
-            };
             tensors.insert(
                 name,
                 HostTensor::from_f32_as(dtype, vec![layer.outputs], biases),
             );
         }
-        let (layer, rows) = (layer.param.to_owned(), rows.len());
-        let fit = Some(LayerFit {
-            layer,
-            rows,
-            factor: chosen.factor,
-            left: chosen.left,
-        });
-        Some(FittedLayer { fit, tensors })
+        tensors
+    }
+
+    /// The dtype that a tensor is fitted in.
+    fn rounded_to(&self, tensor: &HostTensor) -> DType {
+        if self.functions.rounds {
+            tensor.dtype()
+        } else {
+            DType::F32
+        }
     }
 }
 
