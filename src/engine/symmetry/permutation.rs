@@ -44,6 +44,7 @@ impl Permutation {
                 permutation.set(group, sigma);
             }
         }
+
         permutation
     }
 
@@ -138,6 +139,7 @@ impl Permutation {
             .iter()
             .map(|s| (0u32..).zip(s).filter(|(j, i)| j == *i).count())
             .sum();
+
         if units == 0 {
             1.0
         } else {
@@ -187,6 +189,7 @@ impl Permutation {
         let Some(axes) = self.axes(symmetry, name, tensor) else {
             return tensor.clone();
         };
+
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
         let row = tensor.len() / tensor.shape().first().copied().unwrap_or(1).max(1);
         if tensor.len() > CHUNK && Rows::suit(tensor) && (tensor.is_lazy() || row <= CHUNK) {
@@ -205,11 +208,13 @@ impl Permutation {
             .map(|(&n, &stride)| along(n, stride))
             .collect();
         let mut moved = false;
+
         for (member, group) in symmetry.axes(name) {
             let sigma = &self.sigmas[group];
             moved |= (0u32..).zip(sigma).any(|(j, &i)| i != j);
             reorder(&mut axes[member.axis], member, sigma);
         }
+
         moved.then_some(axes)
     }
 

@@ -34,6 +34,7 @@ impl Rows {
         let mut axes = axes.into_iter();
         let first = axes.next().unwrap_or_default();
         let order = first.into_iter().map(|offset| offset / width).collect();
+
         Self {
             source,
             order,

@@ -82,6 +82,7 @@ impl HostTensor {
         if dtype == DType::F32 {
             return tensor;
         }
+
         Self {
             dtype,
             data: Data::Raw(dtype.encode(&tensor.f32())),

@@ -175,6 +175,7 @@ impl Elements for Replaced {
                 values[start - range.start..end - range.start].copy_from_slice(&own);
             }
         }
+
         values
     }
 

@@ -54,6 +54,7 @@ impl HostTensor {
         let length = shape.iter().product();
         let shape: Vec<usize> = [&[rows.len()], shape.as_slice()].concat();
         let whole = Self::lazy(dtype, shape, Arc::new(Stack { rows, length }));
+
         Some(if whole.len() > CHUNK {
             whole
         } else {

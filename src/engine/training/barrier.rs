@@ -52,6 +52,7 @@ impl Barrier {
             let alpha = point as f64 / (losses.len() - 1) as f64;
             loss - (1.0 - alpha) * first - alpha * last
         });
+
         Self {
             height: above_chord.fold(0.0, f64::max),
             losses,

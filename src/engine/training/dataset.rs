@@ -133,6 +133,7 @@ impl Dataset {
         if mean.len() != std.len() || (mean.len() != 1 && mean.len() != channels) {
             return None;
         }
+
         self.scaling = mean
             .iter()
             .zip(std)
@@ -221,6 +222,7 @@ impl Dataset {
         if self.scaling.is_empty() {
             return;
         }
+
         let size: usize = self.sample_shape.iter().product();
         let channel = size / self.scaling.len();
         for sample in inputs.chunks_mut(size) {

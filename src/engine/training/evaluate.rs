@@ -50,6 +50,7 @@ impl Learner<'_> {
             all.losses.extend(some.losses);
             all.predictions.extend(some.predictions);
         }
+
         let (loss, accuracy) = (all.mean_loss(), all.accuracy(data.labels()));
         Evaluation {
             loss,

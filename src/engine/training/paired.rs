@@ -24,6 +24,7 @@ impl Tally {
     pub fn of(evaluation: &Evaluation, data: &Dataset) -> Vec<Self> {
         let mut predictions = evaluation.predictions.iter();
         let each = data.labels_each().max(1);
+
         data.labels()
             .chunks(each)
             .map(|labels| {
@@ -133,8 +134,10 @@ impl Paired {
         if self.samples == 0 {
             return -1.0;
         }
+
         let z = Normal::standard().inverse_cdf(confidence);
         let is_one_each = self.sums.counted_squared <= self.samples as f64;
+
         if is_one_each {
             self.score_bound(z)
         } else {

@@ -181,6 +181,7 @@ impl SelectedPoint {
         let (step, alpha) = (problem.trajectory.timesteps(), alpha.first());
         let model = problem.finished(&alignment.transports[step - 1], step, alpha);
         let (steps, alphas) = (Vec::new(), Vec::new());
+
         Self {
             step,
             alpha,

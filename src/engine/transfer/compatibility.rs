@@ -90,6 +90,7 @@ impl Incompatible {
         if more > 0 {
             differences.push(format!("and {more} more"));
         }
+
         Self {
             of: of.to_owned(),
             than: than.to_owned(),

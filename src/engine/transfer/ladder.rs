@@ -138,6 +138,7 @@ pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<St
         by_diagnosis(known, method)
     };
     let (sample_gradients, sample_forwards) = (0, 0);
+
     Some(Step {
         method,
         taken,
@@ -238,12 +239,14 @@ fn by_cosine(known: &Known, method: Method) -> (bool, String) {
         let reason = "without its network only identity can be carried";
         return (false, reason.to_owned());
     }
+
     let verdict = if known.one_lineage() {
         "of one lineage"
     } else {
         "unrelated"
     };
     let cosine = known.cosine.unwrap_or(0.0);
+
     (
         true,
         format!("the bases are {verdict}: cosine of their weight matrices {cosine:.3}"),

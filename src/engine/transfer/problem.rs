@@ -118,6 +118,7 @@ impl Problem<'_> {
                 result.insert(param.name, tensor);
             }
         }
+
         result
     }
 

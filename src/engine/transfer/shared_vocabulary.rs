@@ -203,8 +203,10 @@ impl SharedRows {
         if self.own.is_empty() {
             return result.clone();
         }
+
         let rows = (0..self.rows.len()).map(|row| self.own.contains_key(&row).then_some(row));
         let (brought, new, dtype) = (moved.clone(), result.clone(), result.dtype());
+
         Completed {
             brought,
             new,

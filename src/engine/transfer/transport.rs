@@ -184,6 +184,7 @@ fn projection(update: Update<'_>, base: &HostTensor, target: &HostTensor) -> Opt
         from: update.from,
         to: update.to,
     };
+
     Some(Projection {
         share: moved.share_along(bases)?,
         origin: base.clone(),
@@ -205,6 +206,7 @@ impl Difference<'_> {
         if square <= 0.0 || square.is_nan() {
             return None;
         }
+
         let product = HostTensor::sums_over([d.to, d.from, self.from, self.to], |values| {
             let [target, base, from, to] = values.map(f64::from);
             (to - from) * (target - base)

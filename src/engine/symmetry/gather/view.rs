@@ -43,6 +43,7 @@ impl<'a> View<'a> {
         let mut rest: Vec<_> = pairs.filter(|both| *both != [&[0], &[0]]).collect();
         let run = contiguous_run(&mut rest);
         let (is_interleaved, span) = (is_interleaved(first, run), span(&rest, run));
+
         Self {
             source,
             first,
@@ -78,11 +79,13 @@ impl<'a> View<'a> {
                 ..*self
             };
         };
+
         assert!(
             range.start.is_multiple_of(grain),
             "whole indices of the second axis"
         );
         *second = second.map(|axis| &axis[range.start / grain..range.end.div_ceil(grain)]);
+
         Self {
             span: span(&rest, self.run),
             rest,
@@ -153,6 +156,7 @@ impl<'a> View<'a> {
         let Some((last, outer)) = self.rest.split_last() else {
             return rows.iter_mut().for_each(|(row, at)| write(row, [*at, *at]));
         };
+
         let strip = last[0].len() * run;
         walk(
             outer,
@@ -225,6 +229,7 @@ fn contiguous_run(axes: &mut Vec<[&[usize]; 2]>) -> usize {
         run *= both[0].len();
         axes.pop();
     }
+
     run
 }
 
@@ -244,6 +249,7 @@ fn walk(axes: &[[&[usize]; 2]], at: Place, width: usize, visit: &mut impl FnMut(
     let [[from, less], rest @ ..] = axes else {
         return visit(at);
     };
+
     let each = self::width(rest, width);
     for (i, (from, less)) in from.iter().zip(*less).enumerate() {
         let column = at.column + i * each;

@@ -182,6 +182,7 @@ impl Spaces {
                 });
             }
         }
+
         opened
     }
 
@@ -209,6 +210,7 @@ impl Spaces {
             .iter()
             .filter_map(|space| of_class.get(&self.find(space.class)));
         let (order, hidden) = (*order, hidden.copied().collect());
+
         Some(Experts {
             order,
             hidden,
@@ -232,6 +234,7 @@ impl Spaces {
         } = spaces;
         let [queries, keys, values, output] =
             classes.map(|class| of_class.get(&self.find(class)).copied());
+
         Some(Attention {
             queries: queries?,
             keys: keys?,

@@ -217,6 +217,7 @@ fn slices(tensor: &HostTensor, member: &Member) -> impl Iterator<Item = Range<us
         MAX_BLOCK_ELEMENTS * rows / tensor.len().max(1)
     }
     .max(1);
+
     (0..rows)
         .step_by(step)
         .map(move |start| start..(start + step).min(rows))
@@ -228,6 +229,7 @@ fn parts(views: [View; 2], columns: usize) -> impl Iterator<Item = [View; 2]> {
     let [one, other] = views.each_ref().map(View::grain);
     let (width, grain) = (views[0].width(), one.max(other));
     let step = grain * (columns / grain.max(1)).max(1);
+
     (0..width).step_by(step.max(1)).map(move |start| {
         views
             .each_ref()

@@ -14,6 +14,7 @@ impl Paired {
                 high = middle;
             }
         }
+
         low
     }
 
@@ -27,6 +28,7 @@ impl Paired {
         let share = ((b * b - 4.0 * a * c).max(0.0).sqrt() - b) / (2.0 * a);
         let variance = n * (2.0 * share + delta * (1.0 - delta));
         let lead = ahead - behind - n * delta;
+
         if variance <= 0.0 {
             lead.signum() * f64::INFINITY
         } else {

@@ -46,6 +46,7 @@ impl Paired {
         if self.samples == 0 || self.difference() <= -margin {
             return None;
         }
+
         let (mut least, mut most) = (0.0, 1.0);
         while !self.repeated(most).is_within(margin, confidence) {
             (least, most) = (most, 2.0 * most);
@@ -53,11 +54,13 @@ impl Paired {
                 return None;
             }
         }
+
         for _ in 0..20 {
             let middle = f64::midpoint(least, most);
             let shows = self.repeated(middle).is_within(margin, confidence);
             if shows { most = middle } else { least = middle }
         }
+
         Some((most * self.samples as f64).ceil() as u64)
     }
 

@@ -179,6 +179,7 @@ impl<'p> Trials<'p> {
             let position = self.at(Point { step, alpha });
             *loss = self.loss(position)?;
         }
+
         let arms = arms(minimum(losses));
         Ok(arms
             .into_iter()
@@ -242,6 +243,7 @@ impl<'p> Trials<'p> {
         let loss = self.arms[position]
             .record()
             .loss_within(blocks.within(look));
+
         Ok(if loss.is_finite() {
             loss
         } else {
@@ -254,6 +256,7 @@ impl<'p> Trials<'p> {
         if let Some(position) = self.points.iter().position(|one| *one == point) {
             return position;
         }
+
         let search = self.search;
         let transport = &search.transports[point.step - 1];
         self.points.push(point);
@@ -310,9 +313,11 @@ impl<'p> Trials<'p> {
         if alpha.to_bits() == first.to_bits() {
             return Some(step);
         }
+
         let trajectory = self.search.problem.trajectory;
         let length = alpha * trajectory.fraction(step);
         let is_line = step == self.points[0].step && self.search.is_line();
+
         (1..step)
             .filter(|_| is_line)
             .find(|step| (first * trajectory.fraction(*step) - length).abs() < 1e-9)

@@ -109,6 +109,7 @@ impl<'t> TaskTensors<'t> {
         let classes = by_names.map_or_else(BTreeSet::new, |graph| {
             named_tensors(graph, tuned.signature, Axis::Classes)
         });
+
         Self {
             config: tuned.config,
             output: graph.and_then(Graph::head),

@@ -58,6 +58,7 @@ fn before(bare: &Signature, whole: &Signature) -> Option<String> {
         .filter(|name| !whole.contains_key(*name))
         .collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+
     names.into_iter().take(TRIED).find_map(|name| {
         let ending = format!(".{name}");
         let found = whole.keys().find_map(|other| other.strip_suffix(&ending))?;

@@ -168,6 +168,7 @@ impl Change<'_> {
         let Some(values) = vector(params, name) else {
             return;
         };
+
         let values: Vec<f32> = values
             .iter()
             .zip(shift)

@@ -200,6 +200,7 @@ impl Fitter<'_> {
                 .zip(factors)
                 .for_each(|(scale, factor): (&mut f64, f64)| *scale *= factor);
         }
+
         let largest = scale
             .iter()
             .fold(0f64, |largest, scale| largest.max(scale.abs()));
@@ -208,6 +209,7 @@ impl Fitter<'_> {
                 *scale = f64::INFINITY;
             }
         }
+
         scale
     }
 

@@ -57,6 +57,7 @@ impl Kernel {
             is_centred,
             predictors: Vec::new(),
         };
+
         if held_back > 0 && used > 1 {
             kernel.predictors = kernel.predictors();
         }
@@ -67,6 +68,7 @@ impl Kernel {
         let (centred, rows) = (self.centred(self.used), self.x.nrows());
         let system = centred.submatrix(0, 0, self.used, self.used);
         let across = centred.submatrix(0, self.used, self.used, rows - self.used);
+
         FACTORS
             .par_iter()
             .map(|&factor| {
@@ -84,6 +86,7 @@ impl Kernel {
         if !self.is_centred {
             return self.products.clone();
         }
+
         let rows = self.products.nrows();
         let with_mean: Vec<f64> = (0..rows)
             .map(|row| {
@@ -94,6 +97,7 @@ impl Kernel {
             })
             .collect();
         let mean = with_mean[..used].iter().sum::<f64>() / used as f64;
+
         Mat::from_fn(rows, rows, |i, j| {
             self.products[(i, j)] - with_mean[i] - with_mean[j] + mean
         })
@@ -153,6 +157,7 @@ impl Kernel {
         } else {
             Vec::new()
         };
+
         Some(Solver {
             kernel: self,
             ridged,

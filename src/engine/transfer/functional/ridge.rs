@@ -48,6 +48,7 @@ impl Errors {
                 best = Some((factor, left));
             }
         }
+
         let (factor, left) = best.filter(|(_, left)| *left < self.whole)?;
         Some(Chosen {
             factor,
@@ -65,6 +66,7 @@ pub fn ridged(products: MatRef<f64>, factor: f64, rows: usize) -> Option<Mat<f64
     if !(ridge > 0.0 && ridge.is_finite()) {
         return None;
     }
+
     let mut ridged = products.to_owned();
     (0..size).for_each(|i| ridged[(i, i)] += ridge);
     Some(ridged)

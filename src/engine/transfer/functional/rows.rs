@@ -30,6 +30,7 @@ impl Counted {
         let Input::Tokens { .. } = graph.input else {
             return Self { seen: None };
         };
+
         let rows = input.values().chunks(input.size());
         Self {
             seen: Some(
@@ -54,6 +55,7 @@ impl Counted {
         if all.len() <= most {
             return all;
         }
+
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut drawn = index::sample(&mut rng, all.len(), most).into_vec();
         drawn.sort_unstable();
@@ -88,6 +90,7 @@ pub fn matrix(activation: &CpuActivation, rows: &[Row]) -> Mat<f64> {
     let (values, size, channels) = (activation.values(), activation.size(), channels(activation));
     let positions = positions(activation);
     let is_image = activation.shape().len() == 3;
+
     filled(rows.len(), channels, |i, out| {
         let (sample, position) = rows[i];
         let sample = &values[sample * size..][..size];

@@ -44,6 +44,7 @@ pub fn is_vocabulary(functions: &Functions, site: &Site) -> bool {
             ..
         }
     );
+
     is_plain
         && may_be_shifted(functions.graph, site)
         && Layer::of(op, functions.new_base).outputs >= LEAST_OUTPUTS
@@ -126,6 +127,7 @@ impl Vocabulary<'_> {
                 HostTensor::from_f32_as(dtype, vec![layer.outputs], biases),
             );
         }
+
         tensors
     }
 
@@ -153,6 +155,7 @@ fn selected(activation: &CpuActivation, rows: &[Row]) -> Vec<f32> {
     let starts = rows
         .iter()
         .map(|(sample, position)| (sample * positions + position) * width);
+
     starts
         .flat_map(|start| &values[start..start + width])
         .copied()
@@ -175,6 +178,7 @@ impl<'h> Head<'h> {
         let weight = &params[&format!("{}.weight", layer.param)];
         let bias = vector(params, &format!("{}.bias", layer.param));
         let width = weight.len() / layer.outputs;
+
         Self {
             weight,
             bias: bias.unwrap_or_else(|| vec![0.0; layer.outputs]),
@@ -207,8 +211,10 @@ impl<'h> Head<'h> {
                     .for_each(|(sum, &value)| *sum += f64::from(value));
             }
         }
+
         let bias: f64 = self.bias.iter().sum();
         let rows = self.rows.par_chunks(self.width);
+
         rows.map(|row| {
             let products = row
                 .iter()

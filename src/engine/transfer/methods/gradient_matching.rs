@@ -244,6 +244,7 @@ impl<'a> Run<'a> {
         let source = self.problem.learned(self.problem.trajectory.base());
         let gradients = target_gradient.norm() * source_gradient.norm();
         let weights = target.norm() * source.norm();
+
         if weights > 0.0 {
             let scale = (self.problem.weight_anchor * gradients / weights).sqrt();
             self.matcher

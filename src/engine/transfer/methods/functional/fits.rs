@@ -111,6 +111,7 @@ impl<'p> Fits<'p> {
         let (mut fitted, trials) = self.trials(&RULES.map(|rule| (start, rule)))?;
         let best = least(&trials);
         let samples = self.inputs.len() - self.held();
+
         Ok(Chosen {
             best,
             fitted: fitted.swap_remove(best),
@@ -125,6 +126,7 @@ impl<'p> Fits<'p> {
             .map(|model| self.problem.learned(model));
         let is_related = self.identity.is_some()
             && old.inner(&new) >= ONE_LINEAGE * (old.inner(&old) * new.inner(&new)).sqrt();
+
         if is_related {
             Start::Identity
         } else {
@@ -193,6 +195,7 @@ impl<'p> Fits<'p> {
             ..
         } = self.problem;
         let tuned = trajectory.end_of(trajectory.timesteps());
+
         profiler.time(Work::Evaluation, || {
             self.problem.source().predictions(tuned, held)
         })

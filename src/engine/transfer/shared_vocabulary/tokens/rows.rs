@@ -120,6 +120,7 @@ pub fn own_rows(
     let (Some(old_names), Some(_)) = (old.names, tuned.names) else {
         return (old.rows..tuned.rows).map(|row| (row, None)).collect();
     };
+
     let shared: BTreeSet<usize> = in_tuned.values().copied().collect();
     by_row(tuned)
         .into_iter()
