@@ -12,7 +12,7 @@ use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
 };
-use crate::symmetry::permuted_tensor::Rows;
+use crate::symmetry::permuted_tensor::PermutedRows;
 use crate::tensors::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
@@ -192,8 +192,13 @@ impl Permutation {
 
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
         let row = tensor.len() / tensor.shape().first().copied().unwrap_or(1).max(1);
-        if tensor.len() > CHUNK && Rows::suit(tensor) && (tensor.is_lazy() || row <= CHUNK) {
-            return HostTensor::lazy(dtype, shape, Arc::new(Rows::new(tensor.clone(), axes)));
+        if tensor.len() > CHUNK && PermutedRows::suit(tensor) && (tensor.is_lazy() || row <= CHUNK)
+        {
+            return HostTensor::lazy(
+                dtype,
+                shape,
+                Arc::new(PermutedRows::new(tensor.clone(), axes)),
+            );
         }
         HostTensor::from_f32_as(dtype, shape, gather(&tensor.f32(), &axes))
     }

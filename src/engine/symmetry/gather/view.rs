@@ -116,7 +116,7 @@ impl<'a> View<'a> {
 
         for row in rows.chunks_mut(1) {
             let span = self.source[row[0].1..].iter().take(self.span);
-            black_box(span.step_by(LINE).sum::<f32>());
+            black_box(span.step_by(CACHE_LINE_VALUES).sum::<f32>());
             self.fill(row);
         }
     }
@@ -192,7 +192,7 @@ pub(super) const KERNEL: usize = 9;
 /// A span of so many times what is taken from it is not read as a whole.
 const SPARSE: usize = 4;
 /// Values of a cache line.
-const LINE: usize = 16;
+const CACHE_LINE_VALUES: usize = 16;
 
 fn kernel(source: &[f32], at: usize) -> &[f32; KERNEL] {
     source[at..]

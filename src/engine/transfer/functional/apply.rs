@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{
     layer::{Layer, vector},
-    ridge::Fit,
+    ridge::RidgeFit,
     sites::Site,
     walk::Walk,
 };
@@ -30,7 +30,7 @@ pub struct Change<'c> {
 impl Change<'_> {
     /// Writes the fits, one for each group of channels, into the result and walks its path once more; the
     /// tensors that changed.
-    pub fn apply(&self, result: &mut Walk, fits: &[Option<Fit>]) -> Checkpoint {
+    pub fn apply(&self, result: &mut Walk, fits: &[Option<RidgeFit>]) -> Checkpoint {
         let Layer {
             param, has_bias, ..
         } = *self.layer;
@@ -78,7 +78,7 @@ impl Change<'_> {
     }
 
     /// The layer's weight with the fits added, and what is to be added to its output, by channel.
-    fn weight(&self, weight: &HostTensor, fits: &[Option<Fit>]) -> (Vec<f32>, Vec<f64>) {
+    fn weight(&self, weight: &HostTensor, fits: &[Option<RidgeFit>]) -> (Vec<f32>, Vec<f64>) {
         let Layer {
             op,
             groups,

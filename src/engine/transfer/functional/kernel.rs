@@ -11,7 +11,7 @@ use std::ops::AddAssign;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::ridge::{Chosen, Errors, FACTORS, Fit, intercept, less, means, ridged};
+use super::ridge::{Chosen, Errors, FACTORS, RidgeFit, intercept, less, means, ridged};
 use crate::tensors::{
     matmul::{exact_gram, exact_product},
     solve::Positive,
@@ -138,10 +138,10 @@ impl Kernel {
     }
 
     /// The regression of residuals `[rows, outputs]`; `None` where the rows say nothing of them or overflow.
-    pub fn fit(&self, residuals: MatRef<f64>) -> Option<Fit> {
+    pub fn fit(&self, residuals: MatRef<f64>) -> Option<RidgeFit> {
         let chosen = self.choose(&self.errors(residuals))?;
         let (weight, intercept) = self.solver(chosen.factor)?.fit(residuals)?;
-        Some(Fit {
+        Some(RidgeFit {
             weight,
             intercept,
             chosen,
@@ -230,7 +230,7 @@ mod tests {
             let told = x.subcols(0, 6) * drawn(6, 6, 5);
             let residuals = told + 0.1 * drawn(40, 6, 11);
             let gram = Gram::of(x.clone(), held_back, is_centred);
-            let Some(Fit {
+            let Some(RidgeFit {
                 weight,
                 intercept,
                 chosen: Chosen { factor, left },

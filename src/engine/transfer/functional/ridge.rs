@@ -7,7 +7,7 @@ use faer::{Mat, MatRef};
 pub const FACTORS: [f64; 7] = [1e-9, 3e-5, 0.003, 0.03, 0.3, 3.0, 30.0];
 
 /// A linear map with an intercept.
-pub struct Fit {
+pub struct RidgeFit {
     /// `[outputs, inputs]`
     pub weight: Mat<f64>,
     pub intercept: Vec<f64>,

@@ -32,7 +32,7 @@ use crate::{
 /// From so many outputs on they are a vocabulary.
 pub const LEAST_OUTPUTS: usize = 8192;
 /// Outputs that are gone through at a time.
-const PART: usize = 4096;
+const PART_OUTPUTS: usize = 4096;
 
 /// Whether a layer that is fitted puts out a vocabulary.
 pub fn is_vocabulary(functions: &Functions, site: &Site) -> bool {
@@ -144,8 +144,8 @@ impl Vocabulary<'_> {
 /// All outputs, a part of them at a time.
 fn parts(outputs: usize) -> impl Iterator<Item = Range<usize>> {
     (0..outputs)
-        .step_by(PART)
-        .map(move |start| start..(start + PART).min(outputs))
+        .step_by(PART_OUTPUTS)
+        .map(move |start| start..(start + PART_OUTPUTS).min(outputs))
 }
 
 /// Some rows of an activation, row-major.
