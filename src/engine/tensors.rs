@@ -12,6 +12,8 @@ pub mod matmul;
 mod merge;
 pub mod solve;
 mod stacked;
+#[cfg(test)]
+pub(crate) mod testing;
 mod update;
 
 pub use checkpoint::{Checkpoint, Signature};

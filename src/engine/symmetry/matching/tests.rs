@@ -60,6 +60,49 @@ fn profiler() -> Profiler {
     Profiler::new(|| 0.0)
 }
 
+/// Pairs of parameter sets, drawn one after the other.
+fn random_pairs(
+    count: usize,
+    signature: &Signature,
+    rng: &mut ChaCha8Rng,
+) -> Vec<(Checkpoint, Checkpoint)> {
+    (0..count)
+        .map(|_| (random(signature, rng), random(signature, rng)))
+        .collect()
+}
+
+/// A matcher over these pairs.
+fn matcher<'a>(
+    symmetry: &'a Symmetry,
+    profiler: &'a Profiler,
+    pairs: &[(Checkpoint, Checkpoint)],
+) -> Matcher<'a> {
+    let mut matcher = Matcher::new(symmetry, &Executor::Cpu, profiler);
+    for (target, source) in pairs {
+        matcher.push(Kind::Matched, target.clone(), source.clone());
+    }
+    matcher
+}
+
+/// `A_g` built anew, which is what the descent has left.
+fn matrix_anew(
+    matcher: &mut Matcher,
+    group: usize,
+    permutation: &Permutation,
+    case: impl std::fmt::Debug,
+) -> Vec<f32> {
+    let kept = matcher.matrix(group, permutation);
+    matcher.matrices.whole.by_group[group].clear();
+    let anew = matcher.matrix(group, permutation);
+    assert!(
+        kept.iter()
+            .zip(anew.iter())
+            .all(|(a, b)| (a - b).abs() < 1e-3),
+        "{case:?}, group {group}"
+    );
+    anew.to_vec()
+}
+
 /// All permutations of `0..n`.
 fn permutations(n: usize) -> Vec<Vec<u32>> {
     if n == 0 {
@@ -98,12 +141,9 @@ proptest! {
         let (graph, signature) = mlp(&[3, first, second, 2]);
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let pairs: Vec<_> = (0..3).map(|_| (random(&signature, &mut rng), random(&signature, &mut rng))).collect();
+        let pairs = random_pairs(3, &signature, &mut rng);
         let profiler = profiler();
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        for (target, source) in &pairs {
-            matcher.push(Kind::Matched, target.clone(), source.clone());
-        }
+        let mut matcher = matcher(&symmetry, &profiler, &pairs);
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         prop_assert!((solution.objective - objective(&symmetry, &pairs, &solution.permutation)).abs() < 1e-4);
@@ -199,10 +239,8 @@ fn a_quadratic_group_never_lowers_the_objective() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     for seed in 0..20 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
         let profiler = profiler();
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        matcher.push(Kind::Matched, pair.0.clone(), pair.1.clone());
+        let mut matcher = matcher(&symmetry, &profiler, &random_pairs(1, &signature, &mut rng));
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(solution.objective >= matcher.objective(&start));
@@ -239,10 +277,7 @@ fn anchored_matrices_are_kept_up_to_date_as_pairs_are_added() {
         let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
         growing.push(Kind::Matched, pair.0.clone(), pair.1.clone());
         pairs.push(pair);
-        let mut fresh = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        for (target, source) in &pairs {
-            fresh.push(Kind::Matched, target.clone(), source.clone());
-        }
+        let mut fresh = matcher(&symmetry, &profiler, &pairs);
         let start = |matcher: &mut Matcher| {
             let stages = Stages::<NotFinite> {
                 from: None,

@@ -69,18 +69,7 @@ fn before(bare: &Signature, whole: &Signature) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensors::{DType, TensorInfo};
-
-    fn model(names: &[&str]) -> Signature {
-        let info = TensorInfo {
-            dtype: DType::F32,
-            shape: vec![1],
-        };
-        names
-            .iter()
-            .map(|name| ((*name).to_owned(), info.clone()))
-            .collect()
-    }
+    use crate::tensors::testing::named as model;
 
     #[test]
     fn a_body_alone_lacks_the_prefix_that_it_has_below_a_head() {

@@ -5,20 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::tensors::{Checkpoint, DType, HostTensor, TensorInfo};
-
-fn model(tensors: &[(&str, DType, &[usize])]) -> Signature {
-    let info = |(name, dtype, shape): &(&str, DType, &[usize])| {
-        (
-            (*name).to_owned(),
-            TensorInfo {
-                dtype: *dtype,
-                shape: shape.to_vec(),
-            },
-        )
-    };
-    tensors.iter().map(info).collect()
-}
+use crate::tensors::{Checkpoint, DType, HostTensor, testing::headers as model};
 
 fn compared(of: &str, own: &Signature, than: &str, other: &Signature) -> Result<(), Incompatible> {
     compare(

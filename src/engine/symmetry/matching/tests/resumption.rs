@@ -25,13 +25,9 @@ fn a_descent_goes_on_from_wherever_it_was_broken_off() {
     let (graph, signature) = residual(6, 3);
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let (target, source) = (random(&signature, &mut rng), random(&signature, &mut rng));
+    let pairs = random_pairs(1, &signature, &mut rng);
     let profiler = profiler();
-    let fresh = || {
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        matcher.push(Kind::Matched, target.clone(), source.clone());
-        matcher
-    };
+    let fresh = || matcher(&symmetry, &profiler, &pairs);
     let identity = Permutation::identity(&symmetry);
     let mut most = 0;
     for start in [
@@ -71,12 +67,7 @@ fn a_stage_of_another_symmetry_counts_for_nothing() {
     let stranger = Stage::anchoring(&Symmetry::derive(&other, &larger).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let profiler = profiler();
-    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-    matcher.push(
-        Kind::Matched,
-        random(&signature, &mut rng),
-        random(&signature, &mut rng),
-    );
+    let mut matcher = matcher(&symmetry, &profiler, &random_pairs(1, &signature, &mut rng));
     let (undisturbed, passed) = stages(&mut matcher, Start::Anchored, None);
     let mut torn: Stage = serde_json::from_str(&passed[0]).unwrap();
     torn.permutation
@@ -104,12 +95,7 @@ fn whoever_hears_of_the_stages_may_end_the_descent() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let profiler = profiler();
-    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-    matcher.push(
-        Kind::Matched,
-        random(&signature, &mut rng),
-        random(&signature, &mut rng),
-    );
+    let mut matcher = matcher(&symmetry, &profiler, &random_pairs(1, &signature, &mut rng));
     let stages = Stages {
         from: None,
         on_stage: &|_| Err(Enough),
