@@ -283,13 +283,13 @@ fn may_be_shifted(graph: &Graph, site: &Site) -> bool {
 
 /// What a fit reads at a layer's point: its inputs, and its own output where a batch norm follows.
 fn held_longer(graph: &Graph, sites: &[&Site]) -> Vec<(Operand, usize)> {
-    let of_site = |site: &&Site| {
+    let mut held = Vec::new();
+    for site in sites {
         let inputs = graph.nodes[site.layer].inputs.iter().copied();
-        let also: Vec<_> = inputs.chain([Operand::Node(site.layer)]).collect();
-        let point = site.point();
-        also.into_iter().map(move |operand| (operand, point))
-    };
-    sites.iter().flat_map(of_site).collect()
+        let read = inputs.chain([Operand::Node(site.layer)]);
+        held.extend(read.map(|operand| (operand, site.point())));
+    }
+    held
 }
 
 /// What a variant's fit has made so far.

@@ -137,17 +137,16 @@ impl Change<'_> {
         let channels = before.mean.len();
         let (weight, bias) = (format!("{norm}.weight"), format!("{norm}.bias"));
         let gamma = vector(params, &weight).unwrap_or_else(|| vec![1.0; channels]);
-        let deviation = |variance: f64| (variance + eps).sqrt();
         let slopes: Vec<f64> = gamma
             .iter()
             .zip(&before.variance)
-            .map(|(gamma, &v)| gamma / deviation(v))
+            .map(|(gamma, &v)| gamma / deviation(v, eps))
             .collect();
 
         let new_gamma = slopes
             .iter()
             .zip(&after.variance)
-            .map(|(slope, &v)| slope * deviation(v));
+            .map(|(slope, &v)| slope * deviation(v, eps));
         let new_gamma: Vec<f32> = new_gamma.map(|v| v as f32).collect();
         let shift: Vec<f64> = (0..channels)
             .map(|c| slopes[c] * (intercept[c] + after.mean[c] - before.mean[c]))
@@ -199,4 +198,9 @@ struct Renormalisation<'r> {
     before: &'r Moments,
     after: &'r Moments,
     intercept: &'r [f64],
+}
+
+/// What a batch norm divides by.
+fn deviation(variance: f64, eps: f64) -> f64 {
+    (variance + eps).sqrt()
 }

@@ -74,14 +74,12 @@ pub fn ridged(products: MatRef<f64>, factor: f64, rows: usize) -> Option<Mat<f64
 
 /// What is to be added to the outputs once the weight has what the inputs' means do not tell.
 pub fn intercept(weight: &Mat<f64>, x_mean: &[f64], mean: &[f64]) -> Vec<f64> {
-    let shift = |output: usize| -> f64 {
-        let inputs = x_mean.iter().enumerate();
-        inputs
-            .map(|(input, mean)| weight[(output, input)] * mean)
-            .sum()
-    };
     (0..weight.nrows())
-        .map(|output| mean[output] - shift(output))
+        .map(|output| {
+            let inputs = x_mean.iter().enumerate();
+            let products = inputs.map(|(input, mean)| weight[(output, input)] * mean);
+            mean[output] - products.sum::<f64>()
+        })
         .collect()
 }
 

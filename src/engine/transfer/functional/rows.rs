@@ -43,15 +43,9 @@ impl Counted {
     /// The rows of an activation, in the order of the samples; drawn where there are more than `most`.
     pub fn rows(&self, activation: &CpuActivation, most: usize, seed: u64) -> Vec<Row> {
         let positions = positions(activation);
-        let is_seen = |row: &Row| match &self.seen {
-            Some(seen) if seen.first().is_some_and(|first| first.len() == positions) => {
-                seen[row.0][row.1]
-            }
-            _ => true,
-        };
         let all =
             (0..activation.batch()).flat_map(|sample| (0..positions).map(move |p| (sample, p)));
-        let all: Vec<Row> = all.filter(is_seen).collect();
+        let all: Vec<Row> = all.filter(|&row| self.is_seen(row, positions)).collect();
         if all.len() <= most {
             return all;
         }
@@ -60,6 +54,16 @@ impl Counted {
         let mut drawn = index::sample(&mut rng, all.len(), most).into_vec();
         drawn.sort_unstable();
         drawn.into_iter().map(|i| all[i]).collect()
+    }
+
+    /// Whether a row of an activation with so many positions counts.
+    fn is_seen(&self, row: Row, positions: usize) -> bool {
+        match &self.seen {
+            Some(seen) if seen.first().is_some_and(|first| first.len() == positions) => {
+                seen[row.0][row.1]
+            }
+            _ => true,
+        }
     }
 }
 
