@@ -15,8 +15,9 @@ use super::{
     inputs,
     job::Job,
     meter::Scratch,
+    output::Place,
     publish,
-    run::{Place, run_into},
+    run::run_into,
 };
 use crate::{
     artifacts::{

@@ -13,6 +13,7 @@ use std::path::Path;
 use super::{
     failure::{self, Failure},
     inputs::{adopted_head, by_names, read},
+    output::{self, Place},
 };
 use crate::{
     contract::{
@@ -94,7 +95,7 @@ struct Forecast {
 
 impl Forecast {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        read::output(storage, &spec.output)?;
+        output::location(storage, &spec.output, Place::Final)?;
         let models = Models::look(spec, storage)?;
         let graph = read::graph("/target/base", &models.folder, &models.target, None)?;
         by_names::check(spec, &graph)?;

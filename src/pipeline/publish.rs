@@ -1,8 +1,8 @@
 //! Writes the result, the manifest last.
 
-pub mod adapter;
+mod adapter;
 mod predictions;
-pub mod report;
+mod report;
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,8 @@ use super::{
     context::Context,
     failure::{self, Failure},
     job::Job,
+    meter::Meter,
+    relation::Related,
     verdict::Judgement,
 };
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
     contract::{
         codes::FailureCode,
         manifest::files,
-        outcome::{Outcome, Recommendation, Verdict},
+        outcome::{Outcome, Phase, Recommendation, Verdict},
         report::Report,
     },
     storage::Location,
@@ -37,37 +39,63 @@ pub struct Facts {
     pub metrics: Value,
 }
 
-/// Everything but the manifest: model and permutation where the verdict is to publish, report and
+/// What was found: all that report, card and model are written from.
+pub struct Results {
+    pub comparison: Comparison,
+    pub judgement: Judgement,
+    pub related: Related,
+}
+
+/// Everything but the manifest: model, adapter and permutation where the verdict is to publish, report and
 /// card always.
 pub fn files(
     writer: &mut ResultWriter,
     context: &Context,
-    comparison: &Comparison,
-    judgement: Judgement,
-    report: &Report,
+    meter: &Meter,
+    results: Results,
 ) -> Result<Facts, Failure> {
+    // Taken first: it tells what led to the result, and nothing of how that was written.
+    let timing = report::timing(context, meter, &results);
+    context.job.progress.phase(Phase::Publishing);
+
     let inputs = context.inputs;
-    let published = judgement.verdict == Verdict::Published;
-    let winner = comparison.winner();
     let spec = context.job.spec;
+    let published = results.judgement.verdict == Verdict::Published;
+    let update = match spec.options.update {
+        Some(wanted) if published => {
+            let adapter = adapter::of(context, &results.comparison, wanted);
+            writer
+                .adapter(&adapter.config, &adapter.tensors)
+                .map_err(failure::written(spec))?;
+            Some(adapter.report)
+        }
+        _ => None,
+    };
+    let report = report::of(context, &results, timing, update);
+
+    let Results {
+        comparison,
+        judgement,
+        ..
+    } = &results;
     let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
         .map_err(failure::at("/target/base"))?;
-
     let card = Card {
         name: spec.name.clone(),
         source_base: spec.source.base.clone(),
         trajectory: spec.source.trajectory.clone(),
         target_base: spec.target.base.clone(),
-        method: published.then(|| winner.method.name().to_owned()),
+        method: published.then(|| comparison.winner().method.name().to_owned()),
         licence,
         metrics: report.metrics.clone(),
-        warnings: judgement.warnings,
+        warnings: judgement.warnings.clone(),
         inputs: inputs.files.clone(),
     };
 
     if published {
         model(writer, context, comparison).map_err(failure::written(spec))?;
     }
+
     writer
         .report(&json!(report))
         .map_err(failure::written(spec))?;

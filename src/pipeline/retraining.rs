@@ -34,8 +34,31 @@ pub const BATCH: usize = 32;
 /// Of the budget, for each learning rate that is tried.
 pub const TRIAL: f64 = 0.25;
 
+/// What the new base reaches without a transfer; `None` where that was not compared.
+pub struct Retrained {
+    pub few_shot: Option<FewShot>,
+    pub fine_tune_only: Option<Training>,
+}
+
+/// Trains the new base alone: few-shot first, for the job's own training may start from it.
+///
+/// # Errors
+/// When the job is stopped.
+pub fn run(
+    context: &Context,
+    choice: &Choice,
+    baselines: &Baselines,
+) -> Result<Retrained, Failure> {
+    let few_shot = few_shot(context, choice, baselines)?;
+    let fine_tune_only = fine_tune_only(context, baselines, few_shot.as_ref())?;
+    Ok(Retrained {
+        few_shot,
+        fine_tune_only,
+    })
+}
+
 /// Trains the new base at the cost of the whole choice.
-pub fn few_shot(
+fn few_shot(
     context: &Context,
     choice: &Choice,
     baselines: &Baselines,
@@ -164,7 +187,7 @@ fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
 
 /// The job's own training without a transfer, with a learning rate of its own where trials choose it. There
 /// is nothing to be pulled to.
-pub fn fine_tune_only(
+fn fine_tune_only(
     context: &Context,
     baselines: &Baselines,
     few_shot: Option<&FewShot>,

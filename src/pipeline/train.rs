@@ -102,7 +102,7 @@ pub fn train(
     let mut plan = stage.plan.clone();
     let trials = stage.tries_rates.then(|| {
         context
-            .ledger
+            .profiler
             .book(Work::FineTuning, || {
                 context.learner.try_rates(start, data, &plan, &mut observe)
             })
@@ -117,7 +117,7 @@ pub fn train(
         );
     }
 
-    let tuned = context.ledger.book(Work::FineTuning, || {
+    let tuned = context.profiler.book(Work::FineTuning, || {
         context.learner.fine_tune(start, data, &plan, &mut observe)
     });
     if tuned.end == End::Interrupted {
@@ -161,7 +161,7 @@ fn barrier(
         statistics_samples: STATISTICS_SAMPLES.min(BARRIER_SAMPLES),
         batch_size: context.job.spec.options.batch_size,
     };
-    context.ledger.book(Work::Evaluation, || {
+    context.profiler.book(Work::Evaluation, || {
         context.learner.barrier(from, to, &plan)
     })
 }

@@ -4,13 +4,13 @@
 //!
 //! Its tensors are known by their names. Adding the tuning's update to the new base needs no more; whatever
 //! computes something is refused before any data are read. Between strangers such an update is noise, and
-//! nothing but the bases' cosine can tell.
+//! nothing but the bases' cosine can tell: see `diagnose`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Configured, Inputs, TRAJECTORY};
+use super::{Configured, TRAJECTORY};
 use crate::{
     contract::{
         codes::FailureCode,
@@ -21,10 +21,7 @@ use crate::{
         network::{Graph, GraphError},
         tensors::Checkpoint,
     },
-    pipeline::{
-        diagnose::Diagnosis,
-        failure::{self, Failure},
-    },
+    pipeline::failure::{self, Failure},
 };
 
 /// Whether of a model's network only the tensors are known.
@@ -92,28 +89,6 @@ fn asked(spec: &Spec, carried: &[Method]) -> Option<String> {
         .into_iter()
         .find(|(is_asked, _)| *is_asked)
         .map(|(_, what)| what.to_owned())
-}
-
-/// Refuses to add a tuning to a stranger, where identity was asked for. `auto` ends with a rejected result.
-///
-/// # Errors
-/// `incompatible_models` at `/target/base`.
-pub fn check_lineage(inputs: &Inputs, spec: &Spec, found: &Diagnosis) -> Result<(), Failure> {
-    let is_auto = spec.methods == Methods::Auto;
-    if inputs.graph.by_names().is_none() || is_auto || !found.are_strangers() {
-        return Ok(());
-    }
-    let cosine = found.cosine().unwrap_or(0.0);
-    Err(Failure::Input {
-        code: FailureCode::IncompatibleModels,
-        pointer: Some("/target/base".into()),
-        detail: format!(
-            "the new base is not of the old one's lineage: the cosine of their weight matrices is {cosine:.3}. \
-             Without its network only `identity` can be carried, and between strangers it carries nothing: \
-             keep the old model, or give the network as a graph (\"model_type\": \"graph\") for methods that \
-             match or fit"
-        ),
-    })
 }
 
 /// Refuses a tuning that changed whole numbers: nobody knows what they mean, and the result has the new

@@ -11,7 +11,7 @@ use crate::{
             race::Record,
         },
     },
-    pipeline::{baselines, comparison::Measured, diagnose::Diagnosis, failure::Failure},
+    pipeline::{comparison::Measured, diagnose::Diagnosis, failure::Failure},
 };
 
 impl Selector<'_, '_> {
@@ -172,7 +172,7 @@ impl Selector<'_, '_> {
     /// Validation loss of the new base as it is.
     fn target_loss(&mut self) -> Option<f64> {
         if self.target.is_none() {
-            let model = baselines::target_before(self.context);
+            let model = self.context.target_before();
             let record = self.context.validate(&model)?;
             self.target = Some(Measured { model, record });
         }

@@ -9,6 +9,7 @@ use crate::{
         comparison::Comparison,
         context::Context,
         meter::{Meter, Seconds, WATTS_PER_CORE},
+        publish::Results,
     },
 };
 
@@ -21,13 +22,18 @@ const ON_DEVICE: [Work; 4] = [
 ];
 const HAS_GPU: bool = cfg!(any(feature = "wgpu", feature = "cuda"));
 
-/// `diagnosis` is in seconds.
-pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnosis: f64) -> Timing {
+/// What the results took so far.
+pub fn timing(context: &Context, meter: &Meter, results: &Results) -> Timing {
+    let Results {
+        comparison,
+        related,
+        ..
+    } = results;
     let passed = meter.passed();
     let (peak, of_this_job) = meter.most_memory();
     let on_device: f64 = ON_DEVICE
         .iter()
-        .map(|work| context.ledger.seconds(*work))
+        .map(|work| context.profiler.seconds(*work))
         .sum();
     Timing {
         wall_seconds: Some(passed.wall),
@@ -41,7 +47,7 @@ pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnos
             comparison.choice.candidates.iter().map(|one| one.seconds),
         ),
         methods_cpu_seconds: by_method(comparison, comparison.choice.cpu_seconds.iter().copied()),
-        diagnosis_seconds: Some(diagnosis),
+        diagnosis_seconds: Some(related.seconds),
         few_shot_seconds: comparison
             .few_shot
             .as_ref()
@@ -137,7 +143,7 @@ fn by_phase(meter: &Meter) -> Named<PhaseTime> {
 fn by_kind(context: &Context) -> Named<f64> {
     let kinds = Work::ALL.iter().copied();
     kinds
-        .map(|work| (name_of(work).to_owned(), context.ledger.seconds(work)))
+        .map(|work| (name_of(work).to_owned(), context.profiler.seconds(work)))
         .collect()
 }
 
