@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Samples on which the loss barrier is taken, at most.
-const BARRIER_SAMPLES: usize = 512;
+pub const BARRIER_SAMPLES: usize = 512;
 
 /// Fine-tunes the winner, where the specification grants training; the result is taken where validation
 /// does not speak against it.

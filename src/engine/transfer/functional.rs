@@ -47,6 +47,7 @@ use crate::{
     transfer::error::TransferError,
 };
 
+pub use rows::MAX_FITTED_VALUES;
 pub use sites::Rule;
 pub use store::{FitStore, FittedLayer, LayerKey, Unkept};
 

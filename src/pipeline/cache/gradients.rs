@@ -43,8 +43,8 @@ use crate::{
 
 /// Changes whenever the same inputs may give other gradients or another order of drawing.
 const VERSION: u32 = 2;
-/// Bytes of gradients that a method may hold in memory.
-const IN_MEMORY: usize = 512 << 20;
+/// Gradients that a method holds in memory; more of them lie on the disk.
+pub const MAX_BYTES_IN_MEMORY: usize = 512 << 20;
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
 /// The gradients of one method of one job.
@@ -80,7 +80,7 @@ impl<'a> DiskGradients<'a> {
             progress: job.progress,
             folder,
             lasting,
-            in_memory: bytes <= IN_MEMORY,
+            in_memory: bytes <= MAX_BYTES_IN_MEMORY,
             fits_in_memory: !functional::is_large(parameters),
             found: AtomicUsize::new(0),
             found_layers: AtomicUsize::new(0),
