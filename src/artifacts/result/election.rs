@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Finished, MANIFEST_LIMIT, OutputFile, Standing, pretty};
+use super::{Finished, MANIFEST_LIMIT, OutputFile, Standing, files::pretty};
 use crate::{
     artifacts::error::ArtifactError,
     contract::{codes::FailureCode, manifest::Listing},

@@ -69,4 +69,3 @@ pub enum Methods {
     Auto,
     Named(Vec<Method>),
 }
-
