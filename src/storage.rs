@@ -40,7 +40,7 @@ pub use credentials::Credentials;
 pub use digest::{Published, Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
-pub use hub::{HubConfig, HubToken};
+pub use hub::{HubConfig, HubToken, TOKEN_VARIABLE as HUB_TOKEN_VARIABLE};
 pub use keys::{ResultKey, WeightFiles};
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};

@@ -16,7 +16,9 @@ use serde_json::Value;
 use crate::{
     contract::{
         codes::FailureCode,
-        manifest::files::{ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG},
+        manifest::files::{
+            ADAPTER_CONFIG as ADAPTER, ADAPTER_STEM, ADAPTER_WEIGHTS, CONFIG, PICKLED_STEM,
+        },
     },
     engine::tensors::{Checkpoint, Signature},
     storage::{Blocking, Listing, Location, ObjectInfo, ResultKey, WeightFiles},
@@ -259,7 +261,7 @@ pub(super) fn has_any_weights(listing: &Listing) -> bool {
 
 /// A pickle of weights, under the names that libraries give them.
 fn is_pickled_model(name: &str) -> bool {
-    let of_model = name.starts_with("pytorch_model") || name.starts_with("adapter_model");
+    let of_model = name.starts_with(PICKLED_STEM) || name.starts_with(ADAPTER_STEM);
     of_model && is_pickle(name)
 }
 

@@ -39,7 +39,6 @@ use election::Elected;
 pub use crate::contract::manifest::OutputFile;
 pub use standing::{Finished, Standing, find};
 
-const MANIFEST_LIMIT: u64 = 64 << 20;
 /// Tensor bytes above which a model is written in shards, and the most a shard holds.
 const SHARD_SIZE: u64 = 5_000_000_000;
 

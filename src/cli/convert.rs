@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let form = if name.starts_with("adapter_model") {
+    let form = if name.starts_with(files::ADAPTER_STEM) {
         &ADAPTER
     } else {
         &MODEL

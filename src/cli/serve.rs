@@ -28,13 +28,13 @@ use crate::{
 };
 
 /// Beyond the worker's own grace of five seconds.
-const WORKER_PATIENCE: Duration = Duration::from_secs(8);
+const WORKER_GRACE: Duration = Duration::from_secs(8);
 
 /// How often a sign of life is given, by which outages of the database are noticed.
-const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often what is old is forgotten.
-const PRUNE_EVERY: Duration = Duration::from_hours(1);
+const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Serve the HTTP interface and the dashboard, with worker processes.
 #[derive(Debug, clap::Args)]
@@ -184,7 +184,7 @@ fn start_workers(
         arguments,
         database_url: settings.database.url.clone(),
         scratch: settings.scratch_dir(),
-        patience: WORKER_PATIENCE,
+        patience: WORKER_GRACE,
     };
     let mut background = JoinSet::new();
     for _ in 0..settings.worker.processes {
@@ -226,7 +226,7 @@ async fn sweep(settings: Arc<Settings>, database: Database, shutdown: Cancellati
 
 /// Gives signs of life, also while no worker does.
 async fn keep_time(lease: Duration, database: Database, shutdown: CancellationToken) {
-    let mut every = time::interval(SIGN_OF_LIFE_EVERY);
+    let mut every = time::interval(HEARTBEAT_INTERVAL);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
         if let Err(error) = clock::tick(&database, lease).await {
             tracing::debug!(%error, "no sign of life could be given");
@@ -236,7 +236,7 @@ async fn keep_time(lease: Duration, database: Database, shutdown: CancellationTo
 
 /// Forgets what is old enough, every so often.
 async fn prune(keep: Retention, database: Database, shutdown: CancellationToken) {
-    let mut every = time::interval(PRUNE_EVERY);
+    let mut every = time::interval(PRUNE_INTERVAL);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
         match retention::prune(&database, keep).await {
             Ok(0) => {}

@@ -9,7 +9,10 @@ use uuid::Uuid;
 use crate::{
     artifacts::signature::Signer,
     config::{Hub, S3, Settings, Signing, secrets},
-    storage::{Credentials, HubConfig, HubToken, S3Config, Storage, StorageConfig, TenantStorage},
+    storage::{
+        Credentials, HUB_TOKEN_VARIABLE, HubConfig, HubToken, S3Config, Storage, StorageConfig,
+        TenantStorage,
+    },
 };
 
 /// The object stores of the settings. Call within a runtime.
@@ -66,7 +69,7 @@ fn hub_config(hub: &Hub) -> anyhow::Result<HubConfig> {
     Ok(HubConfig {
         endpoint: Some(hub.endpoint.clone()).filter(|text| !text.is_empty()),
         allow_http: hub.allow_http,
-        token: secrets::variable("HF_TOKEN")?.and_then(HubToken::new),
+        token: secrets::variable(HUB_TOKEN_VARIABLE)?.and_then(HubToken::new),
     })
 }
 

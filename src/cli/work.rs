@@ -25,10 +25,10 @@ use crate::{
 const CONNECTIONS: u32 = 3;
 
 /// How often what was counted is written to the parent.
-const RELAY_EVERY: Duration = Duration::from_secs(1);
+const RELAY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the recorder's readings are tidied up.
-const TIDY_EVERY: Duration = Duration::from_secs(10);
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Work on queued transfers, one at a time, without serving HTTP.
 #[derive(Debug, clap::Args)]
@@ -117,7 +117,7 @@ fn relay_figures() -> anyhow::Result<Relay> {
         .stack_size(256 << 10)
         .spawn(move || {
             while written.write(&mut std::io::stdout().lock()).is_ok() {
-                thread::sleep(RELAY_EVERY);
+                thread::sleep(RELAY_INTERVAL);
             }
         })?;
 
@@ -147,7 +147,7 @@ async fn serve_figures(
 
 /// The recorder gathers readings until someone tidies them up, whether or not they are asked for.
 async fn tidy_figures() {
-    let mut every = time::interval(TIDY_EVERY);
+    let mut every = time::interval(TIDY_INTERVAL);
     loop {
         every.tick().await;
         metrics::recorder().run_upkeep();

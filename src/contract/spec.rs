@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use check::{Fault, SpecError, check_gate_name};
+pub use check::{Fault, MAX_TEXT_BYTES, SpecError, check_gate_name};
 pub use fine_tune::{FineTune, Labels, LearningRate};
 pub use gate::{ExternalGate, Gate, Metric};
 pub use methods::{Method, Methods};

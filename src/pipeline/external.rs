@@ -26,7 +26,7 @@ use crate::{
     },
     contract::{
         evaluation::EvaluationRecord,
-        manifest::{Manifest, STAGING, files},
+        manifest::{MAX_DOCUMENT_BYTES, Manifest, STAGING, files},
         outcome::{Outcome, Phase, Verdict},
         report::Report,
     },
@@ -117,7 +117,10 @@ impl Verdicts<'_> {
             .folder
             .child(name)
             .map_err(|error| publish::unreadable(&error))?;
-        let read = job.storage.blocking().read_small(&place, TEXT_LIMIT);
+        let read = job
+            .storage
+            .blocking()
+            .read_small(&place, MAX_DOCUMENT_BYTES);
         let bytes = read.map_err(|error| publish::unreadable(&error))?;
         let staged = manifest.outputs.iter().find(|file| file.name == name);
         if staged.is_none_or(|file| file.sha256 != sha256_of(&bytes)) {
@@ -230,6 +233,3 @@ fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Fail
     };
     writer.card(&card).map_err(failure::written(job.spec))
 }
-
-/// Bytes of a card or a report: a card lists files, and a model has thousands at the most.
-const TEXT_LIMIT: u64 = 64 << 20;

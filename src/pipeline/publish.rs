@@ -22,14 +22,12 @@ use crate::{
     },
     contract::{
         codes::FailureCode,
-        manifest::files,
+        manifest::{MAX_DOCUMENT_BYTES, files},
         outcome::{Outcome, Phase, Recommendation, Verdict},
         report::Report,
     },
     storage::Location,
 };
-
-const REPORT_LIMIT: u64 = 64 << 20;
 
 /// What the manifest and the job row say beside the files.
 pub struct Facts {
@@ -202,7 +200,7 @@ fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
     let bytes = job
         .storage
         .blocking()
-        .read_small(&place, REPORT_LIMIT)
+        .read_small(&place, MAX_DOCUMENT_BYTES)
         .map_err(|error| unreadable(&error))?;
     Report::from_json(&bytes).map_err(|error| unreadable(&error))
 }

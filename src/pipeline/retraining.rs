@@ -27,12 +27,12 @@ use crate::{
 };
 
 /// Learning rates tried: of `AdamW`, or multiples of the job's own.
-pub const RATES: [f64; 4] = [1e-4, 3e-4, 1e-3, 3e-3];
-const MULTIPLES: [f64; RATES.len()] = [0.3, 1.0, 3.0, 10.0];
+pub const LEARNING_RATES: [f64; 4] = [1e-4, 3e-4, 1e-3, 3e-3];
+const RATE_MULTIPLES: [f64; LEARNING_RATES.len()] = [0.3, 1.0, 3.0, 10.0];
 /// Small: what few samples allow is many steps.
-pub const BATCH: usize = 32;
+pub const BATCH_SAMPLES: usize = 32;
 /// Of the budget, for each learning rate that is tried.
-pub const TRIAL: f64 = 0.25;
+pub const TRIAL_SHARE: f64 = 0.25;
 
 /// What the new base reaches without a transfer; `None` where that was not compared.
 pub struct Retrained {
@@ -84,8 +84,8 @@ fn few_shot(
     context.job.progress.phase(Phase::FineTuning);
     let began = Seconds::read();
     let mut best: Option<(usize, FewShot)> = None;
-    for rate in 0..RATES.len() {
-        let trial = spend(context, data, (budget as f64 * TRIAL) as usize, rate)?;
+    for rate in 0..LEARNING_RATES.len() {
+        let trial = spend(context, data, (budget as f64 * TRIAL_SHARE) as usize, rate)?;
         if best
             .as_ref()
             .is_none_or(|(_, best)| better(&trial.tuned, &best.tuned))
@@ -164,18 +164,18 @@ fn spend(
 /// The job's own training at a multiple of its learning rate, or `AdamW`.
 fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
     let own = context.stage().map(|Stage { plan, .. }| FineTunePlan {
-        learning_rate: MULTIPLES[rate] * plan.learning_rate,
+        learning_rate: RATE_MULTIPLES[rate] * plan.learning_rate,
         ..plan
     });
     let own = own.unwrap_or(FineTunePlan {
-        batch_size: BATCH,
+        batch_size: BATCH_SAMPLES,
         seed: context.job.spec.options.seed,
-        ..FineTunePlan::new(Optimizer::AdamW, 1, RATES[rate])
+        ..FineTunePlan::new(Optimizer::AdamW, 1, LEARNING_RATES[rate])
     });
     // The end is looked at anyway, and there is nothing to be pulled to.
     let refresh = context.inputs.splits.unlabelled.train;
     FineTunePlan {
-        batch_size: own.batch_size.min(BATCH),
+        batch_size: own.batch_size.min(BATCH_SAMPLES),
         teacher: own.teacher.or_else(|| refresh.then(|| context.old_model())),
         validation: None,
         looks: None,

@@ -114,11 +114,11 @@ fn untransferred(context: &Context, comparison: &Comparison) -> Option<Untransfe
     if unlabelled.validation && !unlabelled.train {
         return None;
     }
-    let rival = comparison.few_shot.as_ref().map(|few| &few.tuned);
+    let few_shot = comparison.few_shot.as_ref().map(|few| &few.tuned);
     let only = comparison
         .fine_tune_only
         .as_ref()
-        .or(rival)?
+        .or(few_shot)?
         .validation
         .as_ref()?;
     Some(Untransferred {

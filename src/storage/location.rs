@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::contract::spec::MAX_TEXT_BYTES;
 use repository::{HubPath, MovingRepository};
 use store::read_store;
 
@@ -16,9 +17,8 @@ pub use error::LocationError;
 pub use repository::HubRepository;
 pub(super) use store::Store;
 
-/// Longest accepted location, and longest part of one (a limit of file systems).
-const LENGTH_LIMIT: usize = 2048;
-const PART_LIMIT: usize = 255;
+/// Longest part of a location, in bytes: a limit of file systems.
+const MAX_PART_BYTES: usize = 255;
 
 /// An object or a folder of objects. Prints as its URI, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,9 +31,9 @@ pub struct Location {
 impl Location {
     /// Reads a URI; `file:///abs`, `s3://bucket/key`, `gs://…`, `az://…`.
     pub(crate) fn from_uri(text: &str) -> Result<Self, LocationError> {
-        if text.len() > LENGTH_LIMIT {
+        if text.len() > MAX_TEXT_BYTES {
             let start: String = text.chars().take(60).collect();
-            let detail = format!("longer than {LENGTH_LIMIT} bytes");
+            let detail = format!("longer than {MAX_TEXT_BYTES} bytes");
             return Err(LocationError::malformed(&start, detail));
         }
 
@@ -229,7 +229,7 @@ fn check_part(text: &str, part: &str) -> Result<(), LocationError> {
     let fault = match part {
         "" => "has an empty part (\"//\")",
         "." | ".." => "has a relative part (\".\" or \"..\")",
-        _ if part.len() > PART_LIMIT => "has a part longer than 255 bytes",
+        _ if part.len() > MAX_PART_BYTES => "has a part longer than 255 bytes",
         _ if part
             .chars()
             .any(|c| c.is_control() || c == '/' || c == '\\') =>

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MANIFEST_LIMIT, OutputFile};
+use super::OutputFile;
 use crate::{
     artifacts::error::ArtifactError,
-    contract::manifest::Listing,
+    contract::manifest::{Listing, MAX_DOCUMENT_BYTES},
     storage::{Location, Published, ResultKey, Sha256Hex, Storage, sha256_of},
 };
 
@@ -65,7 +65,7 @@ pub fn find(storage: &Storage, folder: &Location) -> Result<Option<Standing>, Ar
         return Ok(None);
     }
 
-    let bytes = storage.read_small(&place, MANIFEST_LIMIT)?;
+    let bytes = storage.read_small(&place, MAX_DOCUMENT_BYTES)?;
     let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else {
         return Ok(None);
     };

@@ -15,6 +15,7 @@ use super::{Spec, objects::Objects};
 use crate::contract::codes::FailureCode;
 
 pub use gate::check_gate_name;
+pub use text::MAX_TEXT_BYTES;
 
 /// One fault: where (RFC 6901 pointer) and what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -46,7 +46,8 @@ use crate::{
 const VERSION: u32 = 2;
 /// Bytes of gradients that a method holds in memory; more of them lie on the disk.
 pub const MAX_BYTES_IN_MEMORY: usize = 512 << 20;
-const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
+/// After which what nobody came back for goes.
+const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
 /// The gradients of one method of one job.
 pub struct DiskGradients<'a> {
@@ -281,7 +282,7 @@ fn forget_old(folder: &Path) {
         let age = modified
             .ok()
             .and_then(|at| SystemTime::now().duration_since(at).ok());
-        if age.is_some_and(|age| age > FORGOTTEN)
+        if age.is_some_and(|age| age > MAX_AGE)
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
             tracing::debug!(%error, folder = %entry.path().display(), "could not remove");

@@ -51,10 +51,10 @@ use entry::Entry;
 const VERSION: u32 = 3;
 const FORMAT: &str = "retune-matching/1";
 /// How often one that waits looks whether the pair is still being solved.
-const PACE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long one waits at most, in seconds: a process that is stopped keeps its lock, and to solve a
 /// pair twice is only a waste.
-const LONGEST_WAIT: f64 = 600.0;
+const MAX_WAIT_SECONDS: f64 = 600.0;
 
 /// How a job came by the π of its bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ fn solve(problem: &Problem) -> Result<Alignment, TransferError> {
 }
 
 /// Of the time that passes, the part that is spent on writing down how far a search is.
-const WRITING: f64 = 0.1;
+const WRITING_SHARE: f64 = 0.1;
 
 /// The stage of a search, in a file.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ impl GradientStore for Underway {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = meter::now();
         let (last, took) = *written;
-        if begun - last < took / WRITING {
+        if begun - last < took / WRITING_SHARE {
             return;
         }
         let text = serde_json::to_string(stage).map_err(io::Error::other);
@@ -215,7 +215,7 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(Some(lock)),
-            Err(TryLockError::WouldBlock) if meter::now() - begun < LONGEST_WAIT => {}
+            Err(TryLockError::WouldBlock) if meter::now() - begun < MAX_WAIT_SECONDS => {}
             Err(error) => {
                 tracing::warn!(%error, file = %path.display(), "not locked; others may solve this pair too");
                 return Ok(None);
@@ -223,7 +223,7 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
         }
         // A job that was cancelled, or lost its lease, waits no longer.
         progress.go_on().map_err(Failure::Stopped)?;
-        thread::sleep(PACE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -139,7 +139,7 @@ pub fn notes(tuned: &Value, target: &Value) -> Vec<String> {
 }
 
 /// Keys that say nothing of how a model computes, or that belong to its task.
-const UNHEARD: [&str; 15] = [
+const IGNORED_KEYS: [&str; 15] = [
     "architectures",
     "id2label",
     "label2id",
@@ -157,10 +157,10 @@ const UNHEARD: [&str; 15] = [
     "task_specific_params",
 ];
 /// Differences that are named.
-const NAMED: usize = 6;
+const MAX_NAMED_KEYS: usize = 6;
 
 fn is_heard(key: &str) -> bool {
-    !key.starts_with('_') && !key.ends_with("_token_id") && !UNHEARD.contains(&key)
+    !key.starts_with('_') && !key.ends_with("_token_id") && !IGNORED_KEYS.contains(&key)
 }
 
 fn differences(tuned: &Value, target: &Value) -> Vec<String> {
@@ -173,8 +173,8 @@ fn differences(tuned: &Value, target: &Value) -> Vec<String> {
         .into_iter()
         .filter(|key| is_heard(key) && tuned[key.as_str()] != target[key.as_str()]);
     let mut named: Vec<String> = differ.cloned().collect();
-    let more = named.len().saturating_sub(NAMED);
-    named.truncate(NAMED);
+    let more = named.len().saturating_sub(MAX_NAMED_KEYS);
+    named.truncate(MAX_NAMED_KEYS);
     if more > 0 {
         named.push(format!("and {more} more keys"));
     }

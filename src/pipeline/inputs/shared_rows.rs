@@ -183,17 +183,17 @@ pub fn note_on_rows(rows: &SharedRows) -> Option<String> {
 pub fn listed(names: &Names) -> String {
     let mut rows: Vec<(usize, &str)> = names.iter().map(|(name, &row)| (row, &**name)).collect();
     rows.sort_unstable();
-    let more = if rows.len() > LISTED { ", …" } else { "" };
+    let more = if rows.len() > MAX_LISTED { ", …" } else { "" };
     let shown: Vec<&str> = rows
         .into_iter()
-        .take(LISTED)
+        .take(MAX_LISTED)
         .map(|(_, name)| name)
         .collect();
     format!("{}{more}", shown.join(", "))
 }
 
 /// Names shown in a message.
-const LISTED: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// The old base, with the configuration of its tuning.
 #[derive(Clone, Copy)]

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Share of the training data held out where no validation split is given.
-const HELD_OUT: f64 = 0.1;
+const HELD_OUT_SHARE: f64 = 0.1;
 
 /// The parts of the data. `validation` selects, `test` judges, only `train` feeds gradients.
 #[derive(Default)]
@@ -87,7 +87,7 @@ impl Splits {
         if self.validation.is_none()
             && let Some(train) = &self.train
         {
-            let (rest, held) = train.hold_out(HELD_OUT, seed);
+            let (rest, held) = train.hold_out(HELD_OUT_SHARE, seed);
             if !held.is_empty() && !rest.is_empty() {
                 (self.train, self.validation) = (Some(rest), Some(held));
                 self.held_out = true;

@@ -14,7 +14,7 @@ use crate::{
         },
     },
     pipeline::{
-        cache::gradients::MAX_BYTES_IN_MEMORY, retraining::BATCH as FEW_SHOT_BATCH,
+        cache::gradients::MAX_BYTES_IN_MEMORY, retraining::BATCH_SAMPLES as FEW_SHOT_BATCH,
         touch_up::TouchUp,
     },
 };

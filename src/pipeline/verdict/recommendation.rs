@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// From this recovery on the transfer is a start worth fine-tuning from.
-const WARM: f64 = 0.5;
+const WARM_START_RECOVERY: f64 = 0.5;
 /// Below this recovery the transfer brings next to nothing.
-const HOPELESS: f64 = 0.1;
+const HOPELESS_RECOVERY: f64 = 0.1;
 
 /// What a recommendation rests on.
 pub struct Facts {
@@ -137,11 +137,11 @@ impl Facts {
                 return (Recommendation::TransferAndFineTune, None);
             }
             Some(Shown::AsGood) => return (Recommendation::Transfer, None),
-            Some(Shown::Worse) if recovery < HOPELESS => (
+            Some(Shown::Worse) if recovery < HOPELESS_RECOVERY => (
                 Recommendation::KeepOld,
                 "next to nothing carries over between these bases",
             ),
-            Some(Shown::Worse) if recovery < WARM => (
+            Some(Shown::Worse) if recovery < WARM_START_RECOVERY => (
                 Recommendation::Retrain,
                 "too little carries over to save training",
             ),

@@ -1,6 +1,6 @@
 //! Which store a location is of.
 
-use super::{HubRepository, LocationError, PART_LIMIT};
+use super::{HubRepository, LocationError, MAX_PART_BYTES};
 use crate::contract::codes::FailureCode;
 
 /// Which store.
@@ -68,7 +68,7 @@ pub(super) fn read_store(
 /// Letters, digits, `-`, `_`, `.`: no user, password or port hides in a bucket's name.
 fn check_bucket(text: &str, name: &str) -> Result<String, LocationError> {
     if name.is_empty()
-        || name.len() > PART_LIMIT
+        || name.len() > MAX_PART_BYTES
         || name.starts_with('.')
         || !name
             .bytes()

@@ -18,7 +18,7 @@ use parquet::{
 };
 
 use super::{
-    IDS, IMAGES, LABEL_COLUMNS, LONGEST_FOOTER, MASK, MOST_BYTES, ROW, ROWS_AT_ONCE, TYPES,
+    IDS, IMAGES, LABEL_COLUMNS, MASK, MAX_BYTES, MAX_FOOTER_BYTES, ROW_BYTES, ROWS_AT_ONCE, TYPES,
     malformed,
     pages::{Bounded, Budget, TooLarge},
 };
@@ -102,7 +102,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             labels,
             wanted,
         };
-        columns.room(ROW, samples)?;
+        columns.check_memory(ROW_BYTES, samples)?;
         for column in columns.wanted.iter().skip(usize::from(of_images)) {
             columns.check_whole_numbers(column)?;
         }
@@ -175,17 +175,17 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
     }
 
     /// Refuses what would take too much memory.
-    pub(super) fn room(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
+    pub(super) fn check_memory(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
         if size
             .checked_mul(samples)
-            .is_some_and(|bytes| bytes <= MOST_BYTES)
+            .is_some_and(|bytes| bytes <= MAX_BYTES)
         {
             return Ok(());
         }
         let detail = format!(
             "{samples} samples of {size} bytes are more than the {} GiB that are decoded in memory; \
              write them as safetensors, which is not held there",
-            MOST_BYTES >> 30
+            MAX_BYTES >> 30
         );
         Err(self.fault(FailureCode::DatasetTooLarge, &detail))
     }
@@ -287,7 +287,7 @@ fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, 
         let length = tail
             .first_chunk()
             .map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        if (u64::from(LONGEST_FOOTER)..=at).contains(&length.into()) {
+        if (u64::from(MAX_FOOTER_BYTES)..=at).contains(&length.into()) {
             let detail = format!("is described by {length} bytes; write larger row groups");
             return Err(ParquetError::External(Box::new(TooLarge(detail))));
         }

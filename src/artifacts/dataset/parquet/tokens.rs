@@ -7,8 +7,8 @@ use parquet::{
 };
 
 use super::{
-    Columns, IDS, LABEL_COLUMNS, LABELS, LONGEST_LIST, MASK, ROW, TOKEN, TYPES, i64s, malformed,
-    row_field, tensors,
+    Columns, IDS, LABEL_COLUMNS, LABELS, MASK, MAX_LIST_VALUES, ROW_BYTES, TOKEN_BYTES, TYPES,
+    i64s, malformed, row_field, tensors,
 };
 use crate::{
     artifacts::{dataset::NO_TOKEN, error::ArtifactError},
@@ -56,7 +56,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             ids.push(sample);
             longest = longest.max(ids[at].len());
             // As they will stand there, filled up.
-            self.room(ROW + TOKEN * longest, ids.len())?;
+            self.check_memory(ROW_BYTES + TOKEN_BYTES * longest, ids.len())?;
         }
 
         let length = longest;
@@ -113,10 +113,10 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     }
 
     pub(super) fn check_length(&self, length: usize, at: usize) -> Result<(), ArtifactError> {
-        if length <= LONGEST_LIST {
+        if length <= MAX_LIST_VALUES {
             return Ok(());
         }
-        let detail = format!("row {at} is a list of {length}; {LONGEST_LIST} is the longest");
+        let detail = format!("row {at} is a list of {length}; {MAX_LIST_VALUES} is the longest");
         Err(self.fault(FailureCode::DatasetTooLarge, &detail))
     }
 }

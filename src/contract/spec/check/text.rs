@@ -3,8 +3,8 @@
 use super::{Fault, NAME_LIMIT};
 use crate::contract::spec::Spec;
 
-/// Longest accepted location, metadata key or value, in bytes.
-const TEXT_LIMIT: usize = 2048;
+/// Longest accepted location, metadata key or value.
+pub const MAX_TEXT_BYTES: usize = 2048;
 const METADATA_LIMIT: usize = 64;
 
 impl Spec {
@@ -56,10 +56,10 @@ impl Spec {
         }
 
         for (pointer, text) in texts {
-            if text.len() > TEXT_LIMIT {
+            if text.len() > MAX_TEXT_BYTES {
                 faults.push(Fault::new(
                     pointer,
-                    format!("longer than {TEXT_LIMIT} bytes"),
+                    format!("longer than {MAX_TEXT_BYTES} bytes"),
                 ));
             } else if text.chars().any(char::is_control) {
                 faults.push(Fault::new(pointer, "contains a control character"));

@@ -12,7 +12,7 @@ const SWEEPS: f64 = 2.0;
 // take beside what it took.
 
 /// Products that a singular value decomposition takes the time of, over units³.
-const DECOMPOSITION: f64 = 26.0;
+const DECOMPOSITION_PRODUCTS: f64 = 26.0;
 /// Time of a functional fit over that of its forward passes alone.
 const SOLVING_SHARE: f64 = 4.0;
 
@@ -92,7 +92,8 @@ impl Job<'_> {
             gradients,
             forwards,
             batches: rows / self.batch().max(1.0),
-            products: 2.0 * (DECOMPOSITION * self.matching.cubes + rows * self.matching.units),
+            products: 2.0
+                * (DECOMPOSITION_PRODUCTS * self.matching.cubes + rows * self.matching.units),
             ..Work::default()
         };
         work

@@ -5,7 +5,7 @@ use crate::{
     engine::training::{BARRIER_POINTS, FineTunePlan, LOOK_SAMPLES, Looks, Optimizer},
     pipeline::{
         plan::{sizes::Job, work::Work},
-        retraining::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
+        retraining::{BATCH_SAMPLES as FEW_SHOT_BATCH, LEARNING_RATES, TRIAL_SHARE},
         touch_up::TouchUp,
         train::BARRIER_SAMPLES,
     },
@@ -43,13 +43,13 @@ impl Job<'_> {
             return Work::default();
         }
 
-        let trials = RATES.len() as f64;
+        let trials = LEARNING_RATES.len() as f64;
         let mut tried = self.all_transferring();
         self.methods
             .iter()
             .for_each(|method| tried += self.aligning(*method));
         let cost = tried.gradients + tried.forwards / 3.0;
-        let gradients = cost * (1.0 + TRIAL * trials);
+        let gradients = cost * (1.0 + TRIAL_SHARE * trials);
         let batches = gradients / FEW_SHOT_BATCH as f64;
         let mut work = Work {
             gradients,
