@@ -77,32 +77,7 @@ impl ModelFolder {
     pub fn look(storage: Blocking<'_>, location: &Location) -> Result<Self, ArtifactError> {
         let listing = storage.list(location)?;
         let weights = weights::find(storage, location, &listing)?;
-        let Some(config) = file_named(&listing, CONFIG) else {
-            let detail = "has weights but no config.json; add one that names the architecture";
-            return Err(ArtifactError::fault(
-                FailureCode::MissingConfig,
-                location,
-                detail,
-            ));
-        };
-        let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
-        let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
-            ArtifactError::json(
-                FailureCode::MalformedConfig,
-                &config.location,
-                &config_bytes,
-                &error,
-            )
-        })?;
-        if !config_value.is_object() {
-            let detail = "must be a JSON object";
-            return Err(ArtifactError::fault(
-                FailureCode::MalformedConfig,
-                &config.location,
-                detail,
-            ));
-        }
-
+        let (config, config_bytes) = read_config(storage, location, &listing)?;
         let mut beside = Beside::default();
         beside.add(None, &listing.files);
         for folder in modules(&listing) {
@@ -129,10 +104,9 @@ impl ModelFolder {
             other_files,
             left_out,
         } = beside;
-        let location = location.clone();
         Ok(Self {
-            location,
-            config: config_value,
+            location: location.clone(),
+            config,
             config_bytes,
             other_files,
             left_out,
@@ -208,6 +182,40 @@ impl ModelFolder {
                 .collect(),
         }
     }
+}
+
+/// `config.json`, parsed and byte for byte.
+fn read_config(
+    storage: Blocking<'_>,
+    location: &Location,
+    listing: &Listing,
+) -> Result<(Value, Bytes), ArtifactError> {
+    let Some(config) = file_named(listing, CONFIG) else {
+        let detail = "has weights but no config.json; add one that names the architecture";
+        return Err(ArtifactError::fault(
+            FailureCode::MissingConfig,
+            location,
+            detail,
+        ));
+    };
+    let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
+    let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
+        ArtifactError::json(
+            FailureCode::MalformedConfig,
+            &config.location,
+            &config_bytes,
+            &error,
+        )
+    })?;
+    if !config_value.is_object() {
+        let detail = "must be a JSON object";
+        return Err(ArtifactError::fault(
+            FailureCode::MalformedConfig,
+            &config.location,
+            detail,
+        ));
+    }
+    Ok((config_value, config_bytes))
 }
 
 impl Location {

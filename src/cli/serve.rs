@@ -98,20 +98,12 @@ async fn serve(
     let address = listener.local_addr()?;
 
     let mut background = start_workers(&settings, config, &database, shutdown)?;
-    background.spawn(sweep(
-        Arc::clone(&settings),
-        database.clone(),
-        shutdown.clone(),
-    ));
-    background.spawn(prune(
-        settings.retention,
-        database.clone(),
-        shutdown.clone(),
-    ));
+    keep_house(&settings, &database, shutdown, &mut background);
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
     background.spawn(queue::drive(sender, shutdown.clone()));
     let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
     background.spawn(queue::drive(looker, shutdown.clone()));
+
     let state = AppState::open(
         database.clone(),
         storage,
@@ -120,14 +112,6 @@ async fn serve(
         shutdown.clone(),
     );
     let router = api::router(state.clone(), |api| dashboard::router(state, api));
-    background.spawn(figures(shutdown.clone()));
-
-    background.spawn(keep_time(
-        settings.worker.lease,
-        database.clone(),
-        shutdown.clone(),
-    ));
-
     announce(address)?;
     let serving = listener::serve(listener, router, &settings.http, shutdown.clone());
     let limit = settings.http.shutdown_timeout;
@@ -140,6 +124,31 @@ async fn serve(
     // A connection that is still listening does not hold up the end.
     let _ = time::timeout(Duration::from_secs(1), database.pool.close()).await;
     Ok(())
+}
+
+/// Starts what is done from time to time, by the service itself.
+fn keep_house(
+    settings: &Arc<Settings>,
+    database: &Database,
+    shutdown: &CancellationToken,
+    background: &mut JoinSet<()>,
+) {
+    background.spawn(sweep(
+        Arc::clone(settings),
+        database.clone(),
+        shutdown.clone(),
+    ));
+    background.spawn(prune(
+        settings.retention,
+        database.clone(),
+        shutdown.clone(),
+    ));
+    background.spawn(figures(shutdown.clone()));
+    background.spawn(keep_time(
+        settings.worker.lease,
+        database.clone(),
+        shutdown.clone(),
+    ));
 }
 
 /// Refuses an address that others reach as long as no key exists. True: no key is asked for.

@@ -243,6 +243,12 @@ impl<'a> Context<'a> {
         problem.with_statistics(&self.inputs.target.checkpoint)
     }
 
+    /// What earlier attempts had left of all methods so far, by a count of one method's.
+    pub fn resumed(&self, count: impl Fn(&DiskGradients<'a>) -> usize) -> usize {
+        let gradients = self.gradients.borrow();
+        gradients.iter().map(|gradients| count(gradients)).sum()
+    }
+
     /// Removes the gradients on disk: every method has what it wanted.
     pub fn forget_gradients(&self) {
         for gradients in self.gradients.borrow().iter() {

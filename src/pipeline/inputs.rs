@@ -22,7 +22,11 @@ use super::{
 };
 use crate::{
     artifacts::{Access, InputFile, Model, dataset::Reading},
-    contract::{codes::FailureCode, report::Network, spec::Data},
+    contract::{
+        codes::FailureCode,
+        report::Network,
+        spec::{Data, Preprocess, Spec},
+    },
     engine::{
         network::{Graph, Naming, Task},
         symmetry::Symmetry,
@@ -91,23 +95,9 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let signature = target.checkpoint.signature();
     let of_its_own_size = read::graph("/target/base", &target.folder, &signature, None)?;
     by_names::check(spec, &of_its_own_size)?;
-    let preprocess = spec.data.as_ref().and_then(|data| data.preprocess.as_ref());
-    let stated = match preprocess {
-        Some(_) => None,
-        None => Stated::of(access.storage, "/target/base", (&target.folder).into())?,
-    };
-
-    let reading = Reading {
-        preprocess,
-        stated: stated.as_ref().map(|stated| &stated.values),
-        channels: read::channels(&of_its_own_size),
-        own_labels: of_its_own_size.task == Task::TokenClassification,
-    };
-    let splits = splits::read(job, access, reading, &mut files)?;
-    if splits.sample().is_some_and(|shape| shape.len() == 3) {
-        let used = preprocess.or(stated.as_ref().map(|stated| &stated.values));
-        notes.extend(stated_by_tuned.and_then(|stated| stated.read_otherwise(used)));
-    }
+    let samples = read_samples(job, access, &target, &of_its_own_size, &mut files)?;
+    notes.extend(samples.read_otherwise(stated_by_tuned, preprocess(spec)));
+    let Samples { splits, stated } = samples;
     let graph = read::graph(
         "/target/base",
         &target.folder,
@@ -118,16 +108,12 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     adopted_head::check(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
-    let source = source_graph.map(|source| {
-        // It reads what the target reads.
-        (
-            Graph {
-                input: graph.input.clone(),
-                ..source
-            },
-            trajectory.base().signature(),
-        )
+    // It reads what the target reads.
+    let source = source_graph.map(|source| Graph {
+        input: graph.input.clone(),
+        ..source
     });
+    let source = source.map(|source| (source, trajectory.base().signature()));
 
     splits.unlabelled.check(spec)?;
     let mut inputs = Inputs {
@@ -151,6 +137,53 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     inputs.check_data(spec.data.as_ref())?;
     inputs.label_data(job)?;
     Ok(inputs)
+}
+
+/// A job's data, and how the new base says that their images are normalised, where the job does not.
+struct Samples {
+    splits: Splits,
+    stated: Option<Stated>,
+}
+
+impl Samples {
+    /// What is said where the tuned model states that its images are normalised otherwise.
+    fn read_otherwise(
+        &self,
+        tuned: Option<Stated>,
+        preprocess: Option<&Preprocess>,
+    ) -> Option<String> {
+        let are_images = self.splits.sample().is_some_and(|shape| shape.len() == 3);
+        let used = preprocess.or(self.stated.as_ref().map(|stated| &stated.values));
+        tuned.filter(|_| are_images)?.read_otherwise(used)
+    }
+}
+
+/// Reads the data as the network of `graph` does.
+fn read_samples(
+    job: &Job,
+    access: Access,
+    target: &Model,
+    graph: &Graph,
+    files: &mut Vec<InputFile>,
+) -> Result<Samples, Failure> {
+    let preprocess = preprocess(job.spec);
+    let stated = match preprocess {
+        Some(_) => None,
+        None => Stated::of(access.storage, "/target/base", (&target.folder).into())?,
+    };
+
+    let reading = Reading {
+        preprocess,
+        stated: stated.as_ref().map(|stated| &stated.values),
+        channels: read::channels(graph),
+        own_labels: graph.task == Task::TokenClassification,
+    };
+    let splits = splits::read(job, access, reading, files)?;
+    Ok(Samples { splits, stated })
+}
+
+fn preprocess(spec: &Spec) -> Option<&Preprocess> {
+    spec.data.as_ref()?.preprocess.as_ref()
 }
 
 impl Inputs {

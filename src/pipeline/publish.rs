@@ -24,7 +24,7 @@ use crate::{
         codes::FailureCode,
         manifest::{MAX_DOCUMENT_BYTES, files},
         outcome::{Outcome, Phase, Recommendation, Verdict},
-        report::Report,
+        report::{Metrics, Report},
     },
     storage::Location,
 };
@@ -76,19 +76,7 @@ pub fn files(
         judgement,
         ..
     } = &results;
-    let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
-        .map_err(failure::at("/target/base"))?;
-    let card = Card {
-        name: spec.name.clone(),
-        source_base: spec.source.base.clone(),
-        trajectory: spec.source.trajectory.clone(),
-        target_base: spec.target.base.clone(),
-        method: published.then(|| comparison.winner().method.name().to_owned()),
-        licence,
-        metrics: report.metrics.clone(),
-        warnings: judgement.warnings.clone(),
-        inputs: inputs.files.clone(),
-    };
+    let card = card(context, &results, report.metrics.clone())?;
 
     if published {
         model(writer, context, comparison).map_err(failure::written(spec))?;
@@ -107,6 +95,32 @@ pub fn files(
         verdict: judgement.verdict,
         recommendation: judgement.recommendation,
         metrics: json!(report.metrics),
+    })
+}
+
+/// What people are told of the result.
+fn card(context: &Context, results: &Results, metrics: Metrics) -> Result<Card, Failure> {
+    let Results {
+        comparison,
+        judgement,
+        ..
+    } = results;
+    let inputs = context.inputs;
+    let spec = context.job.spec;
+    let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
+        .map_err(failure::at("/target/base"))?;
+    let is_published = judgement.verdict == Verdict::Published;
+
+    Ok(Card {
+        name: spec.name.clone(),
+        source_base: spec.source.base.clone(),
+        trajectory: spec.source.trajectory.clone(),
+        target_base: spec.target.base.clone(),
+        method: is_published.then(|| comparison.winner().method.name().to_owned()),
+        licence,
+        metrics,
+        warnings: judgement.warnings.clone(),
+        inputs: inputs.files.clone(),
     })
 }
 

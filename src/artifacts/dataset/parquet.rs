@@ -88,7 +88,7 @@ pub fn look(
 ///
 /// # Errors
 /// `dataset_too_large`.
-pub fn check_room(bytes: usize, location: &Location) -> Result<(), ArtifactError> {
+pub fn check_held(bytes: usize, location: &Location) -> Result<(), ArtifactError> {
     if bytes <= MAX_BYTES {
         return Ok(());
     }

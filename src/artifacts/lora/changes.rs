@@ -271,14 +271,26 @@ impl Reading<'_> {
             [&[*out], read].concat()
         };
         self.same_shape(a, &changed, weight)?;
-        let magnitudes = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
-        let magnitude = magnitudes
-            .into_iter()
-            .find(|name| self.own.contains_key(name));
-        match &magnitude {
+        let magnitude = self.magnitude(stem, *out)?;
+
+        let scale = self.settings.scale(module).map_err(self.refused(a))?;
+        Ok(Product {
+            a: a.to_owned(),
+            b,
+            scale,
+            transposed,
+            magnitude,
+        })
+    }
+
+    /// The tensor of DoRA's magnitudes, one of each row.
+    fn magnitude(&self, stem: &str, rows: usize) -> Result<Option<String>, ArtifactError> {
+        let names = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
+        let found = names.into_iter().find(|name| self.own.contains_key(name));
+        match &found {
             Some(name) => {
                 let values: usize = self.own[name].shape.iter().product();
-                self.same_shape(name, &[values], &[*out])?;
+                self.same_shape(name, &[values], &[rows])?;
             }
             None if self.settings.use_dora => {
                 let name = format!("{stem}{}", MAGNITUDES[0]);
@@ -290,15 +302,7 @@ impl Reading<'_> {
             }
             None => {}
         }
-
-        let scale = self.settings.scale(module).map_err(self.refused(a))?;
-        Ok(Product {
-            a: a.to_owned(),
-            b,
-            scale,
-            transposed,
-            magnitude,
-        })
+        Ok(found)
     }
 
     fn rows(&self, name: &str, module: &str, weight: &[usize]) -> Result<Rows, ArtifactError> {

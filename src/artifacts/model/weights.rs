@@ -42,35 +42,7 @@ pub(super) fn find(
         }
     }
 
-    let names: Vec<&str> = listing
-        .files
-        .iter()
-        .map(|file| file.location.name())
-        .collect();
-    let index = names
-        .iter()
-        .copied()
-        .find(|name| name.ends_with(".bin.index.json"));
-    let pickle = names.iter().copied().find(|name| is_pickled_model(name));
-    let any = names.iter().copied().find(|name| is_pickle(name));
-    let pickle = index.or(pickle).or(any);
-    let given = Some(location.name()).filter(|name| is_pickle(name));
-    if let Some(name) = given.or(pickle) {
-        let what = if index == Some(name) {
-            "names pickles, which are"
-        } else {
-            "is a pickle, which is"
-        };
-        let detail = format!(
-            "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
-        );
-        return Err(ArtifactError::fault(
-            FailureCode::PickleRefused,
-            location,
-            detail,
-        ));
-    }
-
+    refuse_pickles(location, listing)?;
     if is_adapter(listing) {
         let detail = "is a PEFT adapter, not a model: it may be a trajectory, after its base";
         return Err(ArtifactError::fault(
@@ -89,6 +61,40 @@ pub(super) fn find(
     };
     Err(ArtifactError::fault(
         FailureCode::NotFound,
+        location,
+        detail,
+    ))
+}
+
+/// Says how pickles become weights that are read, where there is nothing else.
+fn refuse_pickles(location: &Location, listing: &Listing) -> Result<(), ArtifactError> {
+    let names: Vec<&str> = listing
+        .files
+        .iter()
+        .map(|file| file.location.name())
+        .collect();
+    let index = names
+        .iter()
+        .copied()
+        .find(|name| name.ends_with(".bin.index.json"));
+    let pickle = names.iter().copied().find(|name| is_pickled_model(name));
+    let any = names.iter().copied().find(|name| is_pickle(name));
+    let pickle = index.or(pickle).or(any);
+    let given = Some(location.name()).filter(|name| is_pickle(name));
+    let Some(name) = given.or(pickle) else {
+        return Ok(());
+    };
+
+    let what = if index == Some(name) {
+        "names pickles, which are"
+    } else {
+        "is a pickle, which is"
+    };
+    let detail = format!(
+        "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
+    );
+    Err(ArtifactError::fault(
+        FailureCode::PickleRefused,
         location,
         detail,
     ))

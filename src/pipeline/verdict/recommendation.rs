@@ -82,33 +82,12 @@ impl Facts {
             };
         }
 
-        let Evidence {
-            metric: Some(metric),
-            source: Some(source),
-            ..
-        } = self.evidence
-        else {
-            let reasons = vec!["nothing was measured: there are no data".into()];
+        let Some(mut reasons) = self.measured() else {
             return Advice {
                 action: None,
-                reasons,
+                reasons: vec!["nothing was measured: there are no data".into()],
             };
         };
-        let mut reasons = vec![if self.evidence.has_labels {
-            format!(
-                "accuracy {} against {} of the old tuned model",
-                percent(metric),
-                percent(source)
-            )
-        } else {
-            format!(
-                "agreement {} with the old tuned model; there are no labels",
-                percent(metric)
-            )
-        }];
-        let recovery = self.evidence.recovery;
-        reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
-        reasons.extend(self.untransferred.map(Untransferred::told));
         if self
             .untransferred
             .is_some_and(|one| one.lead() > self.evidence.bounds.margin + 1e-9)
@@ -126,6 +105,30 @@ impl Facts {
             action: Some(action),
             reasons,
         }
+    }
+
+    /// What was measured, in words; `None` without data.
+    fn measured(&self) -> Option<Vec<String>> {
+        let metric = self.evidence.metric?;
+        let source = self.evidence.source?;
+        let first = if self.evidence.has_labels {
+            format!(
+                "accuracy {} against {} of the old tuned model",
+                percent(metric),
+                percent(source)
+            )
+        } else {
+            format!(
+                "agreement {} with the old tuned model; there are no labels",
+                percent(metric)
+            )
+        };
+
+        let mut reasons = vec![first];
+        let recovery = self.evidence.recovery;
+        reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
+        reasons.extend(self.untransferred.map(Untransferred::told));
+        Some(reasons)
     }
 
     /// By what the samples can carry.

@@ -62,21 +62,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             .or_else(|| named(fields, &[IDS]))
             .ok_or_else(|| missing(location, fields, "image or input_ids"))?;
         let labels = named(fields, &LABEL_COLUMNS);
-        if let Some(unread) = UNREAD
-            .into_iter()
-            .find(|name| named(fields, &[*name]).is_some())
-        {
-            let detail = format!(
-                "has the column {unread}, which changes what the network computes and is not read \
-                 here; leave it out"
-            );
-            return Err(ArtifactError::fault(
-                FailureCode::UnexpectedColumn,
-                location,
-                detail,
-            ));
-        }
-
+        check_all_read(fields, location)?;
         if labels.is_none() {
             check_no_labels(fields, location)?;
         }
@@ -229,6 +215,22 @@ fn missing(location: &Location, fields: &[Arc<Type>], what: &str) -> ArtifactErr
     let found: Vec<&str> = fields.iter().map(|field| field.name()).collect();
     let detail = format!("has no column {what}; its columns are {}", found.join(", "));
     ArtifactError::fault(FailureCode::MissingColumn, location, detail)
+}
+
+/// Refuses what networks read and nobody here does.
+fn check_all_read(fields: &[Arc<Type>], location: &Location) -> Result<(), ArtifactError> {
+    let unread = UNREAD
+        .into_iter()
+        .find(|name| named(fields, &[*name]).is_some());
+    let Some(unread) = unread else { return Ok(()) };
+    let detail = format!(
+        "has the column {unread}, which changes what the network computes and is not read here; leave it out"
+    );
+    Err(ArtifactError::fault(
+        FailureCode::UnexpectedColumn,
+        location,
+        detail,
+    ))
 }
 
 /// Refuses a file without labels that has other whole numbers, which may be its labels by another name.

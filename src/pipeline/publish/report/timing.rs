@@ -5,7 +5,7 @@ use crate::{
     contract::report::{Energy, Named, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin},
     engine::profiler::Work,
     pipeline::{
-        cache::Origin,
+        cache::{DiskGradients, Origin},
         comparison::Comparison,
         context::Context,
         meter::{Meter, Seconds, WATTS_PER_CORE},
@@ -62,46 +62,34 @@ pub fn timing(context: &Context, meter: &Meter, results: &Results) -> Timing {
             .map(|tuned| tuned.training.seconds.wall),
         winner_over_training: training(comparison)
             .map(|cpu| comparison.choice.cpu_seconds[comparison.choice.chosen] / cpu),
-        training: TrainingTimes {
-            fine_tune: comparison
-                .fine_tuning
-                .as_ref()
-                .map(|tuned| used(tuned.training.seconds)),
-            few_shot: comparison.few_shot.as_ref().map(|few| used(few.seconds)),
-            fine_tune_only: comparison
-                .fine_tune_only
-                .as_ref()
-                .map(|tuned| used(tuned.seconds)),
-        },
-        weight_matching: context
-            .weight_matching
-            .get()
-            .map(|origin| WeightMatchingOrigin {
-                cached: origin == Origin::Cached,
-                resumed: origin == Origin::Resumed,
-            }),
-        resumed_gradients: Some(
-            context
-                .gradients
-                .borrow()
-                .iter()
-                .map(|gradients| gradients.found())
-                .sum(),
-        ),
-        resumed_layers: Some(
-            context
-                .gradients
-                .borrow()
-                .iter()
-                .map(|gradients| gradients.found_layers())
-                .sum(),
-        ),
+        training: training_times(comparison),
+        weight_matching: context.weight_matching.get().map(told_origin),
+        resumed_gradients: Some(context.resumed(DiskGradients::found)),
+        resumed_layers: Some(context.resumed(DiskGradients::found_layers)),
         peak_memory_bytes: peak,
         peak_memory_of: if of_this_job { "job" } else { "process" }.to_owned(),
         energy: Energy {
             joules: passed.joules(),
             assumption: format!("{WATTS_PER_CORE} W for each busy core, processor only"),
         },
+    }
+}
+
+fn training_times(comparison: &Comparison) -> TrainingTimes {
+    let fine_tuning = comparison.fine_tuning.as_ref();
+    let few_shot = comparison.few_shot.as_ref();
+    let fine_tune_only = comparison.fine_tune_only.as_ref();
+    TrainingTimes {
+        fine_tune: fine_tuning.map(|tuned| used(tuned.training.seconds)),
+        few_shot: few_shot.map(|few| used(few.seconds)),
+        fine_tune_only: fine_tune_only.map(|tuned| used(tuned.seconds)),
+    }
+}
+
+fn told_origin(origin: Origin) -> WeightMatchingOrigin {
+    WeightMatchingOrigin {
+        cached: origin == Origin::Cached,
+        resumed: origin == Origin::Resumed,
     }
 }
 
