@@ -145,6 +145,7 @@ pub fn main() -> ExitCode {
             .context("the answer cannot be written")
             .map(|()| code)
     });
+
     done.unwrap_or_else(|error| {
         // Where even this cannot be written, the exit code still says it.
         tellln!("retune: {error:#}");
@@ -198,6 +199,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             tracing::warn!(%error, "no traces are exported");
         }
     }
+
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, cli.config, settings),

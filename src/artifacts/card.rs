@@ -122,6 +122,7 @@ impl Card {
         if let Some(base) = hub_name(&self.target_base).filter(|_| self.method.is_some()) {
             writeln!(text, "base_model: {base}\nbase_model_relation: finetune")?;
         }
+
         writeln!(
             text,
             "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n"
@@ -148,6 +149,7 @@ impl Card {
         if let Some(name) = &self.name {
             writeln!(text, "| Job | {} |", cell(name))?;
         }
+
         for (name, value) in [
             ("Base", &self.target_base),
             ("Source base", &self.source_base),

@@ -206,6 +206,7 @@ impl<'a> Tensors<'a> {
         let has_types = beside.types.is_some();
         let dataset = Dataset::unlabelled(packed_tokens(ids, beside, self.location)?);
         let dataset = Labels::set(self.labels, dataset, self.reading.own_labels);
+
         Ok(if has_types {
             dataset.with_token_types()
         } else {
@@ -244,6 +245,7 @@ impl Labels {
             .copied()
             .filter(|&label| !of_tokens || label != IGNORED);
         check_labels(&given.collect::<Vec<_>>(), i64::MAX as usize, location)?;
+
         Ok(if of_tokens {
             Self::OfTokens(labels)
         } else {
@@ -285,6 +287,7 @@ pub fn check_labels(
             classes - 1
         )
     };
+
     let detail = format!("sample {at} has the label {}; labels {bound}", labels[at]);
     Err(ArtifactError::tensor(
         FailureCode::LabelOutOfRange,
@@ -300,6 +303,7 @@ fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
     }
     let detail =
         "is a pickle, which is never opened; turn it into safetensors with `retune convert`";
+
     Err(ArtifactError::fault(
         FailureCode::PickleRefused,
         location,
@@ -335,6 +339,7 @@ fn normalised(
         return Ok(dataset);
     };
     let shape = dataset.sample_shape().to_vec();
+
     dataset
         .normalised(&preprocess.mean, &preprocess.std)
         .ok_or_else(|| {

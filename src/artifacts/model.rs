@@ -99,11 +99,13 @@ impl ModelFolder {
                 .chain([index.name()])
                 .collect(),
         };
+
         beside.left_out.retain(|name| !read.contains(name.as_str()));
         let Beside {
             other_files,
             left_out,
         } = beside;
+
         Ok(Self {
             location: location.clone(),
             config,
@@ -198,6 +200,7 @@ fn read_config(
             detail,
         ));
     };
+
     let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
     let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
         ArtifactError::json(

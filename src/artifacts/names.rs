@@ -43,6 +43,7 @@ pub fn labels(config: &Value) -> Option<Names> {
             .enumerate()
             .collect()
     };
+
     let are_numbers = named.iter().all(|(row, name)| name.parse() == Ok(*row));
     if are_numbers || named.iter().any(|(_, name)| is_placeholder(name)) {
         return None;
@@ -109,10 +110,12 @@ pub fn vocabulary(
             detail,
         ));
     }
+
     let Some(tokens) = tokens(name, &bytes) else {
         tracing::warn!(file = %file.location, "lists tokens in a form that is not known");
         return Ok(None);
     };
+
     let (uri, size) = (file.location.to_string(), bytes.len() as u64);
     Ok(Some((
         tokens,

@@ -54,6 +54,7 @@ impl Predictions {
         let mut writer =
             SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties))?;
         let rows = self.columns.first().map_or(0, |column| column.values.len());
+
         for start in (0..rows).step_by(GROUP_ROWS) {
             let mut group = writer.next_row_group()?;
             for column in &self.columns {

@@ -164,6 +164,7 @@ impl<'a> ResultWriter<'a> {
             inputs,
             outputs: self.outputs.clone(),
         };
+
         if let Some(signer) = self.signer {
             self.sign(&mut manifest, signer)?;
         }
@@ -174,6 +175,7 @@ impl<'a> ResultWriter<'a> {
         if !(self.access.go_on)() {
             return Err(StorageError::Stopped.into());
         }
+
         if let Some(standing) = standing::find(&self.storage, &self.folder)? {
             election::tidy(&self.storage, &self.folder, &standing.names());
             return Ok(Finished::Other(standing));

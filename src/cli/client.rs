@@ -75,6 +75,7 @@ impl Client {
                 connection.url
             );
         }
+
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(TIMEOUT)
@@ -232,6 +233,7 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+
         self.send(
             self.authenticated(Method::DELETE, url)
                 .timeout(self.timeout),
@@ -308,6 +310,7 @@ async fn seen(response: Response) -> anyhow::Result<Seen> {
         .map(ToOwned::to_owned);
     let document = document(response).await?;
     let transfer = serde_json::from_value(document.clone()).context("the answer is no transfer")?;
+
     Ok(Seen {
         transfer,
         document,

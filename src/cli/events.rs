@@ -113,6 +113,7 @@ async fn look(feed: &Feed, client: &Client, after: i64, json: bool) -> anyhow::R
     let is_over = feed.is_over(client).await?;
     let page = feed.page(client, after).await?;
     let mut last = after;
+
     for event in page["data"].as_array().into_iter().flatten() {
         last = feed.cursor(event).unwrap_or(last);
         if json {
@@ -136,10 +137,12 @@ fn line(event: &Value) -> String {
     if let Some(subject) = event["subject"].as_str() {
         line += &format!("  {subject}");
     }
+
     match event["level"].as_str() {
         Some("info") | None => {}
         Some(level) => line += &format!("  {level}:"),
     }
+
     if let Some(message) = event["message"].as_str() {
         line += &format!("  {message}");
     }

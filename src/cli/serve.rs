@@ -74,6 +74,7 @@ pub fn run(
             .context("the service has ended with its database")
             .and(served)
     });
+
     runtime.shutdown_timeout(Duration::from_secs(1));
     super::close(cluster.and_then(Arc::into_inner));
     served.map(|()| ExitCode::SUCCESS)
@@ -95,10 +96,11 @@ async fn serve(
     let listener = TcpListener::bind(settings.http.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.http.listen))?;
+
     let address = listener.local_addr()?;
 
     let mut background = start_workers(&settings, config, &database, shutdown)?;
-    keep_house(&settings, &database, shutdown, &mut background);
+    spawn_upkeep(&settings, &database, shutdown, &mut background);
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
     background.spawn(queue::drive(sender, shutdown.clone()));
     let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
@@ -119,6 +121,7 @@ async fn serve(
         () = serving => {}
         () = after(shutdown, limit) => tracing::warn!("requests were still open at the end"),
     }
+
     shutdown.cancel();
     while background.join_next().await.is_some() {}
     // A connection that is still listening does not hold up the end.
@@ -127,7 +130,7 @@ async fn serve(
 }
 
 /// Starts what is done from time to time, by the service itself.
-fn keep_house(
+fn spawn_upkeep(
     settings: &Arc<Settings>,
     database: &Database,
     shutdown: &CancellationToken,
@@ -144,6 +147,7 @@ fn keep_house(
         shutdown.clone(),
     ));
     background.spawn(figures(shutdown.clone()));
+
     background.spawn(keep_time(
         settings.worker.lease,
         database.clone(),
@@ -196,6 +200,7 @@ fn start_workers(
         patience: WORKER_GRACE,
     };
     let mut background = JoinSet::new();
+
     for _ in 0..settings.worker.processes {
         background.spawn(processes::keep_one(
             program.clone(),

@@ -95,10 +95,12 @@ fn tenant_storages(settings: &Settings) -> anyhow::Result<HashMap<Uuid, TenantSt
     for (tenant, credentials) in credentials(settings)? {
         tenants.entry(tenant).or_default().credentials = Some(credentials);
     }
+
     for (tenant, name) in &settings.storage.hub_tokens {
         let token = variable("hub_tokens", tenant, name)?;
         tenants.entry(*tenant).or_default().hub_token = HubToken::new(token);
     }
+
     for (tenant, roots) in &settings.storage.tenant_roots {
         tenants.entry(*tenant).or_default().roots = Some(roots.clone());
     }

@@ -52,6 +52,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(plain_paths::explain(&client, error, &paths).await),
         }
     };
+
     if args.wait {
         if !args.json {
             outln!("{}", seen.transfer.id);

@@ -75,6 +75,7 @@ pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<E
     } else {
         outln!("{}", ending(&seen.transfer));
     }
+
     let Transfer {
         status,
         verdict,

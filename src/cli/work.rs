@@ -74,6 +74,7 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
     if args.child_id.is_none() {
         database.migrate().await?;
     }
+
     let relay = args.child_id.map(|_| relay_figures()).transpose()?;
     let served = match args.metrics_listen {
         Some(address) => {
@@ -100,6 +101,7 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
         // A parent that has gone wants nothing any more.
         let _ = relay.write(&mut std::io::stdout().lock());
     }
+
     if let Some(served) = served {
         served.abort();
     }

@@ -46,6 +46,7 @@ impl Evaluation {
             let detail = format!("is no http or https address of at most {MAX_TEXT_BYTES} bytes");
             faults.push(Fault::new("/url", detail));
         }
+
         if faults.is_empty() {
             Ok(())
         } else {

@@ -174,6 +174,7 @@ impl Report {
         if !document["candidates"].is_array() {
             return Err(ReportError::OtherDocument("it has no list of candidates"));
         }
+
         if document
             .get("format")
             .is_some_and(|format| !is_of_reports(format))

@@ -73,6 +73,7 @@ impl<'b, 'a> Alignments<'b, 'a> {
             start: self.start(),
             ..context.problem(&progress)
         };
+
         let alignment = if method == Method::WeightMatching {
             weight_matching(context, &problem)?
         } else {
@@ -89,6 +90,7 @@ impl<'b, 'a> Alignments<'b, 'a> {
             aligned.cost = aligned.cost + on.cost;
             aligned.seconds = aligned.seconds + on.seconds;
         }
+
         self.found.push((method, aligned.clone()));
         Ok(aligned)
     }

@@ -44,6 +44,7 @@ pub fn run(context: &Context, choice: &Choice) -> Result<Baselines, Failure> {
             validation: context.validate(&model),
         }
     };
+
     let (source_tuned, target_before) = (Some(source_tuned), Some(target_before));
     Ok(Baselines {
         source_tuned,

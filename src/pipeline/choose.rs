@@ -39,6 +39,7 @@ pub fn run(context: &Context, candidates: Candidates) -> Result<Choice, Failure>
             data.map(|data| context.evaluate(&candidate.model, data))
         })
         .collect();
+
     Ok(Choice {
         candidates: tried,
         cpu_seconds,

@@ -55,6 +55,7 @@ impl<'a> Context<'a> {
         } else {
             Learner::idle(&inputs.graph, device())
         };
+
         let source = inputs.source.as_ref().map(|(graph, signature)| {
             Learner::new(graph, signature, device())
                 .map_err(failure::graph("/source/base", &job.spec.source.base))
@@ -65,6 +66,7 @@ impl<'a> Context<'a> {
         let validation = inputs.splits.validation.as_ref();
         let blocks =
             validation.map(|data| Blocks::draw(data, options.selection.samples, options.seed));
+
         Ok(Self {
             inputs,
             job,
@@ -127,6 +129,7 @@ impl<'a> Context<'a> {
             teacher: (wanted.labels == spec::Labels::OldModel).then(|| self.old_model()),
             ..self.plain_plan(wanted)
         };
+
         Some(Stage {
             plan,
             tries_rates: touch_up.tries_rates,
@@ -148,6 +151,7 @@ impl<'a> Context<'a> {
         } = &self.inputs.splits;
         let [train, validation, test] =
             [train, validation, test].map(|data| data.as_ref().map_or(0, Dataset::len));
+
         TouchUp::of(
             wanted,
             SampleCounts {

@@ -69,6 +69,7 @@ fn asked_apart() -> Result<(), String> {
         return crate::engine::training::known_answers::check(&device())
             .map_err(|wrong| wrong.to_string());
     }
+
     apart::ends_well(
         std::process::Command::new(program).arg("device-check"),
         ANSWER_TIMEOUT,

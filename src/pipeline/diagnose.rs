@@ -70,6 +70,7 @@ fn of_weights(context: &Context) -> Diagnosis {
     let target = &context.inputs.target.checkpoint;
     let tuned = context.inputs.trajectory.tuned();
     let (mut squares, mut moved, mut identical) = (0.0, 0.0, !across_widths);
+
     for name in names.iter().filter(|n| source.get(n).is_some()) {
         let a = &source[name];
         squares += a.inner(a);

@@ -123,6 +123,7 @@ impl Verdicts<'_> {
             .read_small(&place, MAX_DOCUMENT_BYTES);
         let bytes = read.map_err(|error| publish::unreadable(&error))?;
         let staged = manifest.outputs.iter().find(|file| file.name == name);
+
         if staged.is_none_or(|file| file.sha256 != sha256_of(&bytes)) {
             let changed = StorageError::Changed {
                 location: place.to_string(),
@@ -209,6 +210,7 @@ fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Fail
         let name = file.name.as_str();
         !rewritten.contains(&name) && (published || name == files::PREDICTIONS)
     });
+
     for file in kept {
         job.progress.go_on().map_err(Failure::Stopped)?;
         writer

@@ -53,6 +53,7 @@ fn check_planned(planned: f64, limit: u64) -> Result<(), Failure> {
          is more, raise worker.memory_bytes, or leave out the methods that solve for permutations of its \
          widest layers"
     );
+
     Err(Failure::Input {
         code: FailureCode::NeedsMemory,
         pointer: None,

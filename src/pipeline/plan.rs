@@ -49,6 +49,7 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan
         timesteps,
         ..
     } = &forecast;
+
     let methods = methods
         .iter()
         .map(|method| forecast.method(*method, spec, job.memory_of(*method)));
@@ -115,6 +116,7 @@ impl Forecast {
                 ladder::methods(samples.train > 0, has_labels, models.across_widths)
             }
         };
+
         Ok(Self {
             models,
             samples,
@@ -135,6 +137,7 @@ impl Forecast {
             parameters: self.network.parameters,
         });
         let passes = (3 * count.gradients + count.forwards) as f64;
+
         MethodPlan {
             method: method.into(),
             sample_gradients: count.gradients,
@@ -153,6 +156,7 @@ impl Forecast {
             timesteps,
         } = self;
         let target = bytes_of(&models.target);
+
         sizes::Job {
             spec,
             methods,
@@ -201,6 +205,7 @@ impl Network {
         let load = Load::of(&program);
         let floats = target.values().filter(|tensor| tensor.dtype.is_float());
         let parameters = floats.map(elements).sum();
+
         Ok(Self {
             graph,
             symmetry,

@@ -69,6 +69,7 @@ pub fn files(
         }
         _ => None,
     };
+
     let report = report::of(context, &results, timing, update);
 
     let Results {
@@ -88,6 +89,7 @@ pub fn files(
     if let Some(table) = predictions::of(context, comparison) {
         writer.predictions(&table).map_err(failure::written(spec))?;
     }
+
     writer.card(&card).map_err(failure::written(spec))?;
 
     Ok(Facts {
@@ -163,6 +165,7 @@ pub fn manifest(
         recommendation,
         metrics,
     } = facts;
+
     let finished = writer
         .signed_by(job.signer)
         .finish(ManifestFacts {
@@ -177,6 +180,7 @@ pub fn manifest(
         Finished::Other(other) => return self::standing(job, output, other),
     };
     let (bytes, manifest_sha256) = (standing.bytes(), standing.manifest_sha256.clone());
+
     Ok(Outcome {
         uri: standing.uri,
         manifest_sha256,
@@ -196,6 +200,7 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
     let verdict = report
         .verdict
         .ok_or_else(|| unreadable(&"it has no verdict"))?;
+
     Ok(Outcome {
         bytes: standing.bytes(),
         uri: standing.uri,

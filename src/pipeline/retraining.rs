@@ -73,6 +73,7 @@ fn few_shot(
     ) else {
         return Ok(None);
     };
+
     let refresh = context.inputs.splits.unlabelled.train;
     let budget = budget(&choice.cost, refresh);
     let margin = context.job.spec.options.selection.margin;
@@ -98,6 +99,7 @@ fn few_shot(
         return Ok(None);
     };
     let few = spend(context, data, budget, rate)?;
+
     Ok(Some(FewShot {
         seconds: began.passed(),
         ..few
@@ -140,6 +142,7 @@ fn spend(
         epochs: (budget / samples).max(1),
         ..plan(context, rate)
     };
+
     let stage = Stage {
         plan,
         tries_rates: false,
@@ -152,6 +155,7 @@ fn spend(
     )?;
     let seconds = tuned.seconds;
     let by_old_model = context.inputs.splits.unlabelled.train;
+
     Ok(FewShot {
         learning_rate: tuned.learning_rate,
         samples,
@@ -174,6 +178,7 @@ fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
     });
     // The end is looked at anyway, and there is nothing to be pulled to.
     let refresh = context.inputs.splits.unlabelled.train;
+
     FineTunePlan {
         batch_size: own.batch_size.min(BATCH_SAMPLES),
         teacher: own.teacher.or_else(|| refresh.then(|| context.old_model())),
@@ -199,6 +204,7 @@ fn fine_tune_only(
     if context.job.spec.methods != Methods::Auto {
         return Ok(None);
     }
+
     stage.plan.pull = 0.0;
     train(context, &stage, data, start(context, baselines, few_shot)).map(Some)
 }

@@ -147,6 +147,7 @@ fn transfer(
         few_shot: retrained.few_shot,
         fine_tune_only: retrained.fine_tune_only,
     };
+
     comparison
         .test()
         .map_or(Ok(()), |test| failure::check_loss(test.loss))?;

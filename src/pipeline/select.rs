@@ -34,6 +34,7 @@ pub fn run(context: &Context, diagnosis: &Diagnosis) -> Result<Candidates, Failu
             None
         }
     };
+
     if context.job.spec.options.alpha == Alpha::ByGroup {
         selector.refine_best()?;
     }

@@ -64,10 +64,12 @@ fn looks(stage: &FineTune, samples: SampleCounts, is_warm: bool) -> Option<Looks
     } else {
         stage.patience.map(|_| 1)
     };
+
     let per_epoch = stage.looks_per_epoch.or(otherwise)?;
     let patience = stage
         .patience
         .or(is_warm.then_some(PATIENCE_EPOCHS * per_epoch));
+
     Some(Looks {
         per_epoch,
         patience,

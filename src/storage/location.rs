@@ -53,6 +53,7 @@ impl Location {
             let HubPath { repository, key } = HubPath::read(text, rest)?;
             return Self::checked(text, Store::Hub(repository), &key);
         }
+
         let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
         let store = read_store(text, scheme, authority)?;
         Self::checked(text, store, key)

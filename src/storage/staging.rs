@@ -163,6 +163,7 @@ impl Storage {
         self.admit(&place)?;
         let mut taken = Taken::new(&place, pieces, go_on);
         let mut upload = None;
+
         if place.store == Store::File {
             let aside = attempt.file(name);
             let folder = self.inner.roots.hold_parent(&aside)?;
@@ -199,6 +200,7 @@ impl Storage {
             .await?;
         let part = size.div_ceil(MAX_PARTS).max(MIN_PART_BYTES);
         let (mut going, mut parts, mut number) = (FuturesOrdered::new(), Vec::new(), 0);
+
         while let Some(payload) = taken.part(part)? {
             if going.len() == MAX_PARTS_IN_FLIGHT
                 && let Some(done) = going.next().await

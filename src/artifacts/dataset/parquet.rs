@@ -97,6 +97,7 @@ pub fn check_held(bytes: usize, location: &Location) -> Result<(), ArtifactError
          held there",
         MAX_BYTES >> 30
     );
+
     Err(ArtifactError::fault(
         FailureCode::DatasetTooLarge,
         location,
@@ -127,6 +128,7 @@ pub fn open(
         page: MAX_PAGE_BYTES,
         bytes,
     };
+
     guarded(location, || {
         Columns::of(Local::from(file), location, budget)?.read(channels)
     })
@@ -186,6 +188,7 @@ fn malformed(location: &Location, error: &ParquetError) -> ArtifactError {
     {
         return ArtifactError::fault(FailureCode::DatasetTooLarge, location, error.to_string());
     }
+
     ArtifactError::fault(
         FailureCode::MalformedParquet,
         location,

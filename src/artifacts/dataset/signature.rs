@@ -41,6 +41,7 @@ pub(super) fn check_signature(
         Some(labels) => check_labels_signature(labels, name, inputs, location)?,
         None => check_no_labels(signature, location)?,
     }
+
     if *samples == 0 {
         let name = if labels.is_some() { LABELS } else { name };
         return Err(ArtifactError::tensor(
@@ -50,6 +51,7 @@ pub(super) fn check_signature(
             "there is no sample",
         ));
     }
+
     if sample_shape.is_empty() || sample_shape.contains(&0) {
         let detail = format!("has the shape {:?}; a sample needs values", inputs.shape);
         return Err(ArtifactError::tensor(
@@ -59,6 +61,7 @@ pub(super) fn check_signature(
             detail,
         ));
     }
+
     if name == IDS {
         check_ids_signature(signature, location)?;
     }
@@ -79,6 +82,7 @@ fn check_all_read(signature: &Signature, location: &Location) -> Result<(), Arti
         .find(|name| signature.contains_key(*name));
     let Some(unread) = unread else { return Ok(()) };
     let detail = "changes what the network computes, and is not read here; leave it out";
+
     Err(ArtifactError::tensor(
         FailureCode::UnexpectedTensor,
         location,
@@ -133,6 +137,7 @@ fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), Art
     let Some(other) = other else { return Ok(()) };
     let detail = "is not read, and there are no labels; rename it to labels if it is these, or leave it out \
                   if the samples have none";
+
     Err(ArtifactError::tensor(
         FailureCode::UnexpectedTensor,
         location,
@@ -170,6 +175,7 @@ fn check_labels_signature(
             detail,
         ));
     }
+
     if labels.shape.first() != inputs.shape.first() {
         let detail = format!("{} labels for {} {name}", labels.shape[0], inputs.shape[0]);
         return Err(ArtifactError::tensor(

@@ -196,6 +196,7 @@ impl Reading<'_> {
         };
         let own = &self.own[name].shape;
         let is_head = is_whole && !is_output && is_of_a_task(self.config, None, &tensor);
+
         match found {
             None if is_head => {
                 self.check_task(name)?;
@@ -252,6 +253,7 @@ impl Reading<'_> {
                 "A is there without B".into(),
             ));
         };
+
         let rank = self.settings.rank(module).map_err(self.refused(a))?;
         let ([r, read @ ..], [out, s, kernel @ ..]) = (&self.own[a].shape[..], &second[..]) else {
             return Err(self.fault(FailureCode::WrongShape, a, "factors are matrices".into()));
@@ -270,6 +272,7 @@ impl Reading<'_> {
         } else {
             [&[*out], read].concat()
         };
+
         self.same_shape(a, &changed, weight)?;
         let magnitude = self.magnitude(stem, *out)?;
 
@@ -311,12 +314,14 @@ impl Reading<'_> {
             let detail = "trainable_token_indices does not say which rows these are".to_owned();
             return Err(self.fault(FailureCode::UnexpectedTensor, name, detail));
         };
+
         let wanted = [&[indices.len()], weight.get(1..).unwrap_or_default()].concat();
         self.same_shape(name, shape, &wanted)?;
         if let Some(row) = indices.iter().find(|row| **row >= weight[0]) {
             let detail = format!("row {row} of {} in trainable_token_indices", weight[0]);
             return Err(self.fault(FailureCode::WrongShape, name, detail));
         }
+
         Ok(Rows {
             values: name.to_owned(),
             indices,

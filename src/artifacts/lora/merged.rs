@@ -107,6 +107,7 @@ impl Merged {
                 squares[self.output_of(at)] += value * value;
             }
         }
+
         let magnitudes = magnitude.f32();
         let factors = squares.into_iter().zip(magnitudes.iter());
         Arc::new(
@@ -145,6 +146,7 @@ impl Merged {
                 .as_ref()
                 .map_or(sum, |factors| factors[o] * sum)
         };
+
         weight
             .par_iter()
             .enumerate()

@@ -78,6 +78,7 @@ fn may_be_weights(name: &str, size: u64) -> bool {
         ".bpe",
         ".vocab",
     ];
+
     is_pickle(&name)
         || OTHER_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
         || (file.ends_with(".index.json") && !is_safetensors(&name))

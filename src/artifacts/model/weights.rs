@@ -59,6 +59,7 @@ pub(super) fn find(
     } else {
         "holds no model: neither model.safetensors nor model.safetensors.index.json is there"
     };
+
     Err(ArtifactError::fault(
         FailureCode::NotFound,
         location,
@@ -90,6 +91,7 @@ fn refuse_pickles(location: &Location, listing: &Listing) -> Result<(), Artifact
     } else {
         "is a pickle, which is"
     };
+
     let detail = format!(
         "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
     );
@@ -114,6 +116,7 @@ fn read_index(
     let Index { weight_map } = serde_json::from_slice(&bytes)
         .map_err(|error| ArtifactError::json(FailureCode::MalformedIndex, index, &bytes, &error))?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+
     for (tensor, shard) in weight_map {
         if folder.child(&shard).is_err() || !shard.ends_with(".safetensors") {
             let shard: String = shard.chars().take(100).collect();
@@ -151,6 +154,7 @@ pub(super) fn check_promise<S: AsRef<str>>(
         return Ok(());
     };
     let mut missing: BTreeSet<&str> = promised.iter().map(String::as_str).collect();
+
     for name in found {
         let name = name.as_ref();
         if !missing.remove(name) {

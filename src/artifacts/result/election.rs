@@ -127,6 +127,7 @@ impl Elected {
         tidy(storage, folder, &names);
         let mut outputs: Vec<OutputFile> = self.files.iter().map(OutputFile::from).collect();
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
+
         Ok(Some(Standing {
             uri: format!("{folder}/"),
             manifest_sha256: written.sha256,
@@ -169,6 +170,7 @@ fn read(storage: &Storage, place: &Location) -> Result<Option<Elected>, Artifact
         bytes => bytes?,
     };
     let elected = serde_json::from_slice(&bytes);
+
     elected.map(Some).map_err(|error| {
         ArtifactError::fault(
             FailureCode::UnreadableResult,

@@ -171,6 +171,7 @@ impl ResultWriter<'_> {
             size,
             pieces: &mut piece,
         };
+
         let written = self
             .storage
             .blocking()
@@ -200,6 +201,7 @@ impl ResultWriter<'_> {
             size: file.size,
             pieces: &mut pieces,
         };
+
         let written = self
             .storage
             .blocking()
@@ -219,6 +221,7 @@ impl ResultWriter<'_> {
                 detail,
             ));
         }
+
         self.note(written?);
         Ok(())
     }

@@ -72,6 +72,7 @@ pub fn find(storage: &Storage, folder: &Location) -> Result<Option<Standing>, Ar
     let Ok(listing) = Listing::deserialize(&manifest) else {
         return Ok(None);
     };
+
     for OutputFile { name, size, sha256 } in listing.outputs.iter().cloned() {
         let file = folder.join(&name)?;
         if !storage.exists(&file)? || storage.digest(&file)? != (Published { size, sha256 }) {

@@ -78,6 +78,7 @@ impl Bundle {
                 "is a {bundle} with {payload}, not a {BUNDLE} with {PAYLOAD}"
             ));
         }
+
         let Some(name) = &bundle.verification_material.public_key else {
             return Err("was signed by no plain key, but by a certificate or an identity".into());
         };
@@ -95,6 +96,7 @@ impl Bundle {
                 envelope.signatures.len()
             ));
         };
+
         let signed = statement.zip(STANDARD.decode(sig).ok());
         signed
             .filter(|(statement, sig)| key.accepts(&pre_authentication(statement), sig))

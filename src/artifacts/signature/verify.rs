@@ -69,6 +69,7 @@ pub fn verify(
     if !storage.exists(&place)? {
         return Err(VerifyError::Unsigned(folder.to_string()));
     }
+
     let bytes = storage.read_small(&place, MAX_DOCUMENT_BYTES)?;
     let statement = Bundle::open(&bytes, key)
         .and_then(|statement| Statement::read(&statement))
@@ -89,6 +90,7 @@ pub fn verify(
             Some(_) => {}
         }
     }
+
     let added = found
         .keys()
         .filter(|name| !signed.contains_key(name.as_str()));
@@ -152,6 +154,7 @@ fn manifest_fault(
     if let Some(outputs) = manifest["outputs"].as_array_mut() {
         outputs.retain(|file| file["name"] != files::SIGNATURE);
     }
+
     let changed = manifest != *expected;
     Ok(changed.then(|| FileFault::new(files::MANIFEST, FaultKind::Changed)))
 }

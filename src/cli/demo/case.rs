@@ -78,6 +78,7 @@ impl Case {
             say(title, accuracy, &learned);
             anyhow::Ok(learned.model)
         };
+
         let old_base = base("old base, upright images", &half, 1)?;
         let (train, validation) = half.turned().split_at(TRAIN);
         let test = upright.turned();
@@ -87,6 +88,7 @@ impl Case {
             snapshots: CHECKPOINTS,
             ..CUSTOMISE
         };
+
         let tuned = trainer.train(title, &old_base, &train, recipe)?;
         say(title, trainer.accuracy(&tuned.model, &test), &tuned);
         let new_base = base("new base, other half, upright", &other_half, 3)?;
@@ -111,6 +113,7 @@ impl Case {
         let tuned = folder.join("trajectory");
         let mut checkpoints = Vec::new();
         let base = (0, self.old_base.clone());
+
         for (step, model) in std::iter::once(&base).chain(&self.tuned.snapshots) {
             let name = format!("step-{step:06}");
             write_model(&tuned.join(&name), &network.config, model)?;
@@ -121,6 +124,7 @@ impl Case {
         write_json(&tuned.join(trajectory::LIST), &list)?;
         let data = folder.join("data");
         make(&data)?;
+
         for (name, images) in [
             ("train", &self.train),
             ("validation", &self.validation),
@@ -128,6 +132,7 @@ impl Case {
         ] {
             write_tensors(&data.join(format!("{name}.safetensors")), &images.tensors())?;
         }
+
         let (few, _) = self.train.split_at(FEW);
         write_tensors(&data.join("unlabelled.safetensors"), &few.inputs_alone())?;
 

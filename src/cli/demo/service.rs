@@ -54,6 +54,7 @@ impl Service {
                 "--data-dir",
             ])
             .arg(dir);
+
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy().into_owned();
             if text.starts_with("DATABASE_URL") || text.starts_with("RETUNE_") {
@@ -79,6 +80,7 @@ impl Service {
             .read_line(&mut line)
             .await
             .context("the service's output")?;
+
         let Some(address) = line.trim().strip_prefix(READY) else {
             let status = child.wait().await?;
             bail!(
@@ -87,6 +89,7 @@ impl Service {
                 tail(&log)
             );
         };
+
         let url = address
             .parse()
             .with_context(|| format!("the service's address {address:?}"))?;
@@ -106,6 +109,7 @@ impl Service {
             // It may have ended just now.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
+
         if time::timeout(START_TIMEOUT, self.child.wait())
             .await
             .is_err()

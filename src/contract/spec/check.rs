@@ -84,6 +84,7 @@ impl Spec {
         self.check_numbers(&mut faults);
         self.check_text(&mut faults);
         self.check_gate(&mut faults);
+
         if faults.is_empty() {
             Ok(())
         } else {
@@ -114,6 +115,7 @@ impl Spec {
             let detail = "only the service calls back; submit the job, or leave this out";
             faults.push(Fault::new("/callback", detail));
         }
+
         if self
             .gate
             .as_ref()
@@ -123,6 +125,7 @@ impl Spec {
                 "only the service waits for an evaluation; submit the job, or leave this out";
             faults.push(Fault::new("/gate/external", detail));
         }
+
         let code = FailureCode::NotImplemented;
         if faults.is_empty() {
             Ok(())

@@ -78,6 +78,7 @@ impl<'a> DiskGradients<'a> {
             let scratch = job.scratch.join(job.id.to_string());
             (scratch.join(method.name()), false)
         };
+
         Self {
             progress: job.progress,
             folder,
@@ -126,6 +127,7 @@ impl<'a> DiskGradients<'a> {
         if sha256_of_file(path)? != expected.trim() {
             return Err(io::Error::other("its digest is another"));
         }
+
         let gradient = tensors::open_own(path)?;
         Ok(if self.in_memory {
             gradient.held()
@@ -152,6 +154,7 @@ impl GradientStore for DiskGradients<'_> {
         if !self.lasting || !digest_of(&path).exists() {
             return None;
         }
+
         match self.read(&path) {
             Ok(gradient) => {
                 self.found.fetch_add(1, Ordering::Relaxed);
@@ -176,6 +179,7 @@ impl GradientStore for DiskGradients<'_> {
                 tensors::open_own(&path).map(Some)
             }
         });
+
         match written {
             Ok(Some(on_disk)) => on_disk,
             Ok(None) => gradient,

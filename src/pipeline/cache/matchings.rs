@@ -82,11 +82,13 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
             origin: None,
         });
     };
+
     let key = key(inputs);
     let path = cache.join("matching").join(format!("{key}.json"));
     if let Some(found) = look(&path, &key, problem) {
         return Ok(found);
     }
+
     // Held until the entry is written.
     let _turn = turn(
         job.progress,
@@ -105,6 +107,7 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
     if let Err(error) = write(&path, key, &alignment, problem) {
         tracing::warn!(%error, file = %path.display(), "not written");
     }
+
     underway.done();
     Ok(Matched { alignment, origin })
 }
@@ -180,10 +183,12 @@ impl GradientStore for Underway {
         if begun - last < took / WRITING_SHARE {
             return;
         }
+
         let text = serde_json::to_string(stage).map_err(io::Error::other);
         if let Err(error) = text.and_then(|text| checksummed::write(&self.path, &text)) {
             tracing::warn!(%error, file = %self.path.display(), "not written");
         }
+
         let now = meter::now();
         *written = (now, now - begun);
     }
@@ -212,6 +217,7 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
             return Ok(None);
         }
     };
+
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(Some(lock)),
@@ -265,6 +271,7 @@ fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignmen
     if entry.format != FORMAT || entry.key != key {
         return Err(checksummed::broken("is about something else"));
     }
+
     let alignment = entry.alignment(problem);
     alignment
         .map(Some)

@@ -105,6 +105,7 @@ pub(super) fn from_text(text: &str) -> Option<Reached> {
         certified_groups,
         ..
     } = entry;
+
     let reached = Reached {
         position: entry.position.parse().ok()?,
         evidence: Evidence {

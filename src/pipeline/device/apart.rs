@@ -48,6 +48,7 @@ pub(super) fn ends_well(command: &mut Command, patience: Duration) -> Result<(),
     if child.kill().is_ok() {
         let _ = child.wait();
     }
+
     Err(format!(
         "its check did not end within {} s",
         patience.as_secs_f64()

@@ -82,6 +82,7 @@ impl Unified {
             config: &old.config,
             signature: &own,
         };
+
         let new = Configured {
             config: &target.folder.config,
             signature: &wanted,
@@ -97,12 +98,14 @@ impl Unified {
             config: &tuning.config,
             others: &tuning.other_files,
         };
+
         let stated_by_tuned = Stated::of(access.storage, TRAJECTORY, files)?;
 
         let across_widths = source_graph.is_some();
         for checkpoint in &tuning.checkpoints {
             same_as_tuned(&checkpoint.signature(), &own, &wanted, across_widths)?;
         }
+
         if by_names::is(tuned) {
             by_names::check_whole_numbers(base, tuning.last())?;
         }
@@ -126,6 +129,7 @@ impl Unified {
         let trajectory = trajectory(job, three.base, three.tuning.checkpoints)
             .with_head(tensors)
             .with_rows(shared_rows.clone());
+
         let mut notes = three.tuning.notes;
         notes.extend(compared.update);
 

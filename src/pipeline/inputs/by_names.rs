@@ -55,6 +55,7 @@ pub fn check(spec: &Spec, graph: &Graph) -> Result<(), Failure> {
     let Some(asked) = asked(spec, carried) else {
         return Ok(());
     };
+
     let place = format!("{}: {asked}", spec.target.base);
     Err(failure::graph("/methods", &place)(fault))
 }
@@ -66,6 +67,7 @@ fn asked(spec: &Spec, carried: &[Method]) -> Option<String> {
     {
         return Some(format!("the method {} needs the network", method.name()));
     }
+
     let has_layers = carried.contains(&Method::WeightMatching);
     let parts = [
         (
@@ -85,6 +87,7 @@ fn asked(spec: &Spec, carried: &[Method]) -> Option<String> {
             "which layers an adapter may change is told by the network: leave options.update out",
         ),
     ];
+
     parts
         .into_iter()
         .find(|(is_asked, _)| *is_asked)
@@ -108,6 +111,7 @@ pub fn check_whole_numbers(base: &Checkpoint, tuned: &Checkpoint) -> Result<(), 
     let Some((name, tensor)) = changed else {
         return Ok(());
     };
+
     Err(Failure::Input {
         code: FailureCode::IncompatibleModels,
         pointer: Some(TRAJECTORY.into()),

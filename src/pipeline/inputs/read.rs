@@ -64,6 +64,7 @@ fn open(access: Access, place: &Location) -> Result<(Model, Naming), ArtifactErr
             detail,
         ));
     }
+
     model.checkpoint = naming.read(&model.checkpoint);
     Ok((model, naming))
 }

@@ -53,6 +53,7 @@ pub fn read(
         reading,
         files,
     )?;
+
     let test = split(access, "/data/test", data.test.as_deref(), reading, files)?;
     let splits = Splits {
         train,
@@ -61,6 +62,7 @@ pub fn read(
         ..Splits::default()
     };
     let splits = splits.completed(job.spec.options.seed);
+
     Ok(Splits {
         unlabelled: splits.unlabelled(),
         ..splits
@@ -93,6 +95,7 @@ impl Splits {
                 self.held_out = true;
             }
         }
+
         if self.test.is_none() && self.validation.is_some() {
             self.test.clone_from(&self.validation);
             self.test_is_validation = true;

@@ -72,6 +72,7 @@ impl Stated {
             pointer: Some(pointer.to_owned()),
             detail: format!("{}: {error}", file.location),
         })?;
+
         Ok(of_processor(&stated).map(|values| Self {
             values,
             file: PREPROCESSOR_FILE,

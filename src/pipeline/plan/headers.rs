@@ -62,6 +62,7 @@ impl Models {
             config: &folder.config,
             signature: &target,
         };
+
         let across_widths = bases::at_another_width(spec, before, after)?.is_some();
         bases::same_as_tuned(&tuned.signature, &base, &target, across_widths)?;
         Ok(Self {
@@ -147,6 +148,7 @@ impl Headers {
             files: files_of[i],
             signature: signatures[i],
         });
+
         let found = shared_rows::own_tokens(storage.blocking(), &self.tuned.config, lists)?;
         let Some((tokens, _)) = found else {
             return Ok(false);
@@ -166,6 +168,7 @@ impl Headers {
         let Some(head) = AdoptedHead::find(tuned, bases, new_config, other) else {
             return Ok(None);
         };
+
         adopted_head::is_a_network(tuned, &spec.source.trajectory)?;
 
         let tuned = &self.tuned.signature;
@@ -187,6 +190,7 @@ impl Headers {
             signature: &self.target,
             own_tokens,
         };
+
         for rows in after.shared_with(before, storage)? {
             self.base = rows.on_signature(std::mem::take(&mut self.base));
             self.tuned.signature = rows.on_signature(std::mem::take(&mut self.tuned.signature));
@@ -226,6 +230,7 @@ impl Entered<'_> {
             signature: self.signature,
         };
         let mut found = Vec::from_iter(shared_rows::classes(before, after));
+
         if !self.own_tokens {
             let storage = storage.blocking();
             found.extend(shared_rows::vocabulary(
@@ -301,6 +306,7 @@ fn tuned(
         let (folder, signature) = headers_at(storage, TRAJECTORY, last)?;
         (folder.config, signature, folder.other_files)
     };
+
     Ok(Tuned {
         config,
         signature,

@@ -161,6 +161,7 @@ impl Job<'_> {
                 always + kept + self.matching_bytes(),
             ));
         }
+
         if gradients {
             stages.push(Stage::new(
                 "gradients",
@@ -207,6 +208,7 @@ impl Job<'_> {
         } else {
             4.0 * self.model()
         };
+
         // A layer's inputs and outputs in double precision.
         let most_rows = 2.0 * 8.0 * MAX_FITTED_VALUES as f64;
         let rows = (6.0 * 8.0 * samples * self.load.largest).min(most_rows);
@@ -220,6 +222,7 @@ impl Job<'_> {
         let has_maps = methods
             .iter()
             .any(|method| matches!(method, Method::Bico | Method::Theseus));
+
         let models = if has_maps {
             MOST_ARMS as f64 * self.model()
         } else if self.parameters > MAX_WEIGHTS {

@@ -43,11 +43,13 @@ impl Job<'_> {
         };
         let phases = self.phases(rungs);
         let seconds = self.seconds(&phases, speeds);
+
         let least = if self.is_auto() {
             self.seconds(&self.phases(self.first_rung()), speeds)
         } else {
             seconds
         };
+
         Estimate {
             seconds: rounded(seconds),
             seconds_least: rounded(least),
@@ -105,6 +107,7 @@ impl Job<'_> {
             bytes: (models + data) as f64,
             ..Work::default()
         };
+
         let publishing = Work {
             bytes: result as f64,
             elements: self.elements(1.0),

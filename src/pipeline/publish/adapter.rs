@@ -80,6 +80,7 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: spec::Update) -> A
     let lacks = is_body
         .then(|| body_prefix(&inputs.target.folder.config))
         .flatten();
+
     let mut adapter = Building {
         lacks,
         ..Building::default()
@@ -171,6 +172,7 @@ fn task_type(config: &Value) -> Option<&'static str> {
         ("ForCausalLM", "CAUSAL_LM"),
         ("LMHeadModel", "CAUSAL_LM"),
     ];
+
     known
         .iter()
         .find(|(suffix, _)| name.ends_with(suffix))
@@ -234,6 +236,7 @@ impl Building {
             tensor: weight,
             relative_error: error,
         });
+
         let prefix = format!("base_model.model.{}", self.module(module));
 
         // A is [r, in]; B is [out, r], whose columns are the left vectors.
@@ -247,6 +250,7 @@ impl Building {
         self.tensors.insert(format!("{prefix}.lora_A.weight"), a);
         self.tensors.insert(format!("{prefix}.lora_B.weight"), b);
         let bias = format!("{module}.bias");
+
         if let (Some(from), Some(to)) = (base.get(&bias), model.get(&bias))
             && from.bytes() != to.bytes()
         {
@@ -293,11 +297,13 @@ impl Building {
         let Some(module) = graph.head().filter(|_| graph.head_is_tied()) else {
             return;
         };
+
         let output = graph
             .nodes
             .iter()
             .rfind(|node| node.op.param() == Some(module));
         let weight = model.get(&format!("{module}.weight"));
+
         if let (Some(output), Some(weight), true) = (output, weight, self.saved.contains(module)) {
             self.tensors.insert(
                 format!("base_model.model.{}.weight", self.module(&output.id)),
@@ -333,6 +339,7 @@ impl Building {
             whole: self.saved.into_iter().collect(),
             left_out: self.left_out,
         };
+
         Adapter {
             config,
             tensors: self.tensors,
@@ -355,11 +362,13 @@ fn difference(from: &HostTensor, to: &HostTensor, transposed: bool) -> Matrix {
     } else {
         (shape[0], shape[1])
     };
+
     let values = (0..rows * columns).map(|i| {
         let (row, column) = (i / columns, i % columns);
         let i = if transposed { column * rows + row } else { i };
         f64::from(b[i]) - f64::from(a[i])
     });
+
     Matrix {
         rows,
         columns,

@@ -135,6 +135,7 @@ fn metrics(context: &Context, comparison: &Comparison, judgement: &Judgement) ->
         target_accuracy_before: evidence.before.filter(|_| labelled),
         target_agreement_before: evidence.before.filter(|_| !labelled),
     });
+
     Metrics {
         method: winner.method.name().to_owned(),
         step: winner.step,
@@ -184,6 +185,7 @@ fn baselines(comparison: &Comparison) -> report::Baselines {
     } else {
         AS_DEPLOYED
     };
+
     report::Baselines {
         source_tuned: source_tuned
             .as_ref()

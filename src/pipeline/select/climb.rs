@@ -34,6 +34,7 @@ impl Selector<'_, '_> {
             }
             steps.push(step);
         }
+
         self.complete(&mut steps);
         Ok(steps)
     }
@@ -84,6 +85,7 @@ impl Selector<'_, '_> {
         if ladder::RUNGS.get(steps.len()) == Some(&Method::Gradfix) && is_open && known.has_train {
             known.target_loss = self.target_loss();
         }
+
         let Some(mut step) = ladder::next(known, steps, leader) else {
             return Ok(None);
         };
@@ -138,6 +140,7 @@ impl Selector<'_, '_> {
         let Some(own) = &best.validation else {
             return false;
         };
+
         // Where it leaves every unit in its place it is identity.
         let is_identity = known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
         best.method == Method::Functional

@@ -137,6 +137,7 @@ impl<'b, 'a> Selector<'b, 'a> {
         if let (Some(best), Some(leader)) = (best, leader) {
             self.tried[best].validation = leader.validation;
         }
+
         let mut plain = found?;
 
         // Without validation nothing tells the two apart, and the plain update is what everybody else adds.
@@ -151,6 +152,7 @@ impl<'b, 'a> Selector<'b, 'a> {
         {
             return Ok(plain);
         }
+
         let problem = Problem {
             orthogonal_shift: true,
             ..problem
@@ -178,6 +180,7 @@ impl<'b, 'a> Selector<'b, 'a> {
             race,
             completes: !is_auto,
         };
+
         let Some(race) = race else {
             let rivals = Rivals::default();
             return Ok(candidate::select(
@@ -195,6 +198,7 @@ impl<'b, 'a> Selector<'b, 'a> {
             old: Some(&mut old),
             leader: ahead.as_mut().map(|arm| arm as &mut dyn Runner),
         };
+
         let found = candidate::select(method, problem, alignment, selection, rivals);
 
         self.old = Some(old.into_parts().1);
@@ -228,6 +232,7 @@ impl<'b, 'a> Selector<'b, 'a> {
             Standing::Ahead if is_searched && !has_fit => shown(race, &own, &old),
             standing => standing,
         };
+
         candidate.validation = Some(own);
         self.old = Some(old);
         Ok(Some(standing))

@@ -88,6 +88,7 @@ impl Facts {
                 reasons: vec!["nothing was measured: there are no data".into()],
             };
         };
+
         if self
             .untransferred
             .is_some_and(|one| one.lead() > self.evidence.bounds.margin + 1e-9)

@@ -29,6 +29,7 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
             comparison.winner().method.name()
         ));
     }
+
     if let Some(stated) = &inputs.stated
         && splits.sample().is_some_and(|shape| shape.len() == 3)
     {
@@ -39,6 +40,7 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
             stated.file
         ));
     }
+
     if inputs.other_start > 0 {
         warnings.push(format!(
             "the first checkpoint of trajectory.json is not source.base: {} tensors differ; the update \
@@ -46,6 +48,7 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
             inputs.other_start
         ));
     }
+
     warnings.extend(inputs.notes.iter().cloned());
     warnings
 }

@@ -61,6 +61,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         let inputs = image
             .or_else(|| named(fields, &[IDS]))
             .ok_or_else(|| missing(location, fields, "image or input_ids"))?;
+
         let labels = named(fields, &LABEL_COLUMNS);
         check_all_read(fields, location)?;
         if labels.is_none() {
@@ -88,6 +89,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             labels,
             wanted,
         };
+
         columns.check_memory(ROW_BYTES, samples)?;
         for column in columns.wanted.iter().skip(usize::from(of_images)) {
             columns.check_whole_numbers(column)?;
@@ -168,6 +170,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         {
             return Ok(());
         }
+
         let detail = format!(
             "{samples} samples of {size} bytes are more than the {} GiB that are decoded in memory; \
              write them as safetensors, which is not held there",
@@ -226,6 +229,7 @@ fn check_all_read(fields: &[Arc<Type>], location: &Location) -> Result<(), Artif
     let detail = format!(
         "has the column {unread}, which changes what the network computes and is not read here; leave it out"
     );
+
     Err(ArtifactError::fault(
         FailureCode::UnexpectedColumn,
         location,
@@ -245,6 +249,7 @@ fn check_no_labels(fields: &[Arc<Type>], location: &Location) -> Result<(), Arti
          labels, or leave it out if the samples have none",
         other.name()
     );
+
     Err(ArtifactError::fault(
         FailureCode::MissingColumn,
         location,
@@ -262,6 +267,7 @@ fn check_lists(fields: &[Arc<Type>], location: &Location) -> Result<(), Artifact
     let Some(list) = lists.find(|field| !known(field.name())) else {
         return Ok(());
     };
+
     let detail = format!(
         "has the column {}, a list of whole numbers as what a network reads beside the ids is, which is not read \
          here; leave it out, or give it its name: attention_mask, token_type_ids, labels",
@@ -294,6 +300,7 @@ fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, 
             return Err(ParquetError::External(Box::new(TooLarge(detail))));
         }
     }
+
     // What is unpacked is not to be longer than announced.
     let properties = ReaderProperties::builder()
         .set_backward_compatible_lz4(false)

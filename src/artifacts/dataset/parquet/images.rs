@@ -42,6 +42,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
             }
         }
+
         let labels = self.labels.is_some().then_some(labels);
 
         let Some(first) = encoded.first() else {
@@ -75,6 +76,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 set(sample, image, channels);
                 Ok(())
             })?;
+
         let shape = vec![encoded.len(), channels, height as usize, width as usize];
         let labels = labels.map(|labels| of_labels(&labels));
         Ok(tensors(

@@ -43,6 +43,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         } else {
             self.tokens_of_rows()?
         };
+
         for info in signature.values_mut() {
             info.shape[0] = self.samples;
         }
@@ -54,6 +55,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else {
             return Ok(signature);
         };
+
         let row = row.map_err(|error| malformed(self.location, &error))?;
         let encoded = self.encoded(&row, 0)?;
         let shape = shape_of(&encoded, wanted).map_err(|error| self.no_image(0, &error))?;
@@ -76,6 +78,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             let detail = format!("has no list in the column {IDS}");
             return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
+
         self.check_length(length, 0)?;
         self.check_memory(ROW_BYTES + TOKEN_BYTES * length, self.samples)?;
         let ids = vec![0, length];
@@ -89,6 +92,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 },
             )
         });
+
         let types = self.has_types().then(|| (TYPES, ids.clone()));
         let shapes = [(IDS, ids.clone()), (MASK, ids)]
             .into_iter()
@@ -150,6 +154,7 @@ fn shape_of(encoded: &ByteArray, wanted: Option<usize>) -> image::ImageResult<Ve
     } else {
         1
     };
+
     let channels = super::images::channels(wanted, own);
 
     let (width, height) = decoder.dimensions();

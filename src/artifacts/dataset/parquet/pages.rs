@@ -76,6 +76,7 @@ impl Budget {
                 self.values
             )));
         };
+
         *values = left;
         Ok(())
     }
@@ -164,6 +165,7 @@ impl<R: ChunkReader> Pages<R> {
         if end > self.end {
             return Ok(()); // refused by the reader
         }
+
         let packed = self.file.get_bytes(body, header.packed as usize)?;
         let levels = packed.len().min(header.levels() as usize);
         let most = header.unpacked.saturating_sub(header.levels());

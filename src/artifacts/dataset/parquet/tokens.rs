@@ -65,6 +65,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             Some(mask) => self.as_many(MASK, mask, place)?,
             None => vec![1; ids.len()],
         });
+
         if let Some(own) = row_field(row, &[TYPES]) {
             sentences.types.push(self.as_many(TYPES, own, place)?);
         }
@@ -149,6 +150,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             let detail = format!("row {at} has no list in the column {column}");
             return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
+
         self.check_length(list.len(), at)?;
         list.elements()
             .iter()

@@ -15,6 +15,7 @@ impl Spec {
             ("max_negative_flips", gate.max_negative_flips),
         ];
         let is_bounded = bounds.iter().any(|(_, bound)| bound.is_some());
+
         if let Some(external) = &gate.external {
             check_gate_name("/gate/external/name", &external.name, faults);
             if !(external.deadline_hours > 0.0 && external.deadline_hours <= HOURS_LIMIT) {
@@ -22,6 +23,7 @@ impl Spec {
                 faults.push(Fault::new("/gate/external/deadline_hours", detail));
             }
         }
+
         if !is_bounded && gate.external.is_none() {
             let names = "min, max_drop_from_source, max_negative_flips or external";
             faults.push(Fault::new("/gate", format!("give at least one of {names}")));

@@ -31,6 +31,7 @@ impl Spec {
             1,
             1 << 20,
         );
+
         if let Some(update) = &options.update {
             within(faults, "/options/update/rank", update.rank, 1, 4096);
         }
@@ -70,6 +71,7 @@ fn check_selection(selection: &Selection, faults: &mut Vec<Fault>) {
         let detail = "must lie between 0.5 and 1, both excluded";
         faults.push(Fault::new("/options/selection/confidence", detail));
     }
+
     if !(0.0..=1.0).contains(&selection.margin) {
         let detail = "is a share of right answers: must lie between 0 and 1";
         faults.push(Fault::new("/options/selection/margin", detail));
@@ -90,6 +92,7 @@ fn check_preprocess(preprocess: &Preprocess, faults: &mut Vec<Fault>) {
     if preprocess.mean.iter().any(|m| !m.is_finite()) {
         faults.push(Fault::new("/data/preprocess/mean", "must be finite"));
     }
+
     if preprocess.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
         faults.push(Fault::new("/data/preprocess/std", "must be above zero"));
     }
@@ -110,6 +113,7 @@ fn check_training(stage: &FineTune, faults: &mut Vec<Fault>) {
         ("patience", stage.patience, 100_000),
         ("lora_rank", stage.lora_rank, 4096),
     ];
+
     for (name, value, most) in counts {
         let Some(value) = value else { continue };
         within(faults, &format!("/fine_tune/{name}"), value, 1, most);
@@ -127,10 +131,12 @@ fn check_training(stage: &FineTune, faults: &mut Vec<Fault>) {
             ));
         }
     }
+
     if stage.stop_at.is_some_and(|at| !(0.0..=1.0).contains(&at)) {
         let detail = "is an accuracy: must lie between 0 and 1";
         faults.push(Fault::new("/fine_tune/stop_at", detail));
     }
+
     if stage
         .warmup
         .is_some_and(|share| !(0.0..1.0).contains(&share))
@@ -138,6 +144,7 @@ fn check_training(stage: &FineTune, faults: &mut Vec<Fault>) {
         let detail = "is a share of the steps: must be at least 0 and below 1";
         faults.push(Fault::new("/fine_tune/warmup", detail));
     }
+
     if stage
         .pull
         .is_some_and(|pull| !(0.0..=1000.0).contains(&pull))

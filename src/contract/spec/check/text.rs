@@ -17,6 +17,7 @@ impl Spec {
             ("/target/base".into(), &self.target.base),
             ("/output".into(), &self.output),
         ];
+
         for (name, uri) in [
             ("train", data.and_then(|d| d.train.as_deref())),
             ("validation", data.and_then(|d| d.validation.as_deref())),

@@ -21,12 +21,14 @@ impl DiskGradients<'_> {
                 ..FittedLayer::default()
             });
         };
+
         let path = self.layer(key).with_extension("safetensors");
         if sha256_of_file(&path)? != expected {
             return Err(checksummed::broken(
                 "has another digest than its entry says",
             ));
         }
+
         let tensors = tensors::open_own(&path)?;
         let tensors = if self.fits_in_memory {
             tensors.held()
@@ -52,6 +54,7 @@ impl DiskGradients<'_> {
                 kept.tensors = tensors::open_own(&path)?;
             }
         }
+
         if self.lasting {
             checksummed::write(
                 &entry,
@@ -83,6 +86,7 @@ impl FitStore for DiskGradients<'_> {
         if !self.lasting {
             return None;
         }
+
         let found = checksummed::read(&path)
             .and_then(|entry| entry.map(|entry| self.read_layer(key, &entry)).transpose());
         match found {
@@ -136,6 +140,7 @@ impl FitStore for DiskGradients<'_> {
             return;
         };
         let of_run = format!("fit-{run}-");
+
         for entry in entries.flatten() {
             let is_old = entry
                 .file_name()

@@ -42,10 +42,12 @@ pub fn at_another_width(
     ) else {
         return Ok(None);
     };
+
     let graphs = [old, new].map(|model| Graph::from_config(model.config, model.signature));
     let [Ok(of), Ok(than)] = graphs else {
         return Err(failure::incompatible("/source/base")(different));
     };
+
     let narrow = NamedNetwork {
         name: source,
         graph: &of,
@@ -69,6 +71,7 @@ pub fn at_another_width(
             &format!("not {}", method.name()),
         ));
     }
+
     if spec.data.as_ref().is_none_or(|data| data.train.is_none()) {
         return Err(between_widths(
             "/data/train",

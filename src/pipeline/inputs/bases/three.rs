@@ -62,6 +62,7 @@ impl Three {
             inputs: source_base,
             folder: old,
         } = base;
+
         Ok(Self {
             base,
             old,
@@ -94,6 +95,7 @@ impl Three {
         };
         let mut shared_rows = self.share_rows(access, numbered, files)?;
         shared_rows.extend(own_tokens.map(|tokens| tokens.shared));
+
         Ok(Unified {
             three: self,
             head,
@@ -118,6 +120,7 @@ impl Three {
         }) {
             return;
         }
+
         if let Some(prefix) = Prefix::find(&base.signature(), &tuned) {
             *base = renamed(base, &prefix, &tuned);
         }
@@ -126,6 +129,7 @@ impl Three {
             *naming = naming.renamed_inside(&own, |name| prefix.renamed(name, &tuned));
             target.checkpoint = renamed(&target.checkpoint, &prefix, &tuned);
         }
+
         tuning
             .notes
             .extend(by_names::notes(&tuning.config, &target.folder.config));
@@ -144,6 +148,7 @@ impl Three {
             config: configs[i],
             signature: &signatures[i],
         });
+
         let Some(untied) = Untied::find([old, tuned, new], tuned) else {
             return;
         };
@@ -153,6 +158,7 @@ impl Three {
         self.target
             .folder
             .set_config(untied.on_config(&self.target.folder.config));
+
         self.naming = self.naming.under_own_names();
         let Tuning {
             config,
@@ -186,6 +192,7 @@ impl Three {
             &tuning.other_files,
             &target.folder.other_files,
         ];
+
         let models = [0, 1, 2].map(|i| Listing {
             files: files_of[i],
             signature: &signatures[i],
@@ -194,6 +201,7 @@ impl Three {
         let Some((tokens, read)) = found else {
             return Ok(None);
         };
+
         files.extend(read);
         *base = tokens.on_base(base, tuning.last());
         tuning
@@ -204,6 +212,7 @@ impl Three {
         target
             .folder
             .set_config(with_vocabulary(&target.folder.config, tokens.len()));
+
         tuning.notes.push(put_tokenizer(
             &mut target.folder,
             &tuning.other_files,
@@ -287,6 +296,7 @@ impl Three {
                 return Err(failure::graph("/target/base", &place)(error));
             }
         };
+
         for rows in &found {
             tuning.notes.extend(note_on_rows(rows));
             *base = rows.on(base);

@@ -87,6 +87,7 @@ impl Job<'_> {
         } else {
             (0.0, rows)
         };
+
         let mut work = self.solving(1.0, 0.0);
         work += Work {
             gradients,
@@ -117,12 +118,14 @@ impl Job<'_> {
         } else {
             (pairs, (SWEEPS - 1.0) * pairs)
         };
+
         let built = anchored + pairs - known + corrections;
         let solves = if matching.separable {
             1.0
         } else {
             1.0 + SWEEPS
         };
+
         Work {
             similarities: built * matching.flops,
             elements: built * matching.elements + self.elements(pairs),

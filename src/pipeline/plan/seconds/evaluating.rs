@@ -71,6 +71,7 @@ impl Job<'_> {
         if samples == 0 {
             return Work::default();
         }
+
         let trials = trials(method, self.spec, self.timesteps);
         let Trials { raced, looked_at } = trials;
         let models = trials.models() as f64;
@@ -82,6 +83,7 @@ impl Job<'_> {
         if !self.is_auto() {
             work += self.evaluations(1.0, test);
         }
+
         work.elements += self.elements(models);
         work
     }

@@ -17,6 +17,7 @@ impl Job<'_> {
         let Some(stage) = &self.spec.fine_tune else {
             return work;
         };
+
         let pulls = stage.pull.is_some_and(|pull| pull > 0.0);
         // Without the transfer, and without the pull.
         let baselines = if self.is_auto() {
@@ -24,6 +25,7 @@ impl Job<'_> {
         } else {
             0.0
         };
+
         work += self.training(1.0 + baselines);
         if self.spec.options.barrier {
             let samples = (2 * BARRIER_SAMPLES).min(self.samples.train);
@@ -57,6 +59,7 @@ impl Job<'_> {
             elements: self.elements(2.0 * batches),
             ..Work::default()
         };
+
         work += self.evaluations(1.0 + trials, validation + test);
         work += self.statistics(1.0 + trials);
         work
@@ -82,6 +85,7 @@ impl Job<'_> {
             work += self.evaluations(passes, validation);
             work += self.statistics(times);
         }
+
         if touch_up.tries_rates {
             let trials = times * Optimizer::from(stage.optimizer).rates().len() as f64;
             let gradients =
@@ -90,6 +94,7 @@ impl Job<'_> {
             work += self.evaluations(trials, validation.min(LOOK_SAMPLES));
             work += self.statistics(trials);
         }
+
         if stage.labels == Labels::OldModel {
             // The teacher goes forward wherever the pupil goes back.
             work.forwards += work.gradients;

@@ -35,6 +35,7 @@ pub fn timing(context: &Context, meter: &Meter, results: &Results) -> Timing {
         .iter()
         .map(|work| context.profiler.seconds(*work))
         .sum();
+
     Timing {
         wall_seconds: Some(passed.wall),
         cpu_seconds: Some(passed.cpu),
