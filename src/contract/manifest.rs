@@ -24,7 +24,7 @@ pub mod files {
     /// As diffusers names the same two.
     pub const DIFFUSION_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
     pub const DIFFUSION_WEIGHTS_INDEX: &str = "diffusion_pytorch_model.safetensors.index.json";
-    /// As PyTorch's own files of weights begin.
+    /// As files of weights begin that `torch.save` has written.
     pub const PICKLED_STEM: &str = "pytorch_model";
     pub const ADAPTER_STEM: &str = "adapter_model";
     pub const ADAPTER_CONFIG: &str = "adapter_config.json";

@@ -286,7 +286,7 @@ impl Reading<'_> {
         })
     }
 
-    /// The tensor of DoRA's magnitudes, one of each row.
+    /// The tensor of `DoRA`'s magnitudes, one of each row.
     fn magnitude(&self, stem: &str, rows: usize) -> Result<Option<String>, ArtifactError> {
         let names = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
         let found = names.into_iter().find(|name| self.own.contains_key(name));
