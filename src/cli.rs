@@ -14,6 +14,7 @@ pub mod cancel;
 pub mod client;
 pub mod completions;
 pub mod convert;
+mod database;
 pub mod delete;
 pub mod demo;
 mod device_check;
@@ -29,16 +30,17 @@ mod local;
 pub mod migrate;
 mod networks;
 pub mod openapi;
-mod patience;
 mod plain_paths;
 pub mod plan;
 pub mod push;
 mod remote;
 pub mod report;
 pub mod retry;
+mod retry_until;
 pub mod retunes;
 pub mod serve;
 pub mod show;
+mod stores;
 pub mod submit;
 pub mod symmetry;
 mod table;
@@ -48,30 +50,25 @@ pub mod verify;
 pub mod watch;
 pub mod work;
 
-use std::{collections::HashMap, future::Future, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    runtime::{self, Handle, Runtime},
+    runtime::{self, Runtime},
     signal::unix::{SignalKind, signal},
-    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
-    artifacts::signature::Signer,
-    config::{Hub, S3, Settings, Signing, secrets},
+    config::Settings,
     pipeline::{Recommendation, Verdict},
-    service::{
-        database::Database,
-        private_cluster::{self, ClusterError, PrivateCluster},
-    },
-    storage::{Credentials, HubConfig, HubToken, S3Config, Storage, StorageConfig, TenantStorage},
     telemetry::{self, traces},
 };
+
+pub use database::{close, keep, name_database, on_database};
+pub use stores::{open_signer, open_storage};
 
 /// What the process exits with when something was wrong with its input or surroundings.
 const REFUSED: u8 = 2;
@@ -148,6 +145,7 @@ pub fn main() -> ExitCode {
             .context("the answer cannot be written")
             .map(|()| code)
     });
+
     done.unwrap_or_else(|error| {
         // Where even this cannot be written, the exit code still says it.
         tellln!("retune: {error:#}");
@@ -201,6 +199,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             tracing::warn!(%error, "no traces are exported");
         }
     }
+
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, cli.config, settings),
@@ -242,179 +241,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// When the system refuses it.
 pub fn small_runtime() -> std::io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// The database that the settings name; the private one, started where it must be, if they name
-/// none. Runs before any runtime: it blocks.
-///
-/// # Errors
-/// See [`ClusterError`].
-pub fn name_database(settings: &mut Settings) -> anyhow::Result<Option<PrivateCluster>> {
-    if !settings.database.url.is_empty() {
-        return Ok(None);
-    }
-    let cluster = PrivateCluster::open(&settings.data_dir(), &settings.database.pg_bin)?;
-    settings.database.url = cluster.url();
-    Ok(Some(cluster))
-}
-
-/// Watches over the private database, if there is one, until `shutdown`. Call within a runtime.
-pub fn keep(
-    cluster: Option<Arc<PrivateCluster>>,
-    shutdown: CancellationToken,
-) -> JoinHandle<Result<(), ClusterError>> {
-    tokio::spawn(async move {
-        match cluster {
-            Some(cluster) => private_cluster::keep(cluster, shutdown).await,
-            None => Ok(()),
-        }
-    })
-}
-
-/// Ends our use of the private database; what went wrong before that matters more.
-pub fn close(cluster: Option<PrivateCluster>) {
-    if let Some(Err(error)) = cluster.map(PrivateCluster::close) {
-        tracing::warn!(%error, "the private database was not stopped");
-    }
-}
-
-/// Does `work` on the migrated database and leaves the private one as it was found.
-///
-/// # Errors
-/// From the database or from `work`.
-pub fn on_database<F, W>(mut settings: Settings, work: F) -> anyhow::Result<ExitCode>
-where
-    F: FnOnce(Database) -> W,
-    W: Future<Output = anyhow::Result<ExitCode>>,
-{
-    let cluster = name_database(&mut settings)?;
-    let done = small_runtime()?.block_on(async {
-        let database = Database::connect(&settings).await?;
-        database.migrate().await?;
-        let done = work(database.clone()).await;
-        database.pool.close().await;
-        done
-    });
-    close(cluster);
-    done
-}
-
-/// The object stores of the settings. Call within a runtime.
-///
-/// # Errors
-/// When a root is not a location.
-pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
-    let data_dir = settings.data_dir();
-    let config = StorageConfig {
-        roots: settings.storage.roots.clone(),
-        s3: s3_config(&settings.storage.s3),
-        hub: hub_config(&settings.storage.hub)?,
-        data_objects: data_dir.join("objects"),
-        state_dirs: std::iter::once(data_dir)
-            .chain(settings.cache_dir())
-            .collect(),
-    };
-    let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
-    let storage = storage.with_credentials(own_credentials()?);
-    storage
-        .with_tenants(tenant_storages(settings)?)
-        .context("storage.tenant_roots")
-}
-
-/// The key that results are signed with, if the settings name one.
-///
-/// # Errors
-/// A file that cannot be read, or has no such key.
-pub fn open_signer(signing: &Signing) -> anyhow::Result<Option<Signer>> {
-    if signing.key_file.is_empty() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&signing.key_file);
-    let signer = text
-        .map_err(anyhow::Error::from)
-        .and_then(|text| Ok(Signer::from_pem(&text)?));
-    signer
-        .map(Some)
-        .with_context(|| format!("signing.key_file {}", signing.key_file))
-}
-
-/// What the settings say of S3; an empty text stands for "not set".
-fn s3_config(s3: &S3) -> S3Config {
-    S3Config {
-        endpoint: Some(s3.endpoint.clone()).filter(|text| !text.is_empty()),
-        region: Some(s3.region.clone()).filter(|text| !text.is_empty()),
-        allow_http: s3.allow_http,
-        path_style: s3.path_style,
-        ..S3Config::default()
-    }
-}
-
-fn hub_config(hub: &Hub) -> anyhow::Result<HubConfig> {
-    Ok(HubConfig {
-        endpoint: Some(hub.endpoint.clone()).filter(|text| !text.is_empty()),
-        allow_http: hub.allow_http,
-        token: secrets::variable("HF_TOKEN")?.and_then(HubToken::new),
-    })
-}
-
-/// The service's own keys for S3, where files have them; otherwise the usual variables say.
-fn own_credentials() -> anyhow::Result<Option<Credentials>> {
-    if std::env::var_os("AWS_SECRET_ACCESS_KEY_FILE").is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Credentials {
-        access_key_id: secret("AWS_ACCESS_KEY_ID")?,
-        secret_access_key: secret("AWS_SECRET_ACCESS_KEY")?,
-        session_token: secrets::variable("AWS_SESSION_TOKEN")?,
-    }))
-}
-
-fn secret(name: &str) -> anyhow::Result<String> {
-    secrets::variable(name)?.with_context(|| format!("neither {name} nor {name}_FILE is set"))
-}
-
-/// What the settings give to tenants alone.
-fn tenant_storages(settings: &Settings) -> anyhow::Result<HashMap<Uuid, TenantStorage>> {
-    let mut tenants: HashMap<Uuid, TenantStorage> = HashMap::new();
-    for (tenant, credentials) in credentials(settings)? {
-        tenants.entry(tenant).or_default().credentials = Some(credentials);
-    }
-    for (tenant, name) in &settings.storage.hub_tokens {
-        let token = variable("hub_tokens", tenant, name)?;
-        tenants.entry(*tenant).or_default().hub_token = HubToken::new(token);
-    }
-    for (tenant, roots) in &settings.storage.tenant_roots {
-        tenants.entry(*tenant).or_default().roots = Some(roots.clone());
-    }
-    Ok(tenants)
-}
-
-const CREDENTIALS: &str = "credentials";
-
-/// The keys that the settings refer to.
-fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>> {
-    let named = settings.storage.credentials.iter().map(|(tenant, names)| {
-        let token = names
-            .session_token
-            .as_deref()
-            .map(|name| variable(CREDENTIALS, tenant, name));
-        let credentials = Credentials {
-            access_key_id: variable(CREDENTIALS, tenant, &names.access_key_id)?,
-            secret_access_key: variable(CREDENTIALS, tenant, &names.secret_access_key)?,
-            session_token: token.transpose()?,
-        };
-        Ok((*tenant, credentials))
-    });
-    named.collect()
-}
-
-/// What a variable holds that the settings name for a tenant.
-fn variable(table: &str, tenant: &Uuid, name: &str) -> anyhow::Result<String> {
-    secrets::variable(name)?.with_context(|| {
-        format!(
-            "storage.{table}.{tenant} names the variable {name}, which is not set, nor {name}_FILE"
-        )
-    })
 }
 
 /// Cancelled by SIGTERM or SIGINT. Call within a runtime.

@@ -40,7 +40,7 @@ pub use credentials::Credentials;
 pub use digest::{Published, Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
-pub use hub::{HubConfig, HubToken};
+pub use hub::{HubConfig, HubToken, TOKEN_VARIABLE as HUB_TOKEN_VARIABLE};
 pub use keys::{ResultKey, WeightFiles};
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
@@ -132,6 +132,7 @@ impl Inner {
             .clients
             .replaced(own)
             .map_or_else(|| Arc::clone(&self.clients), Arc::new);
+
         Ok(Self {
             roots,
             clients,
@@ -175,12 +176,14 @@ impl Storage {
         let Some(clients) = self.inner.clients.replaced(&own) else {
             return self;
         };
+
         let (roots, handle) = (Arc::clone(&self.inner.roots), self.inner.handle.clone());
         let inner = Inner {
             roots,
             clients: Arc::new(clients),
             handle,
         };
+
         Self {
             inner: Arc::new(inner),
             ..self
@@ -194,6 +197,7 @@ impl Storage {
             clients,
             handle,
         };
+
         Self {
             inner: Arc::new(inner),
             of_tenants: Arc::default(),
@@ -267,6 +271,7 @@ impl Storage {
         let Some(moving) = location.moving_repository() else {
             return Ok(location.clone());
         };
+
         let at = StorageError::store_at(location);
         let hub = self.inner.clients.hub(moving.repository).map_err(&at)?;
         let commit = counted(Operation::Head, hub.commit(moving.name))

@@ -127,6 +127,7 @@ async fn list(database: &Database, tenant: TenantId, json: bool) -> anyhow::Resu
         outln!("{}", json!({"data": keys, "next": null}));
         return Ok(());
     }
+
     outln!(
         "{:36}  {:15}  {:6}  {:20}  {:9}  NAME",
         "ID",

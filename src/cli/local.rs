@@ -12,7 +12,7 @@ use anyhow::Context;
 use serde_json::Value;
 use tokio::runtime::{self, Runtime};
 
-use super::{bar::Bar, watch::word};
+use super::{bar::Bar, stores, watch::word};
 use crate::{
     artifacts::Access,
     config::Settings,
@@ -40,13 +40,14 @@ impl Local {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let config = super::s3_config(&settings.storage.s3);
+        let config = stores::s3_config(&settings.storage.s3);
         let storage = Storage::local(config, runtime.handle().clone())
-            .with_credentials(super::own_credentials()?);
+            .with_credentials(stores::own_credentials()?);
         let scratch = match &settings.worker.scratch_dir {
             unset if unset.is_empty() => std::env::temp_dir().join("retune"),
             set => PathBuf::from(set),
         };
+
         Ok(Self {
             storage,
             scratch,
@@ -94,6 +95,7 @@ pub fn read_spec(path: &Path) -> anyhow::Result<Spec> {
     } else {
         text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     }
+
     let value: Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
     Ok(Spec::from_json(&value)?)

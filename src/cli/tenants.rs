@@ -104,6 +104,7 @@ async fn list(database: &Database, json: bool) -> anyhow::Result<ExitCode> {
         outln!("{}", json!({"data": tenants, "next": null}));
         return Ok(ExitCode::SUCCESS);
     }
+
     outln!("{:36}  {:20}  NAME", "ID", "CREATED");
     for tenant in tenants {
         let created = tenant.created_at.replace_nanosecond(0)?.format(&Rfc3339)?;
@@ -117,6 +118,7 @@ fn show(tenant: &Tenant, json: bool) {
         outln!("{}", json!(tenant));
         return;
     }
+
     let rows = [
         ("queued_transfers", tenant.queued_transfers.map(i64::from)),
         ("compute_seconds_per_day", tenant.compute_seconds_per_day),

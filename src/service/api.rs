@@ -28,6 +28,7 @@ mod metrics;
 mod overview;
 mod page;
 pub mod problem;
+mod refusals;
 mod retunes;
 mod transfers;
 mod webhook_endpoints;
@@ -172,7 +173,7 @@ pub fn router(state: AppState, pages: impl FnOnce(Router) -> Router) -> Router {
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
     let (unbounded, _) = unbounded().with_state(state.clone()).split_for_parts();
     let bounded = layers::bounded(bounded.merge(documentation::pages()), http.request_timeout);
-    let refusals = from_fn_with_state(state.clone(), audit_events::refusals::record);
+    let refusals = from_fn_with_state(state.clone(), refusals::record);
     let patience = Extension(extract::BodyPatience(http.request_timeout));
     let routes = bounded.merge(unbounded).layer(refusals).layer(patience);
 

@@ -29,6 +29,7 @@ pub fn check_finite(checkpoint: &Checkpoint, location: &Location) -> Result<(), 
         return Ok(());
     };
     let detail = format!("element {position} is NaN or infinite; every value must be finite");
+
     Err(ArtifactError::tensor(
         FailureCode::NotFinite,
         location,

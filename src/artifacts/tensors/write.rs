@@ -45,6 +45,7 @@ pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
         let tensor = tensor.clone();
         tensor.pieces().map(move |range| tensor.bytes_of(range))
     });
+
     Pieces {
         size,
         pieces: Box::new(std::iter::once(header).chain(parts)),
@@ -79,6 +80,7 @@ pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
             }
         })
     });
+
     FinitePieces {
         size,
         pieces: Box::new(std::iter::once(Ok(header)).chain(parts)),
@@ -104,6 +106,7 @@ fn front(checkpoint: &Checkpoint) -> Front<'_> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({"format": "pt"}));
     let mut position = 0;
+
     for &(name, tensor) in &tensors {
         let end = position + tensor.len() * tensor.dtype().size();
         header.insert(
@@ -122,6 +125,7 @@ fn front(checkpoint: &Checkpoint) -> Front<'_> {
     let mut front = (json.len() as u64).to_le_bytes().to_vec();
     front.append(&mut json);
     let size = (front.len() + position) as u64;
+
     Front {
         header: front.into(),
         size,

@@ -35,6 +35,7 @@ use matrices::Matrices;
 use pairs::Pairs;
 
 pub use experts::MATCHED_EXPERTS;
+pub use matrices::MATRIX_CACHE_BYTES;
 pub use stages::{Stage, Stages};
 
 /// Where a descent starts.

@@ -21,6 +21,8 @@ use crate::{
     network::Role,
     tensors::{Checkpoint, HostTensor},
 };
+
+pub use product::MAX_BLOCK_ELEMENTS;
 use product::{Change, Product, Sides};
 
 /// Two sets of tensors that a permutation should bring together.

@@ -6,7 +6,7 @@ use super::{Dataset, Learner};
 use crate::tensors::Checkpoint;
 
 /// Points on the segment, both ends included.
-const SEGMENT_POINTS: usize = 25;
+pub const BARRIER_POINTS: usize = 25;
 
 /// The loss along the straight line between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,9 +34,9 @@ impl Learner<'_> {
     /// # Panics
     /// When the signatures differ, or [`Learner::check`] would have refused the data.
     pub fn barrier(&self, a: &Checkpoint, b: &Checkpoint, plan: &BarrierPlan<'_>) -> Barrier {
-        let mut losses = Vec::with_capacity(SEGMENT_POINTS);
-        for point in 0..SEGMENT_POINTS {
-            let params = a.interpolated(b, point as f64 / (SEGMENT_POINTS - 1) as f64);
+        let mut losses = Vec::with_capacity(BARRIER_POINTS);
+        for point in 0..BARRIER_POINTS {
+            let params = a.interpolated(b, point as f64 / (BARRIER_POINTS - 1) as f64);
             let (samples, batch) = (plan.statistics_samples, plan.batch_size);
             let params = self.with_statistics(&params, plan.statistics, samples, batch);
             losses.push(self.evaluate(&params, plan.data).loss);

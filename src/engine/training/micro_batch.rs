@@ -5,7 +5,7 @@ use super::{Batch, Learner};
 use crate::network::{Input, Instruction, Layer, program::layer::Attention};
 
 /// Bytes of activations that the backward pass may hold.
-pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
+pub const MAX_ACTIVATION_BYTES: usize = 512 << 20;
 
 impl Learner<'_> {
     /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm

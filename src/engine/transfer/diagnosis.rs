@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Samples of either kind at each point of the barrier: a diagnosis must cost less than a method.
-const BARRIER_SAMPLES: usize = 128;
+pub const BARRIER_SAMPLES: usize = 128;
 
 /// Cosines of two parameter sets, before any permutation.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -48,6 +48,7 @@ use crate::{
     transfer::error::TransferError,
 };
 
+pub use rows::MAX_FITTED_VALUES;
 pub use sites::Rule;
 pub use store::{FittedLayer, LayerKey, LayerStore};
 

@@ -45,9 +45,10 @@ use crate::{
 
 /// Changes whenever the same inputs may give other gradients or another order of drawing.
 const VERSION: u32 = 2;
-/// Bytes of gradients that a method may hold in memory.
-const IN_MEMORY: usize = 512 << 20;
-const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
+/// Bytes of gradients that a method holds in memory; more of them lie on the disk.
+pub const MAX_BYTES_IN_MEMORY: usize = 512 << 20;
+/// After which what nobody came back for goes.
+const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
 /// The gradients of one method of one job.
 pub struct DiskGradients<'a> {
@@ -78,11 +79,12 @@ impl<'a> DiskGradients<'a> {
             let scratch = job.scratch.join(job.id.to_string());
             (scratch.join(method.name()), Retention::ThisRun)
         };
+
         Self {
             progress: job.progress,
             folder,
             retention,
-            in_memory: bytes <= IN_MEMORY,
+            in_memory: bytes <= MAX_BYTES_IN_MEMORY,
             fits_in_memory: !functional::is_large(parameters),
             found: AtomicUsize::new(0),
             found_layers: AtomicUsize::new(0),
@@ -131,6 +133,7 @@ impl<'a> DiskGradients<'a> {
         if sha256_of_file(path)? != expected.trim() {
             return Err(io::Error::other("its digest is another"));
         }
+
         let gradient = tensors::open_own(path)?;
         Ok(if self.in_memory {
             gradient.held()
@@ -157,6 +160,7 @@ impl GradientStore for DiskGradients<'_> {
         if !self.outlives_run() || !digest_of(&path).exists() {
             return None;
         }
+
         match self.read(&path) {
             Ok(gradient) => {
                 self.found.fetch_add(1, Ordering::Relaxed);
@@ -182,6 +186,7 @@ impl GradientStore for DiskGradients<'_> {
                 tensors::open_own(&path).map(Some)
             }
         });
+
         match written {
             Ok(Some(on_disk)) => on_disk,
             Ok(None) => gradient,
@@ -290,7 +295,7 @@ fn forget_old(folder: &Path) {
         let age = modified
             .ok()
             .and_then(|at| SystemTime::now().duration_since(at).ok());
-        if age.is_some_and(|age| age > FORGOTTEN)
+        if age.is_some_and(|age| age > MAX_AGE)
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
             tracing::debug!(%error, folder = %entry.path().display(), "could not remove");

@@ -50,10 +50,10 @@ use entry::Entry;
 const VERSION: u32 = 3;
 const FORMAT: &str = "retune-matching/1";
 /// How often one that waits looks whether the pair is still being solved.
-const PACE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long one waits at most, in seconds: a process that is stopped keeps its lock, and to solve a
 /// pair twice is only a waste.
-const LONGEST_WAIT: f64 = 600.0;
+const MAX_WAIT_SECONDS: f64 = 600.0;
 
 /// How a job came by the π of its bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +81,13 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
             origin: None,
         });
     };
+
     let key = key(inputs);
     let path = cache.join("matching").join(format!("{key}.json"));
     if let Some(found) = look(&path, &key, problem) {
         return Ok(found);
     }
+
     // Held until the entry is written.
     let _turn = turn(
         job.progress,
@@ -107,6 +109,7 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
     if let Err(error) = write(&path, key, &alignment, problem) {
         tracing::warn!(%error, file = %path.display(), "not written");
     }
+
     underway.done();
     Ok(Matched { alignment, origin })
 }
@@ -116,7 +119,7 @@ fn solve(problem: &Problem) -> Result<Alignment, TransferError> {
 }
 
 /// Of the time that passes, the part that is spent on writing down how far a search is.
-const WRITING: f64 = 0.1;
+const WRITING_SHARE: f64 = 0.1;
 
 /// The stage of a search, in a file.
 #[derive(Debug)]
@@ -170,13 +173,15 @@ impl ResumePoint<Stage> for Underway {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = meter::now();
         let (last, took) = *written;
-        if begun - last < took / WRITING {
+        if begun - last < took / WRITING_SHARE {
             return;
         }
+
         let text = serde_json::to_string(stage).map_err(io::Error::other);
         if let Err(error) = text.and_then(|text| checksummed::write(&self.path, &text)) {
             tracing::warn!(%error, file = %self.path.display(), "not written");
         }
+
         let now = meter::now();
         *written = (now, now - begun);
     }
@@ -205,10 +210,11 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
             return Ok(None);
         }
     };
+
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(Some(lock)),
-            Err(TryLockError::WouldBlock) if meter::now() - begun < LONGEST_WAIT => {}
+            Err(TryLockError::WouldBlock) if meter::now() - begun < MAX_WAIT_SECONDS => {}
             Err(error) => {
                 tracing::warn!(%error, file = %path.display(), "not locked; others may solve this pair too");
                 return Ok(None);
@@ -216,7 +222,7 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
         }
         // A job that was cancelled, or lost its lease, waits no longer.
         progress.go_on().map_err(Failure::Stopped)?;
-        thread::sleep(PACE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -258,6 +264,7 @@ fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignmen
     if entry.format != FORMAT || entry.key != key {
         return Err(checksummed::broken("is about something else"));
     }
+
     let alignment = entry.alignment(problem);
     alignment
         .map(Some)

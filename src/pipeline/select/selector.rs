@@ -137,6 +137,7 @@ impl<'b, 'a> Selector<'b, 'a> {
         if let (Some(best), Some(leader)) = (best, leader) {
             self.tried[best].validation = leader.validation;
         }
+
         let mut plain = found?;
 
         // Without validation nothing tells the two apart, and the plain update is what everybody else adds.
@@ -151,6 +152,7 @@ impl<'b, 'a> Selector<'b, 'a> {
         {
             return Ok(plain);
         }
+
         let problem = Problem {
             orthogonal_shift: true,
             ..problem
@@ -178,6 +180,7 @@ impl<'b, 'a> Selector<'b, 'a> {
             race,
             completes: !is_auto,
         };
+
         let Some(race) = race else {
             let incumbents = Incumbents::default();
             return Ok(candidate::select(
@@ -228,6 +231,7 @@ impl<'b, 'a> Selector<'b, 'a> {
             Standing::Ahead if is_searched && !has_fit => shown(race, &own, &old),
             standing => standing,
         };
+
         candidate.validation = Some(own);
         self.old = Some(old);
         Ok(Some(standing))

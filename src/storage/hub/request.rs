@@ -75,6 +75,7 @@ impl HubServer {
             .read_timeout(Duration::from_mins(1))
             .build()
             .map_err(failed)?;
+
         Ok(Self {
             client,
             address,
@@ -138,6 +139,7 @@ impl HubServer {
             tokio::time::sleep(asked_to_wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
             pause *= 4;
         }
+
         checked(
             self.follow(&method, url, range.as_deref())
                 .await
@@ -203,6 +205,7 @@ impl HubServer {
             }
             bytes.extend_from_slice(&chunk);
         }
+
         Ok(Page {
             body: serde_json::from_slice(&bytes).map_err(failed)?,
             next,
@@ -240,6 +243,7 @@ fn checked(answer: Answer) -> Result<Answer> {
     let headers = response.headers();
     let code = text(headers, &ERROR_CODE).unwrap_or_default();
     let said = text(headers, &ERROR_MESSAGE).unwrap_or(status.as_str());
+
     Err(match (status.as_u16(), code) {
         (_, "GatedRepo") => denied(
             path,

@@ -13,7 +13,7 @@ use crate::{
 
 /// Bytes of matrices that are kept from one visit of a group to the next; a matrix beyond them is
 /// built anew at each.
-const MATRIX_CACHE_BYTES: usize = 256 << 20;
+pub const MATRIX_CACHE_BYTES: usize = 256 << 20;
 
 /// `A_g` of every group, over all members and over those that anchor the group.
 #[derive(Debug)]

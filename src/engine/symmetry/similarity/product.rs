@@ -24,7 +24,7 @@ use crate::{
 
 /// Elements of one side that are held, and laid out, at a time: a bound on memory where a group runs
 /// through a whole model.
-const MAX_BLOCK_ELEMENTS: usize = 1 << 22;
+pub const MAX_BLOCK_ELEMENTS: usize = 1 << 22;
 
 /// Columns at least that are worth going over a matrix once more for.
 const MIN_COLUMNS: usize = 1024;

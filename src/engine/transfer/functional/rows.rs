@@ -13,7 +13,7 @@ use crate::{
 /// Rows that one fit sees at most.
 const MAX_ROWS: usize = 60_000;
 /// Values of a layer's inputs, and of its outputs, that one fit holds at most, f64: 256 MB.
-const MAX_VALUES: usize = 1 << 25;
+pub const MAX_FITTED_VALUES: usize = 1 << 25;
 
 /// A sample and a position of it.
 pub type Row = (usize, usize);
@@ -69,7 +69,7 @@ impl Counted {
 
 /// Rows that a fit with inputs or outputs of this width takes.
 pub fn most_rows(width: usize) -> usize {
-    (MAX_VALUES / width.max(1)).min(MAX_ROWS)
+    (MAX_FITTED_VALUES / width.max(1)).min(MAX_ROWS)
 }
 
 /// Positions of a sample: of an image its pixels, of tokens their number, of features one.

@@ -16,7 +16,7 @@ use crate::transfer::{
     problem::Problem, transport::Transport,
 };
 
-pub use cost::{LARGE, MAX_ACTIVATIONS, MOST_SAMPLES, forwards, is_large, samples};
+pub use cost::{LARGE, MAX_ACTIVATION_BYTES, MOST_SAMPLES, forwards, is_large, samples};
 
 /// The fit of least divergence.
 ///

@@ -1,4 +1,4 @@
-//! Records refused changes. What was done is recorded in the transaction that did it; a refusal has
+//! Records refused changes in the audit log. What was done is recorded in the transaction that did it; a refusal has
 //! none, so it is written after the answer is known.
 //!
 //! Only a caller who showed a key is recorded, and not one who is merely too fast: neither guessing

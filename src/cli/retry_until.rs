@@ -8,18 +8,18 @@ use tokio::time::{Instant, sleep};
 use super::client::Refused;
 
 /// For how long a service may be away.
-const LIMIT: Duration = Duration::from_secs(30);
+const RETRY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Before the next try, where the service names no time.
-const PACE: Duration = Duration::from_millis(400);
+const RETRY_INTERVAL: Duration = Duration::from_millis(400);
 
-/// Runs out when a service stays away.
+/// Tries again until a service has stayed away for [`RETRY_LIMIT`].
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct RetryUntil {
     away_since: Option<Instant>,
 }
 
-impl Patience {
+impl RetryUntil {
     /// The service answered: it is there.
     pub fn renew(&mut self) {
         self.away_since = None;
@@ -42,10 +42,10 @@ impl Patience {
     /// How long to wait from `now` after a refusal, or after no answer at all.
     fn pause(&mut self, refused: Option<&Refused>, now: Instant) -> Option<Duration> {
         let asked = refused.and_then(|refused| refused.retry_after);
-        let pause = asked.unwrap_or(PACE).max(PACE);
+        let pause = asked.unwrap_or(RETRY_INTERVAL).max(RETRY_INTERVAL);
         let away = now - *self.away_since.get_or_insert(now);
         let may_pass = refused.is_none_or(Refused::is_passing);
-        (may_pass && away + pause <= LIMIT).then_some(pause)
+        (may_pass && away + pause <= RETRY_LIMIT).then_some(pause)
     }
 }
 
@@ -68,46 +68,43 @@ mod tests {
 
     #[test]
     fn what_passes_is_waited_out_and_nothing_else() {
-        let (mut patience, now) = (Patience::default(), Instant::now());
+        let (mut retry, now) = (RetryUntil::default(), Instant::now());
         for status in [429, 502, 503, 504] {
             assert_eq!(
-                patience.pause(Some(&refused(status, None)), now),
-                Some(PACE),
+                retry.pause(Some(&refused(status, None)), now),
+                Some(RETRY_INTERVAL),
                 "{status}"
             );
             let asked = refused(status, Some(7));
-            assert_eq!(
-                patience.pause(Some(&asked), now),
-                Some(Duration::from_secs(7))
-            );
+            assert_eq!(retry.pause(Some(&asked), now), Some(Duration::from_secs(7)));
         }
-        assert_eq!(patience.pause(None, now), Some(PACE));
+        assert_eq!(retry.pause(None, now), Some(RETRY_INTERVAL));
         for status in [400, 401, 404, 409, 422, 500] {
             assert_eq!(
-                patience.pause(Some(&refused(status, Some(1))), now),
+                retry.pause(Some(&refused(status, Some(1))), now),
                 None,
                 "{status}"
             );
         }
         assert_eq!(
-            patience.pause(Some(&refused(503, Some(0))), now),
-            Some(PACE),
+            retry.pause(Some(&refused(503, Some(0))), now),
+            Some(RETRY_INTERVAL),
             "no storm"
         );
     }
 
     #[test]
-    fn patience_ends_and_begins_again_with_an_answer() {
-        let (mut patience, now) = (Patience::default(), Instant::now());
+    fn retrying_ends_and_begins_again_with_an_answer() {
+        let (mut retry, now) = (RetryUntil::default(), Instant::now());
         assert_eq!(
-            patience.pause(Some(&refused(429, Some(60))), now),
+            retry.pause(Some(&refused(429, Some(60))), now),
             None,
             "longer than we wait"
         );
-        let later = now + LIMIT - PACE;
-        assert_eq!(patience.pause(None, later), Some(PACE));
-        assert_eq!(patience.pause(None, now + LIMIT), None);
-        patience.renew();
-        assert_eq!(patience.pause(None, now + LIMIT), Some(PACE));
+        let later = now + RETRY_LIMIT - RETRY_INTERVAL;
+        assert_eq!(retry.pause(None, later), Some(RETRY_INTERVAL));
+        assert_eq!(retry.pause(None, now + RETRY_LIMIT), None);
+        retry.renew();
+        assert_eq!(retry.pause(None, now + RETRY_LIMIT), Some(RETRY_INTERVAL));
     }
 }
