@@ -120,7 +120,7 @@ impl TestDatabase {
         events
             .expect("the database answers")
             .into_iter()
-            .map(|event| event.kind)
+            .map(|event| event.kind.to_string())
             .collect()
     }
 

@@ -84,7 +84,7 @@ impl Told for FeedEvent {
     }
 
     fn kind(&self) -> &str {
-        &self.kind
+        self.kind.text()
     }
 }
 

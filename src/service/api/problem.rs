@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-pub use code::{FieldCode, ProblemCode};
+pub use code::{ProblemCode, RefusalCode};
 
 /// Most faults that one answer names.
 const MOST_FAULTS: usize = 50;
@@ -46,7 +46,7 @@ pub struct Problem {
     status: u16,
     /// Stable and machine-readable, `snake_case`.
     #[schema(value_type = String, example = "invalid_spec")]
-    code: &'static str,
+    code: RefusalCode,
     /// For people: what is wrong, where, and what to do about it.
     detail: String,
     /// The faulty fields, as JSON pointers into the body (`/name` for a query parameter).
@@ -63,22 +63,18 @@ pub struct Problem {
     rate_limit: Option<u32>,
 }
 
-/// The problem's code, beside the answer, for the audit log.
-#[derive(Clone, Copy, Debug)]
-pub struct Code(pub &'static str);
-
 impl Problem {
     /// A problem without field pointers.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self::of(code.status(), code.name(), detail.into())
+        Self::of(code.status(), code.into(), detail.into())
     }
 
     /// 503 for what a job would wait for, as it would say it.
     pub fn unavailable(code: FailureCode, detail: impl Into<String>) -> Self {
-        Self::of(StatusCode::SERVICE_UNAVAILABLE, code.name(), detail.into())
+        Self::of(StatusCode::SERVICE_UNAVAILABLE, code.into(), detail.into())
     }
 
-    fn of(status: StatusCode, code: &'static str, detail: String) -> Self {
+    fn of(status: StatusCode, code: RefusalCode, detail: String) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -110,7 +106,7 @@ impl Problem {
     }
 
     /// 422 with the faulty fields, of which so many are named and no more.
-    pub fn invalid(code: impl Into<FieldCode>, mut faults: Vec<Fault>) -> Self {
+    pub fn invalid(code: impl Into<RefusalCode>, mut faults: Vec<Fault>) -> Self {
         let count = faults.len();
         faults.truncate(MOST_FAULTS);
         for fault in &mut faults {
@@ -128,7 +124,7 @@ impl Problem {
 
         Self {
             errors: faults,
-            ..Self::of(StatusCode::UNPROCESSABLE_ENTITY, code.into().name(), detail)
+            ..Self::of(StatusCode::UNPROCESSABLE_ENTITY, code.into(), detail)
         }
     }
 
@@ -165,7 +161,7 @@ impl Problem {
     }
 
     pub fn code(&self) -> &'static str {
-        self.code
+        self.code.name()
     }
 
     pub fn detail(&self) -> &str {
@@ -175,9 +171,10 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, retry_after) = (self.status(), Code(self.code), self.retry_after);
+        let (status, code, retry_after) = (self.status(), self.code, self.retry_after);
         let rate_limit = self.rate_limit;
         let mut response = (status, Json(self)).into_response();
+        // For the audit log.
         response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(

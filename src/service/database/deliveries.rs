@@ -14,7 +14,7 @@ use super::{Database, audit_events, events};
 use crate::{
     contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
     service::domain::{
-        events::{Envelope, Secret},
+        events::{Envelope, RecordedKind, Secret},
         leases::{Lease, RetryPolicy},
     },
 };
@@ -179,7 +179,7 @@ struct Row {
     event: EventId,
     tenant: TenantId,
     transfer: Option<Uuid>,
-    kind: String,
+    kind: RecordedKind,
     subject: String,
     created_at: OffsetDateTime,
     data: Value,

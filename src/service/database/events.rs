@@ -11,9 +11,9 @@ use super::Database;
 use crate::{
     contract::{
         events::EventKind,
-        ids::{TenantId, TransferId},
+        ids::{EventId, TenantId, TransferId},
     },
-    service::domain::events::{Event, Telling},
+    service::domain::events::{Event, RecordedKind, Telling},
 };
 
 /// Records a transfer's event in the transaction of the transition that it tells of.
@@ -121,8 +121,8 @@ pub async fn latest(
 /// An event as it is stored.
 struct Row {
     seq: i64,
-    id: Uuid,
-    kind: String,
+    id: EventId,
+    kind: RecordedKind,
     created_at: OffsetDateTime,
     data: Value,
 }
@@ -135,7 +135,7 @@ impl From<Row> for Event {
         };
         Self {
             seq: row.seq,
-            id: row.id.into(),
+            id: row.id,
             level: telling.level(),
             message: telling.message(),
             kind: row.kind,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     contract::{
         codes::FailureCode,
-        events::EventKind,
+        events::{EventKind, QueuedReason},
         ids::{RetuneId, WorkerId},
     },
     pipeline::{Outcome, Verdict},
@@ -122,7 +122,7 @@ pub async fn fail(
         )
     } else if may_retry && row.attempt < row.max_attempts {
         let wait = policy.wait_after(row.attempt);
-        let reason = "attempt_failed";
+        let reason = QueuedReason::AttemptFailed;
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
         (AfterFailure::QueuedAgain, retune)
     } else {
@@ -169,7 +169,14 @@ pub async fn hand_back(database: &Database, held: &Lease<Claimed>) -> Result<boo
         to_cancelled(&mut transaction, held.transfer).await?
     } else {
         ends::uncount_attempt(&mut transaction, held).await?;
-        to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?
+        to_queued(
+            &mut transaction,
+            held.transfer,
+            0.0,
+            QueuedReason::HandedBack,
+            None,
+        )
+        .await?
     };
 
     settle(&mut transaction, retune).await?;
@@ -205,7 +212,7 @@ pub async fn decline(
             to_failed(&mut transaction, held.transfer, error).await?,
         )
     } else {
-        let (wait, reason) = (policy.wait_after(1), "not_understood");
+        let (wait, reason) = (policy.wait_after(1), QueuedReason::NotUnderstood);
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
         let Held {
             unreadable_seconds, ..
@@ -287,7 +294,14 @@ async fn end_expired(
         policy.wait_after(expired.attempt)
     };
 
-    to_queued(connection, expired.id, wait, "lease_expired", None).await
+    to_queued(
+        connection,
+        expired.id,
+        wait,
+        QueuedReason::LeaseExpired,
+        None,
+    )
+    .await
 }
 
 /// Fails the transfers that have waited for `patience` for a worker that can read their specification; how many.

@@ -11,7 +11,7 @@ use super::{ends::to_cancelled, settle::settle};
 use crate::{
     contract::{
         evaluation::{Evaluation, EvaluationRecord},
-        events::{AuditAction, EventKind},
+        events::{AuditAction, EventKind, QueuedReason},
         ids::{RetuneId, TransferId},
         spec::ExternalGate,
     },
@@ -151,7 +151,7 @@ async fn end_wait(
     said: &serde_json::Value,
 ) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = evaluations::record(connection, id, said).await?;
-    let data = json!({"reason": "evaluated", "evaluation": said});
+    let data = json!({"reason": QueuedReason::Evaluated, "evaluation": said});
     events::insert(connection, id, EventKind::TransferQueued, data).await?;
 
     Ok(retune)

@@ -85,7 +85,7 @@ impl Told for Event {
     }
 
     fn kind(&self) -> &str {
-        &self.kind
+        self.kind.text()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     contract::ids::TenantId,
     service::{
         database::Database,
-        domain::events::{FeedEvent, Telling},
+        domain::events::{FeedEvent, RecordedKind, Telling},
     },
 };
 
@@ -42,8 +42,9 @@ pub async fn list(
     scope.commit().await?;
 
     let events = rows.into_iter().map(|row| {
+        let kind = RecordedKind::from(row.kind);
         let telling = Telling {
-            kind: &row.kind,
+            kind: &kind,
             data: &row.data,
         };
         FeedEvent {
@@ -52,7 +53,7 @@ pub async fn list(
             subject: row.subject,
             level: telling.level(),
             message: telling.message(),
-            kind: row.kind,
+            kind,
             created_at: row.created_at,
             data: row.data,
         }

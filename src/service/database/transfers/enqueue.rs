@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::{Database, by_id};
 use crate::{
     contract::{
-        events::EventKind,
+        events::{EventKind, QueuedReason},
         ids::{TenantId, TransferId},
     },
     service::{
@@ -96,7 +96,7 @@ pub(in crate::service) async fn enqueue_in(
             connection,
             id,
             EventKind::TransferQueued,
-            json!({"reason": "submitted"}),
+            json!({"reason": QueuedReason::Submitted}),
         )
         .await?;
         let transfer = by_id(connection, id).await?;

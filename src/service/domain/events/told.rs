@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::RecordedKind;
+use crate::{
+    contract::{
+        events::{EventKind, QueuedReason},
+        outcome::Verdict,
+    },
+    service::domain::registry::retunes::RetuneStatus,
+};
+
 /// How grave an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -33,25 +42,31 @@ impl Level {
 /// An event, to be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Telling<'a> {
-    pub kind: &'a str,
+    pub kind: &'a RecordedKind,
     pub data: &'a Value,
 }
 
 impl Telling<'_> {
-    /// How grave it is.
+    /// How grave it is; an event of another version of this program is none to worry about.
     pub fn level(&self) -> Level {
-        match self.kind {
-            "transfer.failed" | "base_model.arrival.failed" | "webhook_endpoint.disabled" => {
-                Level::Error
-            }
-            "gate.failed" | "transfer.cancelled" | "fine_tune.version.rolled_back" => {
+        let Some(kind) = self.kind.known() else {
+            return Level::Info;
+        };
+
+        match kind {
+            EventKind::TransferFailed
+            | EventKind::BaseModelArrivalFailed
+            | EventKind::WebhookEndpointDisabled => Level::Error,
+            EventKind::GateFailed
+            | EventKind::TransferCancelled
+            | EventKind::FineTuneVersionRolledBack => Level::Warning,
+            EventKind::TransferQueued if self.is_another_attempt() || self.is_refused() => {
                 Level::Warning
             }
-            "transfer.queued" if self.is_another_attempt() || self.is_refused() => Level::Warning,
-            "transfer.succeeded" if self.text("verdict") == "rejected" => Level::Warning,
-            "retune.completed" => match self.text("status") {
-                "failed" => Level::Error,
-                "partially_succeeded" | "cancelled" => Level::Warning,
+            EventKind::TransferSucceeded if self.is_rejected() => Level::Warning,
+            EventKind::RetuneCompleted => match self.value("status") {
+                Some(RetuneStatus::Failed) => Level::Error,
+                Some(RetuneStatus::PartiallySucceeded | RetuneStatus::Cancelled) => Level::Warning,
                 _ => Level::Info,
             },
             _ => Level::Info,
@@ -60,100 +75,122 @@ impl Telling<'_> {
 
     /// What happened, as a sentence.
     pub fn message(&self) -> String {
-        match self.kind {
-            "transfer.queued" => self.queued(),
-            "transfer.started" => format!("attempt {} has begun", self.number("attempt")),
-            "transfer.phase_changed" => match self.text("phase") {
+        let Some(kind) = self.kind.known() else {
+            return in_words(self.kind.text());
+        };
+
+        match kind {
+            EventKind::TransferQueued => self.queued(),
+            EventKind::TransferStarted => format!("attempt {} has begun", self.number("attempt")),
+            EventKind::TransferPhaseChanged => match self.text("phase") {
                 "" => "between two phases".to_owned(),
-                phase => format!("{} has begun", phase.replace('_', " ")),
+                phase => format!("{} has begun", in_words(phase)),
             },
-            "transfer.awaiting_evaluation" => {
+            EventKind::TransferAwaitingEvaluation => {
                 format!("the result waits for the evaluation {}", self.text("name"))
             }
-            "transfer.succeeded" => match (self.text("verdict"), self.text("recommendation")) {
-                ("rejected", _) => "done and rejected: no model was published".to_owned(),
-                (_, "") => "done: the model is published".to_owned(),
-                (_, advice) => format!("done: the model is published; recommendation: {advice}"),
-            },
-            "transfer.failed" => format!("failed: {}", self.error()),
-            "transfer.cancelled" => self.because("cancelled"),
-            "gate.passed" => "the gate is passed".to_owned(),
-            "gate.failed" => "the gate is not passed".to_owned(),
-            "base_model.version.created" => format!("version {} has arrived", self.text("version")),
-            "base_model.alias.moved" => {
-                format!(
-                    "{} stands on version {}",
-                    self.text("alias"),
-                    self.text("version")
-                )
+            EventKind::TransferSucceeded => self.succeeded(),
+            EventKind::TransferFailed => format!("failed: {}", self.error()),
+            EventKind::TransferCancelled => self.because("cancelled"),
+            EventKind::GatePassed => "the gate is passed".to_owned(),
+            EventKind::GateFailed => "the gate is not passed".to_owned(),
+            EventKind::BaseModelVersionCreated => {
+                format!("version {} has arrived", self.text("version"))
             }
-            "base_model.arrival.failed" => self.because("an announced version was given up"),
-            "retune.created" => format!("a retune of {} transfers", self.number("transfers")),
-            "retune.completed" => {
-                format!(
-                    "the retune is over: {}",
-                    self.text("status").replace('_', " ")
-                )
+            EventKind::BaseModelAliasMoved => self.stands_on(self.text("version")),
+            EventKind::BaseModelArrivalFailed => self.because("an announced version was given up"),
+            EventKind::RetuneCreated => {
+                format!("a retune of {} transfers", self.number("transfers"))
             }
-            "fine_tune.version.created" => {
+            EventKind::RetuneCompleted => {
+                format!("the retune is over: {}", in_words(self.text("status")))
+            }
+            EventKind::FineTuneVersionCreated => {
                 format!(
                     "version {} is {}",
                     self.number("version"),
                     self.text("state")
                 )
             }
-            "fine_tune.version.promoted" => {
-                format!(
-                    "{} stands on version {}",
-                    self.text("alias"),
-                    self.number("version")
-                )
+            EventKind::FineTuneVersionPromoted => self.stands_on(&self.number("version")),
+            EventKind::FineTuneVersionRolledBack => {
+                format!("{} again", self.stands_on(&self.number("version")))
             }
-            "fine_tune.version.rolled_back" => {
-                format!(
-                    "{} stands on version {} again",
-                    self.text("alias"),
-                    self.number("version")
-                )
-            }
-            "webhook_endpoint.disabled" => self.because("the endpoint was disabled"),
-            other => other.replace(['.', '_'], " "),
+            EventKind::WebhookEndpointDisabled => self.because("the endpoint was disabled"),
+            EventKind::WebhookEndpointTest => in_words(kind.name()),
         }
     }
 
     fn queued(&self) -> String {
-        match self.text("reason") {
-            "attempt_failed" => format!("the attempt failed and is repeated: {}", self.error()),
-            "lease_expired" => "its worker fell silent; it waits for another".to_owned(),
-            "handed_back" => "its worker stopped and has handed it back".to_owned(),
-            "not_understood" => {
+        match self.queued_reason() {
+            Some(QueuedReason::AttemptFailed) => {
+                format!("the attempt failed and is repeated: {}", self.error())
+            }
+            Some(QueuedReason::LeaseExpired) => {
+                "its worker fell silent; it waits for another".to_owned()
+            }
+            Some(QueuedReason::HandedBack) => {
+                "its worker stopped and has handed it back".to_owned()
+            }
+            Some(QueuedReason::NotUnderstood) => {
                 format!(
                     "it waits for a worker that can read its specification: {}",
                     self.error()
                 )
             }
-            "retried" => "queued again by hand".to_owned(),
-            "evaluated" => match self.data["evaluation"]["passed"].as_bool() {
+            Some(QueuedReason::Retried) => "queued again by hand".to_owned(),
+            Some(QueuedReason::Evaluated) => match self.data["evaluation"]["passed"].as_bool() {
                 Some(true) => "the evaluation is passed; the result is put in its place".to_owned(),
                 _ => "the evaluation is not passed; the rejection is written".to_owned(),
             },
-            "retune" => "queued by a retune".to_owned(),
-            _ => "queued".to_owned(),
+            Some(QueuedReason::Retune) => "queued by a retune".to_owned(),
+            Some(QueuedReason::Submitted) | None => "queued".to_owned(),
         }
     }
 
+    fn succeeded(&self) -> String {
+        if self.is_rejected() {
+            return "done and rejected: no model was published".to_owned();
+        }
+
+        match self.text("recommendation") {
+            "" => "done: the model is published".to_owned(),
+            advice => format!("done: the model is published; recommendation: {advice}"),
+        }
+    }
+
+    fn queued_reason(&self) -> Option<QueuedReason> {
+        QueuedReason::of(self.text("reason"))
+    }
+
     fn is_another_attempt(&self) -> bool {
-        ["attempt_failed", "lease_expired", "not_understood"].contains(&self.text("reason"))
+        matches!(
+            self.queued_reason(),
+            Some(
+                QueuedReason::AttemptFailed
+                    | QueuedReason::LeaseExpired
+                    | QueuedReason::NotUnderstood
+            )
+        )
     }
 
     fn is_refused(&self) -> bool {
-        self.text("reason") == "evaluated" && self.data["evaluation"]["passed"] == false
+        self.queued_reason() == Some(QueuedReason::Evaluated)
+            && self.data["evaluation"]["passed"] == false
+    }
+
+    fn is_rejected(&self) -> bool {
+        self.value("verdict") == Some(Verdict::Rejected)
+    }
+
+    fn stands_on(&self, version: &str) -> String {
+        format!("{} stands on version {version}", self.text("alias"))
     }
 
     fn because(&self, what: &str) -> String {
         match self.text("reason") {
             "" => what.to_owned(),
-            reason => format!("{what}: {}", reason.replace('_', " ")),
+            reason => format!("{what}: {}", in_words(reason)),
         }
     }
 
@@ -171,6 +208,11 @@ impl Telling<'_> {
         self.data[field].as_str().unwrap_or_default()
     }
 
+    /// `None` where it is absent, or none of this version's.
+    fn value<'de, T: Deserialize<'de>>(&'de self, field: &str) -> Option<T> {
+        T::deserialize(&self.data[field]).ok()
+    }
+
     /// `?` where it is absent.
     fn number(&self, field: &str) -> String {
         self.data[field]
@@ -179,16 +221,20 @@ impl Telling<'_> {
     }
 }
 
+/// `transfer.phase_changed` as people write it.
+fn in_words(name: &str) -> String {
+    name.replace(['.', '_'], " ")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::contract::events::EventKind;
 
-    fn told(kind: EventKind, data: &Value) -> (Level, String) {
+    fn told(kind: impl Into<RecordedKind>, data: &Value) -> (Level, String) {
         let telling = Telling {
-            kind: kind.name(),
+            kind: &kind.into(),
             data,
         };
         (telling.level(), telling.message())
@@ -234,6 +280,28 @@ mod tests {
     fn every_kind_has_a_sentence_even_without_data() {
         for kind in EventKind::ALL {
             assert!(told(*kind, &Value::Null).1.len() > 5, "{kind}");
+        }
+    }
+    #[test]
+    fn an_event_of_another_version_is_told_by_its_kind() {
+        let told = told(
+            "transfer.put_off".to_owned(),
+            &json!({"reason": "requested"}),
+        );
+        assert_eq!(told, (Level::Info, "transfer put off".into()));
+    }
+
+    #[test]
+    fn how_a_retune_ended_says_how_grave_it_is() {
+        for (status, level) in [
+            ("succeeded", Level::Info),
+            ("partially_succeeded", Level::Warning),
+            ("cancelled", Level::Warning),
+            ("failed", Level::Error),
+        ] {
+            let told = told(EventKind::RetuneCompleted, &json!({"status": status}));
+            let sentence = format!("the retune is over: {}", status.replace('_', " "));
+            assert_eq!(told, (level, sentence));
         }
     }
 }
