@@ -43,7 +43,7 @@ pub async fn create(
         r#"INSERT INTO api_keys (id, tenant, name, role, prefix, secret_sha256, expires_at)
            SELECT $1, id, $3, $4, $5, $6, $7 FROM tenants WHERE id = $2
            RETURNING id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at"#,
-        Uuid::now_v7(),
+        KeyId::generate().0,
         caller.tenant.0,
         name,
         role as Role,

@@ -5,7 +5,6 @@ pub mod feed;
 use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::Database;
 use crate::{
@@ -29,7 +28,7 @@ pub(in crate::service) async fn insert(
     sqlx::query!(
         "INSERT INTO events (id, tenant, transfer, subject, kind, data)
          SELECT $1, tenant, id, 'transfers/' || id, $3, $4 FROM transfers WHERE id = $2",
-        Uuid::now_v7(),
+        EventId::generate().0,
         transfer.0,
         kind.name(),
         data,
@@ -53,7 +52,7 @@ pub(in crate::service) async fn record(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, $5)",
-        Uuid::now_v7(),
+        EventId::generate().0,
         tenant.0,
         subject,
         kind.name(),

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use sqlx::FromRow;
-use uuid::Uuid;
 
 use super::{Database, transfers};
-use crate::service::domain::transfers::Status;
+use crate::{contract::ids::AttemptId, service::domain::transfers::Status};
 
 /// How an attempt ends: the labels of the database's `attempt_outcome`.
 pub const OUTCOMES: [&str; 5] = ["succeeded", "failed", "cancelled", "handed_back", "lost"];
@@ -37,7 +36,7 @@ pub struct Waiting {
 
 /// Attempts up to here are counted. An id begins with the time at which its row was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(Uuid);
+pub struct Mark(AttemptId);
 
 /// Rows are counted so long after they were written: by then their transaction has ended, for one that
 /// idles for so long is ended by the database.
@@ -97,9 +96,8 @@ async fn settled(database: &Database) -> Result<Mark, sqlx::Error> {
     .await?;
 
     let milliseconds = u64::try_from(milliseconds).unwrap_or_default();
-    Ok(Mark(
-        uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid(),
-    ))
+    let first = uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid();
+    Ok(Mark(first.into()))
 }
 
 async fn attempts(

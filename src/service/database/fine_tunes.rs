@@ -111,7 +111,7 @@ pub(in crate::service) async fn insert(
                                  policy_on, policy_alias, policy_mode)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (tenant, name) DO NOTHING",
-        Uuid::now_v7(),
+        FineTuneId::generate().0,
         tenant.0,
         name,
         base.model.0,

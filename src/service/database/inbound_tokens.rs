@@ -45,7 +45,7 @@ pub async fn create(
          SELECT $1, tenant, id, $4, $5, $6::integer, CASE WHEN $6::integer IS NOT NULL THEN now() END
          FROM base_models WHERE tenant = $2 AND name = $3
          RETURNING id",
-        Uuid::now_v7(),
+        InboundTokenId::generate().0,
         caller.tenant.0,
         new.base_model,
         new.prefix,

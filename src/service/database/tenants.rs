@@ -1,7 +1,6 @@
 //! Tenants: who owns keys, transfers and all the rest.
 
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Database, audit_events, webhook_endpoints::SecretError};
 use crate::{
@@ -34,7 +33,7 @@ pub async fn add(database: &Database, name: &str) -> Result<TenantId, sqlx::Erro
         "INSERT INTO tenants (id, name) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET name = excluded.name
          RETURNING id",
-        Uuid::now_v7(),
+        TenantId::generate().0,
         name,
     )
     .fetch_one(&database.pool)

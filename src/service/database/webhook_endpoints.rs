@@ -105,7 +105,7 @@ pub async fn put(
            RETURNING id, name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at,
                      (xmax = 0) AS "created!""#,
-        Uuid::now_v7(),
+        WebhookEndpointId::generate().0,
         caller.tenant.0,
         name,
         wanted.url,

@@ -6,7 +6,7 @@ use super::{Database, audit_events};
 use crate::{
     contract::{
         events::{AuditAction, EventKind},
-        ids::{DeliveryId, TenantId},
+        ids::{DeliveryId, EventId, TenantId},
     },
     service::domain::{
         access::Caller,
@@ -145,11 +145,11 @@ pub async fn test(
         return Err(ReplayError::Disabled);
     }
 
-    let event = Uuid::now_v7();
+    let event = EventId::generate();
     let subject = format!("webhook_endpoints/{endpoint}");
     sqlx::query!(
         "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, '{}')",
-        event,
+        event.0,
         caller.tenant.0,
         subject,
         EventKind::WebhookEndpointTest.name(),
@@ -160,7 +160,7 @@ pub async fn test(
     // listens to.
     sqlx::query!(
         "DELETE FROM deliveries WHERE event = $1 AND endpoint <> $2",
-        event,
+        event.0,
         found.id
     )
     .execute(&mut *scope)
@@ -169,7 +169,7 @@ pub async fn test(
         "INSERT INTO deliveries (tenant, event, endpoint) VALUES ($1, $2, $3)
          ON CONFLICT (event, endpoint) DO NOTHING",
         caller.tenant.0,
-        event,
+        event.0,
         found.id,
     )
     .execute(&mut *scope)
@@ -185,7 +185,7 @@ pub async fn test(
                   d.next_attempt_at AS "next_attempt_at?", d.finished_at
            FROM deliveries d JOIN events v ON v.id = d.event
            WHERE d.event = $1 AND d.endpoint = $2"#,
-        event,
+        event.0,
         found.id,
     )
     .fetch_one(&mut *scope)
