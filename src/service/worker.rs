@@ -22,13 +22,10 @@ use crate::{
     contract::ids::WorkerId,
     pipeline::Signer,
     service::{
-        database::{
-            Database,
-            leases::{self, Claimed},
-            workers,
-        },
+        database::{Database, transfers::leases::Claimed, workers},
         domain::leases::{Lease, RetryPolicy},
         queue::{self, Queue},
+        registry::attempts,
     },
     storage::Storage,
 };
@@ -94,7 +91,7 @@ impl Queue for Worker {
 
     async fn claim(&self, _limit: usize) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
         let policy = self.settings.retry_policy();
-        let claimed = leases::claim(&self.database, self.id, policy).await?;
+        let claimed = attempts::claim(&self.database, self.id, policy).await?;
         if let Some(lease) = &claimed {
             histogram!("retune_claim_latency_seconds").record(lease.waited.as_secs_f64());
         }

@@ -9,8 +9,10 @@ use retune::{
     service::{
         database::{
             idempotency::Idempotency,
-            leases::{self, Claimed, Heard, Report},
-            transfers::{self, Enqueue, EnqueueError, ListFilter},
+            transfers::{
+                self, Enqueue, ListFilter,
+                leases::{Claimed, Report},
+            },
         },
         domain::{
             access::DEFAULT_TENANT,
@@ -18,7 +20,8 @@ use retune::{
             transfers::{JobError, Status},
         },
         registry::{
-            attempts::{self, AfterFailure},
+            attempts::{self, AfterFailure, Heard},
+            submit::{self, EnqueueError},
             transitions::{self, TransitionError},
         },
     },
@@ -51,7 +54,7 @@ fn fault() -> JobError {
 }
 
 async fn claim(on: &TestDatabase) -> Lease<Claimed> {
-    leases::claim(&on.database, WorkerId::generate(), LONG)
+    attempts::claim(&on.database, WorkerId::generate(), LONG)
         .await
         .unwrap()
         .expect("something to do")
@@ -69,7 +72,7 @@ async fn many_claimants_share_the_queue_and_nobody_gets_anothers() {
         let database = test.database.clone();
         claimants.spawn(async move {
             let mut mine = Vec::new();
-            while let Some(lease) = leases::claim(&database, WorkerId::generate(), LONG)
+            while let Some(lease) = attempts::claim(&database, WorkerId::generate(), LONG)
                 .await
                 .unwrap()
             {
@@ -88,7 +91,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
     let database = &test.database;
-    let stale = leases::claim(database, WorkerId::generate(), OVER)
+    let stale = attempts::claim(database, WorkerId::generate(), OVER)
         .await
         .unwrap()
         .unwrap();
@@ -100,7 +103,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
         phase: Some(Phase::Publishing),
         ..Report::default()
     };
-    let beat = leases::beat(database, &stale, LONG.lease, &report)
+    let beat = attempts::beat(database, &stale, LONG.lease, &report)
         .await
         .unwrap();
     assert_eq!(beat, Heard::Lost);
@@ -161,7 +164,7 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
     let id = test.queued(3).await.id;
     let held = claim(&test).await;
     let beat = async |report: &Report| {
-        leases::beat(&test.database, &held, LONG.lease, report)
+        attempts::beat(&test.database, &held, LONG.lease, report)
             .await
             .unwrap()
     };
@@ -262,7 +265,7 @@ async fn a_backoff_keeps_a_transfer_from_being_claimed() {
         .await
         .unwrap();
     assert!(
-        leases::claim(&test.database, WorkerId::generate(), LONG)
+        attempts::claim(&test.database, WorkerId::generate(), LONG)
             .await
             .unwrap()
             .is_none()
@@ -299,7 +302,7 @@ async fn transitions_that_make_no_sense_are_refused() {
         transitions::request_cancel(database, DEFAULT_TENANT, id).await
     ));
     assert!(
-        leases::claim(database, WorkerId::generate(), LONG)
+        attempts::claim(database, WorkerId::generate(), LONG)
             .await
             .unwrap()
             .is_none()
@@ -339,13 +342,13 @@ async fn requests_under_one_key_make_one_transfer() {
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (database, request) = (test.database.clone(), request(1));
-        requests.spawn(async move { transfers::enqueue(&database, request).await.unwrap() });
+        requests.spawn(async move { submit::enqueue(&database, request).await.unwrap() });
     }
     let answers = requests.join_all().await;
     let ids: HashSet<TransferId> = answers.iter().map(|answer| answer.transfer.id).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
-    let other = transfers::enqueue(&test.database, request(2)).await;
+    let other = submit::enqueue(&test.database, request(2)).await;
     assert!(matches!(other, Err(EnqueueError::KeyReused(_))));
     let kinds = test.event_kinds(*ids.iter().next().unwrap()).await;
     assert_eq!(kinds, ["transfer.queued"]);

@@ -16,6 +16,7 @@ use retune::{
         },
         domain::{access::DEFAULT_TENANT, leases::RetryPolicy, transfers::Transfer},
         private_cluster::PrivateCluster,
+        registry::submit,
     },
 };
 use serde_json::{Value, json};
@@ -101,7 +102,7 @@ impl TestDatabase {
     }
 
     pub async fn submit(&self, new: Enqueue) -> Transfer {
-        transfers::enqueue(&self.database, new)
+        submit::enqueue(&self.database, new)
             .await
             .expect("queued")
             .transfer

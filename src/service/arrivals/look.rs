@@ -65,7 +65,7 @@ impl Looker {
         let lease = self.settings.arrivals.lease;
         loop {
             time::sleep(lease / 3).await;
-            match arrivals::is_held(&self.database, held, lease).await {
+            match arrivals::renew(&self.database, held, lease).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => tracing::warn!(%error, "cannot prolong a lease; trying again"),

@@ -1,7 +1,7 @@
 //! Arrivals: folders said to hold a version, claimed under a lease and looked at, recorded under its
 //! token.
 
-mod ends;
+mod held;
 
 use std::time::Instant;
 
@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-pub(in crate::service) use ends::{finish, hold, put_off};
-pub use ends::{is_held, release};
+pub(in crate::service) use held::{delete_of, finish, hold, prune, put_off, set_back};
+pub use held::{release, renew};
 
 /// Arrivals of one tenant looked at at once, over all processes.
 const MAX_PER_TENANT: i64 = 2;

@@ -118,3 +118,18 @@ pub async fn list(
 
     Ok(events.collect())
 }
+
+/// Deletes entries that were written so many days ago; how many.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn prune(database: &Database, days: i32) -> Result<u64, sqlx::Error> {
+    let pruned = sqlx::query!(
+        "DELETE FROM audit_events WHERE created_at < now() - make_interval(days => $1)",
+        days
+    )
+    .execute(&database.pool)
+    .await?;
+
+    Ok(pruned.rows_affected())
+}

@@ -1,7 +1,7 @@
 //! Deliveries of events: claimed under a lease, recorded under its token, replayed by hand. They are
 //! made by a trigger on `events` (`fan_out`).
 
-mod ends;
+mod attempts;
 mod history;
 
 use std::time::Instant;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events, events};
+use super::Database;
 use crate::{
     contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
     service::domain::{
@@ -19,9 +19,9 @@ use crate::{
     },
 };
 
-pub(super) use ends::end_waiting;
-pub use ends::{AfterFailure, Attempt, fail, succeed};
-pub use history::{ListFilter, ReplayError, list, replay, test};
+pub(in crate::service) use attempts::{end_waiting, record_failure, record_success, set_back};
+pub use history::{ListFilter, list};
+pub(in crate::service) use history::{Replay, insert_only_for, is_enabled, prune, replay, wake};
 
 /// Posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whichever process sends
 /// them; one at a time while posts there fail.

@@ -39,7 +39,7 @@ pub(in crate::service) async fn insert(
 }
 
 /// Records an event about something other than a transfer, in the transaction of the change that it
-/// tells of. `subject` is what the API shows it under, below `/v1`: `base_models/llama/versions/2`.
+/// tells of; its id. `subject` is what the API shows it under, below `/v1`: `base_models/llama/versions/2`.
 ///
 /// # Errors
 /// From the database.
@@ -49,10 +49,11 @@ pub(in crate::service) async fn record(
     subject: &str,
     kind: EventKind,
     data: Value,
-) -> Result<(), sqlx::Error> {
+) -> Result<EventId, sqlx::Error> {
+    let id = EventId::generate();
     sqlx::query!(
         "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, $5)",
-        EventId::generate().0,
+        id.0,
         tenant.0,
         subject,
         kind.name(),
@@ -60,7 +61,8 @@ pub(in crate::service) async fn record(
     )
     .execute(connection)
     .await?;
-    Ok(())
+
+    Ok(id)
 }
 
 /// Up to `limit` events of a tenant's transfer with `seq > after`, oldest first.

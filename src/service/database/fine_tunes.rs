@@ -239,3 +239,17 @@ pub async fn list(
         .map(FineTune::from)
         .collect())
 }
+
+/// Deletes a fine-tune of which nothing is left but its name.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM fine_tunes WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,5 +1,6 @@
 //! Events, the endpoints that are told of them, and what came of telling them.
 
+mod attempt;
 mod envelope;
 mod recorded;
 mod signature;
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::contract::ids::{DeliveryId, EventId, WebhookEndpointId};
 
+pub use attempt::Attempt;
 pub use envelope::{CONTENT_TYPE, Envelope};
 pub use recorded::RecordedKind;
 pub use signature::Secret;

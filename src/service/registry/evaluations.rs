@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ends::to_cancelled, settle::settle};
+use super::{attempt_ends::to_cancelled, settle::settle};
 use crate::{
     contract::{
         evaluation::{Evaluation, EvaluationRecord},
@@ -18,11 +18,12 @@ use crate::{
     pipeline::Outcome,
     service::{
         database::{
-            Database, audit_events,
-            evaluations::{self, Locked},
-            events,
-            leases::{Claimed, ends},
-            transfers,
+            Database, audit_events, events,
+            transfers::{
+                self,
+                evaluations::{self, Locked},
+                leases::{Claimed, attempt_ends},
+            },
         },
         domain::{
             access::Caller,
@@ -57,7 +58,7 @@ pub async fn wait(
     gate: &ExternalGate,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+    let Some(row) = attempt_ends::lock_held(&mut transaction, held).await? else {
         return Ok(false);
     };
 

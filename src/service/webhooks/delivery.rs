@@ -23,14 +23,15 @@ use crate::{
     service::{
         database::{
             Database,
-            deliveries::{self, AfterFailure, Attempt, Capacity, Claimed},
+            deliveries::{self, Capacity, Claimed},
             outage::is_passing,
         },
         domain::{
-            events::CONTENT_TYPE,
+            events::{Attempt, CONTENT_TYPE},
             leases::{Lease, RetryPolicy},
         },
         queue::Queue,
+        registry::delivery_attempts::{self, AfterFailure},
     },
     telemetry::traces,
 };
@@ -173,12 +174,12 @@ impl Sender {
         attempt: &Attempt,
     ) -> Result<&'static str, sqlx::Error> {
         if attempt.is_success() {
-            let held = deliveries::succeed(&self.database, lease, attempt).await?;
+            let held = delivery_attempts::succeed(&self.database, lease, attempt).await?;
             return Ok(if held { "delivered" } else { "lost" });
         }
 
         let policy = self.settings.retry_policy();
-        let after = deliveries::fail(&self.database, lease, attempt, policy).await?;
+        let after = delivery_attempts::fail(&self.database, lease, attempt, policy).await?;
         if after == AfterFailure::Disabled {
             tracing::warn!(endpoint = ?lease.endpoint, "a webhook endpoint was disabled");
         }

@@ -23,7 +23,7 @@ use crate::{
     },
     pipeline::{self, Failure, Job, Outcome, Staged, Stop},
     service::{
-        database::{leases::Claimed, outage::is_passing},
+        database::{outage::is_passing, transfers::leases::Claimed},
         domain::{leases::Lease, transfers::JobError},
         registry::{
             attempts::{self, AfterFailure},

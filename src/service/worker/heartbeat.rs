@@ -24,11 +24,9 @@ use crate::{
     config,
     pipeline::Stop,
     service::{
-        database::{
-            Database,
-            leases::{self, Claimed, Heard},
-        },
+        database::{Database, transfers::leases::Claimed},
         domain::leases::Lease,
+        registry::attempts::{self, Heard},
     },
 };
 
@@ -143,7 +141,7 @@ impl Heart {
         loop {
             let (report, more) = self.watch.report();
             let asked = Instant::now();
-            let beat = leases::beat(database, &self.lease, self.settings.lease, &report);
+            let beat = attempts::beat(database, &self.lease, self.settings.lease, &report);
             match time::timeout(self.settings.beat, beat).await {
                 Ok(Ok(heard)) if heard != Heard::Lost => {
                     self.watch.prolong(asked + self.settings.lease);

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     pipeline::{Phase, Progress, Stop},
-    service::database::leases::Report,
+    service::database::transfers::leases::Report,
     telemetry::traces,
 };
 

@@ -8,13 +8,12 @@ use retune::{
     service::{
         database::{
             deliveries::{self, Capacity},
-            leases,
             transfers::Enqueue,
-            webhook_endpoints::{self, Wanted},
+            webhook_endpoints::Wanted,
         },
         domain::access::DEFAULT_TENANT,
         queue,
-        registry::attempts,
+        registry::{attempts, endpoints},
         webhooks::{Sender, lookup},
     },
 };
@@ -55,7 +54,7 @@ async fn subscribe(test: &TestDatabase, tenant: TenantId, name: &str, url: &str)
         events: vec!["*".to_owned()],
         enabled: true,
     };
-    webhook_endpoints::put(&test.database, tenant, name, &wanted, 0)
+    endpoints::put(&test.database, tenant, name, &wanted, 0)
         .await
         .expect("an endpoint");
 }
@@ -276,7 +275,7 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     let claim = async || {
         let begun = Instant::now();
-        let lease = leases::claim(&test.database, WorkerId::generate(), LONG)
+        let lease = attempts::claim(&test.database, WorkerId::generate(), LONG)
             .await
             .expect("claimed");
         (lease.expect("something to do"), begun.elapsed())
@@ -322,7 +321,7 @@ async fn a_claim_waits_for_nobody_who_holds_a_row() {
         .await
         .expect("held");
     let claim = async || {
-        let claimed = leases::claim(&test.database, WorkerId::generate(), LONG);
+        let claimed = attempts::claim(&test.database, WorkerId::generate(), LONG);
         let claimed = time::timeout(SOON, claimed)
             .await
             .expect("it does not wait");

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use crate::{
     contract::ids::TenantId,
     service::{
-        database::Database,
+        database::{Database, tenants},
         domain::events::{FeedEvent, RecordedKind, Telling},
     },
 };
@@ -73,12 +73,7 @@ async fn give_places(connection: &mut PgConnection, tenant: TenantId) -> Result<
         return Ok(());
     }
 
-    let last = sqlx::query_scalar!(
-        "SELECT events_placed FROM tenants WHERE id = $1 FOR NO KEY UPDATE",
-        tenant.0
-    )
-    .fetch_one(&mut *connection)
-    .await?;
+    let last = tenants::lock_last_place(connection, tenant).await?;
     // Looked for only now: whoever had the lock before has given places meanwhile.
     let placed = sqlx::query!(
         "WITH next AS (
@@ -93,13 +88,6 @@ async fn give_places(connection: &mut PgConnection, tenant: TenantId) -> Result<
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query!(
-        "UPDATE tenants SET events_placed = events_placed + $2 WHERE id = $1",
-        tenant.0,
-        i64::try_from(placed.rows_affected()).unwrap_or(i64::MAX),
-    )
-    .execute(connection)
-    .await?;
 
-    Ok(())
+    tenants::add_places(connection, tenant, placed.rows_affected()).await
 }

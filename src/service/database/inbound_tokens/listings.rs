@@ -38,12 +38,12 @@ pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Err
     .execute(&mut *scope)
     .await?;
 
-    ring(&mut scope).await?;
+    notify(&mut scope).await?;
     scope.commit().await
 }
 
-/// Wakes who lists, when the transaction commits.
-pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Wakes the processes that list folders, when the transaction commits.
+pub(in crate::service) async fn notify(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_notify('arrivals', '')")
         .fetch_one(connection)
         .await?;
@@ -161,6 +161,27 @@ pub async fn fail(
         error,
     )
     .execute(&database.pool)
+    .await?;
+    Ok(())
+}
+
+/// Sets every time that a listing waits for, or counts from, back by so many seconds.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn set_back(
+    connection: &mut PgConnection,
+    seconds: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE inbound_tokens
+         SET listing_due_at = listing_due_at - make_interval(secs => $1),
+             listing_asked_at = listing_asked_at - make_interval(secs => $1),
+             listing_began_at = listing_began_at - make_interval(secs => $1),
+             listed_at = listed_at - make_interval(secs => $1)",
+        seconds,
+    )
+    .execute(connection)
     .await?;
     Ok(())
 }

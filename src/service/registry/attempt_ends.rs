@@ -10,7 +10,7 @@ use crate::{
         ids::{RetuneId, TransferId},
     },
     service::{
-        database::{events, leases::transitions},
+        database::{events, transfers::leases::transitions},
         domain::transfers::JobError,
     },
 };
