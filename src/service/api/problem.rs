@@ -3,7 +3,9 @@
 //! `type` is always `about:blank` (the status says what kind of problem it is); clients tell cases
 //! apart by `code` and point at the faulty field by `errors[].pointer`.
 
+mod causes;
 mod code;
+mod documentation;
 
 use axum::{
     Json,
@@ -11,27 +13,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 
-use crate::{
-    contract::{
-        codes::FailureCode,
-        spec::{Fault, SpecError},
-    },
-    pipeline::Failure,
-    service::{
-        database::{outage::is_passing, quotas::QuotaExceeded},
-        registry::removal::RemovalError,
-    },
-};
+use crate::contract::{codes::FailureCode, spec::Fault};
 
 pub use code::{ProblemCode, RefusalCode};
+pub use documentation::{BodyRefusals, Missing, QueryRefusals, Refusals};
 
 /// Most faults that one answer names.
 const MOST_FAULTS: usize = 50;
 
 /// Longest pointer and longest detail of one fault, in bytes: either may quote what was sent.
 const FAULT_LIMIT: usize = 1000;
+
+/// When to ask again after a refusal for want of room, in seconds.
+const BUSY_PAUSE: u32 = 2;
 
 /// An error as RFC 9457 writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -211,71 +207,10 @@ fn rate_limit_headers(headers: &mut HeaderMap, requests_per_second: u32, retry_a
     }
 }
 
-impl From<sqlx::Error> for Problem {
-    /// A database that is away for a moment is 503, anything else a fault of ours.
-    fn from(error: sqlx::Error) -> Self {
-        if !is_passing(&error) {
-            return Self::internal(error);
-        }
-        tracing::warn!(%error, "the database did not answer");
-        let detail = "the database does not answer; try again";
-        Self::new(ProblemCode::DatabaseUnavailable, detail)
-    }
-}
-
 fn shorten(text: &mut String) {
     if text.len() > FAULT_LIMIT {
         text.truncate(text.floor_char_boundary(FAULT_LIMIT));
         text.push('…');
-    }
-}
-
-/// When to ask again after a refusal for want of room, in seconds.
-const BUSY_PAUSE: u32 = 2;
-
-/// When to ask again after a quota was used up, in seconds.
-const QUOTA_PAUSE: u32 = 60;
-
-impl From<QuotaExceeded> for Problem {
-    fn from(exceeded: QuotaExceeded) -> Self {
-        Self::new(ProblemCode::QuotaExceeded, exceeded.to_string()).retry_after(QUOTA_PAUSE)
-    }
-}
-
-impl From<RemovalError> for Problem {
-    fn from(error: RemovalError) -> Self {
-        match error {
-            RemovalError::InvalidState { .. } => {
-                Self::new(ProblemCode::InvalidState, error.to_string())
-            }
-            RemovalError::InUse(living) => Self::new(ProblemCode::InUse, living),
-            RemovalError::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<SpecError> for Problem {
-    fn from(error: SpecError) -> Self {
-        Self::invalid(error.code, error.faults)
-    }
-}
-
-impl From<Failure> for Problem {
-    /// How `plan` fails: the user's input is 422 with the pipeline's own code and pointer, storage that is
-    /// away 503.
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Input {
-                code,
-                pointer,
-                detail,
-            } => Self::invalid(code, vec![Fault::new(pointer.unwrap_or_default(), detail)]),
-            Failure::Internal {
-                code: code @ FailureCode::StorageUnavailable,
-                detail,
-            } => Self::unavailable(code, detail),
-            Failure::Stopped(_) | Failure::Internal { .. } => Self::internal(failure),
-        }
     }
 }
 
@@ -298,50 +233,6 @@ impl<T> Found<T> for Option<T> {
 /// `not_found`, naming `what` it would be.
 pub fn removed(known: bool, what: &str) -> Result<StatusCode, Problem> {
     known.then_some(StatusCode::NO_CONTENT).found(what)
-}
-
-/// What every endpoint that asks for a key may answer.
-#[derive(IntoResponses)]
-pub enum Refusals {
-    /// No key, or one that is not (any more) valid: `unauthenticated`.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(Problem),
-    /// The key's role does not reach: `forbidden`.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
-    /// Any other error, in the same shape.
-    #[response(status = "default", content_type = "application/problem+json")]
-    Other(Problem),
-}
-
-/// What every endpoint may answer whose path names something.
-#[derive(IntoResponses)]
-pub enum Missing {
-    /// `not_found`
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(Problem),
-}
-
-/// What every endpoint that reads a body may answer.
-#[derive(IntoResponses)]
-pub enum BodyRefusals {
-    /// `malformed_json`
-    #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(Problem),
-    /// `body_too_large`
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(Problem),
-    /// `unsupported_media_type`, `unsupported_content_encoding`
-    #[response(status = 415, content_type = "application/problem+json")]
-    Unsupported(Problem),
-}
-
-/// What every endpoint that reads nothing but a query may answer.
-#[derive(IntoResponses)]
-pub enum QueryRefusals {
-    /// `invalid_query`
-    #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(Problem),
 }
 
 #[cfg(test)]
@@ -395,18 +286,5 @@ mod tests {
             "application/problem+json"
         );
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
-    }
-
-    #[test]
-    fn a_plan_refused_for_its_input_keeps_code_and_pointer() {
-        let problem = Problem::from(Failure::Input {
-            code: FailureCode::MissingTensor,
-            pointer: Some("/target/base".into()),
-            detail: "fc1.weight is absent".into(),
-        });
-        let json = serde_json::to_value(&problem).unwrap();
-        assert_eq!(json["code"], "missing_tensor");
-        assert_eq!(json["status"], 422);
-        assert_eq!(json["errors"][0]["pointer"], "/target/base");
     }
 }
