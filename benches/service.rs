@@ -105,7 +105,7 @@ async fn queue(url: &str) -> Result<(), Failure> {
         let policy = RetryPolicy {
             lease: second * 30,
             backoff: second,
-            longest_wait: second * 3600,
+            max_wait: second * 3600,
             give_up: second * 3600,
         };
         while let Some(lease) = attempts::claim(&database, worker, policy).await? {

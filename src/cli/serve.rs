@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Beyond the worker's own grace of five seconds.
-const WORKER_PATIENCE: Duration = Duration::from_secs(8);
+const WORKER_SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
 /// How often a sign of life is given, by which outages of the database are noticed.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5);
@@ -184,7 +184,7 @@ fn start_workers(
         arguments,
         database_url: settings.database.url.clone(),
         scratch: settings.scratch_dir(),
-        patience: WORKER_PATIENCE,
+        shutdown_grace: WORKER_SHUTDOWN_GRACE,
     };
     let mut background = JoinSet::new();
     for _ in 0..settings.worker.processes {

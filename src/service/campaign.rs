@@ -32,7 +32,7 @@ pub use member::CampaignMember;
 /// Reports that are read for what they cost; the rest counts as unread.
 const MAX_REPORTS: usize = 200;
 /// Reports read at once.
-const AT_ONCE: usize = 8;
+const CONCURRENT_READS: usize = 8;
 
 /// A retune with what came of each of its transfers.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -98,7 +98,7 @@ pub async fn look(
         .collect();
     let reports = stream::iter(done).map(|id| report(database, storage, tenant, id));
     let reports: Vec<Report> = reports
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENT_READS)
         .filter_map(std::future::ready)
         .collect()
         .await;

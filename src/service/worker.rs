@@ -34,7 +34,7 @@ use crate::{
 const SEEN_EVERY: Duration = Duration::from_secs(30);
 
 /// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+const MAX_WAIT: Duration = Duration::from_hours(1);
 
 /// What a worker process needs.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl config::Worker {
         RetryPolicy {
             lease: self.lease,
             backoff: self.backoff,
-            longest_wait: LONGEST_WAIT,
+            max_wait: MAX_WAIT,
             give_up: self.unreadable,
         }
     }

@@ -191,7 +191,7 @@ pub fn spec(source: &str, target: &str) -> Value {
 pub const LONG: RetryPolicy = RetryPolicy {
     lease: PATIENCE,
     backoff: PATIENCE,
-    longest_wait: PATIENCE,
+    max_wait: PATIENCE,
     give_up: PATIENCE,
 };
 /// Leases that have run out as soon as they are given.

@@ -20,8 +20,8 @@ use crate::contract::{codes::FailureCode, spec::Fault};
 pub use code::{ProblemCode, RefusalCode};
 pub use documentation::{BodyRefusals, Missing, QueryRefusals, Refusals};
 
-/// Most faults that one answer names.
-const MOST_FAULTS: usize = 50;
+/// Faults that one answer names, at most.
+const MAX_FAULTS: usize = 50;
 
 /// Longest pointer and longest detail of one fault, in bytes: either may quote what was sent.
 const FAULT_LIMIT: usize = 1000;
@@ -104,7 +104,7 @@ impl Problem {
     /// 422 with the faulty fields, of which so many are named and no more.
     pub fn invalid(code: impl Into<RefusalCode>, mut faults: Vec<Fault>) -> Self {
         let count = faults.len();
-        faults.truncate(MOST_FAULTS);
+        faults.truncate(MAX_FAULTS);
         for fault in &mut faults {
             shorten(&mut fault.pointer);
             shorten(&mut fault.detail);
@@ -114,8 +114,8 @@ impl Problem {
             [] => "the request cannot be processed".to_owned(),
             [one] if one.pointer.is_empty() => one.detail.clone(),
             [one] => format!("{}: {}", one.pointer, one.detail),
-            _ if count <= MOST_FAULTS => format!("{count} fields are at fault"),
-            _ => format!("{count} fields are at fault; the first {MOST_FAULTS} are named"),
+            _ if count <= MAX_FAULTS => format!("{count} fields are at fault"),
+            _ => format!("{count} fields are at fault; the first {MAX_FAULTS} are named"),
         };
 
         Self {

@@ -68,7 +68,7 @@ impl Looker {
             match arrivals::renew(&self.database, held, lease).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => tracing::warn!(%error, "cannot prolong a lease; trying again"),
+                Err(error) => tracing::warn!(%error, "cannot renew a lease; trying again"),
             }
         }
     }

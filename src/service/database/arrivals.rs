@@ -133,13 +133,13 @@ pub async fn list(
     .await
 }
 
-/// Takes up to `most` arrivals that are due, few of a tenant, tenants in turn; of each those that waited longest.
+/// Takes up to `limit` arrivals that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
 /// # Errors
 /// From the database.
 pub async fn claim(
     database: &Database,
-    most: i64,
+    limit: i64,
     policy: RetryPolicy,
 ) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
     let until = Instant::now() + policy.lease;
@@ -177,7 +177,7 @@ pub async fn claim(
            FROM next, base_models m WHERE a.id = next.id AND m.id = a.base_model
            RETURNING a.id, a.lease_token AS "token!", a.tenant, m.name AS base_model, a.uri,
                      a.version, a.looks"#,
-        most,
+        limit,
         policy.lease.as_secs_f64(),
         MAX_PER_TENANT,
     )

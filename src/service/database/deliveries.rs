@@ -30,10 +30,10 @@ const MAX_PER_LANE: i64 = 4;
 /// Deliveries of one disabled endpoint that one claim ends, at most.
 const MAX_ENDED: i64 = 1000;
 
-/// How much may be claimed.
+/// How many posts may be claimed.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    pub most: i64,
+    pub posts: i64,
     /// Posts that one tenant may have open, those of other processes included.
     pub per_tenant: i64,
 }
@@ -147,7 +147,7 @@ pub async fn claim(
            JOIN events v ON v.id = c.event
            JOIN tenants t ON t.id = c.tenant
            LEFT JOIN webhook_endpoints e ON e.id = c.endpoint"#,
-        capacity.most,
+        capacity.posts,
         policy.lease.as_secs_f64(),
         MAX_PER_LANE,
         capacity.per_tenant,

@@ -12,7 +12,7 @@ use crate::{
         events::EventKind,
         ids::{EventId, TenantId, TransferId},
     },
-    service::domain::events::{Event, RecordedKind, Telling},
+    service::domain::events::{Event, RecordedKind, Summary},
 };
 
 /// Records a transfer's event in the transaction of the transition that it tells of.
@@ -130,15 +130,15 @@ struct Row {
 
 impl From<Row> for Event {
     fn from(row: Row) -> Self {
-        let telling = Telling {
+        let summary = Summary {
             kind: &row.kind,
             data: &row.data,
         };
         Self {
             seq: row.seq,
             id: row.id,
-            level: telling.level(),
-            message: telling.message(),
+            level: summary.level(),
+            message: summary.message(),
             kind: row.kind,
             created_at: row.created_at,
             data: row.data,

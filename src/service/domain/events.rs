@@ -4,7 +4,7 @@ mod attempt;
 mod envelope;
 mod recorded;
 mod signature;
-mod told;
+mod summary;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub use attempt::Attempt;
 pub use envelope::{CONTENT_TYPE, Envelope};
 pub use recorded::RecordedKind;
 pub use signature::Secret;
-pub use told::{Level, Telling};
+pub use summary::{Level, Summary};
 
 /// Something that happened to a transfer.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -4,7 +4,7 @@
 //! Whoever claims, beats or sweeps writes a sign of life into one row, at most once a second. Two things are
 //! read from the distance between the last sign and now:
 //!
-//! - *Now is much later.* Nobody could write meanwhile, so nobody could prolong a lease either. Every lease
+//! - *Now is much later.* Nobody could write meanwhile, so nobody could renew a lease either. Every lease
 //!   that held at the last sign holds for its whole length again: its worker comes back, and the outage costs
 //!   no attempt.
 //! - *Now is earlier.* The clock was set back. Every time that a queue waits for is set back by as much.
@@ -22,10 +22,10 @@ use crate::service::database::{
 };
 
 /// The least distance between two signs that are written, in seconds; as far may the clock go back unnoticed.
-const GRAIN: f64 = 1.0;
+const SIGN_INTERVAL_SECONDS: f64 = 1.0;
 
 /// The pace at which idle workers look for work is slower than any lease asks for; this is allowed for.
-const SLACK: Duration = Duration::from_secs(5);
+const IDLE_SLACK: Duration = Duration::from_secs(5);
 
 /// Gives a sign of life, and puts leases and queues in order where the last one shows that it is needed. `lease`
 /// is how long a lease lasts: workers beat at least twice as often.
@@ -34,7 +34,7 @@ const SLACK: Duration = Duration::from_secs(5);
 /// From the database; the next sign then finds the same.
 pub async fn tick(database: &Database, lease: Duration) -> Result<(), sqlx::Error> {
     let passed = clock::since_last_sign(database).await?;
-    if passed.is_some_and(|passed| (0.0..GRAIN).contains(&passed)) {
+    if passed.is_some_and(|passed| (0.0..SIGN_INTERVAL_SECONDS).contains(&passed)) {
         return Ok(());
     }
 
@@ -43,7 +43,7 @@ pub async fn tick(database: &Database, lease: Duration) -> Result<(), sqlx::Erro
     let passed = clock::sign(&mut transaction).await?;
 
     match passed {
-        Some(passed) if passed > (lease / 2 + SLACK).as_secs_f64() => {
+        Some(passed) if passed > (lease / 2 + IDLE_SLACK).as_secs_f64() => {
             let leases = times::renew_all(&mut transaction, passed, lease).await?;
             tracing::info!(
                 seconds = passed,
@@ -51,7 +51,7 @@ pub async fn tick(database: &Database, lease: Duration) -> Result<(), sqlx::Erro
                 "nobody could write for a while; leases hold on"
             );
         }
-        Some(passed) if passed < -GRAIN => {
+        Some(passed) if passed < -SIGN_INTERVAL_SECONDS => {
             set_back(&mut transaction, -passed).await?;
             tracing::warn!(
                 seconds = -passed,

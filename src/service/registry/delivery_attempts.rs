@@ -82,7 +82,7 @@ pub async fn fail(
     if let Some(endpoint) = held.endpoint {
         let failure = Failure {
             is_gone: attempt.is_gone(),
-            pause: attempt.pause(policy.longest_wait).as_secs_f64(),
+            pause: attempt.pause(policy.max_wait).as_secs_f64(),
             tried_since: fate.over.then_some(fate.retry_since),
             give_up: policy.give_up.as_secs_f64(),
         };

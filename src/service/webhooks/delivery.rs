@@ -40,7 +40,7 @@ use crate::{
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_hours(3);
+const MAX_WAIT: Duration = Duration::from_hours(3);
 
 /// Wait before an outcome is recorded again that the database did not take.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ impl config::Webhooks {
         RetryPolicy {
             lease: self.timeout * 2,
             backoff: self.backoff,
-            longest_wait: LONGEST_WAIT,
+            max_wait: MAX_WAIT,
             give_up: self.give_up,
         }
     }
@@ -94,7 +94,7 @@ impl Queue for Sender {
 
     async fn claim(&self, limit: usize) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
         let capacity = Capacity {
-            most: i64::try_from(limit).unwrap_or(i64::MAX),
+            posts: i64::try_from(limit).unwrap_or(i64::MAX),
             per_tenant: i64::from(self.settings.open_posts_per_tenant),
         };
         deliveries::claim(&self.database, capacity, self.settings.retry_policy()).await

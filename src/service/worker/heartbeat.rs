@@ -1,4 +1,4 @@
-//! Prolongs the lease of one attempt, tells how it goes, and hears whether it should end.
+//! Renews the lease of one attempt, tells how it goes, and hears whether it should end.
 //!
 //! On an operating-system thread of its own with its own runtime and connections, so that neither a
 //! computation that takes every core nor a full pool can delay it. It beats at the pace of the
@@ -144,7 +144,7 @@ impl Heart {
             let beat = attempts::beat(database, &self.lease, self.settings.lease, &report);
             match time::timeout(self.settings.beat, beat).await {
                 Ok(Ok(heard)) if heard != Heard::Lost => {
-                    self.watch.prolong(asked + self.settings.lease);
+                    self.watch.renew(asked + self.settings.lease);
                     if heard == Heard::Cancel && !self.cancel() {
                         return false;
                     }

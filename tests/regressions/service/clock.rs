@@ -116,7 +116,7 @@ async fn deliveries_follow_the_clock_too() {
     execute(&test, AN_HOUR_AHEAD).await;
     let (room, terms) = (
         Capacity {
-            most: 10,
+            posts: 10,
             per_tenant: 10,
         },
         Settings::default().webhooks.retry_policy(),

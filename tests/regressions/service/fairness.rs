@@ -144,7 +144,7 @@ async fn callbacks_of_one_tenant_count_as_one_receiver() {
 
     let terms = settings().webhooks.retry_policy();
     let room = Capacity {
-        most: 128,
+        posts: 128,
         per_tenant: 8,
     };
     let claimed = deliveries::claim(&test.database, room, terms)
@@ -172,7 +172,7 @@ async fn a_receiver_that_fails_is_tried_by_one_post_at_a_time() {
     }
     execute(&test, "UPDATE webhook_endpoints SET failing_since = now()").await;
     let room = Capacity {
-        most: 128,
+        posts: 128,
         per_tenant: 8,
     };
     let terms = settings().webhooks.retry_policy();
@@ -211,7 +211,7 @@ async fn a_claim_costs_the_same_however_much_is_due() {
 
     let (room, terms) = (
         Capacity {
-            most: 20,
+            posts: 20,
             per_tenant: 8,
         },
         settings().webhooks.retry_policy(),

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{TestDatabase, within};
 
 const ROOM: Capacity = Capacity {
-    most: 10,
+    posts: 10,
     per_tenant: 10,
 };
 

@@ -55,7 +55,7 @@ pub(in crate::service) async fn record_failure(
     attempt: &Attempt,
     policy: RetryPolicy,
 ) -> Result<Option<Fate>, sqlx::Error> {
-    let pause = attempt.pause(policy.longest_wait).as_secs_f64();
+    let pause = attempt.pause(policy.max_wait).as_secs_f64();
     // The last attempt is made when the time is up.
     sqlx::query_as!(
         Fate,

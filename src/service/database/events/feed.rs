@@ -10,12 +10,12 @@ use crate::{
     contract::ids::TenantId,
     service::{
         database::{Database, tenants},
-        domain::events::{FeedEvent, RecordedKind, Telling},
+        domain::events::{FeedEvent, RecordedKind, Summary},
     },
 };
 
-/// Most events that get their places in one transaction.
-const PLACED_AT_ONCE: i64 = 10_000;
+/// Events that get their places in one transaction, at most.
+const MAX_PLACED: i64 = 10_000;
 
 /// Up to `limit` events of a tenant after a place, oldest first.
 ///
@@ -43,7 +43,7 @@ pub async fn list(
 
     let events = rows.into_iter().map(|row| {
         let kind = RecordedKind::from(row.kind);
-        let telling = Telling {
+        let summary = Summary {
             kind: &kind,
             data: &row.data,
         };
@@ -51,8 +51,8 @@ pub async fn list(
             place: row.place,
             id: row.id.into(),
             subject: row.subject,
-            level: telling.level(),
-            message: telling.message(),
+            level: summary.level(),
+            message: summary.message(),
             kind,
             created_at: row.created_at,
             data: row.data,
@@ -84,7 +84,7 @@ async fn give_places(connection: &mut PgConnection, tenant: TenantId) -> Result<
          UPDATE events e SET place = $2 + next.number FROM next WHERE e.seq = next.seq",
         tenant.0,
         last,
-        PLACED_AT_ONCE,
+        MAX_PLACED,
     )
     .execute(&mut *connection)
     .await?;

@@ -53,13 +53,13 @@ pub(in crate::service) async fn notify(connection: &mut PgConnection) -> Result<
 /// Listings of one tenant at once, over all processes.
 const MAX_PER_TENANT: i64 = 2;
 
-/// Takes up to `most` listings that are due, few of a tenant, tenants in turn; of each those that waited longest.
+/// Takes up to `limit` listings that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
 /// # Errors
 /// From the database.
 pub async fn claim(
     database: &Database,
-    most: i64,
+    limit: i64,
     policy: RetryPolicy,
 ) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
     let until = Instant::now() + policy.lease;
@@ -83,7 +83,7 @@ pub async fn claim(
            FROM next, base_models m WHERE t.id = next.id AND m.id = t.base_model
            RETURNING t.id, t.tenant, m.name AS base_model, t.prefix, t.listing_token AS "token!",
                      t.listing_failures, coalesce(next.asked, false) AS "asked!""#,
-        most,
+        limit,
         policy.lease.as_secs_f64(),
         MAX_PER_TENANT,
     )

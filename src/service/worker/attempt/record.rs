@@ -25,7 +25,7 @@ use crate::{
 const RECORD_GRACE: Duration = Duration::from_secs(2);
 /// Waits before the record of an end is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// How an attempt ended.
 pub(super) enum End {
@@ -94,7 +94,7 @@ async fn persist(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Recorded
             }
         }
         time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 

@@ -41,12 +41,12 @@ impl Level {
 
 /// An event, to be told.
 #[derive(Clone, Copy, Debug)]
-pub struct Telling<'a> {
+pub struct Summary<'a> {
     pub kind: &'a RecordedKind,
     pub data: &'a Value,
 }
 
-impl Telling<'_> {
+impl Summary<'_> {
     /// How grave it is; an event of another version of this program is none to worry about.
     pub fn level(&self) -> Level {
         let Some(kind) = self.kind.known() else {
@@ -233,11 +233,11 @@ mod tests {
     use super::*;
 
     fn told(kind: impl Into<RecordedKind>, data: &Value) -> (Level, String) {
-        let telling = Telling {
+        let summary = Summary {
             kind: &kind.into(),
             data,
         };
-        (telling.level(), telling.message())
+        (summary.level(), summary.message())
     }
 
     #[test]
