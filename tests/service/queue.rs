@@ -508,3 +508,55 @@ async fn a_process_stopped_within_a_transaction_does_not_keep_its_locks_for_long
     test.queued(1).await;
     assert!(held.commit().await.is_err(), "its session was ended");
 }
+
+/// The wait is in the statement that claims, and in the policy by which every other end of an attempt waits.
+#[tokio::test]
+async fn a_claim_lets_the_next_attempt_wait_as_the_policy_does() {
+    let policy = RetryPolicy {
+        lease: Duration::from_mins(1),
+        backoff: Duration::from_secs(5),
+        max_wait: Duration::from_hours(1),
+        give_up: Duration::from_hours(1),
+    };
+    let test = TestDatabase::fresh().await;
+    let id = test.queued(20).await.id;
+
+    for before in 0..14 {
+        sqlx::query(
+            "UPDATE transfers
+             SET status = 'queued', attempt = $2, available_at = now(), lease_token = NULL,
+                 lease_expires_at = NULL, worker = NULL
+             WHERE id = $1",
+        )
+        .bind(id.0)
+        .bind(before)
+        .execute(&test.database.pool)
+        .await
+        .unwrap();
+        let held = attempts::claim(&test.database, WorkerId::generate(), policy)
+            .await
+            .unwrap()
+            .expect("something to do");
+        assert_eq!(held.attempt, before + 1);
+
+        let wait: f64 = sqlx::query_scalar(
+            "SELECT extract(epoch FROM available_at - lease_expires_at)::double precision
+             FROM transfers WHERE id = $1",
+        )
+        .bind(id.0)
+        .fetch_one(&test.database.pool)
+        .await
+        .unwrap();
+        // The first attempt that dies is followed at once.
+        let expected = if before == 0 {
+            0.0
+        } else {
+            policy.wait_after(held.attempt)
+        };
+        assert!(
+            (wait - expected).abs() < 1e-3,
+            "{wait} s after attempt {}",
+            held.attempt
+        );
+    }
+}

@@ -69,6 +69,9 @@ pub(in crate::service) async fn claim(
     worker: WorkerId,
     policy: RetryPolicy,
 ) -> Result<Option<Taken>, sqlx::Error> {
+    // When the lease has run out, the next attempt waits as `RetryPolicy::wait_after` says: told once more in SQL,
+    // for how many attempts a row has had is known only to the statement that takes it. A test compares both.
+    //
     // From tenant to tenant by the index: what it costs depends on how many tenants have something to do, not on
     // how much that is. Only the row that is taken is locked.
     let claimed = sqlx::query!(
