@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use sqlx::FromRow;
 
 use super::{Database, transfers};
-use crate::{contract::ids::AttemptId, service::domain::transfers::Status};
-
-/// How an attempt ends: the labels of the database's `attempt_outcome`.
-pub const OUTCOMES: [&str; 5] = ["succeeded", "failed", "cancelled", "handed_back", "lost"];
+use crate::{
+    contract::ids::AttemptId,
+    service::domain::transfers::{AttemptOutcome, Status},
+};
 
 /// The queue at one moment.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Figures {
     pub transfers: Vec<(Status, i64)>,
     pub waiting: Waiting,
     /// How attempts ended since the last look.
-    pub attempts: HashMap<String, i64>,
+    pub attempts: HashMap<AttemptOutcome, i64>,
     /// Where the next look for attempts begins.
     pub seen: Mark,
 }
@@ -104,7 +104,7 @@ async fn attempts(
     database: &Database,
     since: Mark,
     until: Mark,
-) -> Result<HashMap<String, i64>, sqlx::Error> {
+) -> Result<HashMap<AttemptOutcome, i64>, sqlx::Error> {
     let counts: Vec<(String, i64)> = sqlx::query_as(
         "SELECT outcome::text, count(*) FROM attempts
          WHERE id >= $1 AND id < $2 AND outcome IS NOT NULL GROUP BY outcome",
@@ -113,5 +113,11 @@ async fn attempts(
     .bind(until.0)
     .fetch_all(&database.pool)
     .await?;
-    Ok(counts.into_iter().collect())
+
+    // One that this version does not know stands in no figure.
+    let known = counts
+        .into_iter()
+        .filter_map(|(outcome, count)| Some((AttemptOutcome::of(&outcome)?, count)));
+
+    Ok(known.collect())
 }

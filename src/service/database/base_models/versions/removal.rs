@@ -90,9 +90,12 @@ pub(in crate::service) async fn delete(
     connection: &mut PgConnection,
     ids: &[BaseVersionId],
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query!("DELETE FROM base_model_versions WHERE id = ANY ($1)", ids as &[BaseVersionId])
-        .execute(connection)
-        .await?;
+    let deleted = sqlx::query!(
+        "DELETE FROM base_model_versions WHERE id = ANY ($1)",
+        ids as &[BaseVersionId]
+    )
+    .execute(connection)
+    .await?;
 
     Ok(deleted.rows_affected())
 }
