@@ -11,7 +11,7 @@
 
 pub mod api_keys;
 pub mod arrivals;
-mod attempts;
+pub(in crate::service) mod attempts;
 pub mod audit_events;
 pub mod base_models;
 pub mod changes;

@@ -16,6 +16,7 @@ use axum::{
 };
 use futures::{Stream, stream};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     AppState,
@@ -111,7 +112,7 @@ fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// An event of a stream.
-pub trait Told: Serialize + Send + 'static {
+pub trait Told: Serialize + ToSchema + Send + 'static {
     fn cursor(&self) -> i64;
     fn kind(&self) -> &str;
 }

@@ -4,7 +4,7 @@
 //! and 256 random bits. Only the SHA-256 of the whole is stored; it is compared in constant time.
 
 use rand::{TryRngCore, rngs::OsRng};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;

@@ -22,10 +22,10 @@ pub struct Share<Caller: Eq + Hash> {
 }
 
 impl<Caller: Clone + Eq + Hash> Shares<Caller> {
-    /// At most `most` of each caller; 0 is no limit.
+    /// At most `limit` of each caller; 0 is no limit.
     pub fn new(limit: usize) -> Self {
         Self {
-            most,
+            limit,
             open: Arc::default(),
         }
     }
