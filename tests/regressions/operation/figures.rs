@@ -331,7 +331,7 @@ async fn attempts_are_counted_by_how_they_ended() {
     let mut counts: Vec<_> = counted
         .attempts
         .iter()
-        .map(|(name, n)| (name.as_str(), *n))
+        .map(|(name, n)| (name.name(), *n))
         .collect();
     counts.sort_unstable();
     assert_eq!(
