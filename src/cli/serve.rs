@@ -18,9 +18,9 @@ use crate::{
         api,
         arrivals::Looker,
         dashboard,
-        database::{Database, api_keys, clock, retention, workers},
+        database::{Database, api_keys, workers},
         listener, metrics, queue,
-        registry::{attempts, evaluations},
+        registry::{attempts, clock, evaluations, retention},
         state::AppState,
         webhooks::{self, Sender},
         worker::processes::{self, Program},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Beyond the worker's own grace of five seconds.
-const WORKER_GRACE: Duration = Duration::from_secs(8);
+const WORKER_SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
 /// How often a sign of life is given, by which outages of the database are noticed.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
@@ -197,7 +197,7 @@ fn start_workers(
         arguments,
         database_url: settings.database.url.clone(),
         scratch: settings.scratch_dir(),
-        patience: WORKER_GRACE,
+        shutdown_grace: WORKER_SHUTDOWN_GRACE,
     };
     let mut background = JoinSet::new();
 

@@ -14,6 +14,7 @@ use crate::{
             tenants::{self, NewQuotas},
         },
         domain::access::Tenant,
+        registry::tenant_settings,
     },
 };
 
@@ -87,7 +88,7 @@ pub fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCode> {
                 result_bytes_per_day: result_bytes_per_day.map(|bound| bound.0),
             };
             super::on_database(settings, |database| async move {
-                let tenant = tenants::set_quotas(&database, &name, quotas).await?;
+                let tenant = tenant_settings::set_quotas(&database, &name, quotas).await?;
                 show(
                     &tenant.with_context(|| format!("there is no tenant {name}"))?,
                     json,

@@ -18,9 +18,9 @@ use retune::{
         api,
         arrivals::Looker,
         dashboard,
-        database::api_keys,
         domain::access::{DEFAULT_TENANT, Role},
         queue,
+        registry::keys,
         state::AppState,
     },
     storage::{Storage, StorageConfig, TenantStorage},
@@ -109,7 +109,7 @@ impl App {
     }
 
     pub async fn key_of(&self, tenant: TenantId, role: Role) -> String {
-        let made = api_keys::create(&self.db.database, "test", tenant, role, None).await;
+        let made = keys::create(&self.db.database, "test", tenant, role, None).await;
         made.expect("a key").1
     }
 

@@ -4,7 +4,10 @@ use axum::{body::Body, http::Method};
 use futures::StreamExt;
 use retune::{
     contract::ids::WorkerId,
-    service::{database::leases, domain::access::DEFAULT_TENANT, registry::transitions},
+    service::{
+        domain::access::DEFAULT_TENANT,
+        registry::{attempts, transitions},
+    },
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -48,7 +51,7 @@ async fn a_long_poll_ends_when_the_service_does() {
 async fn events_are_pages_and_streams_that_resume() {
     let app = App::open().await;
     let id = app.db.queued(1).await.id;
-    leases::claim(&app.db.database, WorkerId::generate(), LONG)
+    attempts::claim(&app.db.database, WorkerId::generate(), LONG)
         .await
         .unwrap()
         .expect("claimed");

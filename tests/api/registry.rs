@@ -7,7 +7,7 @@ use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
-        database::leases::{self, Claimed},
+        database::transfers::leases::Claimed,
         domain::{
             access::{DEFAULT_TENANT, Role},
             leases::Lease,
@@ -77,14 +77,14 @@ impl App {
     }
 
     pub async fn claim(&self) -> Lease<Claimed> {
-        let claimed = leases::claim(&self.db.database, WorkerId::generate(), LONG).await;
+        let claimed = attempts::claim(&self.db.database, WorkerId::generate(), LONG).await;
         claimed
             .expect("the database answers")
             .expect("something to do")
     }
 
     pub async fn nothing_to_claim(&self) -> bool {
-        leases::claim(&self.db.database, WorkerId::generate(), LONG)
+        attempts::claim(&self.db.database, WorkerId::generate(), LONG)
             .await
             .unwrap()
             .is_none()

@@ -8,7 +8,7 @@ use retune::{
     contract::ids::{TenantId, WorkerId},
     pipeline::Verdict,
     service::{
-        database::{leases, transfers::Enqueue},
+        database::transfers::Enqueue,
         domain::access::{DEFAULT_TENANT, Role},
         registry::attempts,
         worker::{self, Worker},
@@ -190,7 +190,7 @@ async fn results_outside_a_tenants_roots_are_not_read() {
         })
         .await
         .id;
-    let lease = leases::claim(&two.app.db.database, WorkerId::generate(), LONG)
+    let lease = attempts::claim(&two.app.db.database, WorkerId::generate(), LONG)
         .await
         .unwrap()
         .unwrap();

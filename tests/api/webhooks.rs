@@ -32,7 +32,7 @@ fn settings() -> Settings {
 /// Room for so many, all of one tenant.
 fn room(most: i64) -> Capacity {
     Capacity {
-        most,
+        posts: most,
         per_tenant: 1000,
     }
 }

@@ -6,8 +6,9 @@ use reqwest::{Method, StatusCode};
 use retune::{
     contract::ids::TenantId,
     service::{
-        database::{api_keys, tenants},
+        database::tenants,
         domain::access::{DEFAULT_TENANT, Role},
+        registry::keys,
     },
 };
 use serde_json::{Value, json};
@@ -94,7 +95,7 @@ impl Installation {
 }
 
 async fn key_of(database: &TestDatabase, tenant: TenantId) -> String {
-    let made = api_keys::create(&database.database, "test", tenant, Role::Admin, None).await;
+    let made = keys::create(&database.database, "test", tenant, Role::Admin, None).await;
     made.expect("a key").1
 }
 

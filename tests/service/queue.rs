@@ -9,8 +9,10 @@ use retune::{
     service::{
         database::{
             idempotency::Idempotency,
-            leases::{self, Claimed, Heard, Report},
-            transfers::{self, Enqueue, EnqueueError, ListFilter},
+            transfers::{
+                self, Enqueue, ListFilter,
+                leases::{Claimed, Report},
+            },
         },
         domain::{
             access::DEFAULT_TENANT,
@@ -18,7 +20,8 @@ use retune::{
             transfers::{JobError, Status},
         },
         registry::{
-            attempts::{self, AfterFailure},
+            attempts::{self, AfterFailure, Heard},
+            submit::{self, EnqueueError},
             transitions::{self, TransitionError},
         },
     },
@@ -51,7 +54,7 @@ fn fault() -> JobError {
 }
 
 async fn claim(on: &TestDatabase) -> Lease<Claimed> {
-    leases::claim(&on.database, WorkerId::generate(), LONG)
+    attempts::claim(&on.database, WorkerId::generate(), LONG)
         .await
         .unwrap()
         .expect("something to do")
@@ -69,7 +72,7 @@ async fn many_claimants_share_the_queue_and_nobody_gets_anothers() {
         let database = test.database.clone();
         claimants.spawn(async move {
             let mut mine = Vec::new();
-            while let Some(lease) = leases::claim(&database, WorkerId::generate(), LONG)
+            while let Some(lease) = attempts::claim(&database, WorkerId::generate(), LONG)
                 .await
                 .unwrap()
             {
@@ -88,7 +91,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
     let database = &test.database;
-    let stale = leases::claim(database, WorkerId::generate(), OVER)
+    let stale = attempts::claim(database, WorkerId::generate(), OVER)
         .await
         .unwrap()
         .unwrap();
@@ -100,7 +103,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
         phase: Some(Phase::Publishing),
         ..Report::default()
     };
-    let beat = leases::beat(database, &stale, LONG.lease, &report)
+    let beat = attempts::beat(database, &stale, LONG.lease, &report)
         .await
         .unwrap();
     assert_eq!(beat, Heard::Lost);
@@ -161,7 +164,7 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
     let id = test.queued(3).await.id;
     let held = claim(&test).await;
     let beat = async |report: &Report| {
-        leases::beat(&test.database, &held, LONG.lease, report)
+        attempts::beat(&test.database, &held, LONG.lease, report)
             .await
             .unwrap()
     };
@@ -262,7 +265,7 @@ async fn a_backoff_keeps_a_transfer_from_being_claimed() {
         .await
         .unwrap();
     assert!(
-        leases::claim(&test.database, WorkerId::generate(), LONG)
+        attempts::claim(&test.database, WorkerId::generate(), LONG)
             .await
             .unwrap()
             .is_none()
@@ -299,7 +302,7 @@ async fn transitions_that_make_no_sense_are_refused() {
         transitions::request_cancel(database, DEFAULT_TENANT, id).await
     ));
     assert!(
-        leases::claim(database, WorkerId::generate(), LONG)
+        attempts::claim(database, WorkerId::generate(), LONG)
             .await
             .unwrap()
             .is_none()
@@ -339,13 +342,13 @@ async fn requests_under_one_key_make_one_transfer() {
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (database, request) = (test.database.clone(), request(1));
-        requests.spawn(async move { transfers::enqueue(&database, request).await.unwrap() });
+        requests.spawn(async move { submit::enqueue(&database, request).await.unwrap() });
     }
     let answers = requests.join_all().await;
     let ids: HashSet<TransferId> = answers.iter().map(|answer| answer.transfer.id).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
-    let other = transfers::enqueue(&test.database, request(2)).await;
+    let other = submit::enqueue(&test.database, request(2)).await;
     assert!(matches!(other, Err(EnqueueError::KeyReused(_))));
     let kinds = test.event_kinds(*ids.iter().next().unwrap()).await;
     assert_eq!(kinds, ["transfer.queued"]);
@@ -504,4 +507,56 @@ async fn a_process_stopped_within_a_transaction_does_not_keep_its_locks_for_long
         .unwrap();
     test.queued(1).await;
     assert!(held.commit().await.is_err(), "its session was ended");
+}
+
+/// The wait is in the statement that claims, and in the policy by which every other end of an attempt waits.
+#[tokio::test]
+async fn a_claim_lets_the_next_attempt_wait_as_the_policy_does() {
+    let policy = RetryPolicy {
+        lease: Duration::from_mins(1),
+        backoff: Duration::from_secs(5),
+        max_wait: Duration::from_hours(1),
+        give_up: Duration::from_hours(1),
+    };
+    let test = TestDatabase::fresh().await;
+    let id = test.queued(20).await.id;
+
+    for before in 0..14 {
+        sqlx::query(
+            "UPDATE transfers
+             SET status = 'queued', attempt = $2, available_at = now(), lease_token = NULL,
+                 lease_expires_at = NULL, worker = NULL
+             WHERE id = $1",
+        )
+        .bind(id.0)
+        .bind(before)
+        .execute(&test.database.pool)
+        .await
+        .unwrap();
+        let held = attempts::claim(&test.database, WorkerId::generate(), policy)
+            .await
+            .unwrap()
+            .expect("something to do");
+        assert_eq!(held.attempt, before + 1);
+
+        let wait: f64 = sqlx::query_scalar(
+            "SELECT extract(epoch FROM available_at - lease_expires_at)::double precision
+             FROM transfers WHERE id = $1",
+        )
+        .bind(id.0)
+        .fetch_one(&test.database.pool)
+        .await
+        .unwrap();
+        // The first attempt that dies is followed at once.
+        let expected = if before == 0 {
+            0.0
+        } else {
+            policy.wait_after(held.attempt)
+        };
+        assert!(
+            (wait - expected).abs() < 1e-3,
+            "{wait} s after attempt {}",
+            held.attempt
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use retune::{
     config::Retention,
-    service::{database::retention, domain::access::DEFAULT_TENANT},
+    service::{domain::access::DEFAULT_TENANT, registry::retention},
 };
 use sqlx::AssertSqlSafe;
 

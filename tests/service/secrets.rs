@@ -4,8 +4,8 @@ use std::fs::{self, File};
 
 use nix::sys::signal::Signal;
 use retune::service::{
-    database::api_keys,
     domain::access::{DEFAULT_TENANT, Role},
+    registry::keys,
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune};
 #[tokio::test]
 async fn no_secret_is_in_the_log_or_in_an_error() {
     let test = TestDatabase::fresh().await;
-    let made = api_keys::create(&test.database, "ci", DEFAULT_TENANT, Role::Admin, None).await;
+    let made = keys::create(&test.database, "ci", DEFAULT_TENANT, Role::Admin, None).await;
     let key = made.expect("a key").1;
     let mut hook = Receiver::answering(&[500]).await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -6,12 +6,13 @@ use nix::sys::signal::Signal;
 use retune::service::{
     database::{
         deliveries::{self, ListFilter},
-        webhook_endpoints::{self, Wanted},
+        webhook_endpoints::Wanted,
     },
     domain::{
         access::DEFAULT_TENANT,
         events::{Delivery, DeliveryStatus},
     },
+    registry::endpoints,
 };
 
 use crate::support::{Served, TestDatabase, receiver::Receiver, retune, within};
@@ -41,7 +42,7 @@ async fn subscribe(test: &TestDatabase, url: &str) -> String {
         events: vec!["*".to_owned()],
         enabled: true,
     };
-    let made = webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0).await;
+    let made = endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0).await;
     made.expect("an endpoint").1.expect("a secret").reveal()
 }
 

@@ -16,6 +16,7 @@ use retune::{
         },
         domain::{access::DEFAULT_TENANT, leases::RetryPolicy, transfers::Transfer},
         private_cluster::PrivateCluster,
+        registry::submit,
     },
 };
 use serde_json::{Value, json};
@@ -101,7 +102,7 @@ impl TestDatabase {
     }
 
     pub async fn submit(&self, new: Enqueue) -> Transfer {
-        transfers::enqueue(&self.database, new)
+        submit::enqueue(&self.database, new)
             .await
             .expect("queued")
             .transfer
@@ -120,7 +121,7 @@ impl TestDatabase {
         events
             .expect("the database answers")
             .into_iter()
-            .map(|event| event.kind)
+            .map(|event| event.kind.to_string())
             .collect()
     }
 
@@ -190,7 +191,7 @@ pub fn spec(source: &str, target: &str) -> Value {
 pub const LONG: RetryPolicy = RetryPolicy {
     lease: PATIENCE,
     backoff: PATIENCE,
-    longest_wait: PATIENCE,
+    max_wait: PATIENCE,
     give_up: PATIENCE,
 };
 /// Leases that have run out as soon as they are given.

@@ -14,7 +14,11 @@ use axum::{
 };
 
 use crate::service::{
-    api::{AppState, method::known_method, problem::Code},
+    api::{
+        AppState,
+        method::known_method,
+        problem::{ProblemCode, RefusalCode},
+    },
     database::audit_events,
     domain::access::{Caller, Principal},
 };
@@ -57,12 +61,14 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
     let response = next.run(request).await;
     let refusal = response
         .extensions()
-        .get::<Code>()
-        .filter(|code| !is_passing(code));
+        .get::<RefusalCode>()
+        .copied()
+        .filter(|code| !is_passing(*code));
     if let (Some(&principal), Some(code)) = (slot.0.get(), refusal) {
         let caller = Caller::from(principal);
         let written =
-            audit_events::record_refusal(&state.database, caller, &action, &subject, code.0).await;
+            audit_events::record_refusal(&state.database, caller, &action, &subject, code.name())
+                .await;
         if let Err(error) = written {
             tracing::warn!(%error, "a refusal was not recorded");
         }
@@ -72,6 +78,9 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
 }
 
 /// Whether there may be any number of refusals with this code.
-fn is_passing(code: &Code) -> bool {
-    ["rate_limited", "busy"].contains(&code.0)
+fn is_passing(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::Own(ProblemCode::RateLimited | ProblemCode::Busy)
+    )
 }

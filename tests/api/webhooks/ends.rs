@@ -3,7 +3,9 @@
 use retune::{
     contract::ids::WebhookEndpointId,
     service::{
-        database::deliveries::{self, AfterFailure, Attempt},
+        database::deliveries,
+        domain::events::Attempt,
+        registry::delivery_attempts::{self, AfterFailure},
         webhooks::lookup,
     },
 };
@@ -52,7 +54,7 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let attempt = Attempt::unanswered("connection refused".into());
-    let after = deliveries::fail(database, &claimed[0], &attempt, terms)
+    let after = delivery_attempts::fail(database, &claimed[0], &attempt, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Pending);
@@ -66,7 +68,7 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
                UPDATE webhook_endpoints SET failing_since = now() - interval '24 hours'";
     execute(&app, day).await;
     let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
-    let after = deliveries::fail(database, &claimed[0], &attempt, terms)
+    let after = delivery_attempts::fail(database, &claimed[0], &attempt, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Disabled);
@@ -91,7 +93,7 @@ async fn what_waits_at_an_endpoint_that_is_disabled_ends_and_enabling_begins_ane
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claimed = deliveries::claim(database, room(2), terms).await.unwrap();
     let gone = Attempt::answered(410, Some("gone".into()));
-    let after = deliveries::fail(database, &claimed[0], &gone, terms)
+    let after = delivery_attempts::fail(database, &claimed[0], &gone, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Disabled);
@@ -100,7 +102,7 @@ async fn what_waits_at_an_endpoint_that_is_disabled_ends_and_enabling_begins_ane
     let told = |one: &&Value| one["error"] == "the endpoint is disabled";
     assert_eq!(over.iter().filter(told).count(), 2);
     let late = Attempt::unanswered("cut".into());
-    let after = deliveries::fail(database, &claimed[1], &late, terms)
+    let after = delivery_attempts::fail(database, &claimed[1], &late, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Lost);
@@ -184,15 +186,15 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
     let failed = Attempt::unanswered("connection refused".into());
     let taken = Attempt::answered(204, None);
     assert!(
-        deliveries::succeed(database, &alive[0], &taken)
+        delivery_attempts::succeed(database, &alive[0], &taken)
             .await
             .unwrap()
     );
-    let after = deliveries::fail(database, &alive[1], &failed, terms)
+    let after = delivery_attempts::fail(database, &alive[1], &failed, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Failed, "it took the other");
-    let after = deliveries::fail(database, &dead[0], &failed, terms)
+    let after = delivery_attempts::fail(database, &dead[0], &failed, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Disabled);

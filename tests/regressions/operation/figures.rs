@@ -6,7 +6,7 @@ use retune::{
     contract::ids::WorkerId,
     pipeline::{Outcome, Verdict},
     service::{
-        database::{figures, leases},
+        database::figures,
         domain::{
             access::DEFAULT_TENANT,
             transfers::{JobError, Status},
@@ -265,7 +265,7 @@ async fn attempts_are_counted_by_how_they_ended() {
     let test = TestDatabase::fresh().await;
     let database = &test.database;
     let claim = async |terms| {
-        leases::claim(database, WorkerId::generate(), terms)
+        attempts::claim(database, WorkerId::generate(), terms)
             .await
             .unwrap()
             .expect("something to do")
@@ -331,7 +331,7 @@ async fn attempts_are_counted_by_how_they_ended() {
     let mut counts: Vec<_> = counted
         .attempts
         .iter()
-        .map(|(name, n)| (name.as_str(), *n))
+        .map(|(name, n)| (name.name(), *n))
         .collect();
     counts.sort_unstable();
     assert_eq!(

@@ -7,16 +7,15 @@ use retune::{
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
         database::{
-            Database, Readiness, api_keys,
-            leases::{self, Claimed},
-            transfers::{self, Enqueue, ListFilter},
+            Database, Readiness,
+            transfers::{self, Enqueue, ListFilter, leases::Claimed},
         },
         domain::{
             access::{DEFAULT_TENANT, Role},
             leases::{Lease, RetryPolicy},
             transfers::{JobError, Status},
         },
-        registry::{attempts, evaluations, transitions},
+        registry::{attempts, evaluations, keys, submit, transitions},
     },
 };
 use serde_json::{Value, json};
@@ -35,7 +34,7 @@ const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
 END $$";
 
 async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
-    leases::claim(database, WorkerId::generate(), policy)
+    attempts::claim(database, WorkerId::generate(), policy)
         .await
         .expect("the database answers")
 }
@@ -43,7 +42,7 @@ async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed
 /// One transfer in every state, and a key. The one that waits is a job that can be run.
 async fn fill(database: &Database, waiting: &Value) {
     let queue = async || {
-        transfers::enqueue(database, enqueue())
+        submit::enqueue(database, enqueue())
             .await
             .expect("queued")
             .transfer
@@ -97,8 +96,8 @@ async fn fill(database: &Database, waiting: &Value) {
         spec: waiting.clone(),
         ..enqueue()
     };
-    transfers::enqueue(database, real).await.expect("queued");
-    api_keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None)
+    submit::enqueue(database, real).await.expect("queued");
+    keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None)
         .await
         .expect("a key");
 }
@@ -223,7 +222,7 @@ async fn goes_on(url: &str, case: &Case) {
                 .expect("recorded")
         );
     }
-    let added = transfers::enqueue(&database, enqueue())
+    let added = submit::enqueue(&database, enqueue())
         .await
         .expect("a tenant writes")
         .transfer;

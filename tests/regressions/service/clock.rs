@@ -7,17 +7,19 @@ use retune::{
     contract::ids::WorkerId,
     service::{
         database::{
-            clock,
             deliveries::{self, Capacity},
-            leases::{self, Claimed, Heard, Report},
-            webhook_endpoints::{self, Wanted},
+            transfers::leases::{Claimed, Report},
+            webhook_endpoints::Wanted,
         },
         domain::{
             access::DEFAULT_TENANT,
             leases::{Lease, RetryPolicy},
             transfers::Status,
         },
-        registry::attempts,
+        registry::{
+            attempts::{self, Heard},
+            clock, endpoints,
+        },
     },
 };
 
@@ -37,7 +39,7 @@ async fn execute(test: &TestDatabase, sql: &'static str) {
 }
 
 async fn claim(test: &TestDatabase) -> Option<Lease<Claimed>> {
-    leases::claim(&test.database, WorkerId::generate(), POLICY)
+    attempts::claim(&test.database, WorkerId::generate(), POLICY)
         .await
         .expect("claimed")
 }
@@ -88,7 +90,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     assert!(left <= 30.0, "{left} s");
 
     // And one that lives goes on.
-    let heard = leases::beat(&test.database, &dead, POLICY.lease, &Report::default()).await;
+    let heard = attempts::beat(&test.database, &dead, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.status, Status::Running);
     assert!(
@@ -107,14 +109,14 @@ async fn deliveries_follow_the_clock_too() {
         events: vec!["*".into()],
         enabled: true,
     };
-    webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
+    endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
         .await
         .expect("an endpoint");
     test.queued(3).await;
     execute(&test, AN_HOUR_AHEAD).await;
     let (room, terms) = (
         Capacity {
-            most: 10,
+            posts: 10,
             per_tenant: 10,
         },
         Settings::default().webhooks.retry_policy(),
@@ -168,7 +170,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
             .expect("swept"),
         0
     );
-    let heard = leases::beat(&test.database, &held, POLICY.lease, &Report::default()).await;
+    let heard = attempts::beat(&test.database, &held, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.attempt, 1);
 
@@ -178,7 +180,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
         UPDATE transfers SET lease_expires_at = now() - interval '3 minutes',
                              available_at = now() - interval '3 minutes'";
     execute(&test, long_dead).await;
-    let next = leases::claim(&test.database, WorkerId::generate(), LONG)
+    let next = attempts::claim(&test.database, WorkerId::generate(), LONG)
         .await
         .expect("claimed");
     assert_eq!(next.expect("its lease had run out").attempt, 2);

@@ -8,13 +8,12 @@ use retune::{
     service::{
         database::{
             deliveries::{self, Capacity},
-            leases,
             transfers::Enqueue,
-            webhook_endpoints::{self, Wanted},
+            webhook_endpoints::Wanted,
         },
         domain::access::DEFAULT_TENANT,
         queue,
-        registry::attempts,
+        registry::{attempts, endpoints},
         webhooks::{Sender, lookup},
     },
 };
@@ -55,7 +54,7 @@ async fn subscribe(test: &TestDatabase, tenant: TenantId, name: &str, url: &str)
         events: vec!["*".to_owned()],
         enabled: true,
     };
-    webhook_endpoints::put(&test.database, tenant, name, &wanted, 0)
+    endpoints::put(&test.database, tenant, name, &wanted, 0)
         .await
         .expect("an endpoint");
 }
@@ -145,7 +144,7 @@ async fn callbacks_of_one_tenant_count_as_one_receiver() {
 
     let terms = settings().webhooks.retry_policy();
     let room = Capacity {
-        most: 128,
+        posts: 128,
         per_tenant: 8,
     };
     let claimed = deliveries::claim(&test.database, room, terms)
@@ -173,7 +172,7 @@ async fn a_receiver_that_fails_is_tried_by_one_post_at_a_time() {
     }
     execute(&test, "UPDATE webhook_endpoints SET failing_since = now()").await;
     let room = Capacity {
-        most: 128,
+        posts: 128,
         per_tenant: 8,
     };
     let terms = settings().webhooks.retry_policy();
@@ -212,7 +211,7 @@ async fn a_claim_costs_the_same_however_much_is_due() {
 
     let (room, terms) = (
         Capacity {
-            most: 20,
+            posts: 20,
             per_tenant: 8,
         },
         settings().webhooks.retry_policy(),
@@ -276,7 +275,7 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     let claim = async || {
         let begun = Instant::now();
-        let lease = leases::claim(&test.database, WorkerId::generate(), LONG)
+        let lease = attempts::claim(&test.database, WorkerId::generate(), LONG)
             .await
             .expect("claimed");
         (lease.expect("something to do"), begun.elapsed())
@@ -322,7 +321,7 @@ async fn a_claim_waits_for_nobody_who_holds_a_row() {
         .await
         .expect("held");
     let claim = async || {
-        let claimed = leases::claim(&test.database, WorkerId::generate(), LONG);
+        let claimed = attempts::claim(&test.database, WorkerId::generate(), LONG);
         let claimed = time::timeout(SOON, claimed)
             .await
             .expect("it does not wait");

@@ -4,11 +4,7 @@ use std::{process::Command, time::Duration};
 
 use retune::{
     contract::ids::{TransferId, WorkerId},
-    service::{
-        database::{leases, transfers::Enqueue},
-        domain::transfers::Status,
-        registry::attempts,
-    },
+    service::{database::transfers::Enqueue, domain::transfers::Status, registry::attempts},
 };
 use serde_json::json;
 
@@ -67,7 +63,7 @@ async fn a_specification_that_a_worker_cannot_read_is_left_to_others_at_no_cost(
         .await
         .expect("due");
     let claim = async || {
-        leases::claim(&test.database, WorkerId::generate(), LONG)
+        attempts::claim(&test.database, WorkerId::generate(), LONG)
             .await
             .expect("claimed")
     };

@@ -13,11 +13,18 @@ use retune::{
     config::Settings,
     service::{
         database::{
-            deliveries::{self, AfterFailure, Attempt, Capacity, ListFilter},
-            webhook_endpoints::{self, Wanted},
+            deliveries::{self, Capacity, ListFilter},
+            webhook_endpoints::Wanted,
         },
-        domain::{access::DEFAULT_TENANT, events::Delivery},
+        domain::{
+            access::DEFAULT_TENANT,
+            events::{Attempt, Delivery},
+        },
         queue,
+        registry::{
+            delivery_attempts::{self, AfterFailure},
+            endpoints,
+        },
         webhooks::{Sender, lookup},
     },
 };
@@ -28,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{TestDatabase, within};
 
 const ROOM: Capacity = Capacity {
-    most: 10,
+    posts: 10,
     per_tenant: 10,
 };
 
@@ -46,7 +53,7 @@ async fn subscribe(test: &TestDatabase, url: &str) {
         events: vec!["*".to_owned()],
         enabled: true,
     };
-    webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
+    endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
         .await
         .expect("an endpoint");
 }
@@ -84,12 +91,12 @@ async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
         let recording = tokio::spawn(async move {
             if gone {
                 let taken = Attempt::answered(204, None);
-                return deliveries::succeed(&database, &claimed, &taken)
+                return delivery_attempts::succeed(&database, &claimed, &taken)
                     .await
                     .map(|held| !held);
             }
             let failed = Attempt::unanswered("cut".into());
-            let after = deliveries::fail(&database, &claimed, &failed, terms).await;
+            let after = delivery_attempts::fail(&database, &claimed, &failed, terms).await;
             after.map(|after| after == AfterFailure::Lost)
         });
         within("the record waits", async || {
@@ -163,7 +170,7 @@ async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
         .remove(0);
     let month = Some(Duration::from_hours(30 * 24));
     let refused = Attempt::answered(503, Some("busy".into())).retry_after(month);
-    let after = deliveries::fail(&test.database, &claimed, &refused, terms)
+    let after = delivery_attempts::fail(&test.database, &claimed, &refused, terms)
         .await
         .expect("recorded");
     assert_eq!(after, AfterFailure::Pending);

@@ -18,8 +18,9 @@ use crate::service::{
         extract::{JsonBody, Name},
         problem::{BodyRefusals, Problem, ProblemCode, Refusals},
     },
-    database::base_models::{self, Description},
+    database::base_models::Description,
     domain::registry::{base_models::BaseModel, check_metadata, check_name, check_text},
+    registry::base_models,
 };
 
 /// What its owner says of a base model; `{}` will do.
@@ -77,7 +78,7 @@ pub async fn handle(
         metadata: serde_json::to_value(new.metadata).map_err(Problem::internal)?,
     };
 
-    let (model, created) = base_models::put(&state.database, caller, &name, description).await?;
+    let (model, created) = base_models::put(&state.database, caller, &name, &description).await?;
     let status = if created {
         StatusCode::CREATED
     } else {

@@ -1,24 +1,25 @@
-//! Transfers as workers see them: claim and beat. How attempts end: `registry::attempts`.
+//! Transfers as workers see them: claim and beat, within a transaction of a use case (`registry::attempts`).
 //!
 //! Attempts are counted when claimed, so that one that takes its process down is counted too.
 
-pub(in crate::service) mod ends;
+pub(in crate::service) mod attempt_ends;
+pub(in crate::service) mod times;
 pub(in crate::service) mod transitions;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use sqlx::PgConnection;
 
-use super::{Database, clock, enum_labels, events, retunes};
 use crate::{
-    contract::{
-        events::EventKind,
-        ids::{TenantId, TransferId, WorkerId},
-    },
+    contract::ids::{LeaseToken, RetuneId, TenantId, TransferId, WorkerId},
     pipeline::Phase,
-    service::domain::{
-        leases::{Lease, RetryPolicy},
-        transfers::Status,
+    service::{
+        database::enum_labels,
+        domain::{
+            leases::{Lease, RetryPolicy},
+            transfers::Status,
+        },
     },
 };
 
@@ -46,18 +47,16 @@ pub struct Report {
     pub seconds_left: Option<f64>,
 }
 
-/// What a heartbeat hears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    GoOn,
-    /// Somebody wants the transfer cancelled.
-    Cancel,
-    /// The lease is not ours any more.
-    Lost,
-}
-
 /// What says which specifications this program can read.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A transfer that was taken.
+pub(in crate::service) struct Taken {
+    pub entry: Claimed,
+    pub token: LeaseToken,
+    /// The retune that it belongs to.
+    pub retune: Option<RetuneId>,
+}
 
 /// Takes a transfer that waits, or one whose lease ran out; `None` when there is nothing to do. The tenant with
 /// the fewest at work is served first, and among those the one that was served longest ago; of a tenant's, the
@@ -65,14 +64,14 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 ///
 /// # Errors
 /// From the database.
-pub async fn claim(
-    database: &Database,
+pub(in crate::service) async fn claim(
+    connection: &mut PgConnection,
     worker: WorkerId,
     policy: RetryPolicy,
-) -> Result<Option<Lease<Claimed>>, sqlx::Error> {
-    let until = Instant::now() + policy.lease;
-    clock::tick(database, policy.lease).await?;
-    let mut transaction = database.pool.begin().await?;
+) -> Result<Option<Taken>, sqlx::Error> {
+    // When the lease has run out, the next attempt waits as `RetryPolicy::wait_after` says: told once more in SQL,
+    // for how many attempts a row has had is known only to the statement that takes it. A test compares both.
+    //
     // From tenant to tenant by the index: what it costs depends on how many tenants have something to do, not on
     // how much that is. Only the row that is taken is locked.
     let claimed = sqlx::query!(
@@ -126,46 +125,39 @@ pub async fn claim(
         policy.backoff.as_secs_f64(),
         VERSION,
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(connection)
     .await?;
-    let Some(row) = claimed else { return Ok(None) };
 
-    let transfer = TransferId(row.id);
-    let data = json!({"attempt": row.attempt, "worker": worker});
-    events::insert(&mut transaction, transfer, EventKind::TransferStarted, data).await?;
-    if let Some(retune) = row.retune {
-        retunes::mark_running(&mut transaction, retune.into()).await?;
-    }
-    transaction.commit().await?;
-
-    let entry = Claimed {
-        transfer,
-        tenant: row.tenant.into(),
-        attempt: row.attempt,
-        spec: row.spec,
-        evaluation: row.evaluation,
-        waited: Duration::try_from_secs_f64(row.waited).unwrap_or_default(),
-    };
-
-    Ok(Some(Lease {
-        entry,
+    Ok(claimed.map(|row| Taken {
+        entry: Claimed {
+            transfer: row.id.into(),
+            tenant: row.tenant.into(),
+            attempt: row.attempt,
+            spec: row.spec,
+            evaluation: row.evaluation,
+            waited: Duration::try_from_secs_f64(row.waited).unwrap_or_default(),
+        },
         token: row.token.into(),
-        until,
+        retune: row.retune.map(RetuneId),
     }))
 }
 
-/// Prolongs the lease by `lease` from now, stores the progress, and hears whether to go on.
+/// A transfer after its heartbeat.
+pub(in crate::service) struct Beaten {
+    pub status: Status,
+    pub phase_changed: bool,
+}
+
+/// Renews the lease by `lease` from now and stores the progress; `None` when the lease is lost.
 ///
 /// # Errors
-/// From the database; the lease then still runs, and may run out.
-pub async fn beat(
-    database: &Database,
+/// From the database.
+pub(in crate::service) async fn beat(
+    connection: &mut PgConnection,
     held: &Lease<Claimed>,
     lease: Duration,
     report: &Report,
-) -> Result<Heard, sqlx::Error> {
-    clock::tick(database, lease).await?;
-    let mut transaction = database.pool.begin().await?;
+) -> Result<Option<Beaten>, sqlx::Error> {
     let phase = report.phase.as_ref().map(enum_labels::label);
     let (done, total, unit) = match report.progress {
         Some((done, total, unit)) => (Some(done), Some(total), Some(unit)),
@@ -173,7 +165,8 @@ pub async fn beat(
     };
 
     // `before` is locked by the update itself: only the holder of the token changes the phase.
-    let row = sqlx::query!(
+    sqlx::query_as!(
+        Beaten,
         r#"WITH before AS (SELECT phase FROM transfers WHERE id = $1)
            UPDATE transfers t
            SET lease_expires_at = now() + make_interval(secs => $3),
@@ -194,27 +187,6 @@ pub async fn beat(
         unit,
         report.seconds_left,
     )
-    .fetch_optional(&mut *transaction)
-    .await?;
-    let Some(row) = row else {
-        return Ok(Heard::Lost);
-    };
-    if row.phase_changed {
-        let data = json!({"attempt": held.attempt, "phase": phase});
-        events::insert(
-            &mut transaction,
-            held.transfer,
-            EventKind::TransferPhaseChanged,
-            data,
-        )
-        .await?;
-    }
-
-    transaction.commit().await?;
-
-    Ok(if row.status == Status::Cancelling {
-        Heard::Cancel
-    } else {
-        Heard::GoOn
-    })
+    .fetch_optional(connection)
+    .await
 }

@@ -4,11 +4,14 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{enum_labels, leases::Claimed};
+use super::leases::Claimed;
 use crate::{
     contract::ids::{RetuneId, TenantId, TransferId},
     pipeline::Outcome,
-    service::domain::{leases::Lease, transfers::Status},
+    service::{
+        database::enum_labels,
+        domain::{leases::Lease, transfers::Status},
+    },
 };
 
 /// A transfer whose result is staged.

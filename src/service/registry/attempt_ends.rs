@@ -6,11 +6,11 @@ use sqlx::PgConnection;
 
 use crate::{
     contract::{
-        events::EventKind,
+        events::{EventKind, QueuedReason},
         ids::{RetuneId, TransferId},
     },
     service::{
-        database::{events, leases::transitions},
+        database::{events, transfers::leases::transitions},
         domain::transfers::JobError,
     },
 };
@@ -20,7 +20,7 @@ pub(super) async fn to_queued(
     connection: &mut PgConnection,
     id: TransferId,
     wait_seconds: f64,
-    reason: &str,
+    reason: QueuedReason,
     error: Option<&JobError>,
 ) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = transitions::to_queued(connection, id, wait_seconds, error).await?;

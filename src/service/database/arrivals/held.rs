@@ -1,13 +1,16 @@
-//! What a look came to, written under the lease token.
+//! What is written under the lease token of an arrival: it is renewed, given back, put off, or the arrival ended.
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
 
 use super::{Claimed, Database};
-use crate::service::domain::{
-    leases::{Lease, RetryPolicy},
-    registry::arrivals::ArrivalStatus,
+use crate::{
+    contract::ids::BaseModelId,
+    service::domain::{
+        leases::{Lease, RetryPolicy},
+        registry::arrivals::ArrivalStatus,
+    },
 };
 
 /// Writes that a look was in vain: to be repeated later, or true where it was waited for long enough,
@@ -56,16 +59,16 @@ pub async fn release(database: &Database, held: &Lease<Claimed>) -> Result<(), s
     Ok(())
 }
 
-/// Prolongs the lease; false when it is lost.
+/// Renews the lease; false when it is lost.
 ///
 /// # Errors
 /// From the database.
-pub async fn is_held(
+pub async fn renew(
     database: &Database,
     held: &Lease<Claimed>,
     lease: Duration,
 ) -> Result<bool, sqlx::Error> {
-    let prolonged = sqlx::query!(
+    let renewed = sqlx::query!(
         "UPDATE arrivals SET next_look_at = now() + make_interval(secs => $3)
          WHERE id = $1 AND lease_token = $2",
         held.id.0,
@@ -74,7 +77,7 @@ pub async fn is_held(
     )
     .execute(&database.pool)
     .await?;
-    Ok(prolonged.rows_affected() == 1)
+    Ok(renewed.rows_affected() == 1)
 }
 
 /// Locks the row until the transaction ends, if the lease is still ours.
@@ -109,5 +112,60 @@ pub(in crate::service) async fn finish(
     )
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Sets every time that an arrival waits for, or counts from, back by so many seconds.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn set_back(
+    connection: &mut PgConnection,
+    seconds: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE arrivals
+         SET next_look_at = next_look_at - make_interval(secs => $1),
+             retry_since = retry_since - make_interval(secs => $1),
+             announced_at = announced_at - make_interval(secs => $1),
+             last_look_at = last_look_at - make_interval(secs => $1)
+         WHERE status = 'waiting'",
+        seconds,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Deletes arrivals that ended and were announced so many days ago; how many.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn prune(database: &Database, days: i32) -> Result<u64, sqlx::Error> {
+    // A folder that is listed again and again would otherwise be looked at again.
+    let pruned = sqlx::query!(
+        "DELETE FROM arrivals WHERE status <> 'waiting'
+             AND greatest(finished_at, announced_at) < now() - make_interval(days => $1)
+             AND NOT EXISTS (SELECT 1 FROM inbound_tokens t
+                             WHERE t.id = inbound_token AND t.poll_seconds IS NOT NULL)",
+        days
+    )
+    .execute(&database.pool)
+    .await?;
+
+    Ok(pruned.rows_affected())
+}
+
+/// Deletes what was announced for a base model.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_of(
+    connection: &mut PgConnection,
+    id: BaseModelId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM arrivals WHERE base_model = $1", id.0)
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -82,9 +82,9 @@ pub(in crate::service) struct Held {
 
 impl Held {
     /// Whether it has waited for so long for a worker that can read its specification.
-    pub fn is_unreadable_since(&self, patience: Duration) -> bool {
+    pub fn is_unreadable_since(&self, longest: Duration) -> bool {
         self.unreadable_seconds
-            .is_some_and(|waited| waited >= patience.as_secs_f64())
+            .is_some_and(|waited| waited >= longest.as_secs_f64())
     }
 }
 
@@ -188,10 +188,10 @@ pub(in crate::service) struct Unreadable {
     pub error: JobError,
 }
 
-/// Locks transfers that have waited for `patience` for a worker that can read their specification.
+/// Locks transfers that have waited for `longest` for a worker that can read their specification.
 pub(in crate::service) async fn lock_unreadable(
     connection: &mut PgConnection,
-    patience: Duration,
+    longest: Duration,
 ) -> Result<Vec<Unreadable>, sqlx::Error> {
     let late = sqlx::query!(
         r#"SELECT id, coalesce(error_code, 'invalid_spec') AS "code!",
@@ -201,7 +201,7 @@ pub(in crate::service) async fn lock_unreadable(
            WHERE unreadable_since <= now() - make_interval(secs => $1) AND status = 'queued'
            ORDER BY unreadable_since LIMIT 100
            FOR UPDATE SKIP LOCKED"#,
-        patience.as_secs_f64(),
+        longest.as_secs_f64(),
     )
     .fetch_all(connection)
     .await?;
