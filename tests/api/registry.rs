@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use retune::{
     config::Settings,
-    contract::ids::{TransferId, WorkerId},
-    pipeline::{Outcome, Recommendation, Verdict},
+    contract::ids::TransferId,
+    pipeline::Verdict,
     service::{
-        database::leases::{self, Claimed},
+        database::leases::Claimed,
         domain::{
             access::{DEFAULT_TENANT, Role},
             leases::Lease,
@@ -19,7 +19,8 @@ use retune::{
 use serde_json::{Value, json};
 
 use super::app::{Answer, App, bearer};
-use crate::support::{LONG, hub_server::HubServer};
+pub use crate::support::outcome;
+use crate::support::{LONG, claim, hub_server::HubServer};
 
 impl App {
     /// Puts files that pass for a model; their content makes the digest.
@@ -77,17 +78,12 @@ impl App {
     }
 
     pub async fn claim(&self) -> Lease<Claimed> {
-        let claimed = leases::claim(&self.db.database, WorkerId::generate(), LONG).await;
-        claimed
-            .expect("the database answers")
-            .expect("something to do")
+        let claimed = claim(&self.db.database, LONG).await;
+        claimed.expect("something to do")
     }
 
     pub async fn nothing_to_claim(&self) -> bool {
-        leases::claim(&self.db.database, WorkerId::generate(), LONG)
-            .await
-            .unwrap()
-            .is_none()
+        claim(&self.db.database, LONG).await.is_none()
     }
 
     /// Claims the next transfer and ends it well, with this verdict.
@@ -111,17 +107,6 @@ impl App {
         .fetch_all(&self.db.database.pool)
         .await
         .expect("the database answers")
-    }
-}
-
-pub fn outcome(transfer: TransferId, verdict: Verdict) -> Outcome {
-    Outcome {
-        uri: format!("file:///out/{transfer}/"),
-        manifest_sha256: "ab".into(),
-        bytes: 1000,
-        verdict,
-        recommendation: Some(Recommendation::Transfer),
-        metrics: json!({"method": "identity", "accuracy": 0.9}),
     }
 }
 

@@ -18,16 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::app::{App, bearer};
-use crate::support::{PATIENCE, enqueue, receiver::Receiver, within};
-
-/// Webhooks may go to this machine, and a failure is followed by another attempt soon.
-fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.webhooks.allow_private = true;
-    settings.webhooks.backoff = Duration::from_millis(20);
-    settings.webhooks.poll = Duration::from_millis(50);
-    settings
-}
+use crate::support::{PATIENCE, enqueue, receiver::Receiver, webhooks::settings, within};
 
 /// Room for so many, all of one tenant.
 fn room(most: i64) -> Capacity {
@@ -78,13 +69,6 @@ async fn until(app: &App, name: &str, wanted: impl Fn(&Value) -> bool) -> Value 
             .filter(&wanted)
     })
     .await
-}
-
-async fn execute(app: &App, sql: &'static str) {
-    sqlx::raw_sql(sql)
-        .execute(&app.db.database.pool)
-        .await
-        .expect("our own SQL");
 }
 
 #[tokio::test]
@@ -162,11 +146,9 @@ async fn a_secret_is_shown_once_and_rotated_with_an_overlap() {
     let both = hook.post().await;
     assert!(both.is_signed_by(&old) && both.is_signed_by(&new));
     assert_eq!(both.header("webhook-signature").split(' ').count(), 2);
-    execute(
-        &app,
-        "UPDATE webhook_endpoints SET previous_secret_until = now()",
-    )
-    .await;
+    app.db
+        .execute("UPDATE webhook_endpoints SET previous_secret_until = now()")
+        .await;
     app.db.queued(1).await;
     let one = hook.post().await;
     assert!(!one.is_signed_by(&old) && one.is_signed_by(&new));
@@ -250,11 +232,9 @@ async fn special_addresses_are_refused_when_given_and_when_reached() {
     drop(sending);
     // Where the network is allowed the connection is made, and fails for want of TLS.
     settings.webhooks.allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
-    execute(
-        &app,
-        "UPDATE deliveries SET next_attempt_at = now(), error = NULL",
-    )
-    .await;
+    app.db
+        .execute("UPDATE deliveries SET next_attempt_at = now(), error = NULL")
+        .await;
     let _sending = send(&app, &settings, rebound);
     // The sender before may still be ending an attempt, and note its own error once more.
     let otherwise = |error: &str| !error.contains("no address");
@@ -322,11 +302,9 @@ async fn a_jobs_callback_is_told_of_its_end_and_signed_by_its_tenant() {
         (&body["data"]["id"], &body["data"]["status"]),
         (&id, &json!("cancelled"))
     );
-    execute(
-        &app,
-        "UPDATE tenants SET previous_callback_secret_until = now()",
-    )
-    .await;
+    app.db
+        .execute("UPDATE tenants SET previous_callback_secret_until = now()")
+        .await;
     app.post(&cancel.replace("cancel", "retry"), &json!({}), &[])
         .await
         .ok(202);

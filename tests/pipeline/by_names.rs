@@ -9,7 +9,6 @@ use retune::{
         outcome::{Recommendation, Verdict},
     },
     engine::tensors::{Checkpoint, DType, HostTensor},
-    pipeline::Failure,
 };
 use serde_json::{Value, json};
 
@@ -64,20 +63,6 @@ fn spec(case: &Case) -> Value {
         "methods": ["identity"],
         "output": case.uri("out/"),
     })
-}
-
-/// The code, the pointer and the text of a refusal, which plan and run share.
-fn refused(case: &Case, spec: &Value) -> (FailureCode, String, String) {
-    let Err(Failure::Input {
-        code,
-        pointer,
-        detail,
-    }) = case.run(spec)
-    else {
-        panic!("the job is refused")
-    };
-    assert!(case.left_under_output().is_empty());
-    (code, pointer.unwrap_or_default(), detail)
 }
 
 fn warnings(report: &Value) -> String {
@@ -187,7 +172,7 @@ fn statistics_and_whole_numbers_are_no_weights() {
     tuned.insert("position_ids", HostTensor::from_i64(vec![1, 2], &[0, 2]));
     case.put_weights("tuned", &tuned);
     fs::remove_dir_all(case.path("out")).expect("our own folder");
-    let (code, pointer, text) = refused(&case, &spec);
+    let (code, pointer, text) = case.refused(&spec);
     assert_eq!(
         (code, pointer.as_str()),
         (FailureCode::IncompatibleModels, "/source/trajectory")
@@ -403,7 +388,7 @@ fn stranger() -> Checkpoint {
 fn between_strangers_the_old_model_is_kept() {
     let (case, mut spec) = case();
     put(&case, "new", &config(), &stranger());
-    let (code, pointer, text) = refused(&case, &spec);
+    let (code, pointer, text) = case.refused(&spec);
     assert_eq!(
         (code, pointer.as_str()),
         (FailureCode::IncompatibleModels, "/target/base")
@@ -473,7 +458,7 @@ fn what_needs_the_network_is_refused_with_the_ways_out() {
         for (name, value) in change.as_object().expect("an object") {
             spec[name] = value.clone();
         }
-        let (code, pointer, text) = refused(&case, &spec);
+        let (code, pointer, text) = case.refused(&spec);
         assert_eq!(
             (code, pointer.as_str()),
             (FailureCode::UnknownArchitecture, "/methods"),
@@ -501,7 +486,7 @@ fn tensors_that_do_not_agree_are_named() {
     let mut wide = decoder(0.015_625);
     wide.insert(PROJECTION, HostTensor::from_f32(vec![8, 4], vec![0.5; 32]));
     put(&case, "new", &config(), &wide);
-    let (code, _, text) = refused(&case, &spec);
+    let (code, _, text) = case.refused(&spec);
     assert_eq!(code, FailureCode::IncompatibleModels);
     assert!(
         text.contains(PROJECTION) && text.contains("[8, 4]"),
@@ -512,7 +497,7 @@ fn tensors_that_do_not_agree_are_named() {
     lacking.remove("model.layers.0.self_attn.q_norm.weight");
     put(&case, "new", &config(), &decoder(0.015_625));
     put(&case, "tuned", &config(), &lacking);
-    let (code, _, text) = refused(&case, &spec);
+    let (code, _, text) = case.refused(&spec);
     assert_eq!(code, FailureCode::IncompatibleModels);
     assert!(text.contains("q_norm.weight is missing"), "{text}");
 }
@@ -523,7 +508,7 @@ fn packed_weights_are_not_added() {
     let mut packed = config();
     packed["quantization_config"] = json!({"quant_method": "gptq", "bits": 4});
     put(&case, "new", &packed, &decoder(0.015_625));
-    let (code, pointer, text) = refused(&case, &spec);
+    let (code, pointer, text) = case.refused(&spec);
     assert_eq!(
         (code, pointer.as_str()),
         (FailureCode::WrongDtype, "/target/base")
@@ -544,7 +529,7 @@ fn a_known_family_is_not_carried_by_names() {
     for name in ["old", "tuned", "new"] {
         put(&case, name, &llama, &decoder(0.0));
     }
-    let (code, _, text) = refused(&case, &spec);
+    let (code, _, text) = case.refused(&spec);
     assert_eq!(code, FailureCode::MalformedConfig);
     assert!(
         text.contains("new_key") && text.contains("tensors' names"),

@@ -25,7 +25,7 @@ use retune::{
 };
 use serde_json::json;
 
-use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
+use crate::support::{self, LONG, OVER, TestDatabase, enqueue, spec};
 
 fn quotas() -> Quotas {
     Settings::default().quotas
@@ -33,12 +33,9 @@ fn quotas() -> Quotas {
 
 fn outcome() -> Outcome {
     Outcome {
-        uri: "file:///out/x/".into(),
-        manifest_sha256: "ab".into(),
-        bytes: 1000,
-        verdict: Verdict::Published,
         recommendation: Some(Recommendation::TransferAndFineTune),
         metrics: json!({"accuracy": 0.9}),
+        ..support::outcome(TransferId::generate(), Verdict::Published)
     }
 }
 
@@ -51,10 +48,8 @@ fn fault() -> JobError {
 }
 
 async fn claim(on: &TestDatabase) -> Lease<Claimed> {
-    leases::claim(&on.database, WorkerId::generate(), LONG)
-        .await
-        .unwrap()
-        .expect("something to do")
+    let claimed = support::claim(&on.database, LONG).await;
+    claimed.expect("something to do")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
