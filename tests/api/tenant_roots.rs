@@ -102,10 +102,7 @@ impl Two {
     }
 
     async fn execute(&self, sql: &str) {
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
-        done.execute(&self.app.db.database.pool)
-            .await
-            .expect("our own SQL");
+        self.app.db.execute(sql).await;
     }
 }
 

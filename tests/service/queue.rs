@@ -1,6 +1,9 @@
 //! The queue at the database: who gets what, and who may still write.
 
-use std::{collections::HashSet, time::Duration};
+mod retries;
+mod submissions;
+
+use std::collections::HashSet;
 
 use retune::{
     config::{Quotas, Settings},
@@ -8,27 +11,23 @@ use retune::{
     pipeline::{Outcome, Phase, Recommendation, Verdict},
     service::{
         database::{
-            idempotency::Idempotency,
-            transfers::{
-                self, Enqueue, ListFilter,
-                leases::{Claimed, Report},
-            },
+            leases::{self, Claimed, Heard, Report},
+            transfers::{self, Enqueue},
         },
         domain::{
             access::DEFAULT_TENANT,
-            leases::{Lease, RetryPolicy},
+            leases::Lease,
             transfers::{JobError, Status},
         },
         registry::{
-            attempts::{self, AfterFailure, Heard},
-            submit::{self, EnqueueError},
+            attempts,
             transitions::{self, TransitionError},
         },
     },
 };
 use serde_json::json;
 
-use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
+use crate::support::{self, LONG, OVER, TestDatabase, enqueue, spec};
 
 fn quotas() -> Quotas {
     Settings::default().quotas
@@ -36,12 +35,9 @@ fn quotas() -> Quotas {
 
 fn outcome() -> Outcome {
     Outcome {
-        uri: "file:///out/x/".into(),
-        manifest_sha256: "ab".into(),
-        bytes: 1000,
-        verdict: Verdict::Published,
         recommendation: Some(Recommendation::TransferAndFineTune),
         metrics: json!({"accuracy": 0.9}),
+        ..support::outcome(TransferId::generate(), Verdict::Published)
     }
 }
 
@@ -54,10 +50,8 @@ fn fault() -> JobError {
 }
 
 async fn claim(on: &TestDatabase) -> Lease<Claimed> {
-    attempts::claim(&on.database, WorkerId::generate(), LONG)
-        .await
-        .unwrap()
-        .expect("something to do")
+    let claimed = support::claim(&on.database, LONG).await;
+    claimed.expect("something to do")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -219,73 +213,6 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
 }
 
 #[tokio::test]
-async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
-    let test = TestDatabase::fresh().await;
-    let id = test.queued(2).await.id;
-    let now = RetryPolicy {
-        backoff: Duration::from_nanos(1),
-        ..LONG
-    };
-    let fail = async |may_retry| {
-        let held = claim(&test).await;
-        attempts::fail(&test.database, &held, &fault(), may_retry, now)
-            .await
-            .unwrap()
-    };
-    assert_eq!(fail(true).await, Some(AfterFailure::QueuedAgain));
-    assert_eq!(test.get(id).await.status, Status::Queued);
-    assert_eq!(fail(true).await, Some(AfterFailure::Failed));
-    let failed = test.get(id).await;
-    assert_eq!((failed.status, failed.attempt), (Status::Failed, 2));
-    let error = failed.error.unwrap();
-    assert_eq!(
-        (&*error.code, error.pointer.as_deref()),
-        ("storage", Some("/output"))
-    );
-
-    // By hand: all attempts anew, and an input at fault is not tried again.
-    let again = transitions::retry(&test.database, DEFAULT_TENANT, id, &quotas())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (again.status, again.attempt, again.error),
-        (Status::Queued, 0, None)
-    );
-    assert_eq!(fail(false).await, Some(AfterFailure::Failed));
-    assert_eq!(test.get(id).await.attempt, 1);
-}
-
-#[tokio::test]
-async fn a_backoff_keeps_a_transfer_from_being_claimed() {
-    let test = TestDatabase::fresh().await;
-    test.queued(3).await;
-    let held = claim(&test).await;
-    attempts::fail(&test.database, &held, &fault(), true, LONG)
-        .await
-        .unwrap();
-    assert!(
-        attempts::claim(&test.database, WorkerId::generate(), LONG)
-            .await
-            .unwrap()
-            .is_none()
-    );
-}
-
-#[tokio::test]
-async fn a_lease_handed_back_costs_no_attempt() {
-    let test = TestDatabase::fresh().await;
-    let id = test.queued(1).await.id;
-    for _ in 0..3 {
-        let held = claim(&test).await;
-        assert_eq!(held.attempt, 1);
-        assert!(attempts::hand_back(&test.database, &held).await.unwrap());
-    }
-    let waiting = test.get(id).await;
-    assert_eq!((waiting.status, waiting.attempt), (Status::Queued, 0));
-}
-
-#[tokio::test]
 async fn transitions_that_make_no_sense_are_refused() {
     let test = TestDatabase::fresh().await;
     let database = &test.database;
@@ -329,126 +256,6 @@ async fn transitions_that_make_no_sense_are_refused() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn requests_under_one_key_make_one_transfer() {
-    let test = TestDatabase::fresh().await;
-    let request = |sha: u8| Enqueue {
-        idempotency: Some(Idempotency {
-            key: "k".into(),
-            request_sha256: [sha; 32],
-        }),
-        ..enqueue()
-    };
-    let mut requests = tokio::task::JoinSet::new();
-    for _ in 0..16 {
-        let (database, request) = (test.database.clone(), request(1));
-        requests.spawn(async move { submit::enqueue(&database, request).await.unwrap() });
-    }
-    let answers = requests.join_all().await;
-    let ids: HashSet<TransferId> = answers.iter().map(|answer| answer.transfer.id).collect();
-    assert_eq!(ids.len(), 1);
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
-    let other = submit::enqueue(&test.database, request(2)).await;
-    assert!(matches!(other, Err(EnqueueError::KeyReused(_))));
-    let kinds = test.event_kinds(*ids.iter().next().unwrap()).await;
-    assert_eq!(kinds, ["transfer.queued"]);
-}
-
-#[tokio::test]
-async fn lists_are_filtered_newest_first_and_paged() {
-    let test = TestDatabase::fresh().await;
-    let submit = async |source: &str, target: &str, team: &str| {
-        let new = Enqueue {
-            spec: spec(source, target),
-            metadata: json!({"team": team}),
-            ..enqueue()
-        };
-        test.submit(new).await.id
-    };
-    let one = submit("file:///a/", "file:///b/", "x").await;
-    let two = submit("file:///b/", "file:///c/", "y").await;
-    let three = submit("file:///a/", "file:///c/", "x").await;
-    transitions::request_cancel(&test.database, DEFAULT_TENANT, two)
-        .await
-        .unwrap();
-    let list = async |filter: ListFilter| {
-        let filter = ListFilter {
-            limit: if filter.limit == 0 { 10 } else { filter.limit },
-            ..filter
-        };
-        let found = transfers::list(&test.database, DEFAULT_TENANT, &filter)
-            .await
-            .unwrap();
-        found
-            .into_iter()
-            .map(|transfer| transfer.id)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(list(ListFilter::default()).await, [three, two, one]);
-    let base = |base: &str| ListFilter {
-        base: Some(base.into()),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(base("file:///b/")).await, [two, one]);
-    let of = |statuses: &[Status]| ListFilter {
-        statuses: statuses.to_vec(),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(of(&[Status::Cancelled])).await, [two]);
-    assert_eq!(
-        list(of(&[Status::Cancelled, Status::Queued])).await,
-        [three, two, one]
-    );
-    let search = |text: &str| ListFilter {
-        search: Some(text.into()),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(search("/C/")).await, [three, two]);
-    assert_eq!(list(search(&three.to_string()[30..])).await, [three]);
-    assert!(list(search("%")).await.is_empty(), "no pattern");
-    let since = test.get(two).await.created_at;
-    let after = ListFilter {
-        created_after: Some(since),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(after).await, [three, two]);
-    let before = ListFilter {
-        created_before: Some(since),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(before).await, [one]);
-    let published = ListFilter {
-        verdict: Some(Verdict::Published),
-        ..ListFilter::default()
-    };
-    assert!(list(published).await.is_empty());
-    let team = ListFilter {
-        metadata: vec![("team".into(), "x".into())],
-        ..ListFilter::default()
-    };
-    assert_eq!(list(team).await, [three, one]);
-    assert_eq!(
-        list(ListFilter {
-            limit: 1,
-            ..ListFilter::default()
-        })
-        .await,
-        [three]
-    );
-    let next = ListFilter {
-        limit: 1,
-        after: Some(three),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(next).await, [two]);
-    let any = ListFilter {
-        limit: 9,
-        ..ListFilter::default()
-    };
-    let elsewhere = transfers::list(&test.database, TenantId::generate(), &any);
-    assert!(elsewhere.await.unwrap().is_empty());
-}
-
 #[tokio::test]
 async fn a_gate_is_told_of_before_the_end() {
     let test = TestDatabase::fresh().await;
@@ -467,28 +274,6 @@ async fn a_gate_is_told_of_before_the_end() {
     );
     let kinds = test.event_kinds(id).await;
     assert_eq!(kinds[2..], ["gate.failed", "transfer.succeeded"]);
-}
-
-#[tokio::test]
-async fn changes_are_heard() {
-    let test = TestDatabase::fresh().await;
-    let mut changes = test.changes.subscribe();
-    // What happens before the ear is open goes unheard: again after each look at everything.
-    let heard = async {
-        loop {
-            let id = test.queued(3).await.id;
-            loop {
-                match changes.recv().await.unwrap() {
-                    heard if heard == id => return,
-                    TransferId::ANY => break,
-                    _ => {}
-                }
-            }
-        }
-    };
-    tokio::time::timeout(crate::support::PATIENCE, heard)
-        .await
-        .expect("heard in time");
 }
 
 #[tokio::test]

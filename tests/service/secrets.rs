@@ -9,7 +9,7 @@ use retune::service::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune};
+use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune_serve};
 
 #[tokio::test]
 async fn no_secret_is_in_the_log_or_in_an_error() {
@@ -19,17 +19,8 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     let mut hook = Receiver::answering(&[500]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
-    let mut command = retune();
+    let mut command = retune_serve("0", folder.path());
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "0",
-            "--data-dir",
-        ])
-        .arg(folder.path())
         .env("DATABASE_URL", test.url.replace("app@", "app:hunter2@"))
         .env("RETUNE_LOG_LEVEL", "trace")
         .env("RETUNE_WEBHOOKS_ALLOW_PRIVATE", "true")

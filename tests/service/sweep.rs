@@ -8,12 +8,10 @@ use retune::{
     },
 };
 
-use crate::support::{LONG, OVER, TestDatabase};
+use crate::support::{LONG, OVER, TestDatabase, claim};
 
 async fn claim_and_die(on: &TestDatabase) -> Option<i32> {
-    let lease = attempts::claim(&on.database, WorkerId::generate(), OVER)
-        .await
-        .unwrap();
+    let lease = claim(&on.database, OVER).await;
     lease.map(|lease| lease.attempt)
 }
 

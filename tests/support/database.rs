@@ -6,15 +6,21 @@ use std::{
 };
 
 use retune::{
-    contract::ids::TransferId,
+    contract::ids::{TenantId, TransferId, WorkerId},
+    pipeline::{Outcome, Recommendation, Verdict},
     service::{
         database::{
-            Database,
+            Database, api_keys,
             changes::Changes,
             events,
+            leases::{self, Claimed},
             transfers::{self, Enqueue},
         },
-        domain::{access::DEFAULT_TENANT, leases::RetryPolicy, transfers::Transfer},
+        domain::{
+            access::{DEFAULT_TENANT, Role},
+            leases::{Lease, RetryPolicy},
+            transfers::Transfer,
+        },
         private_cluster::PrivateCluster,
         registry::submit,
     },
@@ -115,6 +121,36 @@ impl TestDatabase {
             .expect("the transfer exists")
     }
 
+    /// A second tenant, or a third.
+    pub async fn tenant(&self) -> TenantId {
+        let id = TenantId::generate();
+        self.put_tenant(id).await;
+        id
+    }
+
+    pub async fn put_tenant(&self, id: TenantId) {
+        sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
+            .bind(id)
+            .bind(id.to_string())
+            .execute(&self.database.pool)
+            .await
+            .expect("a tenant");
+    }
+
+    /// A key's text.
+    pub async fn key_of(&self, tenant: TenantId, role: Role) -> String {
+        let made = api_keys::create(&self.database, "test", tenant, role, None).await;
+        made.expect("a key").1
+    }
+
+    /// Runs statements of the test's own.
+    pub async fn execute(&self, sql: &str) {
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
+        done.execute(&self.database.pool)
+            .await
+            .expect("our own SQL");
+    }
+
     /// The kinds of a transfer's events, in order.
     pub async fn event_kinds(&self, id: TransferId) -> Vec<String> {
         let events = events::list(&self.database, DEFAULT_TENANT, id, 0, 1000).await;
@@ -164,6 +200,25 @@ async fn forget_old(admin: &Database) {
         // One still in use stays.
         let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}"));
         let _ = sqlx::raw_sql(drop).execute(&admin.pool).await;
+    }
+}
+
+/// The next transfer, for a worker of its own.
+pub async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
+    leases::claim(database, WorkerId::generate(), policy)
+        .await
+        .expect("the database answers")
+}
+
+/// A good end, with this verdict.
+pub fn outcome(transfer: TransferId, verdict: Verdict) -> Outcome {
+    Outcome {
+        uri: format!("file:///out/{transfer}/"),
+        manifest_sha256: "ab".into(),
+        bytes: 1000,
+        verdict,
+        recommendation: Some(Recommendation::Transfer),
+        metrics: json!({"method": "identity", "accuracy": 0.9}),
     }
 }
 

@@ -11,7 +11,7 @@ use retune::{
 };
 use serde_json::{Value, json};
 
-use super::{app, deliveries_of, execute, room, send, settings, subscribe, until};
+use super::{app, deliveries_of, room, send, settings, subscribe, until};
 use crate::support::receiver::Receiver;
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
     let day =
         "UPDATE deliveries SET retry_since = now() - interval '24 hours', next_attempt_at = now();
                UPDATE webhook_endpoints SET failing_since = now() - interval '24 hours'";
-    execute(&app, day).await;
+    app.db.execute(day).await;
     let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let after = delivery_attempts::fail(database, &claimed[0], &attempt, terms)
         .await
@@ -146,11 +146,9 @@ async fn an_owner_who_disables_an_endpoint_ends_what_waits_there() {
     assert_eq!(deliveries_of(&app, "ci").await[0]["status"], "failed");
     assert_eq!(deliveries_of(&app, "other").await[0]["status"], "pending");
     // What was written at the same moment ends with the next claim.
-    execute(
-        &app,
-        "UPDATE deliveries SET status = 'pending', finished_at = NULL, error = NULL",
-    )
-    .await;
+    app.db
+        .execute("UPDATE deliveries SET status = 'pending', finished_at = NULL, error = NULL")
+        .await;
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     assert_eq!(
         deliveries::claim(database, room(10), terms)
@@ -174,7 +172,7 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
     // A day later, each failing for a little less: since the first attempt.
     let day = "UPDATE deliveries SET retry_since = now() - interval '24 hours';
                UPDATE webhook_endpoints SET failing_since = now() - interval '23 hours'";
-    execute(&app, day).await;
+    app.db.execute(day).await;
     let alive: WebhookEndpointId =
         sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
             .fetch_one(&database.pool)

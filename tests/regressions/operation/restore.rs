@@ -3,16 +3,15 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use retune::{
-    contract::{ids::WorkerId, spec::ExternalGate},
-    pipeline::{Outcome, Recommendation, Verdict},
+    contract::{ids::TransferId, spec::ExternalGate},
+    pipeline::Verdict,
     service::{
         database::{
-            Database, Readiness,
-            transfers::{self, Enqueue, ListFilter, leases::Claimed},
+            Database, Readiness, api_keys,
+            transfers::{self, Enqueue, ListFilter},
         },
         domain::{
             access::{DEFAULT_TENANT, Role},
-            leases::{Lease, RetryPolicy},
             transfers::{JobError, Status},
         },
         registry::{attempts, evaluations, keys, submit, transitions},
@@ -23,7 +22,10 @@ use serde_json::{Value, json};
 use super::server::{BOSS, Server, run};
 use crate::{
     pipeline::case::Case,
-    support::{LONG, OVER, Process, Served, enqueue, http, retune, within},
+    support::{
+        LONG, OVER, Process, Served, claim, enqueue, http, outcome, retune, retune_serve,
+        unused_folder, within,
+    },
 };
 
 /// As dumps are that were made before policies stopped naming a user.
@@ -32,12 +34,6 @@ const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
         EXECUTE format('ALTER POLICY of_the_service ON %s TO app', t);
     END LOOP;
 END $$";
-
-async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
-    attempts::claim(database, WorkerId::generate(), policy)
-        .await
-        .expect("the database answers")
-}
 
 /// One transfer in every state, and a key. The one that waits is a job that can be run.
 async fn fill(database: &Database, waiting: &Value) {
@@ -51,14 +47,7 @@ async fn fill(database: &Database, waiting: &Value) {
     let claimed = async || claim(database, LONG).await.expect("something to do");
 
     queue().await;
-    let outcome = Outcome {
-        uri: "file:///out/x/".into(),
-        manifest_sha256: "ab".into(),
-        bytes: 1000,
-        verdict: Verdict::Published,
-        recommendation: Some(Recommendation::Transfer),
-        metrics: json!({}),
-    };
+    let outcome = outcome(TransferId::generate(), Verdict::Published);
     assert!(
         attempts::succeed(database, &claimed().await, &outcome)
             .await
@@ -166,18 +155,8 @@ async fn goes_on(url: &str, case: &Case) {
     // As at every start.
     database.migrate().await.expect("nothing is left to do");
 
-    let mut command = retune();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "0",
-            "--data-dir",
-        ])
-        .arg(std::env::temp_dir().join("retune-tests-unused"))
-        .env("DATABASE_URL", url);
+    let mut command = retune_serve("0", unused_folder());
+    command.env("DATABASE_URL", url);
     let served = Served::start(&mut command).await;
     let get = async |path: &str| {
         http()

@@ -9,63 +9,26 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
-use retune::{
-    config::Settings,
-    service::{
-        database::{
-            deliveries::{self, Capacity, ListFilter},
-            webhook_endpoints::Wanted,
-        },
-        domain::{
-            access::DEFAULT_TENANT,
-            events::{Attempt, Delivery},
-        },
-        queue,
-        registry::{
-            delivery_attempts::{self, AfterFailure},
-            endpoints,
-        },
-        webhooks::{Sender, lookup},
-    },
+use retune::service::{
+    database::deliveries::{self, AfterFailure, Attempt, Capacity},
+    domain::access::DEFAULT_TENANT,
+    queue,
+    webhooks::{Sender, lookup},
 };
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{TestDatabase, within};
+use crate::support::{
+    TestDatabase,
+    webhooks::{newest_delivery, settings, subscribe},
+    within,
+};
 
 const ROOM: Capacity = Capacity {
     posts: 10,
     per_tenant: 10,
 };
-
-fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.webhooks.allow_private = true;
-    settings.webhooks.backoff = Duration::from_millis(20);
-    settings.webhooks.poll = Duration::from_millis(20);
-    settings
-}
-
-async fn subscribe(test: &TestDatabase, url: &str) {
-    let wanted = Wanted {
-        url: url.to_owned(),
-        events: vec!["*".to_owned()],
-        enabled: true,
-    };
-    endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
-        .await
-        .expect("an endpoint");
-}
-
-async fn delivery(test: &TestDatabase) -> Delivery {
-    let filter = ListFilter {
-        limit: 1,
-        ..ListFilter::default()
-    };
-    let listed = deliveries::list(&test.database, DEFAULT_TENANT, "ci", &filter).await;
-    listed.expect("the database answers").remove(0)
-}
 
 /// Who records locked the delivery and then the endpoint; who deletes locks the endpoint and then, by the
 /// cascade, its deliveries: each could wait for the other.
@@ -73,7 +36,7 @@ async fn delivery(test: &TestDatabase) -> Delivery {
 async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
     for gone in [false, true] {
         let test = TestDatabase::fresh().await;
-        subscribe(&test, "http://127.0.0.1:9/").await;
+        subscribe(&test, DEFAULT_TENANT, "ci", "http://127.0.0.1:9/").await;
         test.queued(1).await;
         let terms = settings().webhooks.retry_policy();
         let claimed = deliveries::claim(&test.database, ROOM, terms)
@@ -132,7 +95,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
         (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "3600")])
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
-    subscribe(&test, &url).await;
+    subscribe(&test, DEFAULT_TENANT, "ci", &url).await;
 
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sender =
@@ -141,7 +104,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
     let sending = tokio::spawn(queue::drive(sender, end.clone()));
     test.queued(1).await;
     let first = within("the refusal is recorded", async || {
-        let now = delivery(&test).await;
+        let now = newest_delivery(&test, "ci").await;
         now.response_status.is_some().then_some(now)
     })
     .await;
@@ -152,7 +115,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
     test.queued(1).await;
     let claimed = deliveries::claim(&test.database, ROOM, settings().webhooks.retry_policy()).await;
     assert!(claimed.expect("claimed").is_empty());
-    assert_eq!(delivery(&test).await.attempts, 0);
+    assert_eq!(newest_delivery(&test, "ci").await.attempts, 0);
     assert_eq!(posts.load(Ordering::Relaxed), 1);
     end.cancel();
     sending.await.expect("no panic");
@@ -161,7 +124,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
 #[tokio::test]
 async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
     let test = TestDatabase::fresh().await;
-    subscribe(&test, "http://127.0.0.1:9/").await;
+    subscribe(&test, DEFAULT_TENANT, "ci", "http://127.0.0.1:9/").await;
     test.queued(1).await;
     let terms = settings().webhooks.retry_policy();
     let claimed = deliveries::claim(&test.database, ROOM, terms)
@@ -174,7 +137,7 @@ async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
         .await
         .expect("recorded");
     assert_eq!(after, AfterFailure::Pending);
-    let next = delivery(&test)
+    let next = newest_delivery(&test, "ci")
         .await
         .next_attempt_at
         .expect("it is tried again");

@@ -1,16 +1,12 @@
-//! A row of the evidence is what its command says.
+//! A row of the evidence is what its command says: the row of the shipped images is measured again.
+//!
+//! A binary of its own, because it needs the modules of the bench; `make test` runs it.
 
-#[path = "../benches/evidence/automatic.rs"]
 mod automatic;
-#[path = "../benches/evidence/case.rs"]
 mod case;
-#[path = "../benches/evidence/images.rs"]
 mod images;
-#[path = "../benches/evidence/measure.rs"]
 mod measure;
-#[path = "../benches/evidence/networks.rs"]
 mod networks;
-#[path = "../benches/evidence/row.rs"]
 mod row;
 
 use std::{fs, path::Path};
