@@ -185,7 +185,7 @@ pub fn router(state: AppState, pages: impl FnOnce(Router) -> Router) -> Router {
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
     let (unbounded, _) = unbounded().with_state(state.clone()).split_for_parts();
     let bounded = layers::bounded(bounded.merge(documentation::pages()), http.request_timeout);
-    let refusals = from_fn_with_state(state.clone(), audit_events::refusals::record);
+    let refusals = from_fn_with_state(state.clone(), refusals::record);
     let body_timeout = Extension(extract::BodyTimeout(http.request_timeout));
     let routes = bounded.merge(unbounded).layer(refusals).layer(body_timeout);
 

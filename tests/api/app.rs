@@ -20,7 +20,6 @@ use retune::{
         dashboard,
         domain::access::{DEFAULT_TENANT, Role},
         queue,
-        registry::keys,
         state::AppState,
     },
     storage::{Storage, StorageConfig, TenantStorage},

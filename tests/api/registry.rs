@@ -7,7 +7,7 @@ use retune::{
     contract::ids::TransferId,
     pipeline::Verdict,
     service::{
-        database::leases::Claimed,
+        database::transfers::leases::Claimed,
         domain::{
             access::{DEFAULT_TENANT, Role},
             leases::Lease,

@@ -8,7 +8,6 @@ use retune::{
     service::{
         database::tenants,
         domain::access::{DEFAULT_TENANT, Role},
-        registry::keys,
     },
 };
 use serde_json::{Value, json};

@@ -3,24 +3,24 @@
 mod retries;
 mod submissions;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use retune::{
     config::{Quotas, Settings},
     contract::ids::{TenantId, TransferId, WorkerId},
     pipeline::{Outcome, Phase, Recommendation, Verdict},
     service::{
-        database::{
-            leases::{self, Claimed, Heard, Report},
-            transfers::{self, Enqueue},
+        database::transfers::{
+            self, Enqueue,
+            leases::{Claimed, Report},
         },
         domain::{
             access::DEFAULT_TENANT,
-            leases::Lease,
+            leases::{Lease, RetryPolicy},
             transfers::{JobError, Status},
         },
         registry::{
-            attempts,
+            attempts::{self, Heard},
             transitions::{self, TransitionError},
         },
     },

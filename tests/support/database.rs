@@ -10,11 +10,10 @@ use retune::{
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
         database::{
-            Database, api_keys,
+            Database,
             changes::Changes,
             events,
-            leases::{self, Claimed},
-            transfers::{self, Enqueue},
+            transfers::{self, Enqueue, leases::Claimed},
         },
         domain::{
             access::{DEFAULT_TENANT, Role},
@@ -22,7 +21,7 @@ use retune::{
             transfers::Transfer,
         },
         private_cluster::PrivateCluster,
-        registry::submit,
+        registry::{attempts, keys, submit},
     },
 };
 use serde_json::{Value, json};
@@ -139,7 +138,7 @@ impl TestDatabase {
 
     /// A key's text.
     pub async fn key_of(&self, tenant: TenantId, role: Role) -> String {
-        let made = api_keys::create(&self.database, "test", tenant, role, None).await;
+        let made = keys::create(&self.database, "test", tenant, role, None).await;
         made.expect("a key").1
     }
 
@@ -205,7 +204,7 @@ async fn forget_old(admin: &Database) {
 
 /// The next transfer, for a worker of its own.
 pub async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
-    leases::claim(database, WorkerId::generate(), policy)
+    attempts::claim(database, WorkerId::generate(), policy)
         .await
         .expect("the database answers")
 }

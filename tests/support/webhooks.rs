@@ -8,9 +8,10 @@ use retune::{
     service::{
         database::{
             deliveries::{self, ListFilter},
-            webhook_endpoints::{self, Wanted},
+            webhook_endpoints::Wanted,
         },
         domain::{access::DEFAULT_TENANT, events::Delivery},
+        registry::endpoints,
     },
 };
 
@@ -32,7 +33,7 @@ pub async fn subscribe(test: &TestDatabase, tenant: TenantId, name: &str, url: &
         events: vec!["*".to_owned()],
         enabled: true,
     };
-    let made = webhook_endpoints::put(&test.database, tenant, name, &wanted, 0).await;
+    let made = endpoints::put(&test.database, tenant, name, &wanted, 0).await;
     made.expect("an endpoint").1.expect("a secret").reveal()
 }
 

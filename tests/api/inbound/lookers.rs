@@ -66,7 +66,7 @@ async fn an_announcement_while_it_is_looked_at_is_not_lost() {
     let slow = RetryPolicy {
         lease: Duration::from_mins(5),
         backoff: Duration::from_mins(5),
-        longest_wait: Duration::from_mins(5),
+        max_wait: Duration::from_mins(5),
         ..OVER
     };
     app.notify(&address, &app.landed("llama/2/config.json"))

@@ -7,7 +7,7 @@ use retune::{
     pipeline::Verdict,
     service::{
         database::{
-            Database, Readiness, api_keys,
+            Database, Readiness,
             transfers::{self, Enqueue, ListFilter},
         },
         domain::{

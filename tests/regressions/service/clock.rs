@@ -171,7 +171,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
         UPDATE transfers SET lease_expires_at = now() - interval '3 minutes',
                              available_at = now() - interval '3 minutes'";
     test.execute(long_dead).await;
-    let next = leases::claim(&test.database, WorkerId::generate(), LONG)
+    let next = attempts::claim(&test.database, WorkerId::generate(), LONG)
         .await
         .expect("claimed");
     assert_eq!(next.expect("its lease had run out").attempt, 2);

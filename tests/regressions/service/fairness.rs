@@ -12,7 +12,7 @@ use retune::{
         },
         domain::access::DEFAULT_TENANT,
         queue,
-        registry::{attempts, endpoints},
+        registry::attempts,
         webhooks::{Sender, lookup},
     },
 };

@@ -10,9 +10,10 @@ use std::{
 
 use axum::{Router, http::StatusCode};
 use retune::service::{
-    database::deliveries::{self, AfterFailure, Attempt, Capacity},
-    domain::access::DEFAULT_TENANT,
+    database::deliveries::{self, Capacity},
+    domain::{access::DEFAULT_TENANT, events::Attempt},
     queue,
+    registry::delivery_attempts::{self, AfterFailure},
     webhooks::{Sender, lookup},
 };
 use time::OffsetDateTime;

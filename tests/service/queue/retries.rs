@@ -5,7 +5,6 @@ use std::time::Duration;
 use retune::{
     contract::ids::WorkerId,
     service::{
-        database::leases,
         domain::{access::DEFAULT_TENANT, leases::RetryPolicy, transfers::Status},
         registry::{
             attempts::{self, AfterFailure},
@@ -64,7 +63,7 @@ async fn a_backoff_keeps_a_transfer_from_being_claimed() {
         .await
         .unwrap();
     assert!(
-        leases::claim(&test.database, WorkerId::generate(), LONG)
+        attempts::claim(&test.database, WorkerId::generate(), LONG)
             .await
             .unwrap()
             .is_none()

@@ -8,10 +8,13 @@ use retune::{
     service::{
         database::{
             idempotency::Idempotency,
-            transfers::{self, Enqueue, EnqueueError, ListFilter},
+            transfers::{self, Enqueue, ListFilter},
         },
         domain::{access::DEFAULT_TENANT, transfers::Status},
-        registry::transitions,
+        registry::{
+            submit::{self, EnqueueError},
+            transitions,
+        },
     },
 };
 use serde_json::json;
@@ -31,13 +34,13 @@ async fn requests_under_one_key_make_one_transfer() {
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (database, request) = (test.database.clone(), request(1));
-        requests.spawn(async move { transfers::enqueue(&database, request).await.unwrap() });
+        requests.spawn(async move { submit::enqueue(&database, request).await.unwrap() });
     }
     let answers = requests.join_all().await;
     let ids: HashSet<TransferId> = answers.iter().map(|answer| answer.transfer.id).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
-    let other = transfers::enqueue(&test.database, request(2)).await;
+    let other = submit::enqueue(&test.database, request(2)).await;
     assert!(matches!(other, Err(EnqueueError::KeyReused(_))));
     let kinds = test.event_kinds(*ids.iter().next().unwrap()).await;
     assert_eq!(kinds, ["transfer.queued"]);

@@ -8,7 +8,7 @@ use crate::{
 /// Inputs that a fit sees at most.
 pub const MOST_SAMPLES: usize = 1024;
 /// Bytes of activations that all models of a fit hold at once: fewer inputs are taken where each is large.
-pub const MAX_ACTIVATIONS: usize = 2 << 30;
+pub const MAX_ACTIVATION_BYTES: usize = 2 << 30;
 /// Values of a model from which on it is large.
 pub const LARGE: usize = 1 << 28;
 /// The rules that are tried from every start.
@@ -36,7 +36,7 @@ pub fn samples(graph: &Graph, program: &Program, train: usize, length: usize) ->
     let each = share * (size_of::<f32>() * functional::held_values(graph, program)) as f64;
 
     let walks = (3 + 2 * RULES.len()) as f64;
-    let fit = (MAX_ACTIVATIONS as f64 / (walks * each).max(1.0)) as usize;
+    let fit = (MAX_ACTIVATION_BYTES as f64 / (walks * each).max(1.0)) as usize;
     MOST_SAMPLES.min(train).min(fit.max(LEAST_SAMPLES))
 }
 
