@@ -35,6 +35,7 @@ fn quotas() -> Quotas {
 
 fn outcome() -> Outcome {
     Outcome {
+        uri: "file:///out/x/".into(),
         recommendation: Some(Recommendation::TransferAndFineTune),
         metrics: json!({"accuracy": 0.9}),
         ..support::outcome(TransferId::generate(), Verdict::Published)
