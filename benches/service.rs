@@ -31,13 +31,10 @@ use retune::{
     engine::tensors::{Checkpoint, HostTensor},
     pipeline::{Outcome, Verdict},
     service::{
-        database::{
-            Database, leases,
-            transfers::{self, Enqueue},
-        },
+        database::{Database, transfers::Enqueue},
         domain::{access::DEFAULT_TENANT, leases::RetryPolicy},
         private_cluster::PrivateCluster,
-        registry::attempts,
+        registry::{attempts, submit},
     },
 };
 use serde_json::{Value, json};
@@ -92,7 +89,7 @@ async fn queue(url: &str) -> Result<(), Failure> {
     let begun = Instant::now();
     shared(&database, async |database, n| {
         for _ in 0..n {
-            transfers::enqueue(&database, row()).await?;
+            submit::enqueue(&database, row()).await?;
         }
         Ok(())
     })
@@ -108,10 +105,10 @@ async fn queue(url: &str) -> Result<(), Failure> {
         let policy = RetryPolicy {
             lease: second * 30,
             backoff: second,
-            longest_wait: second * 3600,
+            max_wait: second * 3600,
             give_up: second * 3600,
         };
-        while let Some(lease) = leases::claim(&database, worker, policy).await? {
+        while let Some(lease) = attempts::claim(&database, worker, policy).await? {
             let outcome = Outcome {
                 uri: "file:///out/".into(),
                 manifest_sha256: "0".repeat(64),
@@ -309,7 +306,7 @@ async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
     let database = Database::connect_to(url, AT_ONCE as u32).await?;
     database.migrate().await?;
     for _ in 0..LISTED {
-        transfers::enqueue(&database, row()).await?;
+        submit::enqueue(&database, row()).await?;
     }
     database.pool.close().await;
 

@@ -14,6 +14,7 @@ pub mod cancel;
 pub mod client;
 pub mod completions;
 pub mod convert;
+mod database;
 pub mod delete;
 pub mod demo;
 mod device_check;
@@ -29,13 +30,13 @@ mod local;
 pub mod migrate;
 mod networks;
 pub mod openapi;
-mod patience;
 mod plain_paths;
 pub mod plan;
 pub mod push;
 mod remote;
 pub mod report;
 pub mod retry;
+mod retry_until;
 pub mod retunes;
 pub mod serve;
 pub mod show;
@@ -49,7 +50,7 @@ pub mod verify;
 pub mod watch;
 pub mod work;
 
-use std::{future::Future, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -57,22 +58,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::{self, Runtime},
     signal::unix::{SignalKind, signal},
-    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    artifacts::signature::Signer,
-    config::{Settings, Signing},
+    config::Settings,
     pipeline::{Recommendation, Verdict},
-    service::{
-        database::Database,
-        private_cluster::{self, ClusterError, PrivateCluster},
-    },
     telemetry::{self, traces},
 };
 
-pub use stores::open_storage;
+pub use database::{close, keep, name_database, on_database};
+pub use stores::{open_signer, open_storage};
 
 /// What the process exits with when something was wrong with its input or surroundings.
 const REFUSED: u8 = 2;
@@ -149,6 +145,7 @@ pub fn main() -> ExitCode {
             .context("the answer cannot be written")
             .map(|()| code)
     });
+
     done.unwrap_or_else(|error| {
         // Where even this cannot be written, the exit code still says it.
         tellln!("retune: {error:#}");
@@ -202,6 +199,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             tracing::warn!(%error, "no traces are exported");
         }
     }
+
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, cli.config, settings),
@@ -243,78 +241,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// When the system refuses it.
 pub fn small_runtime() -> std::io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// The database that the settings name; the private one, started where it must be, if they name
-/// none. Runs before any runtime: it blocks.
-///
-/// # Errors
-/// See [`ClusterError`].
-pub fn name_database(settings: &mut Settings) -> anyhow::Result<Option<PrivateCluster>> {
-    if !settings.database.url.is_empty() {
-        return Ok(None);
-    }
-    let cluster = PrivateCluster::open(&settings.data_dir(), &settings.database.pg_bin)?;
-    settings.database.url = cluster.url();
-    Ok(Some(cluster))
-}
-
-/// Watches over the private database, if there is one, until `shutdown`. Call within a runtime.
-pub fn keep(
-    cluster: Option<Arc<PrivateCluster>>,
-    shutdown: CancellationToken,
-) -> JoinHandle<Result<(), ClusterError>> {
-    tokio::spawn(async move {
-        match cluster {
-            Some(cluster) => private_cluster::keep(cluster, shutdown).await,
-            None => Ok(()),
-        }
-    })
-}
-
-/// Ends our use of the private database; what went wrong before that matters more.
-pub fn close(cluster: Option<PrivateCluster>) {
-    if let Some(Err(error)) = cluster.map(PrivateCluster::close) {
-        tracing::warn!(%error, "the private database was not stopped");
-    }
-}
-
-/// Does `work` on the migrated database and leaves the private one as it was found.
-///
-/// # Errors
-/// From the database or from `work`.
-pub fn on_database<F, W>(mut settings: Settings, work: F) -> anyhow::Result<ExitCode>
-where
-    F: FnOnce(Database) -> W,
-    W: Future<Output = anyhow::Result<ExitCode>>,
-{
-    let cluster = name_database(&mut settings)?;
-    let done = small_runtime()?.block_on(async {
-        let database = Database::connect(&settings).await?;
-        database.migrate().await?;
-        let done = work(database.clone()).await;
-        database.pool.close().await;
-        done
-    });
-    close(cluster);
-    done
-}
-
-/// The key that results are signed with, if the settings name one.
-///
-/// # Errors
-/// A file that cannot be read, or has no such key.
-pub fn open_signer(signing: &Signing) -> anyhow::Result<Option<Signer>> {
-    if signing.key_file.is_empty() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&signing.key_file);
-    let signer = text
-        .map_err(anyhow::Error::from)
-        .and_then(|text| Ok(Signer::from_pem(&text)?));
-    signer
-        .map(Some)
-        .with_context(|| format!("signing.key_file {}", signing.key_file))
 }
 
 /// Cancelled by SIGTERM or SIGINT. Call within a runtime.

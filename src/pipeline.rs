@@ -1,7 +1,7 @@
 //! The phases of one transfer, from locations to a published result.
 //!
-//! `inputs` → `context` → `diagnose` → `baselines` → `select`, which has `align` find the permutations →
-//! `train` → `retraining` → `verdict` → `publish`; `run` is that sequence. What is handed on is in
+//! `inputs` → `context` → `diagnose` → `select`, which has `align` find the permutations → `relation` →
+//! `choose` → `baselines` → `train` → `retraining` → `verdict` → `publish`; `run` is that sequence. What is handed on is in
 //! `comparison`, what outlives a job in `cache`. `plan` foretells the same from headers, and `inspect`
 //! answers two small questions about one model.
 //!
@@ -11,6 +11,7 @@
 mod align;
 mod baselines;
 mod cache;
+mod choose;
 mod comparison;
 mod context;
 mod device;
@@ -22,8 +23,10 @@ mod inspect;
 mod job;
 mod memory;
 mod meter;
+mod output;
 mod plan;
 mod publish;
+mod relation;
 mod retraining;
 mod run;
 mod select;

@@ -41,7 +41,7 @@ pub use credentials::Credentials;
 pub use digest::{Published, Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
-pub use hub::{HubCommit, HubConfig, HubFile, HubToken};
+pub use hub::{HubCommit, HubConfig, HubFile, HubToken, TOKEN_VARIABLE as HUB_TOKEN_VARIABLE};
 pub use keys::{ResultKey, WeightFiles};
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
@@ -134,6 +134,7 @@ impl Inner {
             .clients
             .replaced(own)
             .map_or_else(|| Arc::clone(&self.clients), Arc::new);
+
         Ok(Self {
             roots,
             clients,
@@ -206,6 +207,7 @@ impl Storage {
             clients: Arc::new(clients),
             handle,
         };
+
         Self {
             inner: Arc::new(inner),
             ..self
@@ -219,6 +221,7 @@ impl Storage {
             clients,
             handle,
         };
+
         Self {
             inner: Arc::new(inner),
             of_tenants: Arc::default(),
@@ -292,6 +295,7 @@ impl Storage {
         let Some(moving) = location.moving_repository() else {
             return Ok(location.clone());
         };
+
         let at = StorageError::store_at(location);
         let hub = self.inner.clients.hub(moving.repository).map_err(&at)?;
         let commit = counted(Operation::Head, hub.commit(moving.name))

@@ -25,7 +25,11 @@ mod store;
 mod table;
 mod world;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use run::Plan;
 use world::Size;
@@ -33,6 +37,11 @@ use world::Size;
 use crate::support::reachable_folder;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Held by one at a time, whoever panicked before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_published_twice() {

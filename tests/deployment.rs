@@ -144,6 +144,14 @@ fn the_image_knows_every_target() {
         assert!(dockerfile.contains(&file), "{file}");
         count += 1;
     }
+
+    let paths = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"'));
+    for file in paths {
+        assert!(dockerfile.contains(file), "{file}");
+        count += 1;
+    }
     assert!(count > 5, "only {count} targets were found");
 }
 

@@ -1,5 +1,7 @@
 //! The documents: their commands run as they stand, their links lead somewhere, the first page stays short.
 
+mod commands;
+
 use std::{
     fs,
     net::TcpListener,
@@ -65,6 +67,10 @@ fn blocks(text: &str) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_of_the_documents_runs() {
     let (folder, path) = reachable_folder();
+    // What a reader has already.
+    let pickle = repository().join("tests/fixtures/pickles/training.pt");
+    fs::copy(pickle, path.join("model.pt")).expect("our own file");
+
     let mut documents = documents();
     documents.sort_by_key(|document| !document.ends_with("quickstart.md"));
     let mut count = 0;

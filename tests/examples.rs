@@ -8,46 +8,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    pipeline::case::Case,
-    support::{Served, TestDatabase, retune},
-};
+use crate::support::CaseService;
 
-/// The program under test with a worker and a job to give it.
-struct Setting {
-    case: Case,
-    served: Served,
-    _test: TestDatabase,
-}
-
-impl Setting {
-    async fn fresh() -> Self {
-        let case = tokio::task::spawn_blocking(Case::fresh)
-            .await
-            .expect("no panic");
-        let test = TestDatabase::fresh().await;
-        let mut command = retune();
-        command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--workers",
-                "1",
-                "--data-dir",
-            ])
-            .arg(case.folder.path().join("data"))
-            .env("DATABASE_URL", &test.url)
-            .env("RETUNE_STORAGE_ROOTS", case.uri(""));
-        Self {
-            served: Served::start(&mut command).await,
-            case,
-            _test: test,
-        }
-    }
-
+impl CaseService {
     /// Runs an example to its end.
-    async fn run(&self, example: &str, arguments: &[&str]) -> Output {
+    async fn run_example(&self, example: &str, arguments: &[&str]) -> Output {
         // `make test` makes the environment.
         let python = std::env::var("RETUNE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -70,7 +35,7 @@ impl Setting {
     async fn submitted(&self, spec: &Value, key: &str) -> (Option<i32>, Value) {
         self.case.write("spec.json", spec.to_string());
         let file = self.case.path("spec.json").display().to_string();
-        let output = self.run("submit_and_wait.py", &[&file, key]).await;
+        let output = self.run_example("submit_and_wait.py", &[&file, key]).await;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (
             output.status.code(),
@@ -81,7 +46,7 @@ impl Setting {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_step_submits_once_and_tells_the_ends_apart() {
-    let setting = Setting::fresh().await;
+    let setting = CaseService::start().await;
     let spec = setting.case.spec();
     let (code, first) = setting.submitted(&spec, "run-1").await;
     assert_eq!(
@@ -117,11 +82,13 @@ async fn a_pipeline_step_submits_once_and_tells_the_ends_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_becomes_a_model_version_in_mlflow_once() {
-    let setting = Setting::fresh().await;
+    let setting = CaseService::start().await;
     let (_, transfer) = setting.submitted(&setting.case.spec(), "run").await;
     let id = transfer["id"].as_str().expect("an id");
     let said = async || {
-        let output = setting.run("mlflow_register.py", &[id, "clothes"]).await;
+        let output = setting
+            .run_example("mlflow_register.py", &[id, "clothes"])
+            .await;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
         String::from_utf8(output.stdout).expect("text")

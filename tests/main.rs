@@ -5,7 +5,6 @@ mod architecture;
 mod chaos;
 mod deployment;
 mod documentation;
-mod evidence;
 mod examples;
 mod reference;
 mod regressions;

@@ -1,26 +1,33 @@
 //! What integration tests stand on: a PostgreSQL shared by the run, a database for each test, real
 //! `retune` processes, and waiting for what must happen without ever sleeping.
 
+mod case_service;
 mod database;
 pub mod files;
 pub mod gate;
 pub mod hub_server;
 pub mod kept;
+pub mod models;
 mod process;
+pub mod published;
 pub mod receiver;
 pub mod s3_server;
+pub mod webhooks;
 pub mod weed;
 
 use std::{
     future::Future,
+    io,
+    net::TcpListener,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use tokio::time;
 
-pub use database::{LONG, OVER, TestDatabase, enqueue, spec};
-pub use process::{Process, Served, retune};
+pub use case_service::CaseService;
+pub use database::{LONG, OVER, TestDatabase, claim, enqueue, outcome, spec};
+pub use process::{Commands, Process, Served, retune, retune_serve, unused_folder};
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_mins(5);
@@ -71,4 +78,15 @@ pub fn reachable_folder() -> (tempfile::TempDir, PathBuf) {
 pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
+}
+
+/// Ports that are free now; held together so that they differ.
+pub fn free_ports(count: usize) -> io::Result<Vec<u16>> {
+    let listeners: io::Result<Vec<_>> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect();
+    listeners?
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }

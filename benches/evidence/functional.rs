@@ -10,8 +10,8 @@ use retune::engine::{
     tensors::{Checkpoint, DType, HostTensor},
     training::{Dataset, Learner},
     transfer::{
-        STATISTICS_SAMPLES, TransferError,
-        functional::{Fitted, Functions, Rule, Unkept, Variant},
+        InMemory, STATISTICS_SAMPLES, TransferError,
+        functional::{Fitted, Functions, Rule, Variant},
     },
 };
 use safetensors::{Dtype, SafeTensors};
@@ -111,7 +111,7 @@ impl Pair {
             keeps_head: false,
             seed: 0,
             rounds: false,
-            store: &Unkept,
+            store: &InMemory,
             run: 0,
         };
         let go_on = |_, _| Ok::<_, TransferError>(());

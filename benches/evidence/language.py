@@ -121,15 +121,16 @@ def accuracy(model, data) -> float:
     return 100 * right / (len(data) * (LENGTH - 1))
 
 
-def few_shot(base, data, choosing, test) -> float:
-    """The new base trained on the same sequences: the best rate and epoch by other ones."""
+def few_shot(base, data, choosing, test, seed) -> float:
+    """The new base trained on the same sequences, every rate in the same order: the best rate and epoch by other ones."""
     best, result = 0.0, accuracy(base, test)
     for rate in FEW_RATES:
+        order = torch.Generator().manual_seed(seed)
         model = copy_of(base)
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
         for _ in range(FEW_EPOCHS):
             model.train()
-            for part in data[torch.randperm(len(data))].split(BATCH):
+            for part in data[torch.randperm(len(data), generator=order)].split(BATCH):
                 loss = model(input_ids=part, labels=part).loss
                 optimizer.zero_grad()
                 loss.backward()
@@ -203,7 +204,7 @@ def rows_of(seed: int, data: Data, out: Path, program: Path, counts) -> list:
         for count in counts:
             row = known | {
                 "sequences": count,
-                "few_shot": few_shot(base, data.tuning[:count], data.choosing, data.test),
+                "few_shot": few_shot(base, data.tuning[:count], data.choosing, data.test, seed),
             }
             for method in METHODS:
                 found = pair.transfer(method, count)

@@ -10,8 +10,7 @@
 //! `auto` came to; `--table` writes the tables from the rows alone. `--functional DIR` prints what each rule of
 //! `functional` gives, on pairs that are kept in that folder; on the same pairs, `--touchup DIR` what each part
 //! of the touch-up gives after a transfer, and `--decisions DIR` how often a recommendation on few samples is
-//! wrong. One row, of the images shipped with
-//! the demo, is measured again by `tests/evidence.rs`.
+//! wrong. One row, of the images shipped with the demo, is measured again by `test.rs`.
 
 mod automatic;
 mod case;

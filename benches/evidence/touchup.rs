@@ -15,7 +15,7 @@ use retune::engine::{
     training::{Dataset, FineTunePlan, Learner, Looks, Optimizer, Teacher},
     transfer::{
         Alpha, Method, Problem, Schedule, Step, Trajectory,
-        candidate::{Rivals, Selection, select},
+        candidate::{Incumbents, Selection, select},
         methods::align,
         race::{Blocks, Race, Rules},
     },
@@ -207,8 +207,8 @@ impl Row<'_> {
             race,
             completes: false,
         };
-        let rivals = Rivals::default();
-        Ok(select(method, &problem, alignment, selection, rivals)?.model)
+        let incumbents = Incumbents::default();
+        Ok(select(method, &problem, alignment, selection, incumbents)?.model)
     }
 
     /// ` | name`, in per cent of the test split the look of best accuracy, that of least loss and the end;

@@ -1,7 +1,6 @@
 //! `model.safetensors.index.json`: refused, or shards that are plain names and hold what it promises.
 #![no_main]
 
-#[path = "folder.rs"]
 mod folder;
 
 use std::sync::Once;

@@ -1,7 +1,6 @@
 //! A file of weights: refused, or read and written again as the same tensors.
 #![no_main]
 
-#[path = "folder.rs"]
 mod folder;
 
 use libfuzzer_sys::fuzz_target;

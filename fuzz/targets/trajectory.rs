@@ -1,7 +1,6 @@
 //! `trajectory.json`: refused, or checkpoints in rising order, each inside the folder.
 #![no_main]
 
-#[path = "folder.rs"]
 mod folder;
 
 use folder::FOLDER;

@@ -84,48 +84,9 @@ impl Card {
     }
 
     fn write(&self, text: &mut String, outputs: &[OutputFile]) -> std::fmt::Result {
-        writeln!(text, "---")?;
-        if let Some(licence) = &self.licence {
-            writeln!(text, "license: {licence}")?;
-        }
-
-        if let Some(base) = hub_name(&self.target_base).filter(|_| self.method.is_some()) {
-            writeln!(text, "base_model: {base}\nbase_model_relation: finetune")?;
-        }
-        writeln!(
-            text,
-            "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n"
-        )?;
-        match &self.method {
-            Some(method) => writeln!(
-                text,
-                "# A tuned model, carried over to a new base\n\n\
-                 The tuning of an older model was transferred onto the new base by `{method}`.\n"
-            )?,
-            None => writeln!(
-                text,
-                "# A rejected transfer\n\nNo model is published; see report.json.\n"
-            )?,
-        }
-
-        writeln!(text, "| | |\n|---|---|")?;
-        if let Some(name) = &self.name {
-            writeln!(text, "| Job | {} |", cell(name))?;
-        }
-        for (name, value) in [
-            ("Base", &self.target_base),
-            ("Source base", &self.source_base),
-            ("Source tuning", &self.trajectory),
-        ] {
-            writeln!(text, "| {name} | {} |", cell(value))?;
-        }
-
-        let licence = self
-            .licence
-            .as_deref()
-            .unwrap_or("as the base's; it states none in its card");
-        writeln!(text, "| Licence | {licence} |")?;
-        writeln!(text, "| Software | retune {} |", env!("CARGO_PKG_VERSION"))?;
+        self.write_front_matter(text)?;
+        self.write_title(text)?;
+        self.write_origin(text)?;
         self.write_metrics(text)?;
         if !self.warnings.is_empty() {
             writeln!(text, "\n## Warnings\n")?;
@@ -149,8 +110,60 @@ impl Card {
         for InputFile { uri, size, sha256 } in &self.inputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(uri))?;
         }
-
         Ok(())
+    }
+
+    /// As hubs read it.
+    fn write_front_matter(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "---")?;
+        if let Some(licence) = &self.licence {
+            writeln!(text, "license: {licence}")?;
+        }
+        if let Some(base) = hub_name(&self.target_base).filter(|_| self.method.is_some()) {
+            writeln!(text, "base_model: {base}\nbase_model_relation: finetune")?;
+        }
+
+        writeln!(
+            text,
+            "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n"
+        )
+    }
+
+    fn write_title(&self, text: &mut String) -> std::fmt::Result {
+        match &self.method {
+            Some(method) => writeln!(
+                text,
+                "# A tuned model, carried over to a new base\n\n\
+                 The tuning of an older model was transferred onto the new base by `{method}`.\n"
+            ),
+            None => writeln!(
+                text,
+                "# A rejected transfer\n\nNo model is published; see report.json.\n"
+            ),
+        }
+    }
+
+    /// The models that it was made of, under which licence and by which program.
+    fn write_origin(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "| | |\n|---|---|")?;
+        if let Some(name) = &self.name {
+            writeln!(text, "| Job | {} |", cell(name))?;
+        }
+
+        for (name, value) in [
+            ("Base", &self.target_base),
+            ("Source base", &self.source_base),
+            ("Source tuning", &self.trajectory),
+        ] {
+            writeln!(text, "| {name} | {} |", cell(value))?;
+        }
+
+        let licence = self
+            .licence
+            .as_deref()
+            .unwrap_or("as the base's; it states none in its card");
+        writeln!(text, "| Licence | {licence} |")?;
+        writeln!(text, "| Software | retune {} |", env!("CARGO_PKG_VERSION"))
     }
 
     fn write_metrics(&self, text: &mut String) -> std::fmt::Result {

@@ -121,74 +121,112 @@ pub fn read(
     location: &Location,
     reading: Reading<'_>,
 ) -> Result<(Dataset, Vec<InputFile>), ArtifactError> {
-    // As a specification that names every field has it.
-    let preprocess = reading
-        .preprocess
-        .filter(|p| !(p.mean.is_empty() && p.std.is_empty()));
     refuse_pickle(location)?;
-
-    let (mut inputs_read, mut parts, mut held) = (Vec::new(), Vec::new(), 0);
-    for place in shards::files(access.storage, location)? {
-        let (file, input) = access.fetch(&place)?;
-        parts.push(if is_parquet(&place) {
-            let part = parquet::open(&file.path, &place, reading.channels)?;
-            held += part
-                .iter()
-                .map(|(_, tensor)| tensor.bytes().len())
-                .sum::<usize>();
-            parquet::check_room(held, location)?;
-            part
-        } else {
-            tensors::open(&file.path, &place)?
-        });
-        inputs_read.push(input);
-    }
-    let checkpoint = match <[Checkpoint; 1]>::try_from(parts) {
-        Ok([only]) => only,
-        Err(parts) => shards::joined(location, parts)?,
-    };
-
+    let (checkpoint, files) = fetched(access, location, reading.channels)?;
     let info = check_signature(&checkpoint.signature(), location)?;
     let labels = checkpoint
         .get(LABELS)
         .map(|labels| Labels::read(labels, location))
         .transpose()?;
 
-    if let Some(ids) = checkpoint.get(IDS) {
-        if preprocess.is_some() {
+    let tensors = Tensors {
+        checkpoint: &checkpoint,
+        labels,
+        location,
+        reading,
+    };
+    let dataset = match checkpoint.get(IDS) {
+        Some(ids) => tensors.sentences(ids)?,
+        None => tensors.arrays(info.sample_shape[0])?,
+    };
+    Ok((dataset, files))
+}
+
+/// The tensors of all files, one after the other, and what was read.
+fn fetched(
+    access: &Access<'_>,
+    location: &Location,
+    channels: Option<usize>,
+) -> Result<(Checkpoint, Vec<InputFile>), ArtifactError> {
+    let (mut files, mut parts, mut held) = (Vec::new(), Vec::new(), 0);
+    for place in shards::files(access.storage, location)? {
+        let (file, input) = access.fetch(&place)?;
+        parts.push(if is_parquet(&place) {
+            let part = parquet::open(&file.path, &place, channels)?;
+            held += part
+                .iter()
+                .map(|(_, tensor)| tensor.bytes().len())
+                .sum::<usize>();
+            parquet::check_held(held, location)?;
+            part
+        } else {
+            tensors::open(&file.path, &place)?
+        });
+        files.push(input);
+    }
+
+    let checkpoint = match <[Checkpoint; 1]>::try_from(parts) {
+        Ok([only]) => only,
+        Err(parts) => shards::joined(location, parts)?,
+    };
+    Ok((checkpoint, files))
+}
+
+/// A dataset's tensors, on their way to samples.
+struct Tensors<'a> {
+    checkpoint: &'a Checkpoint,
+    labels: Option<Labels>,
+    location: &'a Location,
+    reading: Reading<'a>,
+}
+
+impl<'a> Tensors<'a> {
+    /// What the job asks for, if anything: a specification that names every field has both empty.
+    fn preprocess(&self) -> Option<&'a Preprocess> {
+        self.reading
+            .preprocess
+            .filter(|p| !(p.mean.is_empty() && p.std.is_empty()))
+    }
+
+    fn sentences(self, ids: &HostTensor) -> Result<Dataset, ArtifactError> {
+        if self.preprocess().is_some() {
             let detail = "token ids have no mean and std; leave preprocess out";
             return Err(ArtifactError::tensor(
                 FailureCode::InvalidPreprocess,
-                location,
+                self.location,
                 IDS,
                 detail,
             ));
         }
+
         let beside = Beside {
-            mask: checkpoint.get(MASK),
-            types: checkpoint.get(TYPES),
+            mask: self.checkpoint.get(MASK),
+            types: self.checkpoint.get(TYPES),
         };
-        let dataset = Dataset::unlabelled(packed_tokens(ids, beside, location)?);
-        let dataset = Labels::set(labels, dataset, reading.own_labels);
         let has_types = beside.types.is_some();
-        let dataset = if has_types {
+        let dataset = Dataset::unlabelled(packed_tokens(ids, beside, self.location)?);
+        let dataset = Labels::set(self.labels, dataset, self.reading.own_labels);
+
+        Ok(if has_types {
             dataset.with_token_types()
         } else {
             dataset
-        };
-        return Ok((dataset, inputs_read));
+        })
     }
 
-    tensors::check_finite(&only_inputs(&checkpoint), location)?;
-    let inputs = checkpoint[INPUTS].clone();
-    let channels = info.sample_shape[0];
-    let stated = reading.stated.filter(|stated| {
-        let fits = [1, channels].contains(&stated.mean.len());
-        reading.preprocess.is_none() && inputs.dtype() == DType::U8 && fits
-    });
-    let preprocess = preprocess.or(stated);
-    let dataset = Labels::set(labels, Dataset::unlabelled(inputs), reading.own_labels);
-    Ok((normalised(dataset, preprocess, location)?, inputs_read))
+    fn arrays(self, channels: usize) -> Result<Dataset, ArtifactError> {
+        tensors::check_finite(&only_inputs(self.checkpoint), self.location)?;
+        let inputs = self.checkpoint[INPUTS].clone();
+        let stated = self.reading.stated.filter(|stated| {
+            let fits = [1, channels].contains(&stated.mean.len());
+            self.reading.preprocess.is_none() && inputs.dtype() == DType::U8 && fits
+        });
+        let preprocess = self.preprocess().or(stated);
+
+        let dataset = Dataset::unlabelled(inputs);
+        let dataset = Labels::set(self.labels, dataset, self.reading.own_labels);
+        normalised(dataset, preprocess, self.location)
+    }
 }
 
 /// The labels of a file.
@@ -207,6 +245,7 @@ impl Labels {
             .copied()
             .filter(|&label| !of_tokens || label != IGNORED);
         check_labels(&given.collect::<Vec<_>>(), i64::MAX as usize, location)?;
+
         Ok(if of_tokens {
             Self::OfTokens(labels)
         } else {
@@ -248,6 +287,7 @@ pub fn check_labels(
             classes - 1
         )
     };
+
     let detail = format!("sample {at} has the label {}; labels {bound}", labels[at]);
     Err(ArtifactError::tensor(
         FailureCode::LabelOutOfRange,
@@ -263,6 +303,7 @@ fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
     }
     let detail =
         "is a pickle, which is never opened; turn it into safetensors with `retune convert`";
+
     Err(ArtifactError::fault(
         FailureCode::PickleRefused,
         location,
@@ -298,6 +339,7 @@ fn normalised(
         return Ok(dataset);
     };
     let shape = dataset.sample_shape().to_vec();
+
     dataset
         .normalised(&preprocess.mean, &preprocess.std)
         .ok_or_else(|| {

@@ -84,6 +84,7 @@ pub fn data_start(prefix: &[u8], file_size: u64) -> Result<u64, HeaderFault> {
         let detail = format!("announces a header of {length} bytes; {HEADER_LIMIT} are allowed");
         return Err(HeaderFault::of_file(FailureCode::HeaderTooLarge, detail));
     }
+
     if PREFIX + length > file_size {
         let detail = format!(
             "ends inside its header: {file_size} of {} bytes",
@@ -111,6 +112,7 @@ impl Header {
         let data_size = file_size.checked_sub(start).ok_or_else(|| {
             HeaderFault::of_file(FailureCode::Truncated, "ends inside its header")
         })?;
+
         let mut tensors = BTreeMap::new();
         for (name, raw) in raw.tensors {
             let entry = check_entry(&name, raw, start)?;
@@ -217,6 +219,7 @@ fn check_layout(
         let detail = format!("is cut off: its tensors need {position} bytes, it has {end}");
         return Err(HeaderFault::of_file(FailureCode::Truncated, detail));
     }
+
     if position < end {
         let detail = format!("has {} bytes after its last tensor", end - position);
         return Err(HeaderFault::of_file(

@@ -78,6 +78,7 @@ impl Adapter {
         if model::has_weights(&listing) {
             return Ok(None); // a merged model that kept the configuration
         }
+
         if model::file_named(&listing, WEIGHTS).is_none()
             && model::file_named(&listing, PICKLE).is_some()
         {
@@ -96,6 +97,7 @@ impl Adapter {
         let settings = Settings::read(&bytes)
             .map_err(|(code, detail)| ArtifactError::fault(code, &file.location, detail))?;
         let other_files = model::files_beside(&listing);
+
         Ok(Some(Self {
             location: location.clone(),
             settings,
@@ -143,6 +145,7 @@ impl Adapter {
             .filter(|(name, _)| tuned.signature.contains_key(*name));
         let mut merged: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let tied = tied_embedding(config);
+
         for (name, change) in tuned.changes {
             let of = base.get(&name).or_else(|| base.get(tied.as_deref()?));
             if let Some(tensor) = change.of(of, &own) {
@@ -176,6 +179,7 @@ impl Adapter {
             by_tensor: mut changes,
             untied,
         } = reading.changes()?;
+
         let (mut config, mut signature) = (config.clone(), base.clone());
         if untied && let Some(info) = tied_embedding(&config).and_then(|name| base.get(&name)) {
             signature.insert(OUTPUT.to_owned(), info.clone());

@@ -16,7 +16,9 @@ use serde_json::Value;
 use crate::{
     contract::{
         codes::FailureCode,
-        manifest::files::{ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG},
+        manifest::files::{
+            ADAPTER_CONFIG as ADAPTER, ADAPTER_STEM, ADAPTER_WEIGHTS, CONFIG, PICKLED_STEM,
+        },
     },
     engine::tensors::{Checkpoint, Signature},
     storage::{Blocking, Listing, Location, ObjectInfo, ResultKey, WeightFiles},
@@ -75,32 +77,7 @@ impl ModelFolder {
     pub fn look(storage: Blocking<'_>, location: &Location) -> Result<Self, ArtifactError> {
         let listing = storage.list(location)?;
         let weights = weights::find(storage, location, &listing)?;
-        let Some(config) = file_named(&listing, CONFIG) else {
-            let detail = "has weights but no config.json; add one that names the architecture";
-            return Err(ArtifactError::fault(
-                FailureCode::MissingConfig,
-                location,
-                detail,
-            ));
-        };
-        let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
-        let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
-            ArtifactError::json(
-                FailureCode::MalformedConfig,
-                &config.location,
-                &config_bytes,
-                &error,
-            )
-        })?;
-        if !config_value.is_object() {
-            let detail = "must be a JSON object";
-            return Err(ArtifactError::fault(
-                FailureCode::MalformedConfig,
-                &config.location,
-                detail,
-            ));
-        }
-
+        let (config, config_bytes) = read_config(storage, location, &listing)?;
         let mut beside = Beside::default();
         beside.add(None, &listing.files);
         for folder in modules(&listing) {
@@ -122,15 +99,16 @@ impl ModelFolder {
                 .chain([index.name()])
                 .collect(),
         };
+
         beside.left_out.retain(|name| !read.contains(name.as_str()));
         let Beside {
             other_files,
             left_out,
         } = beside;
-        let location = location.clone();
+
         Ok(Self {
-            location,
-            config: config_value,
+            location: location.clone(),
+            config,
             config_bytes,
             other_files,
             left_out,
@@ -208,6 +186,41 @@ impl ModelFolder {
     }
 }
 
+/// `config.json`, parsed and byte for byte.
+fn read_config(
+    storage: Blocking<'_>,
+    location: &Location,
+    listing: &Listing,
+) -> Result<(Value, Bytes), ArtifactError> {
+    let Some(config) = file_named(listing, CONFIG) else {
+        let detail = "has weights but no config.json; add one that names the architecture";
+        return Err(ArtifactError::fault(
+            FailureCode::MissingConfig,
+            location,
+            detail,
+        ));
+    };
+
+    let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
+    let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
+        ArtifactError::json(
+            FailureCode::MalformedConfig,
+            &config.location,
+            &config_bytes,
+            &error,
+        )
+    })?;
+    if !config_value.is_object() {
+        let detail = "must be a JSON object";
+        return Err(ArtifactError::fault(
+            FailureCode::MalformedConfig,
+            &config.location,
+            detail,
+        ));
+    }
+    Ok((config_value, config_bytes))
+}
+
 impl Location {
     /// A file whose name is a constant or has been checked.
     fn joined_file(&self, name: &str) -> Self {
@@ -259,7 +272,7 @@ pub(super) fn has_any_weights(listing: &Listing) -> bool {
 
 /// A pickle of weights, under the names that libraries give them.
 fn is_pickled_model(name: &str) -> bool {
-    let of_model = name.starts_with("pytorch_model") || name.starts_with("adapter_model");
+    let of_model = name.starts_with(PICKLED_STEM) || name.starts_with(ADAPTER_STEM);
     of_model && is_pickle(name)
 }
 

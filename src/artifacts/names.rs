@@ -23,7 +23,7 @@ use super::{
 /// Files that list tokens; the first that is there counts.
 const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.json", "vocab.txt"];
 /// The largest in use have a third of this.
-const LIMIT: u64 = 128 << 20;
+const MAX_FILE_BYTES: u64 = 128 << 20;
 
 /// Class labels of a configuration (`id2label`, timm's `label_names`) with their rows. `None` where
 /// there are none, where two are alike, or where they are a library's placeholders (`LABEL_0`), or the
@@ -43,6 +43,7 @@ pub fn labels(config: &Value) -> Option<Names> {
             .enumerate()
             .collect()
     };
+
     let are_numbers = named.iter().all(|(row, name)| name.parse() == Ok(*row));
     if are_numbers || named.iter().any(|(_, name)| is_placeholder(name)) {
         return None;
@@ -100,7 +101,7 @@ pub fn vocabulary(
     let Some((file, name)) = list_of_tokens(files) else {
         return Ok(None);
     };
-    let bytes = storage.read_small(&file.location, LIMIT)?;
+    let bytes = storage.read_small(&file.location, MAX_FILE_BYTES)?;
     if is_lfs_pointer(&bytes) {
         let detail = "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
         return Err(ArtifactError::fault(
@@ -109,10 +110,12 @@ pub fn vocabulary(
             detail,
         ));
     }
+
     let Some(tokens) = tokens(name, &bytes) else {
         tracing::warn!(file = %file.location, "lists tokens in a form that is not known");
         return Ok(None);
     };
+
     let (uri, size) = (file.location.to_string(), bytes.len() as u64);
     Ok(Some((
         tokens,
@@ -148,7 +151,7 @@ pub fn same_vocabulary(
         storage.head(&one.location)?.size,
         storage.head(&other.location)?.size,
     ];
-    if sizes[0] != sizes[1] || sizes[0] > LIMIT {
+    if sizes[0] != sizes[1] || sizes[0] > MAX_FILE_BYTES {
         return Ok(false);
     }
 

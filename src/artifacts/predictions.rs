@@ -13,7 +13,7 @@ use parquet::{
 };
 
 /// Rows that are held as one group.
-const ROWS_OF_A_GROUP: usize = 1 << 16;
+const GROUP_ROWS: usize = 1 << 16;
 
 /// A table of whole numbers, one row a sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,13 +54,14 @@ impl Predictions {
         let mut writer =
             SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties))?;
         let rows = self.columns.first().map_or(0, |column| column.values.len());
-        for start in (0..rows).step_by(ROWS_OF_A_GROUP) {
+
+        for start in (0..rows).step_by(GROUP_ROWS) {
             let mut group = writer.next_row_group()?;
             for column in &self.columns {
                 let Some(mut to) = group.next_column()? else {
                     break;
                 };
-                let end = (start + ROWS_OF_A_GROUP).min(column.values.len());
+                let end = (start + GROUP_ROWS).min(column.values.len());
                 let rows = &column.values[start.min(end)..end];
                 let values: Vec<i64> = rows.iter().copied().flatten().collect();
                 let there: Vec<i16> = rows

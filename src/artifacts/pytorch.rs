@@ -46,6 +46,7 @@ pub fn read(path: &Path, key: Option<&str>) -> Result<Checkpoint, PytorchFault> 
         let nesting = nesting(&PytorchReader::read_pickle_data(path, None)?);
         (PytorchReader::new(path)?, nesting)
     };
+
     let mut tensors = Checkpoint::default();
     for (name, tensor) in reader.tensors() {
         if let Some(own) = name.strip_prefix(&prefix) {

@@ -24,5 +24,5 @@ use crate::contract::manifest::Manifest;
 /// The bytes of `model.sig` for a result whose manifest is to be this one; the signature is not yet among its outputs.
 pub(super) fn sign(manifest: &Manifest, signer: &Signer) -> serde_json::Result<Vec<u8>> {
     let statement = serde_json::to_vec(&Statement::of(manifest)?)?;
-    serde_json::to_vec(&Bundle::seal(&statement, signer))
+    serde_json::to_vec(&Bundle::sign(&statement, signer))
 }

@@ -53,6 +53,7 @@ pub fn write_model(
         weight_map.insert(name.into(), json!(file_name(part, shards)));
         parts[part].insert(name, tensor.clone());
     }
+
     for (i, part) in parts.iter().enumerate() {
         write_tensors(&folder.join(file_name(i, shards)), part)?;
     }

@@ -18,8 +18,9 @@ use super::{
     model::{ModelFolder, file_named, has_any_weights},
 };
 
-const LIST: &str = "trajectory.json";
-const FORMAT: &str = "retune-trajectory/1";
+/// The list of a tuning's checkpoints.
+pub const LIST: &str = "trajectory.json";
+pub const FORMAT: &str = "retune-trajectory/1";
 const LIST_LIMIT: u64 = 16 << 20;
 const STEP_LIMIT: usize = 10_000;
 

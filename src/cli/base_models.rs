@@ -101,18 +101,7 @@ fn time_of(text: &str) -> Result<OffsetDateTime, time::error::Parse> {
 /// A refusal, no service, an unreadable file.
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::List { window, remote } => {
-            let page = remote
-                .client()?
-                .read(&["base_models"], &window.query(&[]))
-                .await?;
-            let columns = [
-                ("NAME", "/name"),
-                ("VERSIONS", "/versions"),
-                ("CREATED", "/created_at"),
-            ];
-            remote.show_page(&page, &columns)
-        }
+        Command::List { window, remote } => list(window, &remote).await,
         Command::Put {
             name,
             description,
@@ -136,18 +125,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             name,
             window,
             remote,
-        } => {
-            let path = ["base_models", &name, "versions"];
-            let page = remote.client()?.read(&path, &window.query(&[])).await?;
-            let columns = [
-                ("VERSION", "/version"),
-                ("CREATED", "/created_at"),
-                ("BYTES", "/size"),
-                ("RETUNE", "/retune"),
-                ("URI", "/uri"),
-            ];
-            remote.show_page(&page, &columns)
-        }
+        } => versions(&name, window, &remote).await,
         Command::Alias {
             name,
             alias,
@@ -162,22 +140,55 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             status,
             window,
             remote,
-        } => {
-            let query = window.query(&[("status", status)]);
-            let page = remote
-                .client()?
-                .read(&["base_models", &name, "arrivals"], &query)
-                .await?;
-            let columns = [
-                ("VERSION", "/version"),
-                ("STATUS", "/status"),
-                ("ANNOUNCED", "/announced_at"),
-                ("URI", "/uri"),
-                ("REASON", "/reason"),
-            ];
-            remote.show_page(&page, &columns)
-        }
+        } => arrivals(&name, status, window, &remote).await,
     }
+}
+
+async fn list(window: Window, remote: &Remote) -> anyhow::Result<ExitCode> {
+    let page = remote
+        .client()?
+        .read(&["base_models"], &window.query(&[]))
+        .await?;
+    let columns = [
+        ("NAME", "/name"),
+        ("VERSIONS", "/versions"),
+        ("CREATED", "/created_at"),
+    ];
+    remote.show_page(&page, &columns)
+}
+
+async fn versions(name: &str, window: Window, remote: &Remote) -> anyhow::Result<ExitCode> {
+    let path = ["base_models", name, "versions"];
+    let page = remote.client()?.read(&path, &window.query(&[])).await?;
+    let columns = [
+        ("VERSION", "/version"),
+        ("CREATED", "/created_at"),
+        ("BYTES", "/size"),
+        ("RETUNE", "/retune"),
+        ("URI", "/uri"),
+    ];
+    remote.show_page(&page, &columns)
+}
+
+async fn arrivals(
+    name: &str,
+    status: Option<String>,
+    window: Window,
+    remote: &Remote,
+) -> anyhow::Result<ExitCode> {
+    let query = window.query(&[("status", status)]);
+    let page = remote
+        .client()?
+        .read(&["base_models", name, "arrivals"], &query)
+        .await?;
+    let columns = [
+        ("VERSION", "/version"),
+        ("STATUS", "/status"),
+        ("ANNOUNCED", "/announced_at"),
+        ("URI", "/uri"),
+        ("REASON", "/reason"),
+    ];
+    remote.show_page(&page, &columns)
 }
 
 async fn delete(name: &str, version: Option<&str>, remote: &Remote) -> anyhow::Result<ExitCode> {

@@ -1,5 +1,7 @@
 //! The commands' way to a service: one HTTP client, its errors told in the service's own words.
 
+mod refused;
+
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,6 +14,8 @@ use crate::{
     contract::{ids::TransferId, report::Report},
     service::domain::transfers::Transfer,
 };
+
+pub use refused::{Fault, Problem, Refused};
 
 /// How long a request may take, its answer included.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -38,57 +42,6 @@ pub struct Connection {
         value_name = "KEY"
     )]
     pub api_key: Option<String>,
-}
-
-/// The service answered, and the answer is no.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", describe(*.status, .problem))]
-pub struct Refused {
-    pub status: StatusCode,
-    pub problem: Problem,
-    /// When the service asks to be asked again.
-    pub retry_after: Option<Duration>,
-}
-
-impl Refused {
-    /// Whether the same may go well in a moment: too many requests, or nobody behind the proxy.
-    pub fn is_passing(&self) -> bool {
-        matches!(self.status.as_u16(), 429 | 502 | 503 | 504)
-    }
-}
-
-/// A problem as it arrives; what is absent or unknown is no fault.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(default)]
-pub struct Problem {
-    pub code: String,
-    pub detail: String,
-    pub errors: Vec<Fault>,
-}
-
-/// One faulty field of a [`Problem`].
-#[derive(Clone, Debug, serde::Deserialize)]
-pub struct Fault {
-    pub pointer: String,
-    pub detail: String,
-}
-
-fn describe(status: StatusCode, problem: &Problem) -> String {
-    let mut text = match (problem.detail.as_str(), problem.code.as_str()) {
-        ("", _) => format!("the service answered {status}"),
-        (detail, "") => detail.to_owned(),
-        (detail, code) => format!("{detail} ({code})"),
-    };
-    let repeated = |fault: &&Fault| problem.detail.contains(&fault.detail);
-    for fault in problem.errors.iter().filter(|fault| !repeated(fault)) {
-        text += &format!("\n  {}: {}", fault.pointer, fault.detail);
-    }
-
-    if status == StatusCode::UNAUTHORIZED {
-        text += "\n  give a key in RETUNE_API_KEY or with --api-key";
-    }
-
-    text
 }
 
 /// A transfer with the tag of its revision.
@@ -122,6 +75,7 @@ impl Client {
                 connection.url
             );
         }
+
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(TIMEOUT)
@@ -279,6 +233,7 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+
         self.send(
             self.authenticated(Method::DELETE, url)
                 .timeout(self.timeout),
@@ -355,6 +310,7 @@ async fn seen(response: Response) -> anyhow::Result<Seen> {
         .map(ToOwned::to_owned);
     let document = document(response).await?;
     let transfer = serde_json::from_value(document.clone()).context("the answer is no transfer")?;
+
     Ok(Seen {
         transfer,
         document,
@@ -365,21 +321,6 @@ async fn seen(response: Response) -> anyhow::Result<Seen> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_is_told_with_code_and_pointers() {
-        let problem: Problem = serde_json::from_value(serde_json::json!({
-            "code": "invalid_spec", "detail": "2 fields are at fault", "title": "x",
-            "errors": [{"pointer": "/gate", "detail": "give min"}, {"pointer": "/output", "detail": "empty"}]
-        }))
-        .unwrap();
-        assert_eq!(
-            describe(StatusCode::UNPROCESSABLE_ENTITY, &problem),
-            "2 fields are at fault (invalid_spec)\n  /gate: give min\n  /output: empty"
-        );
-        let problem = Problem::default();
-        assert!(describe(StatusCode::BAD_GATEWAY, &problem).contains("502"));
-    }
 
     #[test]
     fn addresses_with_a_path_are_kept() {

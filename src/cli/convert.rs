@@ -62,15 +62,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let form = if name.starts_with("adapter_model") {
+    let form = if name.starts_with(files::ADAPTER_STEM) {
         &ADAPTER
     } else {
         &MODEL
     };
+
     let model = args.folder.join(form.weights);
     if model.exists() {
         bail!("{} is there already; nothing was changed", model.display());
     }
+
     let checkpoint = read(&args.file, args.key.as_deref())?;
     fs::create_dir_all(&args.folder).with_context(|| args.folder.display().to_string())?;
     // Under its name only when whole.
@@ -95,6 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             checkpoint.len()
         );
     }
+
     if !is_configured {
         tellln!(
             "no {} stands beside {}; write {} before you use the model",
@@ -112,6 +115,7 @@ fn read(file: &Path, key: Option<&str>) -> anyhow::Result<Checkpoint> {
         return pytorch::read(file, key).with_context(|| file.display().to_string());
     };
     let mut checkpoint = Checkpoint::default();
+
     for (shard, promised) in shards_of(&index)? {
         let place = index.with_file_name(&shard);
         let part = pytorch::read(&place, key).with_context(|| place.display().to_string())?;
@@ -148,6 +152,7 @@ fn index_of(file: &Path) -> anyhow::Result<Option<PathBuf>> {
     else {
         return Ok(None);
     };
+
     let index = file.with_file_name(format!("{stem}{INDEX_END}"));
     if !index.exists() {
         bail!(
@@ -171,6 +176,7 @@ fn shards_of(index: &Path) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>>
     let Index { weight_map } =
         serde_json::from_slice(&bytes).with_context(|| index.display().to_string())?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+
     for (tensor, shard) in weight_map {
         let is_plain = Path::new(&shard)
             .file_name()
@@ -200,6 +206,7 @@ fn configured(file: &Path, folder: &Path, form: &Form) -> anyhow::Result<bool> {
     if !beside.exists() {
         return Ok(false);
     }
+
     fs::copy(&beside, &own).with_context(|| beside.display().to_string())?;
     Ok(true)
 }

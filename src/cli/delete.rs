@@ -28,6 +28,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     client
         .delete(&["transfers", &id], &[("files", args.files.to_string())])
         .await?;
+
     args.remote.show_line(
         &json!({"id": id, "state": "deleted"}),
         &format!("{id} deleted"),

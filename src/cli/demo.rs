@@ -97,6 +97,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         service.stop().await?;
         done
     });
+
     match done {
         Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(INTERRUPTED)),
         done => done.map(|()| ExitCode::SUCCESS),
@@ -123,12 +124,14 @@ impl Demo<'_> {
             url: service.url.clone(),
             api_key: None,
         };
+
         let client = Client::open(connection)?;
         tellln!("  submitting to {}", service.url);
         let methods = ["identity", "weight_matching", "fgmt"];
         let job = specification(&folder, &methods, seed);
         let (done, report) = self.transfer(&client, &job).await?;
         let mut rows = comparison::of_report(&report, &case.tuned)?;
+
         if report.winner != "fgmt" {
             // The epoch went to the winner; the table shows FGMT with one, too.
             let job = specification(&folder, &["fgmt"], seed);
@@ -151,6 +154,7 @@ impl Demo<'_> {
             },
             &report,
         );
+
         self.places(&done, &folder, service);
         if self.args.keep_serving {
             tellln!("serving until Ctrl-C");
@@ -230,6 +234,7 @@ impl Demo<'_> {
             let dir = self.dir.display();
             format!("dashboard  retune serve --data-dir {dir}   (or demo --keep-serving)\n")
         };
+
         if self.args.json {
             tell!("{text}{dashboard}");
         } else {

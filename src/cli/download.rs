@@ -54,6 +54,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         fetch(&client, &id, &dir, file, bar.as_ref()).await?;
     }
+
     if args.files.is_empty() {
         let place = dir.join(files::MANIFEST);
         fs::write(&place, &manifest).with_context(|| place.display().to_string())?;
@@ -105,6 +106,7 @@ async fn fetch(
     if is_whole(&place, file) {
         return Ok(());
     }
+
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
@@ -114,6 +116,7 @@ async fn fetch(
     if there > file.size {
         there = 0;
     }
+
     if there < file.size || file.size == 0 {
         let mut target = open_part(&part, there)?;
         let mut response = client.file(id, &file.name, there).await?;
@@ -145,6 +148,7 @@ fn open_part(part: &Path, there: u64) -> anyhow::Result<File> {
     } else {
         options.append(true)
     };
+
     options
         .create(true)
         .open(part)

@@ -45,6 +45,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
             statistics,
         )
     })?;
+
     match found {
         Ok(found) if args.json => outln!("{found}"),
         Ok(found) => outln!(

@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::{
     client::{Client, Refused},
     id_prefix::IdPrefix,
-    patience::Patience,
     remote::{Remote, cell},
+    retry_until::RetryUntil,
 };
 use crate::service::domain::transfers::Status;
 
 /// Between two looks at a feed.
-const PACE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Show the events of a transfer or, without an id, of all that the tenant has, oldest first.
 #[derive(Debug, clap::Args)]
@@ -75,7 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => Feed::OfTenant,
     };
 
-    let (mut after, mut patience) = (args.after, Patience::default());
+    let (mut after, mut retry) = (args.after, RetryUntil::default());
     loop {
         match look(&feed, &client, after, args.remote.json()).await {
             Ok(Looked {
@@ -83,16 +83,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 whole,
                 is_over,
             }) => {
-                patience.renew();
+                retry.renew();
                 after = last;
                 if whole && (is_over || !args.follow) {
                     return Ok(ExitCode::SUCCESS);
                 }
                 if whole {
-                    tokio::time::sleep(PACE).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
             }
-            Err(error) if args.follow && error.is::<Refused>() => patience.wait_out(error).await?,
+            Err(error) if args.follow && error.is::<Refused>() => retry.wait_out(error).await?,
             Err(error) => return Err(error),
         }
     }
@@ -113,6 +113,7 @@ async fn look(feed: &Feed, client: &Client, after: i64, json: bool) -> anyhow::R
     let is_over = feed.is_over(client).await?;
     let page = feed.page(client, after).await?;
     let mut last = after;
+
     for event in page["data"].as_array().into_iter().flatten() {
         last = feed.cursor(event).unwrap_or(last);
         if json {
@@ -136,10 +137,12 @@ fn line(event: &Value) -> String {
     if let Some(subject) = event["subject"].as_str() {
         line += &format!("  {subject}");
     }
+
     match event["level"].as_str() {
         Some("info") | None => {}
         Some(level) => line += &format!("  {level}:"),
     }
+
     if let Some(message) = event["message"].as_str() {
         line += &format!("  {message}");
     }

@@ -13,6 +13,7 @@ use crate::{
     service::{
         database::{Database, api_keys, tenants},
         domain::access::{ApiKey, Role},
+        registry::keys,
     },
 };
 
@@ -78,7 +79,7 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
                 ensure!(!tenant.trim().is_empty(), "a tenant's name is not empty");
                 let tenant = tenants::add(&database, tenant.trim()).await?;
                 let (key, secret) =
-                    api_keys::create(&database, &name, tenant, role, expires_at).await?;
+                    keys::create(&database, &name, tenant, role, expires_at).await?;
                 show_made(&key, &secret, json);
             }
             Command::List { tenant, json } => {
@@ -93,7 +94,7 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
                     KeyId(id.only_one_of(keys.into_iter().map(|key| key.id.0), "key")?)
                 };
                 ensure!(
-                    api_keys::revoke(&database, tenant, id).await?,
+                    keys::revoke(&database, tenant, id).await?,
                     "no key has the id {id}"
                 );
                 if json {
@@ -127,6 +128,7 @@ async fn list(database: &Database, tenant: TenantId, json: bool) -> anyhow::Resu
         outln!("{}", json!({"data": keys, "next": null}));
         return Ok(());
     }
+
     outln!(
         "{:36}  {:15}  {:6}  {:20}  {:9}  NAME",
         "ID",

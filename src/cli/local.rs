@@ -45,6 +45,7 @@ impl Local {
             unset if unset.is_empty() => std::env::temp_dir().join("retune"),
             set => PathBuf::from(set),
         };
+
         Ok(Self {
             storage,
             scratch,
@@ -92,6 +93,7 @@ pub fn read_spec(path: &Path) -> anyhow::Result<Spec> {
     } else {
         text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     }
+
     let value: Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
     Ok(Spec::from_json(&value)?)

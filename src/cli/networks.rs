@@ -65,6 +65,7 @@ fn text() -> String {
         "functional",
     ];
     let mut rows = vec![head.map(String::from).to_vec()];
+
     for Entry {
         names,
         library,
@@ -81,6 +82,7 @@ fn text() -> String {
         let can = ["yes", "yes", "yes", functional].map(String::from);
         rows.push([vec![names, library.to_owned(), classes], can.to_vec()].concat());
     }
+
     let other = ["any other", "", "", "yes", "no", "no", "no"];
     rows.push(other.map(String::from).to_vec());
     rows.push(vec![
@@ -91,6 +93,7 @@ fn text() -> String {
     if let Some(last) = rows.last_mut() {
         last.extend(["yes"; 4].map(String::from));
     }
+
     left(&rows)
         + "(a) a body without a head: identity and symmetry alone\n\
            (b) of the layers beside experts; functional, bico and theseus leave the experts' order and units\n"

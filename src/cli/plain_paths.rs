@@ -58,6 +58,7 @@ fn location_of(path: &str) -> Option<String> {
     } else {
         ""
     };
+
     Some(format!(
         "file://{}{slash}",
         absolute.to_str()?.trim_end_matches('/')
@@ -83,6 +84,7 @@ pub async fn explain(client: &Client, error: anyhow::Error, paths: &[PlainPath])
         .iter()
         .map(|path| path.way_out(root.as_deref()))
         .collect();
+
     anyhow::anyhow!(
         "{error}\nbring what lies elsewhere to where the service reads:\n{}",
         ways.join("\n")
@@ -121,6 +123,7 @@ impl PlainPath {
             .and_then(|name| name.to_str())
             .unwrap_or("model");
         let slash = if path.is_file() { "" } else { "/" };
+
         format!(
             "  retune push {} {root}{name}{slash}   then {pointer} is {root}{name}{slash}",
             quoted(given)

@@ -26,6 +26,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         Err(error) => return refused(error, args.json),
     };
     let local = Local::open(settings)?;
+
     match pipeline::plan(&spec, &local.storage, local.cache.as_deref()) {
         Ok(plan) if args.json => outln!("{}", json!(plan)),
         Ok(plan) => outln!("{:#}", json!(plan)),

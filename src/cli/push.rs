@@ -94,6 +94,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(bar) = bar {
         bar.clear();
     }
+
     let (to, pushed) = done?;
     if args.json {
         outln!("{}", json!({"uri": to, "files": pushed}));
@@ -133,6 +134,7 @@ fn plan(from: &Path, to: &str) -> anyhow::Result<(String, Vec<Wanted>)> {
         let (folder, name) = to.rsplit_once('/').context("the location has no name")?;
         (format!("{folder}/"), name.to_owned())
     };
+
     ensure!(
         !name.is_empty() && !folder.ends_with("//"),
         "{to} names no object in a bucket's folder"
@@ -203,6 +205,7 @@ impl Push<'_> {
             done += file.size;
             anyhow::Ok(())
         });
+
         // Also after a failure: what has its name stays.
         let cleared = self.storage.abandon(&attempt);
 
@@ -232,6 +235,7 @@ impl Push<'_> {
             size: staged.size,
             sha256: staged.sha256.clone(),
         };
+
         ensure!(
             written.size == file.size,
             "{} changed while it was read",

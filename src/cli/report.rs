@@ -30,6 +30,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = &report.name {
         outln!("{name}");
     }
+
     out!("{}", table::candidates(&report));
     for line in table::verdict(&report) {
         outln!("{line}");

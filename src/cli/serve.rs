@@ -18,9 +18,9 @@ use crate::{
         api,
         arrivals::Looker,
         dashboard,
-        database::{Database, api_keys, clock, retention, workers},
+        database::{Database, api_keys, workers},
         listener, metrics, queue,
-        registry::{attempts, evaluations},
+        registry::{attempts, clock, evaluations, retention},
         state::AppState,
         webhooks::{self, Sender},
         worker::processes::{self, Program},
@@ -28,13 +28,13 @@ use crate::{
 };
 
 /// Beyond the worker's own grace of five seconds.
-const WORKER_PATIENCE: Duration = Duration::from_secs(8);
+const WORKER_SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
 /// How often a sign of life is given, by which outages of the database are noticed.
-const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often what is old is forgotten.
-const PRUNE_EVERY: Duration = Duration::from_hours(1);
+const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Serve the HTTP interface and the dashboard, with worker processes.
 #[derive(Debug, clap::Args)]
@@ -74,6 +74,7 @@ pub fn run(
             .context("the service has ended with its database")
             .and(served)
     });
+
     runtime.shutdown_timeout(Duration::from_secs(1));
     super::close(cluster.and_then(Arc::into_inner));
     served.map(|()| ExitCode::SUCCESS)
@@ -95,23 +96,16 @@ async fn serve(
     let listener = TcpListener::bind(settings.http.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.http.listen))?;
+
     let address = listener.local_addr()?;
 
     let mut background = start_workers(&settings, config, &database, shutdown)?;
-    background.spawn(sweep(
-        Arc::clone(&settings),
-        database.clone(),
-        shutdown.clone(),
-    ));
-    background.spawn(prune(
-        settings.retention,
-        database.clone(),
-        shutdown.clone(),
-    ));
+    spawn_upkeep(&settings, &database, shutdown, &mut background);
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
     background.spawn(queue::drive(sender, shutdown.clone()));
     let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
     background.spawn(queue::drive(looker, shutdown.clone()));
+
     let state = AppState::open(
         database.clone(),
         storage,
@@ -120,14 +114,6 @@ async fn serve(
         shutdown.clone(),
     );
     let router = api::router(state.clone(), |api| dashboard::router(state, api));
-    background.spawn(figures(shutdown.clone()));
-
-    background.spawn(keep_time(
-        settings.worker.lease,
-        database.clone(),
-        shutdown.clone(),
-    ));
-
     announce(address)?;
     let serving = listener::serve(listener, router, &settings.http, shutdown.clone());
     let limit = settings.http.shutdown_timeout;
@@ -135,11 +121,38 @@ async fn serve(
         () = serving => {}
         () = after(shutdown, limit) => tracing::warn!("requests were still open at the end"),
     }
+
     shutdown.cancel();
     while background.join_next().await.is_some() {}
     // A connection that is still listening does not hold up the end.
     let _ = time::timeout(Duration::from_secs(1), database.pool.close()).await;
     Ok(())
+}
+
+/// Starts what is done from time to time, by the service itself.
+fn spawn_upkeep(
+    settings: &Arc<Settings>,
+    database: &Database,
+    shutdown: &CancellationToken,
+    background: &mut JoinSet<()>,
+) {
+    background.spawn(sweep(
+        Arc::clone(settings),
+        database.clone(),
+        shutdown.clone(),
+    ));
+    background.spawn(prune(
+        settings.retention,
+        database.clone(),
+        shutdown.clone(),
+    ));
+    background.spawn(figures(shutdown.clone()));
+
+    background.spawn(keep_time(
+        settings.worker.lease,
+        database.clone(),
+        shutdown.clone(),
+    ));
 }
 
 /// Refuses an address that others reach as long as no key exists. True: no key is asked for.
@@ -184,9 +197,10 @@ fn start_workers(
         arguments,
         database_url: settings.database.url.clone(),
         scratch: settings.scratch_dir(),
-        patience: WORKER_PATIENCE,
+        shutdown_grace: WORKER_SHUTDOWN_GRACE,
     };
     let mut background = JoinSet::new();
+
     for _ in 0..settings.worker.processes {
         background.spawn(processes::keep_one(
             program.clone(),
@@ -226,7 +240,7 @@ async fn sweep(settings: Arc<Settings>, database: Database, shutdown: Cancellati
 
 /// Gives signs of life, also while no worker does.
 async fn keep_time(lease: Duration, database: Database, shutdown: CancellationToken) {
-    let mut every = time::interval(SIGN_OF_LIFE_EVERY);
+    let mut every = time::interval(HEARTBEAT_INTERVAL);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
         if let Err(error) = clock::tick(&database, lease).await {
             tracing::debug!(%error, "no sign of life could be given");
@@ -236,7 +250,7 @@ async fn keep_time(lease: Duration, database: Database, shutdown: CancellationTo
 
 /// Forgets what is old enough, every so often.
 async fn prune(keep: Retention, database: Database, shutdown: CancellationToken) {
-    let mut every = time::interval(PRUNE_EVERY);
+    let mut every = time::interval(PRUNE_INTERVAL);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
         match retention::prune(&database, keep).await {
             Ok(0) => {}

@@ -57,6 +57,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let position = client.read(&["transfers", &id, "position"], &[]).await?;
         rows.push(vec!["position".to_owned(), before_it(&position)]);
     }
+
     out!("{}", left(&rows));
 
     Ok(ExitCode::SUCCESS)
@@ -81,6 +82,7 @@ fn rows(transfer: &Value) -> Vec<Vec<String>> {
             format!("{done} of {total} {unit}"),
         ]);
     }
+
     for (name, value) in transfer["metrics"].as_object().into_iter().flatten() {
         if !value.is_null() {
             rows.push(vec![

@@ -1,4 +1,5 @@
-//! The object stores that the settings and the environment name, with their keys.
+//! The object stores that the settings and the environment name, with their keys, and the key that a command
+//! signs with.
 
 use std::collections::HashMap;
 
@@ -7,10 +8,11 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::{
-    config::{Hub, S3, Settings, secrets},
+    artifacts::signature::Signer,
+    config::{Hub, S3, Settings, Signing, secrets},
     storage::{
-        Credentials, HubConfig, HubToken, S3Config, SECRET_VARIABLES, Storage, StorageConfig,
-        StoreSecret, TenantStorage,
+        Credentials, HUB_TOKEN_VARIABLE, HubConfig, HubToken, S3Config, SECRET_VARIABLES, Storage,
+        StorageConfig, StoreSecret, TenantStorage,
     },
 };
 
@@ -43,11 +45,28 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
 /// # Errors
 /// A secret that is set twice, or cannot be read.
 pub fn open_local(settings: &Settings, handle: Handle) -> anyhow::Result<Storage> {
-    let token = secrets::variable("HF_TOKEN")?.and_then(HubToken::new);
+    let token = secrets::variable(HUB_TOKEN_VARIABLE)?.and_then(HubToken::new);
     Ok(Storage::local(s3_config(&settings.storage.s3), handle)
         .with_credentials(own_credentials()?)
         .with_hub_token(token)
         .with_secrets(store_secrets()?))
+}
+
+/// The key that results are signed with, if the settings name one.
+///
+/// # Errors
+/// A file that cannot be read, or has no such key.
+pub fn open_signer(signing: &Signing) -> anyhow::Result<Option<Signer>> {
+    if signing.key_file.is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&signing.key_file);
+    let signer = text
+        .map_err(anyhow::Error::from)
+        .and_then(|text| Ok(Signer::from_pem(&text)?));
+    signer
+        .map(Some)
+        .with_context(|| format!("signing.key_file {}", signing.key_file))
 }
 
 /// What the settings say of S3; an empty text stands for "not set".
@@ -65,7 +84,7 @@ fn hub_config(hub: &Hub) -> anyhow::Result<HubConfig> {
     Ok(HubConfig {
         endpoint: Some(hub.endpoint.clone()).filter(|text| !text.is_empty()),
         allow_http: hub.allow_http,
-        token: secrets::variable("HF_TOKEN")?.and_then(HubToken::new),
+        token: secrets::variable(HUB_TOKEN_VARIABLE)?.and_then(HubToken::new),
     })
 }
 
@@ -103,10 +122,12 @@ fn tenant_storages(settings: &Settings) -> anyhow::Result<HashMap<Uuid, TenantSt
     for (tenant, credentials) in credentials(settings)? {
         tenants.entry(tenant).or_default().credentials = Some(credentials);
     }
+
     for (tenant, name) in &settings.storage.hub_tokens {
         let token = variable("hub_tokens", tenant, name)?;
         tenants.entry(*tenant).or_default().hub_token = HubToken::new(token);
     }
+
     for (tenant, roots) in &settings.storage.tenant_roots {
         tenants.entry(*tenant).or_default().roots = Some(roots.clone());
     }

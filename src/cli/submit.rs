@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::{
     client::{Client, Connection, Refused},
-    patience::Patience,
-    plain_paths, watch,
+    plain_paths,
+    retry_until::RetryUntil,
+    watch,
 };
 
 /// Submit a job to a service. Plain paths in it are files of this machine, where the service reads them too.
@@ -42,15 +43,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let key = args
         .idempotency_key
         .unwrap_or_else(|| Uuid::new_v4().to_string());
-    let mut patience = Patience::default();
+    let mut retry = RetryUntil::default();
     let seen = loop {
         match client.submit(&spec, &key).await {
             Ok(seen) => break seen,
             // The key makes the second try harmless.
-            Err(error) if args.wait && error.is::<Refused>() => patience.wait_out(error).await?,
+            Err(error) if args.wait && error.is::<Refused>() => retry.wait_out(error).await?,
             Err(error) => return Err(plain_paths::explain(&client, error, &paths).await),
         }
     };
+
     if args.wait {
         if !args.json {
             outln!("{}", seen.transfer.id);

@@ -68,6 +68,7 @@ pub fn candidates(report: &Report) -> String {
         .to_vec(),
     ];
     let baselines = &report.baselines;
+
     for (scores, label) in [
         (&baselines.source_tuned, "old tuned model"),
         (&baselines.target_before, "new base as it is"),
@@ -143,6 +144,7 @@ pub fn verdict(report: &Report) -> Vec<String> {
     } else {
         &report.winner
     };
+
     let action = report
         .recommendation
         .action
@@ -154,6 +156,7 @@ pub fn verdict(report: &Report) -> Vec<String> {
             report.decision.sentence, report.decision.next_step
         )
     }));
+
     lines.extend(
         report
             .recommendation

@@ -14,6 +14,7 @@ use crate::{
             tenants::{self, NewQuotas},
         },
         domain::access::Tenant,
+        registry::tenant_settings,
     },
 };
 
@@ -87,7 +88,7 @@ pub fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCode> {
                 result_bytes_per_day: result_bytes_per_day.map(|bound| bound.0),
             };
             super::on_database(settings, |database| async move {
-                let tenant = tenants::set_quotas(&database, &name, quotas).await?;
+                let tenant = tenant_settings::set_quotas(&database, &name, quotas).await?;
                 show(
                     &tenant.with_context(|| format!("there is no tenant {name}"))?,
                     json,
@@ -104,6 +105,7 @@ async fn list(database: &Database, json: bool) -> anyhow::Result<ExitCode> {
         outln!("{}", json!({"data": tenants, "next": null}));
         return Ok(ExitCode::SUCCESS);
     }
+
     outln!("{:36}  {:20}  NAME", "ID", "CREATED");
     for tenant in tenants {
         let created = tenant.created_at.replace_nanosecond(0)?.format(&Rfc3339)?;
@@ -117,6 +119,7 @@ fn show(tenant: &Tenant, json: bool) {
         outln!("{}", json!(tenant));
         return;
     }
+
     let rows = [
         ("queued_transfers", tenant.queued_transfers.map(i64::from)),
         ("compute_seconds_per_day", tenant.compute_seconds_per_day),

@@ -60,12 +60,14 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         signer,
         progress,
     };
+
     let done = pipeline::run(job);
     watcher.clear();
     let outcome = match done {
         Ok(outcome) => outcome,
         Err(failure) => return Ok(failed(&failure, args.json)),
     };
+
     if args.json {
         outln!("{}", json!(outcome));
     } else {

@@ -12,7 +12,7 @@ use super::{
     bar::Bar,
     client::{Client, Connection, Refused, Seen},
     id_prefix::IdPrefix,
-    patience::Patience,
+    retry_until::RetryUntil,
 };
 use crate::{
     pipeline::Verdict,
@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// Between two looks at a transfer.
-const PACE: Duration = Duration::from_millis(400);
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
 /// How long the service is asked to wait for a change of status, in seconds.
-const LONG_POLL: u64 = 30;
+const LONG_POLL_SECONDS: u64 = 30;
 
 /// Follow a transfer until it ends: exit 0 when its model was published, 3 when it was rejected or neither
 /// samples nor a gate can tell (`collect`), 1 when the transfer failed or was cancelled.
@@ -44,11 +44,11 @@ pub struct Args {
 /// A refusal, no service.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::open(args.connection)?;
-    let mut patience = Patience::default();
+    let mut retry = RetryUntil::default();
     loop {
         match first_look(&client, &args.id).await {
             Ok(seen) => return follow(&client, seen, args.json).await,
-            Err(error) if error.is::<Refused>() => patience.wait_out(error).await?,
+            Err(error) if error.is::<Refused>() => retry.wait_out(error).await?,
             // Probably the wrong address.
             Err(error) => return Err(error),
         }
@@ -75,6 +75,7 @@ pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<E
     } else {
         outln!("{}", ending(&seen.transfer));
     }
+
     let Transfer {
         status,
         verdict,
@@ -103,23 +104,23 @@ pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<E
 /// A refusal, or a service away for too long.
 pub async fn to_the_end(client: &Client, mut seen: Seen, silent: bool) -> anyhow::Result<Seen> {
     let mut display = Display::open(silent);
-    let mut patience = Patience::default();
+    let mut retry = RetryUntil::default();
     display.show(&seen.transfer);
     while !seen.transfer.status.is_final() {
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         let wait = display.wait(&seen.transfer);
         match client
             .get(seen.transfer.id, seen.etag.as_deref(), wait)
             .await
         {
             Ok(news) => {
-                patience.renew();
+                retry.renew();
                 if let Some(news) = news {
                     display.show(&news.transfer);
                     seen = news;
                 }
             }
-            Err(error) => patience.wait_out(error).await?,
+            Err(error) => retry.wait_out(error).await?,
         }
     }
 
@@ -146,7 +147,7 @@ impl Display {
     fn wait(&self, transfer: &Transfer) -> u64 {
         let waits = matches!(transfer.status, Status::Queued | Status::AwaitingEvaluation);
         let only_status = matches!(self, Self::Silent) || waits;
-        if only_status { LONG_POLL } else { 0 }
+        if only_status { LONG_POLL_SECONDS } else { 0 }
     }
 
     fn show(&mut self, transfer: &Transfer) {

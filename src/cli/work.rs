@@ -25,10 +25,10 @@ use crate::{
 const CONNECTIONS: u32 = 3;
 
 /// How often what was counted is written to the parent.
-const RELAY_EVERY: Duration = Duration::from_secs(1);
+const RELAY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the recorder's readings are tidied up.
-const TIDY_EVERY: Duration = Duration::from_secs(10);
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Work on queued transfers, one at a time, without serving HTTP.
 #[derive(Debug, clap::Args)]
@@ -74,6 +74,7 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
     if args.child_id.is_none() {
         database.migrate().await?;
     }
+
     let relay = args.child_id.map(|_| relay_figures()).transpose()?;
     let served = match args.metrics_listen {
         Some(address) => {
@@ -100,6 +101,7 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
         // A parent that has gone wants nothing any more.
         let _ = relay.write(&mut std::io::stdout().lock());
     }
+
     if let Some(served) = served {
         served.abort();
     }
@@ -117,7 +119,7 @@ fn relay_figures() -> anyhow::Result<Relay> {
         .stack_size(256 << 10)
         .spawn(move || {
             while written.write(&mut std::io::stdout().lock()).is_ok() {
-                thread::sleep(RELAY_EVERY);
+                thread::sleep(RELAY_INTERVAL);
             }
         })?;
 
@@ -147,7 +149,7 @@ async fn serve_figures(
 
 /// The recorder gathers readings until someone tidies them up, whether or not they are asked for.
 async fn tidy_figures() {
-    let mut every = time::interval(TIDY_EVERY);
+    let mut every = time::interval(TIDY_INTERVAL);
     loop {
         every.tick().await;
         metrics::recorder().run_upkeep();

@@ -5,13 +5,10 @@ use serde_json::{Map, Value};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::spec::{Fault, check_gate_name};
+use super::spec::{Fault, MAX_TEXT_BYTES, check_gate_name};
 
 /// Most bytes of metrics, as JSON.
 const METRICS_LIMIT: usize = 64 << 10;
-
-/// Longest address, in bytes.
-const URL_LIMIT: usize = 2048;
 
 /// The judgement of an external gate: it ends the wait of a transfer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -46,9 +43,10 @@ impl Evaluation {
             ));
         }
         if self.url.as_deref().is_some_and(|url| !is_address(url)) {
-            let detail = format!("is no http or https address of at most {URL_LIMIT} bytes");
+            let detail = format!("is no http or https address of at most {MAX_TEXT_BYTES} bytes");
             faults.push(Fault::new("/url", detail));
         }
+
         if faults.is_empty() {
             Ok(())
         } else {
@@ -58,7 +56,7 @@ impl Evaluation {
 }
 
 fn is_address(text: &str) -> bool {
-    text.len() <= URL_LIMIT
+    text.len() <= MAX_TEXT_BYTES
         && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 

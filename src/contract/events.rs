@@ -1,4 +1,4 @@
-//! Kinds of events and audited actions, each with the text by which tenants know it.
+//! Kinds of events, reasons within them and audited actions, each with the text by which tenants know it.
 
 use std::fmt;
 
@@ -22,6 +22,11 @@ macro_rules! named {
                 match self {
                     $(Self::$value => $text,)+
                 }
+            }
+
+            /// The value of a text.
+            pub fn of(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.name() == text)
             }
         }
 
@@ -86,6 +91,30 @@ impl EventKind {
             .map(|kind| kind.name())
             .collect::<Vec<_>>()
             .join(", ")
+    }
+}
+
+named! {
+    /// Why a transfer was queued: `reason` of a `transfer.queued`.
+    QueuedReason {
+        Submitted = "submitted",
+        Retune = "retune",
+        Retried = "retried",
+        AttemptFailed = "attempt_failed",
+        LeaseExpired = "lease_expired",
+        HandedBack = "handed_back",
+        NotUnderstood = "not_understood",
+        Evaluated = "evaluated",
+    }
+}
+
+named! {
+    /// Why a transfer that waited was cancelled: `reason` of a `transfer.cancelled`.
+    CancelReason {
+        Requested = "requested",
+        RetuneCancelled = "retune_cancelled",
+        Superseded = "superseded",
+        BudgetExhausted = "budget_exhausted",
     }
 }
 
@@ -162,5 +191,19 @@ mod tests {
         );
         assert_eq!(AuditAction::TenantQuotas.to_string(), "tenant.quotas");
         assert_eq!(EventKind::ALL.len(), 21);
+    }
+
+    #[test]
+    fn every_text_is_of_one_value() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::of(kind.name()), Some(*kind));
+        }
+        for action in AuditAction::ALL {
+            assert_eq!(AuditAction::of(action.name()), Some(*action));
+        }
+        for reason in QueuedReason::ALL {
+            assert_eq!(QueuedReason::of(reason.name()), Some(*reason));
+        }
+        assert_eq!(EventKind::of("transfer.done"), None);
     }
 }

@@ -73,6 +73,8 @@ ids! {
     WorkerId,
     /// The right to write to a claimed row: drawn with each claim.
     LeaseToken,
+    /// An attempt at a transfer.
+    AttemptId,
     /// A retune.
     RetuneId,
     /// A base model.

@@ -12,6 +12,10 @@ pub const FORMAT: &str = "retune-result/1";
 /// The folder, below a job's output, of results that wait for an external gate.
 pub const STAGING: &str = "staging";
 
+/// The largest manifest, report, card or signature that is read: the first lists files by name and digest, a
+/// model has thousands of them at most, and a report has a row per timestep.
+pub const MAX_DOCUMENT_BYTES: u64 = 64 << 20;
+
 /// Names of files in a folder of a model, an adapter or a result.
 pub mod files {
     pub const CONFIG: &str = "config.json";
@@ -20,6 +24,9 @@ pub mod files {
     /// As diffusers names the same two.
     pub const DIFFUSION_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
     pub const DIFFUSION_WEIGHTS_INDEX: &str = "diffusion_pytorch_model.safetensors.index.json";
+    /// As files of weights begin that `torch.save` has written.
+    pub const PICKLED_STEM: &str = "pytorch_model";
+    pub const ADAPTER_STEM: &str = "adapter_model";
     pub const ADAPTER_CONFIG: &str = "adapter_config.json";
     pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
     pub const MODEL_CARD: &str = "README.md";

@@ -9,18 +9,19 @@
 
 mod baselines;
 mod candidate;
+mod cost;
 mod decision;
 mod diagnosis;
+mod environment;
+mod inputs;
 mod lenient;
 mod named;
 mod timing;
 mod touch_up;
 mod update;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
@@ -35,8 +36,11 @@ pub use candidate::{
     FunctionalTrial, GroupAlpha, GroupMatch, LayerMaps, LossBarrier, MatchedStep, Scores, SignMask,
     StepScore,
 };
+pub use cost::{Cost, CostSummary};
 pub use decision::Decision;
 pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};
+pub use environment::{Environment, Software};
+pub use inputs::{HeadAdopted, RowsShared, SplitSizes};
 pub use named::Named;
 pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
 pub use touch_up::{Look, RateTrial, TouchUp};
@@ -170,6 +174,7 @@ impl Report {
         if !document["candidates"].is_array() {
             return Err(ReportError::OtherDocument("it has no list of candidates"));
         }
+
         if document
             .get("format")
             .is_some_and(|format| !is_of_reports(format))
@@ -252,59 +257,6 @@ pub struct GateCheck {
     pub passed: bool,
 }
 
-/// A head that only the tuned model has.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct HeadAdopted {
-    /// Tensors taken from the tuned model.
-    pub adopted: Vec<String>,
-    /// Tensors of a base's own head that the result does not have.
-    pub left_out: Vec<String>,
-}
-
-/// Classes or tokens that the models number differently.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct RowsShared {
-    /// `classes` or `vocabulary`.
-    pub axis: String,
-    /// Tensors whose first axis it is.
-    pub tensors: Vec<String>,
-    /// Rows of the old models.
-    pub source: usize,
-    /// Rows of the new base.
-    pub target: usize,
-    /// Rows that both have.
-    pub shared: usize,
-    /// Rows that the tuning added, with their texts where they are known.
-    pub own: BTreeMap<usize, Option<String>>,
-}
-
-/// Samples in each split; null for a split that there is not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct SplitSizes {
-    pub train: Option<usize>,
-    pub validation: Option<usize>,
-    pub test: Option<usize>,
-    pub validation_held_out_of_train: bool,
-    pub test_is_validation: bool,
-    /// Splits without labels, on which a model is measured by its agreement with the old tuned model. Absent
-    /// where there are none.
-    #[serde(
-        deserialize_with = "lenient::items",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    pub unlabelled: Vec<String>,
-}
-
-impl SplitSizes {
-    /// Whether models are measured by agreement on this split.
-    pub fn lacks_labels(&self, split: &str) -> bool {
-        self.unlabelled.iter().any(|name| name == split)
-    }
-}
-
 /// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets
 /// wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -331,66 +283,6 @@ pub struct SelectionRule {
     pub confidence: f64,
     /// Accuracy lost without regret.
     pub margin: f64,
-}
-
-/// Work done, in samples and in floating-point operations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Cost {
-    pub sample_gradients: u64,
-    pub sample_forwards: u64,
-    /// A gradient counts three forward passes.
-    pub flops: f64,
-}
-
-/// What was spent, beside what one epoch of ordinary training would spend.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct CostSummary {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total: Option<Cost>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub diagnosis: Option<Cost>,
-    /// What choosing took: evaluations of models that raced, and statistics for them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub selection: Option<Cost>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub transfer_sample_gradients: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub one_epoch_sample_gradients: Option<usize>,
-    /// Null without training samples.
-    pub transfer_over_one_epoch: Option<f64>,
-    /// What other versions count.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
-}
-
-/// Where the transfer ran.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Environment {
-    pub software: Software,
-    pub device: String,
-    pub threads: usize,
-    pub architecture: String,
-}
-
-/// A program and its version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Software {
-    pub name: String,
-    pub version: String,
-}
-
-impl Software {
-    /// This program.
-    pub fn own() -> Self {
-        Self {
-            name: env!("CARGO_PKG_NAME").into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        }
-    }
 }
 
 #[cfg(test)]

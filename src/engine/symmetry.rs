@@ -19,5 +19,6 @@ mod similarity;
 pub use attention::Attention;
 pub use fit::{Fit, Kind};
 pub use groups::{Experts, Group, Member, Runs, Symmetry};
-pub use matching::{MATCHED_EXPERTS, Matcher, Solution, Stage, Stages, Start};
+pub use matching::{MATCHED_EXPERTS, MATRIX_CACHE_BYTES, Matcher, Solution, Stage, Stages, Start};
 pub use permutation::Permutation;
+pub use similarity::MAX_BLOCK_ELEMENTS;

@@ -9,8 +9,11 @@ mod host_tensor;
 mod lazy;
 pub mod low_rank;
 pub mod matmul;
+mod merge;
 pub mod solve;
 mod stacked;
+#[cfg(test)]
+pub(crate) mod testing;
 mod update;
 
 pub use checkpoint::{Checkpoint, Signature};
@@ -18,6 +21,7 @@ pub use dtype::DType;
 pub(crate) use host_tensor::CHUNK;
 pub use host_tensor::{HostTensor, TensorInfo};
 pub use lazy::Elements;
+pub use merge::LowRankProduct;
 #[cfg(test)]
 pub(crate) use update::Deferred;
 pub use update::{Projection, Update, UpdateMask};

@@ -36,7 +36,7 @@ use std::{
 use burn::tensor::Device;
 
 pub use agreement::{Agreement, Predictions, Runnable};
-pub use barrier::{Barrier, BarrierPlan};
+pub use barrier::{BARRIER_POINTS, Barrier, BarrierPlan};
 pub use cost_model::Load;
 pub use cross_covariance::{CrossCovariances, LayerRows, Place};
 pub use data_check::DataFault;
@@ -47,6 +47,7 @@ pub use fine_tune::{
 };
 pub use flops::Cost;
 pub use gradient::Gradient;
+pub use micro_batch::MAX_ACTIVATION_BYTES;
 pub use optimizer::Optimizer;
 pub use paired::{Paired, Shown, Tally};
 pub use running_statistics::STATISTICS_SAMPLES;
@@ -64,7 +65,7 @@ use super::{
 use crate::tensors::Signature;
 
 /// Samples that one evaluation step holds on the device.
-const EVALUATION_BATCH: usize = 256;
+pub const EVALUATION_BATCH_SAMPLES: usize = 256;
 /// Logits of a language model that are held at once: 256 MB.
 const MAX_LOGITS: usize = 1 << 26;
 
@@ -141,7 +142,7 @@ impl<'a> Learner<'a> {
             program,
             max_logits: MAX_LOGITS,
             max_weights: MAX_WEIGHTS,
-            activation_bytes: micro_batch::ACTIVATION_BYTES,
+            activation_bytes: MAX_ACTIVATION_BYTES,
             sample_gradients: AtomicU64::new(0),
             sample_forwards: AtomicU64::new(0),
         }

@@ -5,7 +5,9 @@
 use std::rc::Rc;
 
 use super::{
-    cache::DiskGradients, context::Context, diagnose::weight_matching, failure::Failure,
+    cache::{DiskGradients, matchings},
+    context::Context,
+    failure::Failure,
     meter::Seconds,
 };
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
     engine::{
         symmetry::Permutation,
         training::Cost,
-        transfer::{Alignment, Method, Problem, methods},
+        transfer::{Alignment, Method, Problem, Stores, methods},
     },
 };
 
@@ -66,11 +68,17 @@ impl<'b, 'a> Alignments<'b, 'a> {
         let progress =
             |done, total| context.advance(work.within(done), work.within(total), work.unit());
         let problem = Problem {
-            shelf: &*gradients,
-            fits: &*gradients,
+            stores: Stores {
+                gradients: &*gradients,
+                steps: &*gradients,
+                layers: &*gradients,
+                trials: &*gradients,
+                ..Stores::IN_MEMORY
+            },
             start: self.start(),
             ..context.problem(&progress)
         };
+
         let alignment = if method == Method::WeightMatching {
             weight_matching(context, &problem)?
         } else {
@@ -87,6 +95,7 @@ impl<'b, 'a> Alignments<'b, 'a> {
             aligned.cost = aligned.cost + on.cost;
             aligned.seconds = aligned.seconds + on.seconds;
         }
+
         self.found.push((method, aligned.clone()));
         Ok(aligned)
     }
@@ -98,6 +107,15 @@ impl<'b, 'a> Alignments<'b, 'a> {
         let found = self.found(Method::WeightMatching).filter(|_| is_auto);
         found.and_then(|aligned| aligned.alignment.transports.last()?.permutation())
     }
+}
+
+/// Weight matching's alignment, from the cache where it is there.
+fn weight_matching(context: &Context, problem: &Problem) -> Result<Alignment, Failure> {
+    let matched = matchings::weight_matching(context.inputs, context.job, problem)?;
+    if matched.origin.is_some() {
+        context.weight_matching.set(matched.origin);
+    }
+    Ok(matched.alignment)
 }
 
 /// What a timestep of a method takes, so that progress grows with time and its pace tells the end.

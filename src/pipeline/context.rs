@@ -22,9 +22,8 @@ use crate::{
         tensors::Checkpoint,
         training::{Cost, Dataset, Evaluation, FineTunePlan, Learner, Teacher},
         transfer::{
-            InMemory, Problem,
-            functional::Unkept,
-            race::{Blocks, Race, Record, Rules, Track},
+            Problem, Stores,
+            race::{Arm, Blocks, Race, Record, Rules, Track},
         },
     },
 };
@@ -38,7 +37,7 @@ pub struct Context<'a> {
     pub source: Option<Learner<'a>>,
     /// Of the new base's classes, whether the old tuned model has each; empty: all of them.
     known_classes: Vec<bool>,
-    pub ledger: Profiler,
+    pub profiler: Profiler,
     /// The validation samples that choose.
     pub blocks: Option<Blocks>,
     /// What the methods so far have on disk.
@@ -55,23 +54,25 @@ impl<'a> Context<'a> {
         } else {
             Learner::idle(&inputs.graph, device())
         };
+
         let source = inputs.source.as_ref().map(|(graph, signature)| {
             Learner::new(graph, signature, device())
                 .map_err(failure::graph("/source/base", &job.spec.source.base))
         });
-        let (source, ledger) = (source.transpose()?, Profiler::new(meter::now));
+        let (source, profiler) = (source.transpose()?, Profiler::new(meter::now));
         let (gradients, weight_matching) = (RefCell::default(), Cell::default());
         let options = &job.spec.options;
         let validation = inputs.splits.validation.as_ref();
         let blocks =
             validation.map(|data| Blocks::draw(data, options.selection.samples, options.seed));
+
         Ok(Self {
             inputs,
             job,
             learner,
             source,
             known_classes: known_classes(inputs),
-            ledger,
+            profiler,
             blocks,
             gradients,
             weight_matching,
@@ -107,9 +108,8 @@ impl<'a> Context<'a> {
             weight_anchor: options.weight_anchor,
             start: None,
             seed: options.seed,
-            ledger: &self.ledger,
-            shelf: &InMemory,
-            fits: &Unkept,
+            profiler: &self.profiler,
+            stores: Stores::IN_MEMORY,
             go_on,
         }
     }
@@ -127,6 +127,7 @@ impl<'a> Context<'a> {
             teacher: (wanted.labels == spec::Labels::OldModel).then(|| self.old_model()),
             ..self.plain_plan(wanted)
         };
+
         Some(Stage {
             plan,
             tries_rates: touch_up.tries_rates,
@@ -148,6 +149,7 @@ impl<'a> Context<'a> {
         } = &self.inputs.splits;
         let [train, validation, test] =
             [train, validation, test].map(|data| data.as_ref().map_or(0, Dataset::len));
+
         TouchUp::of(
             wanted,
             SampleCounts {
@@ -185,7 +187,7 @@ impl<'a> Context<'a> {
 
     /// The same on a network of the caller's.
     pub fn evaluate_by(&self, learner: &Learner, model: &Checkpoint, data: &Dataset) -> Evaluation {
-        self.ledger
+        self.profiler
             .book(Work::Evaluation, || learner.evaluate(model, data))
     }
 
@@ -204,7 +206,7 @@ impl<'a> Context<'a> {
     ) -> Track<'t> {
         Track {
             learner,
-            profiler: &self.ledger,
+            profiler: &self.profiler,
             blocks,
             go_on,
         }
@@ -214,6 +216,46 @@ impl<'a> Context<'a> {
     pub fn validate(&self, model: &Checkpoint) -> Option<Record> {
         let data = self.blocks.as_ref()?.all();
         Some(Record::of(&self.evaluate(model, data), data))
+    }
+
+    /// A model's record on all samples that choose, given that of the first of them; `None` without a race.
+    ///
+    /// # Errors
+    /// When the job is stopped.
+    pub fn completed(
+        &self,
+        learner: &Learner,
+        model: &Checkpoint,
+        record: Record,
+    ) -> Result<Option<Record>, Failure> {
+        let Some(race) = self.race() else {
+            return Ok(None);
+        };
+
+        let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| self.go_on();
+        let track = self.track(learner, race.blocks, go_on);
+        let mut arm = Arm::new(track, move || model.clone()).after(record);
+        race.finish(&mut arm)?;
+        Ok(Some(arm.into_parts().1))
+    }
+
+    /// The new base with running statistics of the training samples.
+    pub fn target_before(&self) -> Checkpoint {
+        let problem = self.problem(&|_, _| ControlFlow::Continue(()));
+        problem.with_statistics(&self.inputs.target.checkpoint)
+    }
+
+    /// What earlier attempts had left of all methods so far, by a count of one method's.
+    pub fn resumed(&self, count: impl Fn(&DiskGradients<'a>) -> usize) -> usize {
+        let gradients = self.gradients.borrow();
+        gradients.iter().map(|gradients| count(gradients)).sum()
+    }
+
+    /// Removes the gradients on disk: every method has what it wanted.
+    pub fn forget_gradients(&self) {
+        for gradients in self.gradients.borrow().iter() {
+            gradients.done();
+        }
     }
 
     /// Reports progress and says whether to go on.

@@ -12,7 +12,7 @@ mod apart;
 
 /// What `retune device-check` runs under: a driver's compilation of shaders takes seconds.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-const PATIENCE: std::time::Duration = std::time::Duration::from_mins(5);
+const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// Where numerics run.
 pub fn device() -> Device {
@@ -69,8 +69,9 @@ fn asked_apart() -> Result<(), String> {
         return crate::engine::training::known_answers::check(&device())
             .map_err(|wrong| wrong.to_string());
     }
+
     apart::ends_well(
         std::process::Command::new(program).arg("device-check"),
-        PATIENCE,
+        ANSWER_TIMEOUT,
     )
 }

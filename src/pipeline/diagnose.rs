@@ -1,20 +1,18 @@
-//! How the two bases are related: by their weights alone before anything is spent, and by a matching of
-//! them where `auto` has made one.
+//! What the two bases' weights tell by themselves, before anything is spent.
 
-use super::{cache::matchings, comparison::Candidates, context::Context, failure::Failure};
+use super::{context::Context, failure::Failure};
 use crate::{
-    contract::report,
+    contract::{codes::FailureCode, spec::Methods},
     engine::{
         training::Cost,
         transfer::{
-            Alignment, Method, Problem,
-            diagnosis::{Cosines, Relation, Wanted, cosines, relation},
+            diagnosis::{Cosines, cosines},
             ladder,
         },
     },
 };
 
-/// The relation of old and new base.
+/// The relation of old and new base, by their weights alone.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
     /// The bases differ in width: nothing of them can be compared entry by entry.
@@ -25,9 +23,6 @@ pub struct Diagnosis {
     pub relative_task_vector: Option<f64>,
     /// `θ_A⁰` against `θ_B⁰`.
     pub base_cosines: Cosines,
-    /// What costs more than a look at the weights; null where `auto` came to an end without a matching, and
-    /// where methods are named, for nothing depends on it there.
-    pub relation: Option<Relation>,
 }
 
 impl Diagnosis {
@@ -40,93 +35,75 @@ impl Diagnosis {
     pub fn are_strangers(&self) -> bool {
         !self.identical_bases && !self.cosine().is_some_and(ladder::is_one_lineage)
     }
-
-    /// In the report's words.
-    pub fn told(&self) -> report::Diagnosis {
-        report::Diagnosis {
-            across_widths: self.across_widths,
-            identical_bases: self.identical_bases,
-            relative_task_vector: self.relative_task_vector,
-            base_cosines: (&self.base_cosines).into(),
-            relation: self.relation.as_ref().map(Into::into),
-        }
-    }
 }
 
-/// A diagnosis with what was found on the way.
+/// A diagnosis with what it took.
 pub struct Diagnosed {
     pub diagnosis: Diagnosis,
     pub cost: Cost,
     pub seconds: f64,
 }
 
-impl Diagnosed {
-    /// With what the matching of the bases' weights says, where `auto` has used one. The bases' gradients
-    /// are compared where a method rests on gradients, the barrier is taken where the job asks for it.
-    #[must_use]
-    pub fn with_relation(mut self, context: &Context, candidates: &Candidates) -> Self {
-        let Some(alignment) = &candidates.weight_matching else {
-            return self;
-        };
-        let (cost, start) = (context.cost(), context.ledger.now());
-        let wanted = Wanted {
-            barrier: context.job.spec.options.barrier,
-            gradients: candidates
-                .tried
-                .iter()
-                .any(|one| matches!(one.method, Method::Fgmt | Method::Gmt)),
-        };
+/// Compares the bases, and how far the tuning went from the old one.
+///
+/// # Errors
+/// `incompatible_models`, where identity alone can be carried, and between strangers.
+pub fn run(context: &Context) -> Result<Diagnosed, Failure> {
+    let (cost, start) = (context.cost(), context.profiler.now());
+    let diagnosis = of_weights(context);
+    check_lineage(context, &diagnosis)?;
 
-        let progress = |done: usize, total: usize| context.advance(done, total, "steps");
-        let problem = context.problem(&progress);
-        self.diagnosis.relation = Some(relation(&problem, alignment, wanted));
-        self.cost = self.cost + (context.cost() - cost);
-        self.seconds += context.ledger.now() - start;
-        self
-    }
+    Ok(Diagnosed {
+        diagnosis,
+        cost: context.cost() - cost,
+        seconds: context.profiler.now() - start,
+    })
 }
 
-/// Weight matching's alignment, from the cache where it is there.
-pub fn weight_matching(context: &Context, problem: &Problem) -> Result<Alignment, Failure> {
-    let matched = matchings::weight_matching(context.inputs, context.job, problem)?;
-    if matched.origin.is_some() {
-        context.weight_matching.set(matched.origin);
-    }
-    Ok(matched.alignment)
-}
-
-/// What the weights tell by themselves.
-pub fn run(context: &Context) -> Diagnosed {
-    let (cost, start) = (context.cost(), context.ledger.now());
+fn of_weights(context: &Context) -> Diagnosis {
     let across_widths = context.inputs.source.is_some();
     let head = context.inputs.trajectory.head();
     let mut names: Vec<String> = context.inputs.graph.learned();
     names.retain(|name| !head.contains(name));
-    let (source, target) = (
-        context.inputs.trajectory.base(),
-        &context.inputs.target.checkpoint,
-    );
+
+    let source = context.inputs.trajectory.base();
+    let target = &context.inputs.target.checkpoint;
     let tuned = context.inputs.trajectory.tuned();
     let (mut squares, mut moved, mut identical) = (0.0, 0.0, !across_widths);
+
     for name in names.iter().filter(|n| source.get(n).is_some()) {
         let a = &source[name];
         squares += a.inner(a);
         identical = identical && a.same_values(&target[name]);
-        moved += a.sums(&tuned[name], |a, t| f64::from(t - a).powi(2));
+        moved += a.squared_distance(&tuned[name]);
     }
 
     let comparable: &[String] = if across_widths { &[] } else { &names };
-    let diagnosis = Diagnosis {
+    Diagnosis {
         across_widths,
         identical_bases: identical,
         relative_task_vector: (squares > 0.0).then(|| (moved / squares).sqrt()),
         base_cosines: cosines(comparable, source, target),
-        relation: None,
-    };
-    let (cost, seconds) = (context.cost() - cost, context.ledger.now() - start);
-    Diagnosed {
-        diagnosis,
-        cost,
-        seconds,
     }
+}
+
+/// Refuses to add a tuning to a stranger, where identity was asked for. `auto` ends with a rejected result.
+fn check_lineage(context: &Context, diagnosis: &Diagnosis) -> Result<(), Failure> {
+    let is_auto = context.job.spec.methods == Methods::Auto;
+    let is_by_names = context.inputs.graph.by_names().is_some();
+    if !is_by_names || is_auto || !diagnosis.are_strangers() {
+        return Ok(());
+    }
+
+    let cosine = diagnosis.cosine().unwrap_or(0.0);
+    Err(Failure::Input {
+        code: FailureCode::IncompatibleModels,
+        pointer: Some("/target/base".into()),
+        detail: format!(
+            "the new base is not of the old one's lineage: the cosine of their weight matrices is {cosine:.3}. \
+             Without its network only `identity` can be carried, and between strangers it carries nothing: \
+             keep the old model, or give the network as a graph (\"model_type\": \"graph\") for methods that \
+             match or fit"
+        ),
+    })
 }

@@ -15,8 +15,9 @@ use super::{
     inputs,
     job::Job,
     meter::Scratch,
+    output::Place,
     publish,
-    run::{Place, run_into},
+    run::run_into,
 };
 use crate::{
     artifacts::{
@@ -25,7 +26,7 @@ use crate::{
     },
     contract::{
         evaluation::EvaluationRecord,
-        manifest::{Manifest, STAGING, files},
+        manifest::{MAX_DOCUMENT_BYTES, Manifest, STAGING, files},
         outcome::{Outcome, Phase, Verdict},
         report::Report,
     },
@@ -116,9 +117,13 @@ impl Verdicts<'_> {
             .folder
             .child(name)
             .map_err(|error| publish::unreadable(&error))?;
-        let read = job.storage.blocking().read_small(&place, TEXT_LIMIT);
+        let read = job
+            .storage
+            .blocking()
+            .read_small(&place, MAX_DOCUMENT_BYTES);
         let bytes = read.map_err(|error| publish::unreadable(&error))?;
         let staged = manifest.outputs.iter().find(|file| file.name == name);
+
         if staged.is_none_or(|file| file.sha256 != sha256_of(&bytes)) {
             let changed = StorageError::Changed {
                 location: place.to_string(),
@@ -205,6 +210,7 @@ fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Fail
         let name = file.name.as_str();
         !rewritten.contains(&name) && (published || name == files::PREDICTIONS)
     });
+
     for file in kept {
         job.progress.go_on().map_err(Failure::Stopped)?;
         writer
@@ -229,6 +235,3 @@ fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Fail
     };
     writer.card(&card).map_err(failure::written(job.spec))
 }
-
-/// Bytes of a card or a report: a card lists files, and a model has thousands at the most.
-const TEXT_LIMIT: u64 = 64 << 20;

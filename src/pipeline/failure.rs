@@ -75,6 +75,7 @@ pub(super) fn check_loss(loss: f64) -> Result<(), Failure> {
     }
     let detail = "the loss is NaN or infinite: values of the data or of the model overflow within the \
                   network; check them, and data.preprocess";
+
     Err(Failure::Input {
         code: FailureCode::Overflow,
         pointer: None,
@@ -102,6 +103,7 @@ pub(super) fn fields(spec: &Spec) -> Vec<Field<'_>> {
         ),
         ("/data/test", data.and_then(|data| data.test.as_ref())),
     ];
+
     named
         .into_iter()
         .filter_map(|(pointer, uri)| Some(Field { pointer, uri: uri? }))
@@ -172,6 +174,13 @@ impl From<TransferError> for Failure {
                 code: FailureCode::Overflow,
                 pointer: None,
                 detail: format!("{error}; check the models' values and data.preprocess"),
+            },
+            // A checked specification has what its methods need.
+            TransferError::NoTrainingSamples
+            | TransferError::NoAlignment
+            | TransferError::NoFineTunePlan => Self::Internal {
+                code: FailureCode::Panicked,
+                detail: error.to_string(),
             },
         }
     }

@@ -22,16 +22,19 @@ use super::{
 };
 use crate::{
     artifacts::{Access, InputFile, Model, dataset::Reading},
-    contract::{codes::FailureCode, report::Network, spec::Data},
+    contract::{
+        codes::FailureCode,
+        report,
+        spec::{Data, Preprocess, Spec},
+    },
     engine::{
         network::{Graph, Naming, Task},
         symmetry::Symmetry,
-        tensors::Signature,
+        tensors::{Checkpoint, Signature},
         training::{Cost, Learner, Runnable},
         transfer::{Trajectory, compatibility::AdoptedHead, shared_vocabulary::SharedRows},
     },
 };
-use bases::Bases;
 
 pub use crate::engine::transfer::compatibility::Configured;
 pub use splits::{Splits, longer};
@@ -76,22 +79,94 @@ pub struct Inputs {
 pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let spec = job.spec;
     let mut files = Vec::new();
-    let Bases {
-        target,
-        naming,
-        trajectory,
-        source_base,
-        other_start,
-        head,
-        source_graph,
-        shared_rows,
-        mut notes,
-        stated_by_tuned,
-    } = bases::read(job, access, &mut files)?;
+    let bases = bases::read(job, access, &mut files)?;
+    let target = &bases.target;
     let signature = target.checkpoint.signature();
     let of_its_own_size = read::graph("/target/base", &target.folder, &signature, None)?;
     by_names::check(spec, &of_its_own_size)?;
-    let preprocess = spec.data.as_ref().and_then(|data| data.preprocess.as_ref());
+
+    let samples = read_samples(job, access, target, &of_its_own_size, &mut files)?;
+    let mut notes = bases.notes;
+    notes.extend(samples.read_otherwise(bases.stated_by_tuned, preprocess(spec)));
+    let Samples { mut splits, stated } = samples;
+    let sample = splits.sample();
+    let graph = read::graph(
+        "/target/base",
+        &target.folder,
+        &signature,
+        sample.as_deref(),
+    )?;
+
+    adopted_head::check(&graph, spec.options.head, bases.head.as_ref())?;
+    let symmetry = Symmetry::derive(&graph, &signature)
+        .map_err(failure::graph("/target/base", &spec.target.base))?;
+    // It reads what the target reads.
+    let source = bases.source_graph.map(|source| Graph {
+        input: graph.input.clone(),
+        ..source
+    });
+    let source = source.map(|source| (source, bases.trajectory.base().signature()));
+
+    splits.unlabelled.check(spec)?;
+    let network = Network {
+        graph: &graph,
+        signature: &signature,
+    };
+    network.check(&splits, target, spec.data.as_ref())?;
+    let old = match &source {
+        Some((graph, signature)) => Network { graph, signature },
+        None => network,
+    };
+    let labelling = old.label(&mut splits, bases.trajectory.tuned(), job)?;
+
+    Ok(Inputs {
+        graph,
+        signature,
+        symmetry,
+        trajectory: bases.trajectory,
+        source_base: bases.source_base,
+        other_start: bases.other_start,
+        target: bases.target,
+        naming: bases.naming,
+        source,
+        head: bases.head,
+        shared_rows: bases.shared_rows,
+        notes,
+        splits,
+        stated,
+        files,
+        labelling,
+    })
+}
+
+/// A job's data, and how the new base says that their images are normalised, where the job does not.
+struct Samples {
+    splits: Splits,
+    stated: Option<Stated>,
+}
+
+impl Samples {
+    /// What is said where the tuned model states that its images are normalised otherwise.
+    fn read_otherwise(
+        &self,
+        tuned: Option<Stated>,
+        preprocess: Option<&Preprocess>,
+    ) -> Option<String> {
+        let are_images = self.splits.sample().is_some_and(|shape| shape.len() == 3);
+        let used = preprocess.or(self.stated.as_ref().map(|stated| &stated.values));
+        tuned.filter(|_| are_images)?.read_otherwise(used)
+    }
+}
+
+/// Reads the data as the network of `graph` does.
+fn read_samples(
+    job: &Job,
+    access: Access,
+    target: &Model,
+    graph: &Graph,
+    files: &mut Vec<InputFile>,
+) -> Result<Samples, Failure> {
+    let preprocess = preprocess(job.spec);
     let stated = match preprocess {
         Some(_) => None,
         None => Stated::of(access.storage, "/target/base", (&target.folder).into())?,
@@ -100,102 +175,40 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let reading = Reading {
         preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
-        channels: read::channels(&of_its_own_size),
-        own_labels: of_its_own_size.task == Task::TokenClassification,
+        channels: read::channels(graph),
+        own_labels: graph.task == Task::TokenClassification,
     };
-    let splits = splits::read(job, access, reading, &mut files)?;
-    if splits.sample().is_some_and(|shape| shape.len() == 3) {
-        let used = preprocess.or(stated.as_ref().map(|stated| &stated.values));
-        notes.extend(stated_by_tuned.and_then(|stated| stated.read_otherwise(used)));
-    }
-    let graph = read::graph(
-        "/target/base",
-        &target.folder,
-        &signature,
-        splits.sample().as_deref(),
-    )?;
+    let splits = splits::read(job, access, reading, files)?;
+    Ok(Samples { splits, stated })
+}
 
-    adopted_head::check(&graph, spec.options.head, head.as_ref())?;
-    let symmetry = Symmetry::derive(&graph, &signature)
-        .map_err(failure::graph("/target/base", &spec.target.base))?;
-    let source = source_graph.map(|source| {
-        // It reads what the target reads.
-        (
-            Graph {
-                input: graph.input.clone(),
-                ..source
-            },
-            trajectory.base().signature(),
-        )
-    });
-
-    splits.unlabelled.check(spec)?;
-    let mut inputs = Inputs {
-        graph,
-        signature,
-        symmetry,
-        trajectory,
-        source_base,
-        other_start,
-        target,
-        naming,
-        source,
-        head,
-        shared_rows,
-        notes,
-        splits,
-        stated,
-        files,
-        labelling: Cost::default(),
-    };
-    inputs.check_data(spec.data.as_ref())?;
-    inputs.label_data(job)?;
-    Ok(inputs)
+fn preprocess(spec: &Spec) -> Option<&Preprocess> {
+    spec.data.as_ref()?.preprocess.as_ref()
 }
 
 impl Inputs {
     /// What is known of the new base's network.
-    pub fn network(&self) -> Network {
+    pub fn network(&self) -> report::Network {
         by_names::network(&self.graph)
     }
+}
 
-    /// Where the data have no labels, the old tuned model's predictions take their place.
-    fn label_data(&mut self, job: &Job) -> Result<(), Failure> {
-        if !self.splits.unlabelled.is_any() {
-            return Ok(());
-        }
-        let (graph, signature) = match &self.source {
-            Some((graph, signature)) => (graph, signature),
-            None => (&self.graph, &self.signature),
-        };
-        let fault = failure::graph(TRAJECTORY, &job.spec.source.trajectory);
-        let learner = Learner::new(graph, signature, device()).map_err(fault)?;
+/// A network that reads the data.
+#[derive(Clone, Copy)]
+struct Network<'a> {
+    graph: &'a Graph,
+    signature: &'a Signature,
+}
 
-        let old_tuned = Runnable {
-            learner: &learner,
-            params: self.trajectory.tuned(),
-        };
-        let labelled = self
-            .splits
-            .label_by(old_tuned, &|| match job.progress.go_on() {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            });
-        if labelled.is_none() {
-            // Why is known to those who asked.
-            return Err(Failure::Stopped(Stop::Cancelled));
-        }
-        self.labelling = learner.cost();
-        Ok(())
-    }
-
-    fn check_data(&self, data: Option<&Data>) -> Result<(), Failure> {
+impl Network<'_> {
+    /// Refuses data that the new base's network does not read.
+    fn check(&self, splits: &Splits, target: &Model, data: Option<&Data>) -> Result<(), Failure> {
         if !self.graph.has_loss() {
             return Ok(()); // there are none: see `by_names::check`
         }
-        let target = failure::graph("/target/base", &self.target.folder.location.to_string());
-        let learner = Learner::new(&self.graph, &self.signature, device()).map_err(target)?;
-        let splits = &self.splits;
+
+        let fault = failure::graph("/target/base", &target.folder.location.to_string());
+        let learner = Learner::new(self.graph, self.signature, device()).map_err(fault)?;
         for (pointer, dataset, given) in [
             (
                 "/data/train",
@@ -225,5 +238,28 @@ impl Inputs {
         }
 
         Ok(())
+    }
+
+    /// Where the data have no labels, the old tuned model's predictions take their place: what that cost.
+    fn label(&self, splits: &mut Splits, tuned: &Checkpoint, job: &Job) -> Result<Cost, Failure> {
+        if !splits.unlabelled.is_any() {
+            return Ok(Cost::default());
+        }
+
+        let fault = failure::graph(TRAJECTORY, &job.spec.source.trajectory);
+        let learner = Learner::new(self.graph, self.signature, device()).map_err(fault)?;
+        let old_tuned = Runnable {
+            learner: &learner,
+            params: tuned,
+        };
+        let labelled = splits.label_by(old_tuned, &|| match job.progress.go_on() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        });
+        if labelled.is_none() {
+            // Why is known to those who asked.
+            return Err(Failure::Stopped(Stop::Cancelled));
+        }
+        Ok(learner.cost())
     }
 }

@@ -60,6 +60,7 @@ fn member(member: &Member) -> Value {
     if *share > 1 {
         value["share"] = json!(share);
     }
+
     if let Some(Runs { units, period }) = runs {
         value["runs"] = json!({"units": units, "period": period});
     }
@@ -120,6 +121,7 @@ fn measured(
         Some(_) => None,
         None => Stated::of(access.storage, "", (&model.folder).into())?,
     };
+
     let reading = Reading {
         preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
@@ -146,6 +148,7 @@ fn measured(
     let start = profiler.now();
     let found = learner.evaluate(&checkpoint, &data);
     failure::check_loss(found.loss)?;
+
     Ok(
         json!({"accuracy": found.accuracy, "loss": found.loss, "samples": data.len(),
               "seconds": profiler.now() - start}),

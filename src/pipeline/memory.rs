@@ -7,7 +7,7 @@ use std::fs;
 use super::{failure::Failure, job::Job, plan};
 
 /// A plan's memory is an estimate: a job is refused only where it is more than this many times the limit.
-const MARGIN: f64 = 1.25;
+const LIMIT_TOLERANCE: f64 = 1.25;
 
 /// Bytes that a job may be expected to hold: the setting, or what the machine or the control group of this
 /// process has where it is 0. `None` where no system tells.
@@ -43,7 +43,7 @@ pub(super) fn check(job: &Job) -> Result<(), Failure> {
 
 /// `planned` bytes, which are no number where the plan is none.
 fn check_planned(planned: f64, limit: u64) -> Result<(), Failure> {
-    if planned <= limit as f64 * MARGIN {
+    if planned <= limit as f64 * LIMIT_TOLERANCE {
         return Ok(());
     }
 
@@ -53,6 +53,7 @@ fn check_planned(planned: f64, limit: u64) -> Result<(), Failure> {
          is more, raise worker.memory_bytes, or leave out the methods that solve for permutations of its \
          widest layers"
     );
+
     Err(Failure::Input {
         code: FailureCode::NeedsMemory,
         pointer: None,

@@ -13,6 +13,7 @@ use std::path::Path;
 use super::{
     failure::{self, Failure},
     inputs::{adopted_head, by_names, read},
+    output::{self, Place},
 };
 use crate::{
     contract::{
@@ -48,6 +49,7 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan
         timesteps,
         ..
     } = &forecast;
+
     let methods = methods
         .iter()
         .map(|method| forecast.method(*method, spec, job.memory_of(*method)));
@@ -94,7 +96,7 @@ struct Forecast {
 
 impl Forecast {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        read::output(storage, &spec.output)?;
+        output::location(storage, &spec.output, Place::Final)?;
         let models = Models::look(spec, storage)?;
         let graph = read::graph("/target/base", &models.folder, &models.target, None)?;
         by_names::check(spec, &graph)?;
@@ -114,6 +116,7 @@ impl Forecast {
                 ladder::methods(samples.train > 0, has_labels, models.across_widths)
             }
         };
+
         Ok(Self {
             models,
             samples,
@@ -134,6 +137,7 @@ impl Forecast {
             parameters: self.network.parameters,
         });
         let passes = (3 * count.gradients + count.forwards) as f64;
+
         MethodPlan {
             method: method.into(),
             sample_gradients: count.gradients,
@@ -152,6 +156,7 @@ impl Forecast {
             timesteps,
         } = self;
         let target = bytes_of(&models.target);
+
         sizes::Job {
             spec,
             methods,
@@ -200,6 +205,7 @@ impl Network {
         let load = Load::of(&program);
         let floats = target.values().filter(|tensor| tensor.dtype.is_float());
         let parameters = floats.map(elements).sum();
+
         Ok(Self {
             graph,
             symmetry,

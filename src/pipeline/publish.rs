@@ -1,8 +1,8 @@
 //! Writes the result, the manifest last.
 
-pub mod adapter;
+mod adapter;
 mod predictions;
-pub mod report;
+mod report;
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,8 @@ use super::{
     context::Context,
     failure::{self, Failure},
     job::Job,
+    meter::Meter,
+    relation::Related,
     verdict::Judgement,
 };
 use crate::{
@@ -20,14 +22,12 @@ use crate::{
     },
     contract::{
         codes::FailureCode,
-        manifest::files,
-        outcome::{Outcome, Recommendation, Verdict},
-        report::Report,
+        manifest::{MAX_DOCUMENT_BYTES, files},
+        outcome::{Outcome, Phase, Recommendation, Verdict},
+        report::{Metrics, Report},
     },
     storage::Location,
 };
-
-const REPORT_LIMIT: u64 = 64 << 20;
 
 /// What the manifest and the job row say beside the files.
 pub struct Facts {
@@ -37,43 +37,59 @@ pub struct Facts {
     pub metrics: Value,
 }
 
-/// Everything but the manifest: model and permutation where the verdict is to publish, report and
+/// What was found: all that report, card and model are written from.
+pub struct Results {
+    pub comparison: Comparison,
+    pub judgement: Judgement,
+    pub related: Related,
+}
+
+/// Everything but the manifest: model, adapter and permutation where the verdict is to publish, report and
 /// card always.
 pub fn files(
     writer: &mut ResultWriter,
     context: &Context,
-    comparison: &Comparison,
-    judgement: Judgement,
-    report: &Report,
+    meter: &Meter,
+    results: Results,
 ) -> Result<Facts, Failure> {
-    let inputs = context.inputs;
-    let published = judgement.verdict == Verdict::Published;
-    let winner = comparison.winner();
-    let spec = context.job.spec;
-    let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
-        .map_err(failure::at("/target/base"))?;
+    // Taken first: it tells what led to the result, and nothing of how that was written.
+    let timing = report::timing(context, meter, &results);
+    context.job.progress.phase(Phase::Publishing);
 
-    let card = Card {
-        name: spec.name.clone(),
-        source_base: spec.source.base.clone(),
-        trajectory: spec.source.trajectory.clone(),
-        target_base: spec.target.base.clone(),
-        method: published.then(|| winner.method.name().to_owned()),
-        licence,
-        metrics: report.metrics.clone(),
-        warnings: judgement.warnings,
-        inputs: inputs.files.clone(),
+    let inputs = context.inputs;
+    let spec = context.job.spec;
+    let published = results.judgement.verdict == Verdict::Published;
+    let update = match spec.options.update {
+        Some(wanted) if published => {
+            let adapter = adapter::of(context, &results.comparison, wanted);
+            writer
+                .adapter(&adapter.config, &adapter.tensors)
+                .map_err(failure::written(spec))?;
+            Some(adapter.report)
+        }
+        _ => None,
     };
+
+    let report = report::of(context, &results, timing, update);
+
+    let Results {
+        comparison,
+        judgement,
+        ..
+    } = &results;
+    let card = card(context, &results, report.metrics.clone())?;
 
     if published {
         model(writer, context, comparison).map_err(failure::written(spec))?;
     }
+
     writer
         .report(&json!(report))
         .map_err(failure::written(spec))?;
     if let Some(table) = predictions::of(context, comparison) {
         writer.predictions(&table).map_err(failure::written(spec))?;
     }
+
     writer.card(&card).map_err(failure::written(spec))?;
 
     Ok(Facts {
@@ -81,6 +97,32 @@ pub fn files(
         verdict: judgement.verdict,
         recommendation: judgement.recommendation,
         metrics: json!(report.metrics),
+    })
+}
+
+/// What people are told of the result.
+fn card(context: &Context, results: &Results, metrics: Metrics) -> Result<Card, Failure> {
+    let Results {
+        comparison,
+        judgement,
+        ..
+    } = results;
+    let inputs = context.inputs;
+    let spec = context.job.spec;
+    let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
+        .map_err(failure::at("/target/base"))?;
+    let is_published = judgement.verdict == Verdict::Published;
+
+    Ok(Card {
+        name: spec.name.clone(),
+        source_base: spec.source.base.clone(),
+        trajectory: spec.source.trajectory.clone(),
+        target_base: spec.target.base.clone(),
+        method: is_published.then(|| comparison.winner().method.name().to_owned()),
+        licence,
+        metrics,
+        warnings: judgement.warnings.clone(),
+        inputs: inputs.files.clone(),
     })
 }
 
@@ -123,6 +165,7 @@ pub fn manifest(
         recommendation,
         metrics,
     } = facts;
+
     let finished = writer
         .signed_by(job.signer)
         .finish(ManifestFacts {
@@ -137,6 +180,7 @@ pub fn manifest(
         Finished::Other(other) => return self::standing(job, output, other),
     };
     let (bytes, manifest_sha256) = (standing.bytes(), standing.manifest_sha256.clone());
+
     Ok(Outcome {
         uri: standing.uri,
         manifest_sha256,
@@ -156,6 +200,7 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
     let verdict = report
         .verdict
         .ok_or_else(|| unreadable(&"it has no verdict"))?;
+
     Ok(Outcome {
         bytes: standing.bytes(),
         uri: standing.uri,
@@ -174,7 +219,7 @@ fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
     let bytes = job
         .storage
         .blocking()
-        .read_small(&place, REPORT_LIMIT)
+        .read_small(&place, MAX_DOCUMENT_BYTES)
         .map_err(|error| unreadable(&error))?;
     Report::from_json(&bytes).map_err(|error| unreadable(&error))
 }

@@ -27,15 +27,38 @@ use crate::{
 };
 
 /// Learning rates tried: of `AdamW`, or multiples of the job's own.
-pub const RATES: [f64; 4] = [1e-4, 3e-4, 1e-3, 3e-3];
-const MULTIPLES: [f64; RATES.len()] = [0.3, 1.0, 3.0, 10.0];
+pub const LEARNING_RATES: [f64; 4] = [1e-4, 3e-4, 1e-3, 3e-3];
+const RATE_MULTIPLES: [f64; LEARNING_RATES.len()] = [0.3, 1.0, 3.0, 10.0];
 /// Small: what few samples allow is many steps.
-pub const BATCH: usize = 32;
+pub const BATCH_SAMPLES: usize = 32;
 /// Of the budget, for each learning rate that is tried.
-pub const TRIAL: f64 = 0.25;
+pub const TRIAL_SHARE: f64 = 0.25;
+
+/// What the new base reaches without a transfer; `None` where that was not compared.
+pub struct Retrained {
+    pub few_shot: Option<FewShot>,
+    pub fine_tune_only: Option<Training>,
+}
+
+/// Trains the new base alone: few-shot first, for the job's own training may start from it.
+///
+/// # Errors
+/// When the job is stopped.
+pub fn run(
+    context: &Context,
+    choice: &Choice,
+    baselines: &Baselines,
+) -> Result<Retrained, Failure> {
+    let few_shot = few_shot(context, choice, baselines)?;
+    let fine_tune_only = fine_tune_only(context, baselines, few_shot.as_ref())?;
+    Ok(Retrained {
+        few_shot,
+        fine_tune_only,
+    })
+}
 
 /// Trains the new base at the cost of the whole choice.
-pub fn few_shot(
+fn few_shot(
     context: &Context,
     choice: &Choice,
     baselines: &Baselines,
@@ -50,6 +73,7 @@ pub fn few_shot(
     ) else {
         return Ok(None);
     };
+
     let refresh = context.inputs.splits.unlabelled.train;
     let budget = budget(&choice.cost, refresh);
     let margin = context.job.spec.options.selection.margin;
@@ -61,8 +85,8 @@ pub fn few_shot(
     context.job.progress.phase(Phase::FineTuning);
     let began = Seconds::read();
     let mut best: Option<(usize, FewShot)> = None;
-    for rate in 0..RATES.len() {
-        let trial = spend(context, data, (budget as f64 * TRIAL) as usize, rate)?;
+    for rate in 0..LEARNING_RATES.len() {
+        let trial = spend(context, data, (budget as f64 * TRIAL_SHARE) as usize, rate)?;
         if best
             .as_ref()
             .is_none_or(|(_, best)| better(&trial.tuned, &best.tuned))
@@ -75,6 +99,7 @@ pub fn few_shot(
         return Ok(None);
     };
     let few = spend(context, data, budget, rate)?;
+
     Ok(Some(FewShot {
         seconds: began.passed(),
         ..few
@@ -117,6 +142,7 @@ fn spend(
         epochs: (budget / samples).max(1),
         ..plan(context, rate)
     };
+
     let stage = Stage {
         plan,
         tries_rates: false,
@@ -129,6 +155,7 @@ fn spend(
     )?;
     let seconds = tuned.seconds;
     let by_old_model = context.inputs.splits.unlabelled.train;
+
     Ok(FewShot {
         learning_rate: tuned.learning_rate,
         samples,
@@ -141,18 +168,19 @@ fn spend(
 /// The job's own training at a multiple of its learning rate, or `AdamW`.
 fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
     let own = context.stage().map(|Stage { plan, .. }| FineTunePlan {
-        learning_rate: MULTIPLES[rate] * plan.learning_rate,
+        learning_rate: RATE_MULTIPLES[rate] * plan.learning_rate,
         ..plan
     });
     let own = own.unwrap_or(FineTunePlan {
-        batch_size: BATCH,
+        batch_size: BATCH_SAMPLES,
         seed: context.job.spec.options.seed,
-        ..FineTunePlan::new(Optimizer::AdamW, 1, RATES[rate])
+        ..FineTunePlan::new(Optimizer::AdamW, 1, LEARNING_RATES[rate])
     });
     // The end is looked at anyway, and there is nothing to be pulled to.
     let refresh = context.inputs.splits.unlabelled.train;
+
     FineTunePlan {
-        batch_size: own.batch_size.min(BATCH),
+        batch_size: own.batch_size.min(BATCH_SAMPLES),
         teacher: own.teacher.or_else(|| refresh.then(|| context.old_model())),
         validation: None,
         looks: None,
@@ -164,7 +192,7 @@ fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
 
 /// The job's own training without a transfer, with a learning rate of its own where trials choose it. There
 /// is nothing to be pulled to.
-pub fn fine_tune_only(
+fn fine_tune_only(
     context: &Context,
     baselines: &Baselines,
     few_shot: Option<&FewShot>,
@@ -176,6 +204,7 @@ pub fn fine_tune_only(
     if context.job.spec.methods != Methods::Auto {
         return Ok(None);
     }
+
     stage.plan.pull = 0.0;
     train(context, &stage, data, start(context, baselines, few_shot)).map(Some)
 }

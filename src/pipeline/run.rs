@@ -5,7 +5,7 @@
 //! follow; the test split judges, and the result is written, its manifest last.
 
 use super::{
-    baselines,
+    baselines, choose,
     comparison::Comparison,
     context::Context,
     device::checked_device,
@@ -15,14 +15,12 @@ use super::{
     job::{Job, Stop},
     memory,
     meter::{self, Meter},
-    publish, retraining, select, train, verdict,
+    output::{self, Place},
+    publish, relation, retraining, select, train, verdict,
 };
 use crate::{
     artifacts::{Access, Begun, ResultWriter, tensors::InputChanged},
-    contract::{
-        manifest::STAGING,
-        outcome::{Outcome, Phase, Verdict},
-    },
+    contract::outcome::{Outcome, Phase},
 };
 
 /// Runs one transfer to its end and publishes the result under `<spec.output>/<id>/`.
@@ -35,15 +33,6 @@ use crate::{
 /// See [`Failure`].
 pub fn run(job: Job) -> Result<Outcome, Failure> {
     run_into(job, Place::Final)
-}
-
-/// Where a result is published to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Where it belongs.
-    Final,
-    /// Where another program judges it first: see `external`.
-    Staging,
 }
 
 /// The same as [`run()`], into either place.
@@ -66,7 +55,7 @@ pub fn run_into(job: Job, place: Place) -> Result<Outcome, Failure> {
         scratch: scratch.path(),
         go_on: &go_on,
     };
-    let done = begin(&job, access, &meter, place);
+    let done = attempt(&job, access, &meter, place);
 
     // Whatever a stopped read or write says, the reason is the stop.
     match (done, job.progress.go_on()) {
@@ -75,18 +64,18 @@ pub fn run_into(job: Job, place: Place) -> Result<Outcome, Failure> {
     }
 }
 
-fn begin(job: &Job, access: Access, meter: &Meter, place: Place) -> Result<Outcome, Failure> {
+/// Takes the result that stands, or makes one.
+///
+/// `publish` is entered for the files, while the inputs are there to be read, and once more for the manifest:
+/// with that the folder is a result, and nothing that goes wrong later may discard it.
+fn attempt(job: &Job, access: Access, meter: &Meter, place: Place) -> Result<Outcome, Failure> {
     job.progress.phase(Phase::Fetching);
-    let mut output = inputs::read::output(job.storage, &job.spec.output)?;
-    if place == Place::Staging {
-        output = output
-            .child(STAGING)
-            .map_err(|error| failure::location("/output", &error))?;
-    }
+    let output = output::location(job.storage, &job.spec.output, place)?;
     let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
+
     match begun {
         Begun::Standing(standing) => publish::standing(job, &output, standing),
-        Begun::Fresh(mut writer) => match finish_or_lose(job, access, meter, &mut writer) {
+        Begun::Fresh(mut writer) => match compute_or_lose(job, access, meter, &mut writer) {
             Ok(facts) => publish::manifest(job, &output, writer, facts),
             Err(failure) => {
                 let ours = !matches!(job.progress.go_on(), Err(Stop::HandedBack));
@@ -99,15 +88,15 @@ fn begin(job: &Job, access: Access, meter: &Meter, place: Place) -> Result<Outco
     }
 }
 
-/// The same as [`finish`], where an input that can be read no further is a failure, and no panic. What
+/// The same as [`compute`], where an input that can be read no further is a failure, and no panic. What
 /// is wrong with an input that has changed meanwhile is that it has.
-fn finish_or_lose(
+fn compute_or_lose(
     job: &Job,
     access: Access,
     meter: &Meter,
     writer: &mut ResultWriter,
 ) -> Result<publish::Facts, Failure> {
-    let done = InputChanged::catch(|| finish(job, access, meter, writer))
+    let done = InputChanged::catch(|| compute(job, access, meter, writer))
         .unwrap_or_else(|changed| Err(failure::lost(&failure::fields(job.spec), changed)));
     match (done, job.storage.check_unchanged()) {
         (Err(Failure::Input { .. }), Err(changed)) => {
@@ -118,7 +107,7 @@ fn finish_or_lose(
 }
 
 /// Everything up to the manifest.
-fn finish(
+fn compute(
     job: &Job,
     access: Access,
     meter: &Meter,
@@ -129,56 +118,47 @@ fn finish(
     let inputs = inputs::read(job, access)?;
     let context = Context::new(&inputs, job)?;
 
-    let facts = compute(&context, meter, writer);
+    let facts = transfer(&context, meter, writer);
     metrics::counter!("retune_sample_gradients_total").increment(context.cost().sample_gradients);
     facts
 }
 
 /// What follows the inputs.
-fn compute(
+fn transfer(
     context: &Context,
     meter: &Meter,
     writer: &mut ResultWriter,
 ) -> Result<publish::Facts, Failure> {
-    let job = context.job;
-    job.progress.phase(Phase::Diagnosing);
-    let diagnosed = diagnose::run(context);
-    inputs::by_names::check_lineage(context.inputs, job.spec, &diagnosed.diagnosis)?;
-    let candidates = select::run(context, &diagnosed)?;
+    let progress = context.job.progress;
+    progress.phase(Phase::Diagnosing);
+    let diagnosed = diagnose::run(context)?;
+    let candidates = select::run(context, &diagnosed.diagnosis)?;
 
-    job.progress.phase(Phase::Evaluating);
-    let diagnosed = diagnosed.with_relation(context, &candidates);
-    let choice = select::best(context, candidates)?;
-    let baselines = baselines::measure(context, &choice)?;
+    progress.phase(Phase::Evaluating);
+    let related = relation::run(context, diagnosed, &candidates);
+    let choice = choose::run(context, candidates)?;
+    let baselines = baselines::run(context, &choice)?;
     let fine_tuning = train::run(context, &choice)?;
-    let few_shot = retraining::few_shot(context, &choice, &baselines)?;
-    let fine_tune_only = retraining::fine_tune_only(context, &baselines, few_shot.as_ref())?;
+    let retrained = retraining::run(context, &choice, &baselines)?;
     let comparison = Comparison {
         choice,
         baselines,
         fine_tuning,
-        few_shot,
-        fine_tune_only,
+        few_shot: retrained.few_shot,
+        fine_tune_only: retrained.fine_tune_only,
     };
+
     comparison
         .test()
         .map_or(Ok(()), |test| failure::check_loss(test.loss))?;
 
-    let judgement = verdict::judge(context, &comparison, &diagnosed.diagnosis);
-    let mut report = publish::report::of(context, &comparison, &judgement, &diagnosed, meter);
-    job.progress.phase(Phase::Publishing);
-    if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
-        let adapter = publish::adapter::of(context, &comparison, wanted);
-        writer
-            .adapter(&adapter.config, &adapter.tensors)
-            .map_err(failure::written(job.spec))?;
-        report.update = Some(adapter.report);
-    }
-    let facts = publish::files(writer, context, &comparison, judgement, &report)?;
-    context
-        .gradients
-        .borrow()
-        .iter()
-        .for_each(|gradients| gradients.done());
+    let judgement = verdict::judge(context, &comparison, &related.diagnosis);
+    let results = publish::Results {
+        comparison,
+        judgement,
+        related,
+    };
+    let facts = publish::files(writer, context, meter, results)?;
+    context.forget_gradients();
     Ok(facts)
 }

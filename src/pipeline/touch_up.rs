@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// Share of the steps over which the learning rate rises.
-const WARMUP: f64 = 0.05;
+const WARMUP_SHARE: f64 = 0.05;
 /// The largest norm of a step's gradient.
-const CLIP: f64 = 1.0;
+const CLIP_NORM: f64 = 1.0;
 /// Looks within an epoch, at most.
-const LOOKS: usize = 8;
+const MAX_LOOKS_PER_EPOCH: usize = 8;
 /// A look's forward pass is a third of a gradient; all looks of an epoch cost a quarter of it at most.
 const LOOKS_SHARE: f64 = 0.25;
 /// Epochs of looks below the peak.
@@ -46,8 +46,10 @@ impl TouchUp {
         Self {
             learning_rate,
             tries_rates: is_warm,
-            warmup: stage.warmup.unwrap_or(if is_warm { WARMUP } else { 0.0 }),
-            clip: stage.clip.or(is_warm.then_some(CLIP)),
+            warmup: stage
+                .warmup
+                .unwrap_or(if is_warm { WARMUP_SHARE } else { 0.0 }),
+            clip: stage.clip.or(is_warm.then_some(CLIP_NORM)),
             pull: stage.pull.unwrap_or(0.0),
             looks: looks(stage, samples, is_warm),
         }
@@ -62,10 +64,12 @@ fn looks(stage: &FineTune, samples: SampleCounts, is_warm: bool) -> Option<Looks
     } else {
         stage.patience.map(|_| 1)
     };
+
     let per_epoch = stage.looks_per_epoch.or(otherwise)?;
     let patience = stage
         .patience
         .or(is_warm.then_some(PATIENCE_EPOCHS * per_epoch));
+
     Some(Looks {
         per_epoch,
         patience,
@@ -79,7 +83,7 @@ fn affordable_looks(
     }: SampleCounts,
 ) -> usize {
     let each = validation.clamp(1, LOOK_SAMPLES) as f64 / 3.0;
-    ((LOOKS_SHARE * train as f64 / each) as usize).clamp(1, LOOKS)
+    ((LOOKS_SHARE * train as f64 / each) as usize).clamp(1, MAX_LOOKS_PER_EPOCH)
 }
 
 #[cfg(test)]

@@ -14,13 +14,13 @@ use crate::{
     engine::{
         profiler::Work,
         tensors::Checkpoint,
-        training::{Barrier, BarrierPlan, Dataset, End, Event, FineTunePlan},
+        training::{Barrier, BarrierPlan, Dataset, End, Event, FineTunePlan, RateTrials},
         transfer::STATISTICS_SAMPLES,
     },
 };
 
 /// Samples on which the loss barrier is taken, at most.
-const BARRIER_SAMPLES: usize = 512;
+pub const BARRIER_SAMPLES: usize = 512;
 
 /// Fine-tunes the winner, where the specification grants training; the result is taken where validation
 /// does not speak against it.
@@ -46,6 +46,7 @@ pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Fai
         .as_ref()
         .filter(|_| context.job.spec.options.barrier)
         .map(|validation| barrier(context, data, validation, &winner.model, &training.model));
+
     Ok(Some(FineTuning {
         training,
         chosen,
@@ -68,12 +69,14 @@ fn without_pull(
     if context.job.spec.methods != Methods::Auto || stage.plan.pull <= 0.0 {
         return Ok(None);
     }
+
     let learning_rate = training.learning_rate;
     let plan = FineTunePlan {
         pull: 0.0,
         learning_rate,
         ..stage.plan.clone()
     };
+
     train(
         context,
         &Stage {
@@ -93,22 +96,9 @@ pub fn train(
     data: &Dataset,
     start: &Checkpoint,
 ) -> Result<Training, Failure> {
-    let mut observe = |event: Event| match event {
-        Event::Step { done, total, .. } => context.advance(done, total, "steps"),
-        Event::Epoch(_) => ControlFlow::Continue(()),
-    };
     let (cost, began) = (context.cost(), Seconds::read());
-
     let mut plan = stage.plan.clone();
-    let trials = stage.tries_rates.then(|| {
-        context
-            .ledger
-            .book(Work::FineTuning, || {
-                context.learner.try_rates(start, data, &plan, &mut observe)
-            })
-            .ok_or(Failure::Stopped(Stop::Cancelled))
-    });
-    let trials = trials.transpose()?;
+    let trials = try_rates(context, stage, data, start)?;
     if let Some(trials) = &trials {
         plan.learning_rate = trials.learning_rate();
         tracing::info!(
@@ -117,12 +107,14 @@ pub fn train(
         );
     }
 
-    let tuned = context.ledger.book(Work::FineTuning, || {
+    let tuned = context.profiler.book(Work::FineTuning, || {
+        let mut observe = |event: Event| observed(context, &event);
         context.learner.fine_tune(start, data, &plan, &mut observe)
     });
     if tuned.end == End::Interrupted {
         return Err(Failure::Stopped(Stop::Cancelled));
     }
+
     let (cost, seconds) = (context.cost() - cost, began.passed());
 
     let (model, splits) = (tuned.checkpoint, &context.inputs.splits);
@@ -131,6 +123,7 @@ pub fn train(
         .test
         .as_ref()
         .map(|data| context.evaluate(&model, data));
+
     Ok(Training {
         model,
         epochs: tuned.epochs,
@@ -144,6 +137,34 @@ pub fn train(
         cost,
         seconds,
     })
+}
+
+/// The trials of learning rates, where the stage asks for them.
+fn try_rates(
+    context: &Context,
+    stage: &Stage,
+    data: &Dataset,
+    start: &Checkpoint,
+) -> Result<Option<RateTrials>, Failure> {
+    if !stage.tries_rates {
+        return Ok(None);
+    }
+
+    let trials = context.profiler.book(Work::FineTuning, || {
+        let mut observe = |event: Event| observed(context, &event);
+        context
+            .learner
+            .try_rates(start, data, &stage.plan, &mut observe)
+    });
+    trials.map(Some).ok_or(Failure::Stopped(Stop::Cancelled))
+}
+
+/// Tells of each step, and says whether to go on.
+fn observed(context: &Context, event: &Event) -> ControlFlow<()> {
+    match event {
+        Event::Step { done, total, .. } => context.advance(*done, *total, "steps"),
+        Event::Epoch(_) => ControlFlow::Continue(()),
+    }
 }
 
 fn barrier(
@@ -161,7 +182,7 @@ fn barrier(
         statistics_samples: STATISTICS_SAMPLES.min(BARRIER_SAMPLES),
         batch_size: context.job.spec.options.batch_size,
     };
-    context.ledger.book(Work::Evaluation, || {
+    context.profiler.book(Work::Evaluation, || {
         context.learner.barrier(from, to, &plan)
     })
 }

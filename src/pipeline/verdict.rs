@@ -64,6 +64,7 @@ pub fn judge(context: &Context, comparison: &Comparison, diagnosis: &Diagnosis) 
     };
     let advice = facts.recommend();
     let is_auto = spec.methods == Methods::Auto;
+
     let failed = if facts.strangers.is_some() {
         true
     } else if gate.is_empty() {
@@ -77,6 +78,7 @@ pub fn judge(context: &Context, comparison: &Comparison, diagnosis: &Diagnosis) 
     } else {
         Verdict::Published
     };
+
     let mut reasons = advice.reasons.clone();
     reasons.extend(gate.iter().filter(|check| !check.passed).map(gate::reason));
     Judgement {
@@ -114,13 +116,15 @@ fn untransferred(context: &Context, comparison: &Comparison) -> Option<Untransfe
     if unlabelled.validation && !unlabelled.train {
         return None;
     }
-    let rival = comparison.few_shot.as_ref().map(|few| &few.tuned);
+
+    let few_shot = comparison.few_shot.as_ref().map(|few| &few.tuned);
     let only = comparison
         .fine_tune_only
         .as_ref()
-        .or(rival)?
+        .or(few_shot)?
         .validation
         .as_ref()?;
+
     Some(Untransferred {
         only: only.accuracy(),
         ours: comparison.validation()?.accuracy(),

@@ -28,6 +28,7 @@ mod metrics;
 mod overview;
 mod page;
 pub mod problem;
+mod refusals;
 mod retunes;
 mod transfers;
 mod webhook_endpoints;
@@ -49,16 +50,23 @@ use super::database::Database;
 
 pub use super::state::AppState;
 
-/// Routes that answer at once.
+/// Routes that answer at once, in the order of the document.
 fn bounded() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(documentation::Document::openapi())
+    let router = OpenApiRouter::with_openapi(documentation::Document::openapi())
         .routes(routes!(transfers::list::handle, transfers::create::handle))
         .routes(routes!(transfers::plan::handle))
         .routes(routes!(transfers::report::handle))
         .routes(routes!(transfers::position::handle))
         .routes(routes!(transfers::control::cancel))
         .routes(routes!(transfers::control::retry))
-        .routes(routes!(transfers::evaluations::handle))
+        .routes(routes!(transfers::evaluations::handle));
+
+    with_access(with_registry(router))
+}
+
+/// Adds base models, fine-tunes and retunes.
+fn with_registry(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
+    router
         .routes(routes!(base_models::read::list))
         .routes(routes!(
             base_models::read::get,
@@ -101,6 +109,11 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(retunes::control::pause))
         .routes(routes!(retunes::control::resume))
         .routes(routes!(retunes::control::cancel))
+}
+
+/// Adds keys, webhooks and the service itself.
+fn with_access(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
+    router
         .routes(routes!(api_keys::list::handle, api_keys::create::handle))
         .routes(routes!(api_keys::revoke::handle))
         .routes(routes!(webhook_endpoints::read::list))
@@ -175,9 +188,9 @@ pub fn router(state: AppState, pages: impl FnOnce(Router) -> Router) -> Router {
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
     let (unbounded, _) = unbounded().with_state(state.clone()).split_for_parts();
     let bounded = layers::bounded(bounded.merge(documentation::pages()), http.request_timeout);
-    let refusals = from_fn_with_state(state.clone(), audit_events::refusals::record);
-    let patience = Extension(extract::BodyPatience(http.request_timeout));
-    let routes = bounded.merge(unbounded).layer(refusals).layer(patience);
+    let refusals = from_fn_with_state(state.clone(), refusals::record);
+    let body_timeout = Extension(extract::BodyTimeout(http.request_timeout));
+    let routes = bounded.merge(unbounded).layer(refusals).layer(body_timeout);
 
     let pages = layers::bounded(pages(routes.clone()), http.request_timeout);
     let guard = from_fn_with_state(state, loopback::guard);

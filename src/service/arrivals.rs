@@ -45,7 +45,7 @@ const MAX_OPEN: usize = 16;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// The longest wait between two looks.
-const LONGEST_WAIT: Duration = Duration::from_mins(10);
+const MAX_WAIT: Duration = Duration::from_mins(10);
 
 impl config::Arrivals {
     /// What the settings say of claims and retries.
@@ -53,7 +53,7 @@ impl config::Arrivals {
         RetryPolicy {
             lease: self.lease,
             backoff: self.backoff,
-            longest_wait: LONGEST_WAIT,
+            max_wait: MAX_WAIT,
             give_up: self.give_up,
         }
     }
@@ -68,7 +68,7 @@ pub struct Looker {
 }
 
 /// What was claimed.
-pub enum Errand {
+pub enum Task {
     Look(arrivals::Claimed),
     List(listings::Claimed),
     /// Not under a lease of the database: a card that is read twice says the same.
@@ -76,7 +76,7 @@ pub enum Errand {
 }
 
 impl Queue for Looker {
-    type Entry = Errand;
+    type Entry = Task;
 
     const CHANNEL: &'static str = "arrivals";
 
@@ -98,19 +98,19 @@ impl Queue for Looker {
         Some(SHUTDOWN_GRACE)
     }
 
-    async fn claim(&self, limit: usize) -> Result<Vec<Lease<Errand>>, sqlx::Error> {
-        self.claim_errands(i64::try_from(limit).unwrap_or(i64::MAX))
+    async fn claim(&self, limit: usize) -> Result<Vec<Lease<Task>>, sqlx::Error> {
+        self.claim_tasks(i64::try_from(limit).unwrap_or(i64::MAX))
             .await
     }
 
-    async fn work(self, lease: Lease<Errand>, shutdown: CancellationToken) {
+    async fn work(self, lease: Lease<Task>, shutdown: CancellationToken) {
         let Lease {
             entry,
             token,
             until,
         } = lease;
         match entry {
-            Errand::Look(entry) => {
+            Task::Look(entry) => {
                 self.look(
                     Lease {
                         entry,
@@ -121,8 +121,8 @@ impl Queue for Looker {
                 )
                 .await;
             }
-            Errand::Card(card) => self.read_card(card).await,
-            Errand::List(entry) => {
+            Task::Card(card) => self.read_card(card).await,
+            Task::List(entry) => {
                 self.list(Lease {
                     entry,
                     token,
@@ -144,46 +144,46 @@ impl Looker {
     }
 
     /// Listings come first: they are short.
-    async fn claim_errands(&self, most: i64) -> Result<Vec<Lease<Errand>>, sqlx::Error> {
+    async fn claim_tasks(&self, limit: i64) -> Result<Vec<Lease<Task>>, sqlx::Error> {
         let policy = self.settings.arrivals.retry_policy();
-        let lists = inbound_tokens::listings::claim(&self.database, most, policy).await?;
-        let rest = most - i64::try_from(lists.len()).unwrap_or(most);
-        let mut errands: Vec<_> = lists
+        let lists = inbound_tokens::listings::claim(&self.database, limit, policy).await?;
+        let rest = limit - i64::try_from(lists.len()).unwrap_or(limit);
+        let mut tasks: Vec<_> = lists
             .into_iter()
-            .map(|lease| lease.map(Errand::List))
+            .map(|lease| lease.map(Task::List))
             .collect();
         if rest > 0 {
             // What is claimed already is not dropped for an error here; it will show again.
             let looks = arrivals::claim(&self.database, rest, policy).await;
             match looks {
                 Ok(looks) => {
-                    errands.extend(looks.into_iter().map(|lease| lease.map(Errand::Look)));
+                    tasks.extend(looks.into_iter().map(|lease| lease.map(Task::Look)));
                 }
-                Err(error) if errands.is_empty() => return Err(error),
+                Err(error) if tasks.is_empty() => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "cannot look for announcements; trying again");
                 }
             }
         }
 
-        let rest = most - i64::try_from(errands.len()).unwrap_or(most);
+        let rest = limit - i64::try_from(tasks.len()).unwrap_or(limit);
         if rest > 0 {
-            errands.extend(self.claim_cards(rest, policy.lease).await);
+            tasks.extend(self.claim_cards(rest, policy.lease).await);
         }
 
-        Ok(errands)
+        Ok(tasks)
     }
 
     /// None where the database does not answer. A card that could not be read is left alone for a while.
-    async fn claim_cards(&self, most: i64, lease: Duration) -> Vec<Lease<Errand>> {
+    async fn claim_cards(&self, limit: i64, lease: Duration) -> Vec<Lease<Task>> {
         let until = Instant::now() + lease;
-        let claimed = cards::claim(&self.database, most, LONGEST_WAIT).await;
+        let claimed = cards::claim(&self.database, limit, MAX_WAIT).await;
         let cards = claimed.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot look for cards; trying again");
             Vec::new()
         });
         let leases = cards.into_iter().map(|card| Lease {
-            entry: Errand::Card(card),
+            entry: Task::Card(card),
             token: LeaseToken::generate(),
             until,
         });

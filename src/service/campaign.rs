@@ -1,9 +1,11 @@
 //! A retune seen as one: what was carried, what fell short, what it took beside training anew, and what a person
 //! must decide.
 
+mod decisions;
+mod member;
+
 use futures::{StreamExt, stream};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
@@ -12,24 +14,25 @@ use super::{
         retunes::{self, campaign::Member},
         transfers,
     },
-    domain::{
-        registry::{fine_tunes::VersionState, retunes::Retune},
-        transfers::Status,
-    },
+    domain::{registry::retunes::Retune, transfers::Status},
     results,
 };
 use crate::{
     contract::{
         ids::{RetuneId, TenantId, TransferId},
+        outcome::Verdict,
         report::Report,
     },
     storage::Storage,
 };
 
+pub use decisions::{DecisionKind, OpenDecision};
+pub use member::CampaignMember;
+
 /// Reports that are read for what they cost; the rest counts as unread.
 const MAX_REPORTS: usize = 200;
 /// Reports read at once.
-const AT_ONCE: usize = 8;
+const CONCURRENT_READS: usize = 8;
 
 /// A retune with what came of each of its transfers.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -71,46 +74,6 @@ pub struct CampaignCost {
     pub one_epoch_sample_gradients: u64,
 }
 
-/// Something that waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct OpenDecision {
-    pub fine_tune: String,
-    #[schema(value_type = Uuid)]
-    pub transfer: TransferId,
-    /// `promote`, `judge`, `retry` or `collect`.
-    pub kind: String,
-    /// What is to be decided, in a sentence.
-    pub sentence: String,
-}
-
-/// One fine-tune onto one base.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CampaignMember {
-    pub fine_tune: String,
-    /// The registered version, or the location.
-    pub target: String,
-    #[schema(value_type = Uuid)]
-    pub transfer: TransferId,
-    pub status: Status,
-    pub verdict: Option<String>,
-    pub recommendation: Option<String>,
-    /// Accuracy, or without labels agreement with the old tuned model, of the result.
-    pub score: Option<f64>,
-    /// The same of the old tuned model.
-    pub source_score: Option<f64>,
-    /// The same of the new base as it is.
-    pub target_score_before: Option<f64>,
-    pub compute_seconds: f64,
-    /// The version of the fine-tune that it made.
-    pub version: Option<i32>,
-    pub state: Option<VersionState>,
-    pub in_production: bool,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// Share of its phase that is done, while it runs.
-    pub progress: Option<f64>,
-}
-
 /// The tenant's retune as one; `None` where it has none of this id.
 ///
 /// # Errors
@@ -135,7 +98,7 @@ pub async fn look(
         .collect();
     let reports = stream::iter(done).map(|id| report(database, storage, tenant, id));
     let reports: Vec<Report> = reports
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENT_READS)
         .filter_map(std::future::ready)
         .collect()
         .await;
@@ -158,9 +121,9 @@ impl Campaign {
     /// Of the retune's members and the reports that could be read.
     pub fn of(retune: Retune, members: Vec<Member>, reports: &[Report]) -> Self {
         let members: Vec<CampaignMember> = members.into_iter().map(CampaignMember::from).collect();
-        let mut decisions: Vec<OpenDecision> = members.iter().filter_map(decision).collect();
-        let urgency = ["judge", "retry", "collect", "promote"];
-        decisions.sort_by_key(|decision| urgency.iter().position(|kind| *kind == decision.kind));
+        let mut decisions: Vec<OpenDecision> =
+            members.iter().filter_map(decisions::decision).collect();
+        decisions.sort_by_key(|decision| decision.kind);
 
         Self {
             counts: counts(&members),
@@ -172,51 +135,11 @@ impl Campaign {
     }
 }
 
-impl From<Member> for CampaignMember {
-    fn from(member: Member) -> Self {
-        let metrics = member.metrics.unwrap_or_default();
-        let progress = member
-            .progress_done
-            .zip(member.progress_total)
-            .filter(|(_, total)| *total > 0);
-        #[expect(clippy::cast_precision_loss, reason = "a share to look at")]
-        let progress = progress.map(|(done, total)| done as f64 / total as f64);
-        Self {
-            score: first(&metrics, &["accuracy", "agreement"]),
-            // Without labels there is nothing to say: it agrees with itself.
-            source_score: first(&metrics, &["source_accuracy"]),
-            target_score_before: first(
-                &metrics,
-                &["target_accuracy_before", "target_agreement_before"],
-            ),
-            fine_tune: member.fine_tune,
-            target: member.base_version.unwrap_or(member.target_base),
-            transfer: member.transfer,
-            progress: progress.filter(|_| !member.status.is_final()),
-            status: member.status,
-            verdict: member.verdict,
-            recommendation: member.recommendation,
-            compute_seconds: member.compute_seconds,
-            version: member.version,
-            state: member.state,
-            in_production: member.in_production,
-            error: member
-                .error_detail
-                .filter(|_| member.status == Status::Failed),
-        }
-    }
-}
-
-/// The first of these metrics that was measured.
-fn first(metrics: &Value, names: &[&str]) -> Option<f64> {
-    names.iter().find_map(|name| metrics[*name].as_f64())
-}
-
 fn counts(members: &[CampaignMember]) -> CampaignCounts {
     let mut counts = CampaignCounts::default();
     for member in members {
-        match (member.status, member.verdict.as_deref()) {
-            (Status::Succeeded, Some("rejected")) => counts.fell_short += 1,
+        match (member.status, member.verdict) {
+            (Status::Succeeded, Some(Verdict::Rejected)) => counts.fell_short += 1,
             (Status::Succeeded, _) => {
                 counts.carried += 1;
                 counts.in_production += usize::from(member.in_production);
@@ -251,53 +174,16 @@ fn cost(retune: &Retune, reports: &[Report]) -> CampaignCost {
     })
 }
 
-/// What a member leaves to a person, if anything.
-fn decision(member: &CampaignMember) -> Option<OpenDecision> {
-    let name = &member.fine_tune;
-    let version = member.version.unwrap_or_default();
-    let (kind, sentence) = match (
-        member.status,
-        member.state,
-        member.recommendation.as_deref(),
-    ) {
-        (Status::Failed, ..) => (
-            "retry",
-            format!("{name} failed: mend the cause and retry, or let it be."),
-        ),
-        (_, Some(VersionState::Rejected), Some("collect")) => (
-            "collect",
-            format!(
-                "{name} cannot be told from what it replaces: collect more samples, or keep the old model."
-            ),
-        ),
-        (_, Some(VersionState::Rejected), _) => (
-            "judge",
-            format!(
-                "{name} fell short of its gate: train it anew, keep the old model, or move the gate."
-            ),
-        ),
-        (_, Some(VersionState::Proposed), _) => (
-            "promote",
-            format!("{name} version {version} waits to be promoted."),
-        ),
-        _ => return None,
-    };
-
-    Some(OpenDecision {
-        fine_tune: name.clone(),
-        transfer: member.transfer,
-        kind: kind.into(),
-        sentence,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::service::domain::registry::retunes::{Counts, Limits, Reason, RetuneStatus};
+    use crate::service::domain::registry::{
+        fine_tunes::VersionState,
+        retunes::{Counts, Limits, Reason, RetuneStatus},
+    };
 
     fn retune() -> Retune {
         Retune {
@@ -318,9 +204,9 @@ mod tests {
     fn member(name: &str, status: Status, state: Option<VersionState>) -> Member {
         let verdict = state.map(|state| {
             if state == VersionState::Rejected {
-                "rejected"
+                Verdict::Rejected
             } else {
-                "published"
+                Verdict::Published
             }
         });
         Member {
@@ -329,7 +215,7 @@ mod tests {
             base_version: Some("2".into()),
             target_base: "file:///b/".into(),
             status,
-            verdict: verdict.map(ToOwned::to_owned),
+            verdict,
             recommendation: None,
             metrics: Some(json!({"accuracy": 0.9, "source_accuracy": 0.95})),
             error_detail: Some("no file".into()),
@@ -365,12 +251,23 @@ mod tests {
             open: 1,
         };
         assert_eq!(campaign.counts, counts);
+        assert_eq!(
+            serde_json::to_value(&campaign.decisions[0]).unwrap()["kind"],
+            "judge"
+        );
         let kinds: Vec<_> = campaign
             .decisions
             .iter()
-            .map(|one| (one.kind.as_str(), one.fine_tune.as_str()))
+            .map(|one| (one.kind, one.fine_tune.as_str()))
             .collect();
-        assert_eq!(kinds, [("judge", "b"), ("retry", "c"), ("promote", "a")]);
+        assert_eq!(
+            kinds,
+            [
+                (DecisionKind::Judge, "b"),
+                (DecisionKind::Retry, "c"),
+                (DecisionKind::Promote, "a")
+            ]
+        );
         assert_eq!(campaign.members[3].progress, Some(0.25));
         assert_eq!(
             (campaign.members[0].progress, campaign.members[0].score),

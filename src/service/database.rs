@@ -1,7 +1,7 @@
-//! All SQL, one file per table. What happens to the registry is told in `registry`, which calls the queries
-//! within its transactions.
+//! All SQL and nothing else, one file or folder per table. Use cases stand in `registry`, which calls the queries
+//! within its transactions and records events and audit entries.
 //!
-//! Every transition of a transfer is one transaction: the guarded `UPDATE`, the event and the
+//! Every transition of a transfer is one transaction of `registry`: the guarded `UPDATE`, the event and the
 //! notification (by trigger) become visible together or not at all. Times are the database's. A
 //! worker's writes name its lease token and must change one row. No transaction stays open while
 //! anything is computed.
@@ -11,26 +11,23 @@
 
 pub mod api_keys;
 pub mod arrivals;
+pub(in crate::service) mod attempts;
 pub mod audit_events;
 pub mod base_models;
 pub mod changes;
 pub mod clock;
 pub mod deliveries;
 mod enum_labels;
-pub mod evaluations;
 pub mod events;
 pub mod figures;
 pub mod fine_tunes;
 pub mod idempotency;
 pub mod inbound_tokens;
-pub mod leases;
 pub mod me;
 pub mod outage;
 pub mod overview;
 mod pooling;
 pub mod quotas;
-pub mod removal;
-pub mod retention;
 pub mod retunes;
 pub mod rights;
 mod schema;

@@ -6,11 +6,8 @@
 use bytes::Bytes;
 
 use super::domain::transfers::Transfer;
-use crate::contract::manifest::{Listing, OutputFile};
+use crate::contract::manifest::{Listing, MAX_DOCUMENT_BYTES, OutputFile};
 use crate::storage::{Location, ResultKey, Storage, StorageError, sha256_of};
-
-/// A manifest lists files by name and digest; a report has a row a timestep. Both are small.
-const DOCUMENT_LIMIT: u64 = 64 << 20;
 
 /// A file of a result.
 pub type ResultFile = OutputFile;
@@ -53,7 +50,7 @@ fn folder(storage: &Storage, transfer: &Transfer) -> Result<Location, ResultErro
 /// No result, or storage that does not answer.
 pub async fn report(storage: &Storage, transfer: &Transfer) -> Result<Bytes, ResultError> {
     let report = folder(storage, transfer)?.at(&ResultKey::Report);
-    Ok(storage.read_small(&report, DOCUMENT_LIMIT).await?)
+    Ok(storage.read_small(&report, MAX_DOCUMENT_BYTES).await?)
 }
 
 /// The files of the result, with the manifest itself last.
@@ -63,7 +60,7 @@ pub async fn report(storage: &Storage, transfer: &Transfer) -> Result<Bytes, Res
 pub async fn files(storage: &Storage, transfer: &Transfer) -> Result<Vec<ResultFile>, ResultError> {
     let key = ResultKey::Manifest;
     let manifest = folder(storage, transfer)?.at(&key);
-    let bytes = storage.read_small(&manifest, DOCUMENT_LIMIT).await?;
+    let bytes = storage.read_small(&manifest, MAX_DOCUMENT_BYTES).await?;
     let mut files = read(&bytes)?;
     files.push(ResultFile {
         name: key.to_string(),

@@ -22,13 +22,10 @@ use crate::{
     contract::ids::WorkerId,
     pipeline::Signer,
     service::{
-        database::{
-            Database,
-            leases::{self, Claimed},
-            workers,
-        },
+        database::{Database, transfers::leases::Claimed, workers},
         domain::leases::{Lease, RetryPolicy},
         queue::{self, Queue},
+        registry::attempts,
     },
     storage::Storage,
 };
@@ -37,7 +34,7 @@ use crate::{
 const SEEN_EVERY: Duration = Duration::from_secs(30);
 
 /// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+const MAX_WAIT: Duration = Duration::from_hours(1);
 
 /// What a worker process needs.
 #[derive(Clone, Debug)]
@@ -62,7 +59,7 @@ impl config::Worker {
         RetryPolicy {
             lease: self.lease,
             backoff: self.backoff,
-            longest_wait: LONGEST_WAIT,
+            max_wait: MAX_WAIT,
             give_up: self.unreadable,
         }
     }
@@ -94,7 +91,7 @@ impl Queue for Worker {
 
     async fn claim(&self, _limit: usize) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
         let policy = self.settings.retry_policy();
-        let claimed = leases::claim(&self.database, self.id, policy).await?;
+        let claimed = attempts::claim(&self.database, self.id, policy).await?;
         if let Some(lease) = &claimed {
             histogram!("retune_claim_latency_seconds").record(lease.waited.as_secs_f64());
         }

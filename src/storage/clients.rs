@@ -82,6 +82,7 @@ impl Clients {
             ..self.hub.clone()
         };
         let credentials = own.credentials.clone().or_else(|| self.credentials.clone());
+
         Some(Self {
             credentials,
             secrets: Arc::clone(&self.secrets),
@@ -112,6 +113,7 @@ impl Clients {
         } else {
             Arc::clone(kept.insert(Arc::new(HubServer::new(&self.hub)?)))
         };
+
         Ok(Hub {
             server,
             repository: repository.clone(),
@@ -129,6 +131,7 @@ impl Clients {
         let Store::S3 { bucket } = &location.store else {
             return Ok(());
         };
+
         let builder = self.s3_builder(bucket);
         let endpoint = builder
             .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
@@ -162,6 +165,7 @@ impl Clients {
         if let Some(client) = open.get(&location.store) {
             return Ok(client.clone());
         }
+
         let client = self
             .connect(&location.store)
             .map_err(|error| StorageError::unavailable(location, &error))?;

@@ -81,6 +81,7 @@ impl Storage {
                 location: location.to_string(),
             });
         }
+
         let path = local::path_of(&file);
         Ok(FetchedFile {
             path,
@@ -100,6 +101,7 @@ impl Storage {
         let mut file = file.map_err(|error| StorageError::unavailable(&path.display(), &error))?;
         let mut running = Running::default();
         let mut failures = 0;
+
         while running.size() < object.size {
             let before = running.size();
             let outcome = self.append(object, &mut file, &mut running, go_on).await;
@@ -141,6 +143,7 @@ impl Storage {
         };
         cut(file, running.size()).map_err(scratch_fault)?;
         let mut download = self.get(&object.location, options).await?;
+
         if download.size != object.size {
             return Err(StorageError::Changed {
                 location: object.location.to_string(),

@@ -18,7 +18,7 @@ mod tree;
 use serde::Deserialize;
 
 pub use commit::{HubCommit, HubFile};
-pub use config::{HubConfig, HubToken};
+pub use config::{HubConfig, HubToken, TOKEN_VARIABLE};
 pub use request::{Hub, HubServer};
 
 /// What the hub says of a revision.

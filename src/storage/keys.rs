@@ -61,10 +61,9 @@ impl WeightFiles {
     }
 
     fn stem(self) -> &'static str {
-        match self {
-            Self::Transformers => "model",
-            Self::Diffusers => "diffusion_pytorch_model",
-        }
+        self.single()
+            .strip_suffix(".safetensors")
+            .unwrap_or_default()
     }
 }
 

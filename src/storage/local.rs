@@ -75,6 +75,7 @@ impl Roots {
             location,
             &real(&handle, &path).map_err(StorageError::io_at(location))?,
         )?;
+
         Ok(Held {
             handle,
             location: location.clone(),
@@ -125,6 +126,7 @@ impl Roots {
                 Err(error) => return Err(StorageError::from_folder(&location, &error)),
             }
         }
+
         Err(StorageError::NotFound {
             location: location.to_string(),
         })
@@ -159,6 +161,7 @@ impl Held {
             .custom_flags(flags.bits())
             .open(&path);
         let handle = opened.map_err(|error| StorageError::from_folder(&self.location, &error))?;
+
         Ok(Self {
             handle,
             location: self.location,
@@ -185,6 +188,7 @@ impl Held {
             let (location, kind) = (self.location.to_string(), kind_of(&found));
             return Err(StorageError::NotAFile { location, kind });
         }
+
         // The same file: the name is not asked again.
         let file = File::open(self.path());
         let file = file.map_err(StorageError::io_at(&self.location))?;
@@ -205,6 +209,7 @@ impl Held {
             let (location, kind) = (self.location.to_string(), kind_of(&found));
             return Err(StorageError::NotAFile { location, kind });
         }
+
         let (location, etag) = (self.location.clone(), Some(mark_of(&found)));
         Ok(ObjectInfo {
             location,
@@ -303,6 +308,7 @@ fn real(handle: &File, name: &Path) -> io::Result<PathBuf> {
     if (found.dev(), found.ino()) == (opened.dev(), opened.ino()) {
         return Ok(real);
     }
+
     Err(io::Error::new(
         io::ErrorKind::NotFound,
         "the name was given to another file meanwhile",

@@ -2,40 +2,23 @@
 
 mod error;
 mod repository;
+mod store;
 
-use crate::contract::codes::FailureCode;
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
+use crate::contract::spec::MAX_TEXT_BYTES;
+use repository::{HubPath, MovingRepository};
+use store::read_store;
+
 pub use error::LocationError;
 pub use repository::HubRepository;
+pub(super) use store::Store;
 
-use repository::{HubPath, MovingRepository};
-
-/// Longest accepted location, and longest part of one (a limit of file systems).
-const LENGTH_LIMIT: usize = 2048;
-const PART_LIMIT: usize = 255;
-
-/// Which store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Store {
-    File,
-    S3 {
-        bucket: String,
-    },
-    Gs {
-        bucket: String,
-    },
-    Az {
-        container: String,
-    },
-    /// The key begins with the repository.
-    Hub(HubRepository),
-    /// Lives and dies with the process: for tests.
-    Memory,
-}
+/// Longest part of a location, in bytes: a limit of file systems.
+const MAX_PART_BYTES: usize = 255;
 
 /// An object or a folder of objects. Prints as its URI, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,9 +31,9 @@ pub struct Location {
 impl Location {
     /// Reads a URI; `file:///abs`, `s3://bucket/key`, `gs://…`, `az://…`.
     pub(crate) fn from_uri(text: &str) -> Result<Self, LocationError> {
-        if text.len() > LENGTH_LIMIT {
+        if text.len() > MAX_TEXT_BYTES {
             let start: String = text.chars().take(60).collect();
-            let detail = format!("longer than {LENGTH_LIMIT} bytes");
+            let detail = format!("longer than {MAX_TEXT_BYTES} bytes");
             return Err(LocationError::malformed(&start, detail));
         }
 
@@ -70,6 +53,7 @@ impl Location {
             let HubPath { repository, key } = HubPath::read(text, rest)?;
             return Self::checked(text, Store::Hub(repository), &key);
         }
+
         let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
         let store = read_store(text, scheme, authority)?;
         Self::checked(text, store, key)
@@ -242,66 +226,11 @@ impl fmt::Display for Location {
     }
 }
 
-impl Store {
-    /// Whether it is this store; a hub without a revision has all of them.
-    fn is_of(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Hub(own), Self::Hub(other)) => {
-                own.is_dataset == other.is_dataset
-                    && (other.revision.is_none() || own.revision == other.revision)
-            }
-            _ => self == other,
-        }
-    }
-}
-
-fn read_store(text: &str, scheme: &str, authority: &str) -> Result<Store, LocationError> {
-    match scheme {
-        "file" | "memory" if !authority.is_empty() => Err(LocationError::malformed(
-            text,
-            format!("names a host; write {scheme}:///absolute/path with three slashes"),
-        )),
-        "file" => Ok(Store::File),
-        "memory" => Ok(Store::Memory),
-        "s3" => Ok(Store::S3 {
-            bucket: check_bucket(text, authority)?,
-        }),
-        "gs" => Ok(Store::Gs {
-            bucket: check_bucket(text, authority)?,
-        }),
-        "az" => Ok(Store::Az {
-            container: check_bucket(text, authority)?,
-        }),
-        other => Err(LocationError {
-            code: FailureCode::LocationScheme,
-            location: text.into(),
-            detail: format!("the scheme {other:?} is not known; use s3, gs, az, hf or file"),
-        }),
-    }
-}
-
-/// Letters, digits, `-`, `_`, `.`: no user, password or port hides in a bucket's name.
-fn check_bucket(text: &str, name: &str) -> Result<String, LocationError> {
-    if name.is_empty()
-        || name.len() > PART_LIMIT
-        || name.starts_with('.')
-        || !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    {
-        return Err(LocationError::malformed(
-            text,
-            format!("{name:?} is no bucket name"),
-        ));
-    }
-    Ok(name.to_owned())
-}
-
 fn check_part(text: &str, part: &str) -> Result<(), LocationError> {
     let fault = match part {
         "" => "has an empty part (\"//\")",
         "." | ".." => "has a relative part (\".\" or \"..\")",
-        _ if part.len() > PART_LIMIT => "has a part longer than 255 bytes",
+        _ if part.len() > MAX_PART_BYTES => "has a part longer than 255 bytes",
         _ if part
             .chars()
             .any(|c| c.is_control() || c == '/' || c == '\\') =>
@@ -319,6 +248,7 @@ fn check_part(text: &str, part: &str) -> Result<(), LocationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::codes::FailureCode;
 
     fn code(text: &str) -> FailureCode {
         Location::from_uri(text).expect_err(text).code

@@ -108,11 +108,13 @@ impl Storage {
         };
         let path = parent.path().join(location.name());
         let is_folder = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+
         let removed = if is_folder {
             std::fs::remove_dir_all(&path)
         } else {
             std::fs::remove_file(&path)
         };
+
         match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(StorageError::from_io(location, &error))
@@ -128,6 +130,7 @@ impl Storage {
         let found = client
             .list(Some(&key(folder)?))
             .map_ok(|meta| meta.location);
+
         match counted(Operation::List, found.try_collect()).await {
             Err(Error::NotFound { .. }) => Ok(Vec::new()),
             found => found.map_err(|error| StorageError::from_store(folder, &error)),

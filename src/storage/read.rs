@@ -69,6 +69,7 @@ impl Storage {
         } else {
             self.list_objects(folder).await?
         };
+
         listing
             .files
             .sort_by(|a, b| a.location.key.cmp(&b.location.key));
@@ -168,12 +169,14 @@ impl Storage {
             found.meta.e_tag.clone(),
             found.range.clone(),
         );
+
         self.watch(location, etag.as_deref())?;
         let place = location.clone();
         let stream = found
             .into_stream()
             .map_err(move |error| StorageError::from_store(&place, &error))
             .boxed();
+
         Ok(Download {
             size,
             range,
@@ -196,11 +199,13 @@ impl Storage {
                 within.map_err(|error| StorageError::unavailable(location, &error))?
             }
         };
+
         let stream = local::stream(file, range.clone()).map_err(StorageError::io_at(location))?;
         let place = location.clone();
         let stream = stream
             .map_err(move |error| StorageError::from_io(&place, &error))
             .boxed();
+
         Ok(Download {
             size,
             range,
@@ -230,6 +235,7 @@ async fn collect(location: &Location, mut download: Download) -> Result<Bytes, S
     while let Some(chunk) = download.stream.try_next().await? {
         bytes.extend_from_slice(&chunk);
     }
+
     complete(
         location,
         bytes.len() as u64,
@@ -247,6 +253,7 @@ fn complete(location: &Location, received: u64, size: u64) -> Result<(), Storage
             location: location.to_string(),
         });
     }
+
     Err(StorageError::Truncated {
         location: location.to_string(),
         received,

@@ -36,6 +36,7 @@ impl Roots {
         if roots.is_empty() {
             roots.push(Location::from_path(&config.data_objects)?);
         }
+
         let (state, objects) = (config.state_dirs.clone(), config.data_objects.clone());
         Ok(Self::Bound {
             roots,
@@ -53,6 +54,7 @@ impl Roots {
             Self::Any => Default::default(),
             Self::Bound { state, objects, .. } => (state.clone(), objects.clone()),
         };
+
         Ok(Self::Bound {
             roots,
             state,
@@ -68,6 +70,7 @@ impl Roots {
         let Self::Bound { roots, advice, .. } = self else {
             return Ok(path);
         };
+
         if !roots.iter().any(|root| location.is_under(root)) {
             let shown: Vec<String> = roots.iter().map(ToString::to_string).collect();
             let detail = format!(
@@ -76,6 +79,7 @@ impl Roots {
             );
             return Err(refused(location, detail));
         }
+
         if location.store == Store::File {
             self.judge(
                 location,
@@ -96,6 +100,7 @@ impl Roots {
         else {
             return Ok(());
         };
+
         let mut inside = false;
         for root in roots.iter().filter_map(Location::path) {
             inside |= real.starts_with(resolve(&root).map_err(|detail| refused(location, detail))?);

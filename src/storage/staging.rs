@@ -37,12 +37,12 @@ use super::{
 use taken::Taken;
 
 /// Files up to this size go in one request.
-const ONE_REQUEST: u64 = 16 << 20;
+const MAX_SINGLE_PUT_BYTES: u64 = 16 << 20;
 /// Stores demand 5 MiB a part at least and 10 000 parts at most.
-const PART: u64 = 8 << 20;
-const PARTS_LIMIT: u64 = 9_000;
+const MIN_PART_BYTES: u64 = 8 << 20;
+const MAX_PARTS: u64 = 9_000;
 /// Parts on their way at once.
-const IN_FLIGHT: usize = 4;
+const MAX_PARTS_IN_FLIGHT: usize = 4;
 
 /// In a result's folder: what attempts keep until it has its place.
 pub const ATTEMPTS: &str = ".attempts";
@@ -163,11 +163,12 @@ impl Storage {
         self.admit(&place)?;
         let mut taken = Taken::new(&place, pieces, go_on);
         let mut upload = None;
+
         if place.store == Store::File {
             let aside = attempt.file(name);
             let folder = self.inner.roots.hold_parent(&aside)?;
             folder.create(aside.name(), &mut |file| taken.write_to(file))?;
-        } else if size > ONE_REQUEST {
+        } else if size > MAX_SINGLE_PUT_BYTES {
             upload = Some(self.upload(file, size, &mut taken).await?);
         } else {
             let whole = taken.whole(size)?;
@@ -197,10 +198,11 @@ impl Storage {
             .map_err(StorageError::store_at(&attempt.folder))?;
         self.publish_bytes(&attempt.upload(name), id.clone().into())
             .await?;
-        let part = size.div_ceil(PARTS_LIMIT).max(PART);
+        let part = size.div_ceil(MAX_PARTS).max(MIN_PART_BYTES);
         let (mut going, mut parts, mut number) = (FuturesOrdered::new(), Vec::new(), 0);
+
         while let Some(payload) = taken.part(part)? {
-            if going.len() == IN_FLIGHT
+            if going.len() == MAX_PARTS_IN_FLIGHT
                 && let Some(done) = going.next().await
             {
                 parts.push(sent(taken.place, done)?);

@@ -56,6 +56,7 @@ impl Storage {
         };
         let mut marks: Vec<_> = watched.marks().clone().into_iter().collect();
         marks.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+
         for (location, mark) in marks {
             let is_file = location.store == Store::File;
             if is_file
@@ -89,6 +90,7 @@ impl Storage {
         if first == mark {
             return Ok(());
         }
+
         Err(StorageError::Changed {
             location: location.to_string(),
         })

@@ -22,11 +22,6 @@ const NOW: RetryPolicy = RetryPolicy {
     ..LONG
 };
 
-async fn execute(app: &App, sql: &str) {
-    let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&app.db.database.pool);
-    done.await.expect("our own SQL");
-}
-
 /// `[outcome, action, subject, key]` of the entries, oldest first.
 async fn audited(app: &App, key: &str) -> Vec<[Value; 4]> {
     let page = app

@@ -18,7 +18,6 @@ use retune::{
         api,
         arrivals::Looker,
         dashboard,
-        database::api_keys,
         domain::access::{DEFAULT_TENANT, Role},
         queue,
         state::AppState,
@@ -109,23 +108,15 @@ impl App {
     }
 
     pub async fn key_of(&self, tenant: TenantId, role: Role) -> String {
-        let made = api_keys::create(&self.db.database, "test", tenant, role, None).await;
-        made.expect("a key").1
+        self.db.key_of(tenant, role).await
     }
 
     pub async fn tenant(&self) -> TenantId {
-        let id = TenantId::generate();
-        self.put_tenant(id).await;
-        id
+        self.db.tenant().await
     }
 
     pub async fn put_tenant(&self, id: TenantId) {
-        sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
-            .bind(id)
-            .bind(id.to_string())
-            .execute(&self.db.database.pool)
-            .await
-            .expect("a tenant");
+        self.db.put_tenant(id).await;
     }
 
     /// A location inside the store.

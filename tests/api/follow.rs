@@ -2,16 +2,13 @@ use std::time::Instant;
 
 use axum::{body::Body, http::Method};
 use futures::StreamExt;
-use retune::{
-    contract::ids::WorkerId,
-    service::{database::leases, domain::access::DEFAULT_TENANT, registry::transitions},
-};
+use retune::service::{domain::access::DEFAULT_TENANT, registry::transitions};
 use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::app::{App, request};
-use crate::support::{LONG, PATIENCE};
+use crate::support::{LONG, PATIENCE, claim};
 
 #[tokio::test]
 async fn a_long_poll_ends_when_the_status_changes() {
@@ -48,10 +45,7 @@ async fn a_long_poll_ends_when_the_service_does() {
 async fn events_are_pages_and_streams_that_resume() {
     let app = App::open().await;
     let id = app.db.queued(1).await.id;
-    leases::claim(&app.db.database, WorkerId::generate(), LONG)
-        .await
-        .unwrap()
-        .expect("claimed");
+    claim(&app.db.database, LONG).await.expect("claimed");
     let path = format!("/v1/transfers/{id}/events");
     let page = app.get(&path).await.ok(200).json();
     let kinds: Vec<_> = page["data"]

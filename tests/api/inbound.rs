@@ -1,29 +1,21 @@
 //! Notifications that a new base has landed, and what becomes of what they announce.
 
+mod addresses;
+mod lookers;
+
 use std::time::Duration;
 
-use retune::{
-    config::Settings,
-    service::{
-        database::arrivals::{self, Claimed},
-        domain::{
-            access::{DEFAULT_TENANT, Role},
-            leases::{Lease, RetryPolicy},
-        },
-        registry::arrivals as outcome,
-    },
-};
+use retune::{config::Settings, service::domain::leases::RetryPolicy};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use super::app::{App, bearer};
+use super::app::App;
 use crate::support::within;
 
 /// A claim that has run out as soon as it is made, as of a process that died.
 const OVER: RetryPolicy = RetryPolicy {
     lease: Duration::ZERO,
     backoff: Duration::from_millis(20),
-    longest_wait: Duration::from_millis(20),
+    max_wait: Duration::from_millis(20),
     give_up: Duration::from_hours(24),
 };
 
@@ -228,92 +220,6 @@ async fn what_stays_no_model_is_given_up_and_looked_at_again_when_announced_agai
 }
 
 #[tokio::test]
-async fn a_looker_that_dies_loses_nothing_and_one_that_was_overtaken_records_nothing() {
-    let app = App::with_base().await;
-    app.fine_tune("news", "promote").await.ok(201);
-    app.put_model("llama/2", "weights");
-    app.notify(
-        &app.address("cloudevents").await,
-        &app.landed("llama/2/config.json"),
-    )
-    .await;
-    let dead = claim(&app).await;
-    // Two processes look; one registers it.
-    let lookers = [
-        app.look(app.shutdown.clone()),
-        app.look(app.shutdown.clone()),
-    ];
-    app.arrived("2", is("registered")).await;
-    assert!(!outcome::know(&app.db.database, &dead).await.unwrap());
-    assert!(
-        !outcome::fail(&app.db.database, &dead, "late")
-            .await
-            .unwrap()
-    );
-    assert_eq!(
-        outcome::put_off(&app.db.database, &dead, "late", OVER)
-            .await
-            .unwrap(),
-        None
-    );
-    app.arrived("2", is("registered")).await;
-    assert_eq!(
-        (app.versions().await.len(), app.retunes().await.len()),
-        (2, 1)
-    );
-    app.shutdown.cancel();
-    for looker in lookers {
-        looker.await.expect("it ends");
-    }
-}
-
-async fn claim(app: &App) -> Lease<Claimed> {
-    let mut claimed = arrivals::claim(&app.db.database, 4, OVER)
-        .await
-        .expect("the database answers");
-    assert_eq!(claimed.len(), 1);
-    claimed.pop().expect("one")
-}
-
-#[tokio::test]
-async fn an_announcement_while_it_is_looked_at_is_not_lost() {
-    let app = App::with_base().await;
-    let address = app.address("cloudevents").await;
-    let slow = RetryPolicy {
-        lease: Duration::from_mins(5),
-        backoff: Duration::from_mins(5),
-        longest_wait: Duration::from_mins(5),
-        ..OVER
-    };
-    app.notify(&address, &app.landed("llama/2/config.json"))
-        .await;
-    let looking = arrivals::claim(&app.db.database, 4, slow)
-        .await
-        .unwrap()
-        .pop()
-        .unwrap();
-    let nothing = async || {
-        arrivals::claim(&app.db.database, 4, OVER)
-            .await
-            .unwrap()
-            .is_empty()
-    };
-    app.notify(&address, &app.landed("llama/2/model.safetensors"))
-        .await;
-    assert!(nothing().await, "it is looked at by one at a time");
-    outcome::put_off(&app.db.database, &looking, "too early", slow)
-        .await
-        .unwrap();
-    assert_eq!(claim(&app).await.looks, 2);
-    // Without one, it has to wait.
-    let again = claim(&app).await;
-    outcome::put_off(&app.db.database, &again, "too early", slow)
-        .await
-        .unwrap();
-    assert!(nothing().await);
-}
-
-#[tokio::test]
 async fn a_folder_is_listed_from_time_to_time_without_any_notification() {
     let app = App::with_base().await;
     app.put_model("llama/2", "weights");
@@ -356,166 +262,4 @@ async fn a_folder_is_listed_from_time_to_time_without_any_notification() {
         .unwrap();
     app.arrived("3", is("registered")).await;
     assert_eq!(app.arrived("2", is("registered")).await["announcements"], 1);
-}
-
-#[tokio::test]
-async fn nothing_outside_the_folder_is_looked_at_and_a_token_opens_nothing_else() {
-    let app = App::with_base().await;
-    app.put_model("mistral/2", "weights");
-    let address = app.address("cloudevents").await;
-    let long = app.uri(&format!("llama/{}/config.json", "x".repeat(1200)));
-    for outside in [
-        app.uri("mistral/2/config.json"),
-        app.uri("llama/"),
-        "file:///etc/passwd".into(),
-        long,
-    ] {
-        let answer = app
-            .notify(&address, &json!({"data": {"uri": outside}}))
-            .await;
-        assert_eq!(answer["arrivals"], json!([]), "{answer}");
-        assert_eq!(
-            answer["ignored"].as_array().map(Vec::len),
-            Some(1),
-            "{answer}"
-        );
-    }
-    let nothing = app.notify(&address, &json!({"type": "test"})).await;
-    assert_eq!(
-        nothing,
-        json!({"arrivals": [], "ignored": [], "listing": false})
-    );
-    assert!(app.arrivals().await.is_empty());
-    for wrong in [
-        "/v1/inbound/cloudevents/none".to_owned(),
-        format!(
-            "/v1/inbound/cloudevents/rt_{}_{}",
-            "0".repeat(12),
-            "0".repeat(64)
-        ),
-        address.replace("cloudevents", "pigeon"),
-    ] {
-        app.post(&wrong, &json!({}), &[])
-            .await
-            .problem(404, "not_found");
-    }
-}
-
-#[tokio::test]
-async fn addresses_are_made_by_administrators_and_withdrawn() {
-    let app = App::closed().await;
-    let (admin, reader) = (
-        bearer(&app.key(Role::Admin).await),
-        bearer(&app.key(Role::Submit).await),
-    );
-    let as_admin = [("authorization", admin.as_str())];
-    app.put("/v1/base_models/llama", &json!({}), &as_admin)
-        .await
-        .ok(201);
-    let place = "/v1/base_models/llama/inbound_tokens";
-    let body = json!({"prefix": app.uri("llama/")});
-    app.post(place, &body, &[("authorization", &reader)])
-        .await
-        .problem(403, "forbidden");
-    app.get_with(place, &[("authorization", &reader)])
-        .await
-        .problem(403, "forbidden");
-    app.post(place, &json!({"prefix": "file:///etc/"}), &as_admin)
-        .await
-        .problem(422, "location_not_allowed");
-    let made = app.post(place, &body, &as_admin).await.ok(201).json();
-    let address = format!("/v1/inbound/s3/{}", made["token"].as_str().unwrap());
-    app.post(&address, &json!({}), &[]).await.ok(202);
-    let own = format!("{place}/{}", made["id"].as_str().unwrap());
-    app.delete(&own, &as_admin).await.ok(204);
-    app.delete(&own, &as_admin).await.problem(404, "not_found");
-    app.post(&address, &json!({}), &[])
-        .await
-        .problem(404, "not_found");
-}
-
-#[tokio::test]
-async fn another_tenants_arrivals_are_not_there() {
-    let app = App::closed().await;
-    let (ours, theirs) = (DEFAULT_TENANT, app.tenant().await);
-    let mut keys = Vec::new();
-    for tenant in [ours, theirs] {
-        keys.push(bearer(&app.key_of(tenant, Role::Admin).await));
-    }
-    for key in &keys {
-        app.put(
-            "/v1/base_models/llama",
-            &json!({}),
-            &[("authorization", key)],
-        )
-        .await
-        .ok(201);
-    }
-    let place = "/v1/base_models/llama/inbound_tokens";
-    let body = json!({"prefix": app.uri("llama/")});
-    let made = app
-        .post(place, &body, &[("authorization", &keys[0])])
-        .await
-        .ok(201)
-        .json();
-    let address = format!(
-        "/v1/inbound/cloudevents/{}",
-        made["token"].as_str().unwrap()
-    );
-    app.put_model("llama/2", "weights");
-    app.notify(&address, &app.landed("llama/2/config.json"))
-        .await;
-    app.look(app.shutdown.clone());
-    for (key, count) in [(&keys[0], 1), (&keys[1], 0)] {
-        for list in ["arrivals", "inbound_tokens"] {
-            let path = format!("/v1/base_models/llama/{list}");
-            let listed = app
-                .get_with(&path, &[("authorization", key)])
-                .await
-                .ok(200)
-                .json();
-            assert_eq!(
-                listed["data"].as_array().map(Vec::len),
-                Some(count),
-                "{list}"
-            );
-        }
-    }
-    within("it is registered", async || {
-        let path = "/v1/base_models/llama/versions/2";
-        (app.get_with(path, &[("authorization", &keys[0])])
-            .await
-            .status
-            == 200)
-            .then_some(())
-    })
-    .await;
-    let path = "/v1/base_models/llama/versions/2";
-    app.get_with(path, &[("authorization", &keys[1])])
-        .await
-        .problem(404, "not_found");
-}
-
-#[tokio::test]
-async fn a_looker_that_stops_gives_back_what_it_has() {
-    let app = App::with_base().await;
-    app.put_model("llama/2", "weights");
-    let address = app.address("cloudevents").await;
-    app.notify(&address, &app.landed("llama/2/config.json"))
-        .await;
-    let long = RetryPolicy {
-        lease: Duration::from_mins(5),
-        ..OVER
-    };
-    let claimed = arrivals::claim(&app.db.database, 1, long)
-        .await
-        .unwrap()
-        .pop()
-        .unwrap();
-    arrivals::release(&app.db.database, &claimed).await.unwrap();
-    let shutdown = CancellationToken::new();
-    let looker = app.look(shutdown.clone());
-    app.arrived("2", is("registered")).await;
-    shutdown.cancel();
-    looker.await.expect("it ends");
 }

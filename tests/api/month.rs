@@ -9,7 +9,7 @@ use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
     service::{
-        database::leases::{self, Claimed},
+        database::transfers::leases::Claimed,
         domain::{
             leases::{Lease, RetryPolicy},
             transfers::JobError,
@@ -96,7 +96,7 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
         } else {
             BRISK
         };
-        match leases::claim(database, WorkerId::generate(), terms)
+        match attempts::claim(database, WorkerId::generate(), terms)
             .await
             .unwrap()
         {

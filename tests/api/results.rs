@@ -1,7 +1,7 @@
 use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Verdict},
-    service::{database::leases, registry::attempts},
+    service::registry::attempts,
 };
 use serde_json::json;
 
@@ -32,7 +32,7 @@ pub async fn finished(app: &App) -> TransferId {
     ]);
     let manifest = json!({"format": "retune-result/1", "outputs": outputs}).to_string();
     std::fs::write(folder.join("manifest.json"), &manifest).unwrap();
-    let lease = leases::claim(&app.db.database, WorkerId::generate(), LONG)
+    let lease = attempts::claim(&app.db.database, WorkerId::generate(), LONG)
         .await
         .unwrap()
         .unwrap();

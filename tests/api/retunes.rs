@@ -4,7 +4,7 @@ use retune::{
     config::{Retunes, Settings},
     contract::ids::WorkerId,
     pipeline::Verdict,
-    service::{database::leases, registry::attempts},
+    service::registry::attempts,
 };
 use serde_json::{Value, json};
 
@@ -199,7 +199,7 @@ async fn what_begins_by_itself_keeps_to_the_settings() {
     let limits = json!({"max_concurrent": 1, "max_compute_seconds": 900});
     assert_eq!(app.retunes().await[0]["limits"], limits);
     app.claim().await;
-    let second = leases::claim(&app.db.database, WorkerId::generate(), LONG)
+    let second = attempts::claim(&app.db.database, WorkerId::generate(), LONG)
         .await
         .unwrap();
     assert!(second.is_none(), "the other is held");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
-    service::{database::leases, domain::leases::RetryPolicy, registry::attempts},
+    service::{domain::leases::RetryPolicy, registry::attempts},
 };
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ async fn a_paused_retune_begins_nothing_and_what_runs_goes_on() {
     let app = App::with_fine_tunes(&["a", "b", "c"]).await;
     let path = app.retune_onto("2").await;
     let running = app.claim().await;
-    let dying = leases::claim(&app.db.database, WorkerId::generate(), OVER)
+    let dying = attempts::claim(&app.db.database, WorkerId::generate(), OVER)
         .await
         .unwrap()
         .unwrap();

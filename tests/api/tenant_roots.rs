@@ -8,7 +8,7 @@ use retune::{
     contract::ids::{TenantId, WorkerId},
     pipeline::Verdict,
     service::{
-        database::{leases, transfers::Enqueue},
+        database::transfers::Enqueue,
         domain::access::{DEFAULT_TENANT, Role},
         registry::attempts,
         worker::{self, Worker},
@@ -102,10 +102,7 @@ impl Two {
     }
 
     async fn execute(&self, sql: &str) {
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
-        done.execute(&self.app.db.database.pool)
-            .await
-            .expect("our own SQL");
+        self.app.db.execute(sql).await;
     }
 }
 
@@ -190,7 +187,7 @@ async fn results_outside_a_tenants_roots_are_not_read() {
         })
         .await
         .id;
-    let lease = leases::claim(&two.app.db.database, WorkerId::generate(), LONG)
+    let lease = attempts::claim(&two.app.db.database, WorkerId::generate(), LONG)
         .await
         .unwrap()
         .unwrap();

@@ -1,5 +1,8 @@
-//! No file imports itself by way of others, read from the `use` lines and the paths within code. A module and those
-//! below it are one place.
+//! No module imports itself by way of others, read from the `use` lines and the paths within code.
+//!
+//! A module and all that is below it are one place: a file that takes from another folder makes an arrow from its own
+//! folder to that one, as far down as the two paths part. So a circle is seen too that leads into a folder by one file
+//! and out of it by another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,22 +74,27 @@ impl Imports {
         }
     }
 
-    /// The modules that each module reads from, but for those above and below it.
-    fn arrows(&self) -> BTreeMap<&Path, BTreeSet<Path>> {
-        let from = |module: &Path| {
-            let uses = self.uses[module].iter();
-            let homes = uses
-                .filter_map(|(_, path)| self.resolved(module, path))
-                .map(|path| self.home(&path, 0));
-            homes
-                .filter(|home| !home.starts_with(module) && !module.starts_with(home))
-                .collect()
-        };
-        self.modules
-            .iter()
-            .map(|module| (module, from(module)))
-            .collect()
+    /// The places that each place reads from, of one folder: what is above a module or below it is its own.
+    fn arrows(&self) -> BTreeMap<Path, BTreeSet<Path>> {
+        let mut arrows: BTreeMap<Path, BTreeSet<Path>> = BTreeMap::new();
+        for (module, uses) in &self.uses {
+            let paths = uses
+                .iter()
+                .filter_map(|(_, path)| self.resolved(module, path));
+            for home in paths.map(|path| self.home(&path, 0)) {
+                if let Some((from, to)) = places(module, &home) {
+                    arrows.entry(from).or_default().insert(to);
+                }
+            }
+        }
+        arrows
     }
+}
+
+/// Where two modules' paths part; `None` where one is above the other, or they are the same.
+fn places(from: &[String], to: &[String]) -> Option<(Path, Path)> {
+    let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+    Some((from.get(..=shared)?.to_vec(), to.get(..=shared)?.to_vec()))
 }
 
 /// The paths of the `use` statements of a file, each with whether it is given on.
@@ -172,8 +180,8 @@ fn flatten(tree: &str, before: &[String], found: &mut Vec<Path>) {
     }
 }
 
-/// A way from a module back to it, if there is one.
-fn circle(arrows: &BTreeMap<&Path, BTreeSet<Path>>, start: &Path) -> Option<Vec<String>> {
+/// A way from a place back to it, if there is one.
+fn circle(arrows: &BTreeMap<Path, BTreeSet<Path>>, start: &Path) -> Option<Vec<String>> {
     let mut ways = vec![vec![start]];
     let mut seen = BTreeSet::new();
     while let Some(way) = ways.pop() {
@@ -205,13 +213,37 @@ fn no_file_imports_itself_by_way_of_others() {
 }
 
 #[test]
+fn a_circle_through_a_folder_would_be_found() {
+    let path = |text: &str| -> Path { text.split("::").map(str::to_owned).collect() };
+    let module = |name: &str, takes: &str| (path(name), vec![(false, path(takes))]);
+    let imports = Imports {
+        modules: ["a", "a::in", "a::out", "b", "b::deep"].map(path).into(),
+        uses: BTreeMap::from([
+            module("b::deep", "crate::a::in::Thing"),
+            module("a::out", "crate::b"),
+            module("a", "crate::a::out"),
+        ]),
+        exports: BTreeMap::new(),
+    };
+    let arrows = imports.arrows();
+    assert_eq!(
+        arrows,
+        BTreeMap::from([
+            (path("a"), BTreeSet::from([path("b")])),
+            (path("b"), BTreeSet::from([path("a")])),
+        ])
+    );
+    assert!(circle(&arrows, &path("a")).is_some());
+}
+
+#[test]
 fn a_circle_would_be_found() {
     let path = |name: &str| vec![name.to_owned()];
     let [a, b, c] = [path("a"), path("b"), path("c")];
     let arrows = BTreeMap::from([
-        (&a, BTreeSet::from([b.clone()])),
-        (&b, BTreeSet::from([c.clone()])),
-        (&c, BTreeSet::from([b.clone()])),
+        (a.clone(), BTreeSet::from([b.clone()])),
+        (b.clone(), BTreeSet::from([c.clone()])),
+        (c, BTreeSet::from([b.clone()])),
     ]);
     assert_eq!(circle(&arrows, &a), None);
     assert_eq!(

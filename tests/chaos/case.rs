@@ -4,19 +4,14 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    artifacts::tensors,
-    engine::tensors::{Checkpoint, HostTensor},
-};
 use serde_json::{Value, json};
 
 use super::{Failure, store::Store};
+use crate::support::models::{self, Files};
 
-const FEATURES: usize = 16;
 const WIDTH: usize = 64;
 /// The width of a model whose file, of 24 MB, is read for a while and written in several parts.
 const LARGE: usize = 300_000;
-const CLASSES: usize = 4;
 const SAMPLES: usize = 256;
 const PUT_TRIES: u32 = 60;
 
@@ -39,46 +34,14 @@ pub fn uri(name: &str) -> String {
     format!("s3://bucket/chaos/{name}")
 }
 
-/// A folder's files.
-pub struct Files {
-    pub config: Vec<u8>,
-    pub weights: Vec<u8>,
-}
-
 /// A model whose numbers depend on `seed`.
 pub fn model(seed: u64) -> Files {
-    model_of(WIDTH, seed)
+    models::model(WIDTH, seed)
 }
 
 /// A large one.
 pub fn large_model(seed: u64) -> Files {
-    model_of(LARGE, seed)
-}
-
-fn model_of(width: usize, seed: u64) -> Files {
-    let config = json!({
-        "model_type": "graph", "input": {"kind": "features", "shape": [FEATURES]},
-        "task": "classification",
-        "nodes": [{"op": "linear", "param": "fc1"}, {"op": "relu"}, {"op": "linear", "param": "fc2"}]
-    });
-    let tensor = |name: &str, shape: &[usize], seed: u64| {
-        (
-            name.to_owned(),
-            HostTensor::from_f32(shape.to_vec(), floats(shape, seed)),
-        )
-    };
-    let model: Checkpoint = [
-        tensor("fc1.weight", &[width, FEATURES], seed * 4),
-        tensor("fc1.bias", &[width], seed * 4 + 1),
-        tensor("fc2.weight", &[CLASSES, width], seed * 4 + 2),
-        tensor("fc2.bias", &[CLASSES], seed * 4 + 3),
-    ]
-    .into_iter()
-    .collect();
-    Files {
-        config: config.to_string().into_bytes(),
-        weights: tensors::to_bytes(&model),
-    }
+    models::model(LARGE, seed)
 }
 
 /// Puts a model into the store.
@@ -89,21 +52,7 @@ pub async fn put_model(store: &Store, name: &str, model: Files) -> Result<(), Fa
 
 /// Puts the training samples into the store.
 pub async fn put_data(store: &Store) -> Result<(), Failure> {
-    let shape = [SAMPLES, FEATURES];
-    let labels: Vec<i64> = (0..SAMPLES).map(|i| (i % CLASSES) as i64).collect();
-    let data: Checkpoint = [
-        (
-            "inputs".to_owned(),
-            HostTensor::from_f32(shape.to_vec(), floats(&shape, 7)),
-        ),
-        (
-            "labels".to_owned(),
-            HostTensor::from_i64(vec![SAMPLES], &labels),
-        ),
-    ]
-    .into_iter()
-    .collect();
-    put(store, "train.safetensors", tensors::to_bytes(&data)).await
+    put(store, "train.safetensors", models::samples(SAMPLES)).await
 }
 
 /// The store may be misbehaving just now.
@@ -120,18 +69,6 @@ async fn put(store: &Store, name: &str, bytes: Vec<u8>) -> Result<(), Failure> {
         }
         tries += 1;
     }
-}
-
-/// Numbers in (−0.5, 0.5), of so few digits that sums of some are exact.
-fn floats(shape: &[usize], seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 44) as f32 / (1_u64 << 20) as f32 - 0.5
-    };
-    (0..shape.iter().product()).map(|_| next()).collect()
 }
 
 /// A job of some kind and length. One in ten is rejected, one in twenty names what is not there.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, case::Expected};
+use super::{Failure, case::Expected, lock};
 
 /// The service may be away for so long.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -32,10 +32,6 @@ pub struct Book {
     submitted: Mutex<Vec<Submitted>>,
     answers: Mutex<BTreeMap<String, u64>>,
     complaints: Mutex<Vec<String>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Book {

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use nix::{
 };
 use tokio::{task::JoinHandle, time};
 
-use super::Failure;
+use super::{Failure, lock};
 
 const LOOK: Duration = Duration::from_millis(50);
 /// A process told to end hands its work back within this.
@@ -62,10 +62,6 @@ pub struct Fleet {
     /// Ends that were nobody's doing.
     ends: Arc<Mutex<Vec<(Role, ExitStatus)>>>,
     supervisor: JoinHandle<()>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fleet {

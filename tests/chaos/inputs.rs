@@ -17,11 +17,12 @@ use uuid::Uuid;
 
 use super::{
     Failure,
-    case::{self, Expected, Files, is_the_sum, large_job},
+    case::{self, Expected, is_the_sum, large_job},
     client::Client,
     faults::{Draw, Hit},
     world::World,
 };
+use crate::support::models::Files;
 
 /// Between two looks at what a job does, and between two replacements of a file.
 const LOOK: Duration = Duration::from_millis(5);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use axum::{
@@ -16,7 +16,7 @@ use serde_json::Value;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
 
-use super::Failure;
+use super::{Failure, lock};
 
 /// How often it refuses what it could have taken.
 const UNWELL: f64 = 0.1;
@@ -41,10 +41,6 @@ struct Inner {
 pub struct Receiver {
     pub url: String,
     inner: Arc<Inner>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Receiver {

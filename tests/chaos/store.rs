@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use rand_chacha::ChaCha8Rng;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::{net::TcpListener, sync::oneshot};
 
-use super::Failure;
+use super::{Failure, lock};
 
 /// Between two looks whether a request was hit.
 const LOOK: Duration = Duration::from_millis(10);
@@ -100,10 +100,6 @@ impl Delayed {
     pub async fn answered(self, patience: Duration) -> Option<StatusCode> {
         tokio::time::timeout(patience, self.answer).await.ok()?.ok()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {

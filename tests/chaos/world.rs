@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
@@ -19,6 +18,7 @@ use super::{
     postgres::Postgres,
     store::Store,
 };
+use crate::support::free_ports;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -149,15 +149,4 @@ impl World {
 async fn is_ready(url: &str) -> bool {
     let answer = reqwest::get(format!("{url}/readyz")).await;
     answer.is_ok_and(|answer| answer.status().is_success())
-}
-
-/// Ports that are free now; held together so that they differ.
-fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let listeners: Result<Vec<_>, _> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect();
-    listeners?
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect()
 }

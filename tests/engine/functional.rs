@@ -18,10 +18,11 @@ use retune::engine::{
     testing::ResNet,
     training::{Agreement, Dataset},
     transfer::{
-        FunctionalEvidence, FunctionalTrial, Method, Problem, STATISTICS_SAMPLES, Schedule,
-        Trajectory, TransferError,
-        functional::{FitStore, FittedLayer, LayerKey, Start},
+        FunctionalEvidence, FunctionalTrial, Method, Problem, ResumePoint, STATISTICS_SAMPLES,
+        Schedule, Stores, Trajectory, TransferError,
+        functional::{FittedLayer, LayerKey, LayerStore, Start},
         methods::align,
+        resume_point::OnePerRun,
     },
 };
 use serde_json::json;
@@ -230,19 +231,19 @@ fn the_fit_does_not_depend_on_the_number_of_threads() {
 
 /// Keeps fitted layers, of which it takes so many before its run is interrupted.
 #[derive(Debug, Default)]
-struct Shelf {
+struct KeptFits {
     layers: Mutex<BTreeMap<LayerKey, FittedLayer>>,
     trials: Mutex<Option<Vec<FunctionalTrial>>>,
     room: AtomicUsize,
     kept: AtomicUsize,
 }
 
-impl FitStore for Shelf {
-    fn find_layer(&self, key: LayerKey) -> Option<FittedLayer> {
+impl LayerStore for KeptFits {
+    fn get(&self, key: LayerKey) -> Option<FittedLayer> {
         self.layers.lock().expect("no panic").get(&key).cloned()
     }
 
-    fn keep_layer(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
+    fn put(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
         let _ = self
             .room
             .fetch_update(Relaxed, Relaxed, |room| room.checked_sub(1));
@@ -254,19 +255,21 @@ impl FitStore for Shelf {
         layer
     }
 
-    fn find_trials(&self) -> Option<Vec<FunctionalTrial>> {
-        self.trials.lock().expect("no panic").clone()
-    }
-
-    fn keep_trials(&self, trials: &[FunctionalTrial]) {
-        *self.trials.lock().expect("no panic") = Some(trials.to_vec());
-    }
-
-    fn forget_layers(&self, run: usize) {
+    fn remove_run(&self, run: usize) {
         self.layers
             .lock()
             .expect("no panic")
             .retain(|key, _| key.run != run);
+    }
+}
+
+impl ResumePoint<Vec<FunctionalTrial>> for KeptFits {
+    fn load(&self, _: OnePerRun) -> Option<Vec<FunctionalTrial>> {
+        self.trials.lock().expect("no panic").clone()
+    }
+
+    fn save(&self, _: OnePerRun, trials: &Vec<FunctionalTrial>) {
+        *self.trials.lock().expect("no panic") = Some(trials.clone());
     }
 }
 
@@ -303,15 +306,19 @@ fn an_interrupted_fit_goes_on_behind_its_last_layer() {
             Trajectory::linear(case.base.clone(), case.tuned.clone(), Schedule::Uniform, 1);
         let profiler = Profiler::new(|| 0.0);
 
-        let run = |shelf: &Shelf, room: usize| {
-            shelf.room.store(room, Relaxed);
-            let go_on = |_, _| match shelf.room.load(Relaxed) {
+        let run = |kept: &KeptFits, room: usize| {
+            kept.room.store(room, Relaxed);
+            let go_on = |_, _| match kept.room.load(Relaxed) {
                 0 => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             };
             let problem = Problem {
                 train: Some(&case.inputs),
-                fits: shelf,
+                stores: Stores {
+                    layers: kept,
+                    trials: kept,
+                    ..Stores::IN_MEMORY
+                },
                 go_on: &go_on,
                 ..Problem::new(&learner, &symmetry, &trajectory, &target, &profiler)
             };
@@ -319,22 +326,22 @@ fn an_interrupted_fit_goes_on_behind_its_last_layer() {
             let model = problem.finished(&found.transports[0], 1, 1.0);
             Ok::<_, TransferError>((model, found.functional.expect("the method tells")))
         };
-        let undisturbed = Shelf::default();
+        let undisturbed = KeptFits::default();
         let (model, evidence) = run(&undisturbed, usize::MAX).expect("finite models");
         let fits = undisturbed.kept.load(Relaxed);
 
-        let shelf = Shelf::default();
+        let kept = KeptFits::default();
         let (mut attempts, mut ended) = (0, None);
         while ended.is_none() {
             attempts += 1;
             // A point may have several layers, one for each variant: an attempt ends behind all of them.
-            ended = run(&shelf, 1).ok();
+            ended = run(&kept, 1).ok();
             assert!(attempts <= 2 * fits, "{name}: it does not go on");
         }
         let (again, told) = ended.expect("an end");
         assert!(attempts > 5, "{name}: {attempts} attempts");
         assert_eq!(
-            shelf.kept.load(Relaxed),
+            kept.kept.load(Relaxed),
             fits,
             "{name}: a layer was fitted again"
         );

@@ -1,6 +1,8 @@
 //! A planted permutation: where the new base is the old one with its units reordered, the order is
 //! found exactly, and the transfer is exact.
 
+mod transformers;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
@@ -12,15 +14,14 @@ use retune::engine::{
     transfer::{
         Alpha, Candidate, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
         WEIGHT_ANCHOR,
-        candidate::{Rivals, Selection, select},
+        candidate::{Incumbents, Selection, select},
         methods::{align, builds_on},
     },
 };
 
 use super::{
-    fixtures,
     networks::{Network, conv8, mlp, resnet},
-    transformers::{ALL, CAUSAL, Projection, Size, language_model, transformer},
+    transformers::{ALL, Size, transformer},
 };
 
 const TIMESTEPS: usize = 2;
@@ -85,8 +86,8 @@ impl Case {
             race: None,
             completes: true,
         };
-        let rivals = Rivals::default();
-        select(method, &problem, alignment, selection, rivals).expect("not interrupted")
+        let incumbents = Incumbents::default();
+        select(method, &problem, alignment, selection, incumbents).expect("not interrupted")
     }
 
     fn recovers_the_planted_permutation(&self) {
@@ -298,78 +299,6 @@ fn convolutions_on_their_own_base_are_the_tuned_ones() {
 #[test]
 fn a_residual_network_on_its_own_base_is_the_tuned_one() {
     residual().returns_the_tuned_model_on_the_same_base();
-}
-
-#[test]
-fn the_order_of_transformers_is_found() {
-    for projection in ALL {
-        for depth in [1, 12] {
-            Case::of(transformer(projection, Size { depth, width: 32 }, 10), 32)
-                .recovers_the_planted_permutation();
-        }
-    }
-}
-
-/// As their own builders wire them: pre-norm and post-norm, poolers, patches, class tokens, layer
-/// scales, tied and untied outputs.
-#[test]
-fn the_order_of_every_familys_transformer_is_found() {
-    let fixtures = fixtures::all("transformers");
-    assert!(fixtures.len() >= 13, "{} of them", fixtures.len());
-    for fixture in fixtures {
-        let case = Case::of(fixture.network, 32);
-        case.recovers_the_planted_permutation();
-        case.recovers_the_order_of_a_drifted_copy(&fixture.name);
-    }
-}
-
-#[test]
-fn the_order_of_language_models_is_found() {
-    for projection in CAUSAL {
-        for (depth, tied) in [(1, true), (1, false), (12, true)] {
-            Case::of(
-                language_model(projection, Size { depth, width: 32 }, tied),
-                32,
-            )
-            .recovers_the_planted_permutation();
-        }
-    }
-}
-
-#[test]
-fn language_models_on_their_own_base_are_the_tuned_ones() {
-    for tied in [true, false] {
-        Case::of(
-            language_model(
-                Projection::Grouped,
-                Size {
-                    depth: 2,
-                    width: 32,
-                },
-                tied,
-            ),
-            32,
-        )
-        .returns_the_tuned_model_on_the_same_base();
-    }
-}
-
-#[test]
-fn transformers_on_their_own_base_are_the_tuned_ones() {
-    for projection in ALL {
-        Case::of(
-            transformer(
-                projection,
-                Size {
-                    depth: 2,
-                    width: 32,
-                },
-                10,
-            ),
-            32,
-        )
-        .returns_the_tuned_model_on_the_same_base();
-    }
 }
 
 #[test]

@@ -5,11 +5,10 @@ use retune::{
     artifacts::tensors,
     contract::codes::FailureCode,
     engine::tensors::{Checkpoint, HostTensor},
-    pipeline::Failure,
 };
 use serde_json::{Value, json};
 
-use super::case::{Case, read_json, read_tensors};
+use super::case::{Case, read_json, read_tensors, refusal};
 use crate::engine::networks::Network;
 
 pub(super) const WIDTH: usize = 16;
@@ -116,14 +115,6 @@ pub(super) fn sentences(case: &Case, name: &str, count: usize) {
     case.write(name, tensors::to_bytes(&data));
 }
 
-fn code(found: Result<impl Sized, Failure>) -> (FailureCode, Option<String>) {
-    match found {
-        Err(Failure::Input { code, pointer, .. }) => (code, pointer),
-        Err(other) => panic!("another failure: {other}"),
-        Ok(_) => panic!("it must be refused"),
-    }
-}
-
 #[test]
 fn a_classifiers_adapter_on_a_language_model_brings_its_head() {
     let score = values(&[CLASSES, WIDTH], 11);
@@ -215,16 +206,28 @@ fn a_head_whose_network_is_not_known_is_refused() {
     let refused = |code| (code, Some("/source/trajectory".to_owned()));
     let score = values(&[CLASSES, WIDTH], 11);
     let (case, spec, _) = case("QUESTION_ANS", &[("score.weight", score)]);
-    assert_eq!(code(case.plan(&spec)), refused(FailureCode::NotImplemented));
-    assert_eq!(code(case.run(&spec)), refused(FailureCode::NotImplemented));
+    assert_eq!(
+        refusal(case.plan(&spec)),
+        refused(FailureCode::NotImplemented)
+    );
+    assert_eq!(
+        refusal(case.run(&spec)),
+        refused(FailureCode::NotImplemented)
+    );
     // One row is a regression, and a tensor that is no head is none to add.
     let one = values(&[1, WIDTH], 11);
     let (case, spec, _) = self::case("SEQ_CLS", &[("score.weight", one.clone())]);
-    assert_eq!(code(case.plan(&spec)), refused(FailureCode::NotImplemented));
-    assert_eq!(code(case.run(&spec)), refused(FailureCode::NotImplemented));
+    assert_eq!(
+        refusal(case.plan(&spec)),
+        refused(FailureCode::NotImplemented)
+    );
+    assert_eq!(
+        refusal(case.run(&spec)),
+        refused(FailureCode::NotImplemented)
+    );
     let (case, spec, _) = self::case("SEQ_CLS", &[("model.extra.weight", one)]);
     assert_eq!(
-        code(case.plan(&spec)),
+        refusal(case.plan(&spec)),
         refused(FailureCode::UnexpectedTensor)
     );
 }

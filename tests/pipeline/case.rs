@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::{
     artifacts::tensors,
-    contract::spec::Spec,
+    contract::{codes::FailureCode, spec::Spec},
     engine::{
         symmetry::Permutation,
         tensors::{Checkpoint, HostTensor},
@@ -235,6 +235,36 @@ impl Case {
         (outcome, folder)
     }
 
+    /// The report of a job that must succeed.
+    pub fn report(&self, spec: &Value) -> Value {
+        read_json(&self.done(spec).1.join("report.json"))
+    }
+
+    /// The code, the pointer and the text of a refusal; nothing is left under the output.
+    pub fn refused(&self, spec: &Value) -> (FailureCode, String, String) {
+        let Err(Failure::Input {
+            code,
+            pointer,
+            detail,
+        }) = self.run(spec)
+        else {
+            panic!("the job is refused")
+        };
+        assert!(self.left_under_output().is_empty());
+        (code, pointer.unwrap_or_default(), detail)
+    }
+
+    /// Gives a model's classes these names.
+    pub fn name_classes(&self, model: &str, labels: &[&str]) {
+        let mut config = read_json(&self.path(&format!("{model}/config.json")));
+        config["id2label"] = labels
+            .iter()
+            .enumerate()
+            .map(|(row, name)| (row.to_string(), json!(name)))
+            .collect();
+        self.write(&format!("{model}/config.json"), format!("{config:#}"));
+    }
+
     /// Files and folders under `output`, unfinished uploads included.
     pub fn left_under_output(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.path("out")) else {
@@ -244,6 +274,20 @@ impl Case {
             .map(|entry| entry.expect("readable").path())
             .collect()
     }
+}
+
+/// Code and pointer of what must be refused.
+pub fn refusal(found: Result<impl Sized, Failure>) -> (FailureCode, Option<String>) {
+    match found {
+        Err(Failure::Input { code, pointer, .. }) => (code, pointer),
+        Err(other) => panic!("another failure: {other}"),
+        Ok(_) => panic!("it must be refused"),
+    }
+}
+
+pub fn number(value: &Value) -> f64 {
+    let number = value.as_f64();
+    number.unwrap_or_else(|| panic!("{value} is a number"))
 }
 
 /// The path of a `file://` URI.
@@ -306,6 +350,21 @@ pub fn plan(epochs: usize) -> FineTunePlan<'static> {
         seed: 8,
         statistics_samples: 0,
         ..FineTunePlan::new(Optimizer::Sgd, epochs, 0.02)
+    }
+}
+
+/// Is told of phases, and of nothing else.
+pub struct OnPhase<F>(pub F);
+
+impl<F: Fn(Phase) + Send + Sync> Progress for OnPhase<F> {
+    fn phase(&self, phase: Phase) {
+        (self.0)(phase);
+    }
+
+    fn advance(&self, _: u64, _: u64, _: &'static str) {}
+
+    fn go_on(&self) -> Result<(), Stop> {
+        Ok(())
     }
 }
 

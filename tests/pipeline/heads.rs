@@ -1,9 +1,9 @@
 //! Heads: bases that have none, output matrices that are embeddings.
 
-use retune::{contract::codes::FailureCode, engine::tensors::Checkpoint, pipeline::Failure};
+use retune::{contract::codes::FailureCode, engine::tensors::Checkpoint};
 use serde_json::{Value, json};
 
-use super::case::{Case, read_json, read_tensors};
+use super::case::{Case, read_json, read_tensors, refusal};
 
 /// The bases without their last layer, as bodies are published.
 pub(super) fn headless() -> Case {
@@ -22,14 +22,6 @@ pub(super) fn headless() -> Case {
         case.put_weights(name, &model);
     }
     case
-}
-
-fn code(found: Result<impl Sized, Failure>) -> (FailureCode, Option<String>) {
-    match found {
-        Err(Failure::Input { code, pointer, .. }) => (code, pointer),
-        Err(other) => panic!("another failure: {other}"),
-        Ok(_) => panic!("it must be refused"),
-    }
 }
 
 #[test]
@@ -81,8 +73,8 @@ fn a_head_that_the_bases_lack_is_the_old_tunings() {
 
     spec["options"]["head"] = json!("keep");
     let refused = (FailureCode::NoHead, Some("/options/head".to_owned()));
-    assert_eq!(code(case.run(&spec)), refused);
-    assert_eq!(code(case.plan(&spec)), refused);
+    assert_eq!(refusal(case.run(&spec)), refused);
+    assert_eq!(refusal(case.plan(&spec)), refused);
 }
 
 #[test]
@@ -95,8 +87,8 @@ fn a_part_of_a_layer_is_no_head_to_adopt() {
         FailureCode::IncompatibleModels,
         Some("/source/base".to_owned()),
     );
-    assert_eq!(code(case.run(&case.spec())), refused);
-    assert_eq!(code(case.plan(&case.spec())), refused);
+    assert_eq!(refusal(case.run(&case.spec())), refused);
+    assert_eq!(refusal(case.plan(&case.spec())), refused);
 }
 
 fn tied() -> (Case, Value) {
@@ -128,8 +120,8 @@ fn an_output_matrix_that_is_the_embedding_is_only_transported() {
     for head in ["source", "keep"] {
         spec["options"] = json!({"head": head});
         let refused = (FailureCode::TiedHead, Some("/options/head".to_owned()));
-        assert_eq!(code(case.run(&spec)), refused);
-        assert_eq!(code(case.plan(&spec)), refused);
+        assert_eq!(refusal(case.run(&spec)), refused);
+        assert_eq!(refusal(case.plan(&spec)), refused);
     }
 }
 

@@ -343,7 +343,7 @@ fn an_alpha_for_each_group_is_taken_where_validation_says_so() {
             &tuned[&name],
             alpha.as_f64().expect("a number"),
         );
-        let apart = result[&name].sums(&moved, |a, b| f64::from((a - b).abs()));
-        assert!(apart < 1e-3, "{name}: {apart}");
+        let apart = result[&name].squared_distance(&moved);
+        assert!(apart < 1e-9, "{name}: {apart}");
     }
 }

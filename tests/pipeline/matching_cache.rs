@@ -18,7 +18,7 @@ use retune::{
 use serde_json::{Value, json};
 
 use super::{
-    case::{Case, path_of, read_json},
+    case::{Case, OnPhase, path_of, read_json},
     same_bytes::{are_the_same, lasting},
 };
 
@@ -124,23 +124,6 @@ fn what_is_wrong_in_the_cache_is_solved_again_and_mended() {
     );
 }
 
-/// Begins to align when all others do.
-struct Together<'a>(&'a Barrier);
-
-impl Progress for Together<'_> {
-    fn phase(&self, phase: Phase) {
-        if phase == Phase::Aligning {
-            self.0.wait();
-        }
-    }
-
-    fn advance(&self, _: u64, _: u64, _: &'static str) {}
-
-    fn go_on(&self) -> Result<(), Stop> {
-        Ok(())
-    }
-}
-
 #[test]
 fn jobs_that_begin_together_solve_a_pair_once() {
     let mut case = Case::fresh();
@@ -148,7 +131,14 @@ fn jobs_that_begin_together_solve_a_pair_once() {
     let (case, together) = (&case, &Barrier::new(3));
     let results: Vec<_> = thread::scope(|scope| {
         let job = |seed| {
-            scope.spawn(move || found(case.run_with(&spec(case, seed), &Together(together))))
+            scope.spawn(move || {
+                let progress = OnPhase(|phase| {
+                    if phase == Phase::Aligning {
+                        together.wait();
+                    }
+                });
+                found(case.run_with(&spec(case, seed), &progress))
+            })
         };
         let jobs: Vec<_> = [1, 1, 1].map(job).into();
         jobs.into_iter()

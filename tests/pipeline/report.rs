@@ -9,23 +9,13 @@ use retune::{
 };
 use serde_json::{Value, json};
 
-use super::case::{Case, FEATURES, read_json, samples};
+use super::case::{Case, FEATURES, number, samples};
 use crate::engine::networks::{Network, mlp};
-
-fn report(case: &Case, spec: &Value) -> Value {
-    read_json(&case.done(spec).1.join("report.json"))
-}
-
-fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is a number"))
-}
 
 #[test]
 fn candidates_are_ranked_by_validation() {
     let case = Case::fresh();
-    let report = report(&case, &case.spec());
+    let report = case.report(&case.spec());
     let candidates = report["candidates"].as_array().expect("a list");
     let mut ranks: Vec<u64> = Vec::new();
     for one in candidates {
@@ -56,7 +46,7 @@ fn candidates_are_ranked_by_validation() {
     let mut spec = case.spec();
     spec.as_object_mut().expect("an object").remove("data");
     spec["methods"] = json!(["weight_matching", "identity"]);
-    let report = self::report(&case, &spec);
+    let report = case.report(&spec);
     assert_eq!(report["winner"], "identity");
     assert_eq!(report["candidates"][0]["rank"], Value::Null);
     let warnings = report["warnings"].to_string();
@@ -72,7 +62,7 @@ fn what_two_methods_build_upon_is_counted_once() {
     let mut spec = case.spec();
     spec["methods"] = json!(["fgmt", "gradfix"]);
     spec["options"]["gradfix_on"] = json!("fgmt");
-    let report = report(&case, &spec);
+    let report = case.report(&spec);
     let of = |at: usize| number(&report["candidates"][at]["sample_gradients"]);
     // 2 · 3 timesteps · 32 samples; gradfix has them, too, and 32 that vote.
     assert!(
@@ -89,7 +79,7 @@ fn time_and_energy_are_told_by_phase_and_for_training() {
     let case = Case::fresh();
     let mut spec = case.spec();
     spec["fine_tune"] = json!({"epochs": 20, "learning_rate": 0.01, "batch_size": 8});
-    let timing = report(&case, &spec)["timing"].take();
+    let timing = case.report(&spec)["timing"].take();
     let phases = timing["by_phase"].as_object().expect("phases");
     let names: Vec<&str> = phases.keys().map(String::as_str).collect();
     let mut expected = [
@@ -145,7 +135,7 @@ fn the_new_base_is_measured_with_statistics_of_the_training_samples() {
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
     spec["options"] = json!({"timesteps": 1, "alpha": 0.0, "step": "last"});
-    let report = report(&case, &spec);
+    let report = case.report(&spec);
     let (before, nothing) = (
         &report["baselines"]["target_before"],
         &report["candidates"][0]["test"],
@@ -182,7 +172,7 @@ fn a_trajectory_that_starts_elsewhere_is_noticed() {
     let case = Case::fresh();
     let warned = |first: &str| {
         let spec = listed(&case, &case.path(first));
-        report(&case, &spec)["warnings"]
+        case.report(&spec)["warnings"]
             .to_string()
             .contains("is not source.base")
     };
@@ -266,7 +256,7 @@ fn another_normalisation_of_the_tuned_model_is_told() {
     spec["data"] = json!({"test": case.uri("test.safetensors")});
     spec["methods"] = json!(["identity"]);
     let warned = || {
-        report(&case, &spec)["warnings"]
+        case.report(&spec)["warnings"]
             .to_string()
             .contains("the old tuned model's preprocessor_config.json normalises")
     };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::case::{Case, path_of, read_json};
-use crate::support::{Served, TestDatabase, http, retune};
+use crate::support::{Served, TestDatabase, http, retune_serve};
 
 /// The answer's status and body.
 async fn send(served: &Served, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -55,17 +55,8 @@ async fn followed(served: &Served, retune: &Value) -> Value {
 }
 
 async fn serve(case: &Case, test: &TestDatabase) -> Served {
-    let mut command = retune();
+    let mut command = retune_serve("1", case.folder.path().join("state"));
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-            "--data-dir",
-        ])
-        .arg(case.folder.path().join("state"))
         .env("DATABASE_URL", &test.url)
         .env("RETUNE_STORAGE_ROOTS", case.uri(""));
     Served::start(&mut command).await

@@ -6,16 +6,6 @@ use serde_json::{Value, json};
 use super::case::{Case, read_json, read_tensors};
 use crate::engine::transformers::{Projection, Size, VOCABULARY, language_model};
 
-fn name_classes(case: &Case, model: &str, labels: &[&str]) {
-    let mut config = read_json(&case.path(&format!("{model}/config.json")));
-    config["id2label"] = labels
-        .iter()
-        .enumerate()
-        .map(|(row, name)| (row.to_string(), json!(name)))
-        .collect();
-    case.write(&format!("{model}/config.json"), format!("{config:#}"));
-}
-
 /// Rows of another model, by position; where there is none, of `value`.
 fn rows(of: &HostTensor, order: &[Option<usize>], value: f32) -> HostTensor {
     let width: usize = of.shape()[1..].iter().product();
@@ -93,9 +83,9 @@ fn classes_follow_their_labels() {
 
 pub(super) fn name_all(case: &Case) {
     for model in ["old", "tuned"] {
-        name_classes(case, model, &["cat", "dog", "owl"]);
+        case.name_classes(model, &["cat", "dog", "owl"]);
     }
-    name_classes(case, "new", &["owl", "elk", "cat", "dog"]);
+    case.name_classes("new", &["owl", "elk", "cat", "dog"]);
 }
 
 /// The head is the tuned model's, but for the class that it does not know.
@@ -176,9 +166,9 @@ fn classes_without_labels_are_refused() {
     refused(&case);
     // A library's placeholders name nothing.
     for model in ["old", "tuned"] {
-        name_classes(&case, model, &["LABEL_0", "LABEL_1", "LABEL_2"]);
+        case.name_classes(model, &["LABEL_0", "LABEL_1", "LABEL_2"]);
     }
-    name_classes(&case, "new", &["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]);
+    case.name_classes("new", &["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]);
     refused(&case);
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     engine::networks::mlp,
     support::{
-        Served, TestDatabase, http, reachable_folder, retune,
+        Served, TestDatabase, http, reachable_folder, retune_serve,
         weed::{ACCESS_KEY, SECRET_KEY, Weed},
     },
 };
@@ -47,17 +47,8 @@ const INPUTS: [&str; 9] = [
 ];
 
 fn serve_on(weed: &Weed, database: &TestDatabase, data_dir: &Path) -> std::process::Command {
-    let mut command = retune();
+    let mut command = retune_serve("1", data_dir);
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-            "--data-dir",
-        ])
-        .arg(data_dir)
         .env("DATABASE_URL", &database.url)
         .env("RETUNE_STORAGE_ROOTS", "s3://bucket/jobs/")
         .env(

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::case::{Case, path_of, read_json};
-use crate::support::{Served, TestDatabase, http, reachable_folder, retune};
+use crate::support::{Served, TestDatabase, http, reachable_folder, retune, retune_serve};
 
 /// Runs `retune transfer` to its end; the folder of the result.
 pub fn by_command(case: &Case, spec: &Value) -> PathBuf {
@@ -107,17 +107,8 @@ async fn the_same_job_over_http_gives_the_same_bytes() {
     let spec = case.spec();
     let database = TestDatabase::fresh().await;
     let (_kept, data_dir) = reachable_folder();
-    let mut command = retune();
+    let mut command = retune_serve("1", &data_dir);
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-            "--data-dir",
-        ])
-        .arg(&data_dir)
         .env("DATABASE_URL", &database.url)
         .env("RETUNE_STORAGE_ROOTS", case.uri(""));
     let served = Served::start(&mut command).await;

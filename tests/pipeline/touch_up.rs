@@ -2,17 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::case::{Case, read_json, read_model};
-
-fn report(case: &Case, spec: &Value) -> Value {
-    read_json(&case.done(spec).1.join("report.json"))
-}
-
-fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is a number"))
-}
+use super::case::{Case, number, read_json, read_model};
 
 fn spec(case: &Case, stage: &Value) -> Value {
     let mut spec = case.spec();
@@ -25,7 +15,7 @@ fn spec(case: &Case, stage: &Value) -> Value {
 #[test]
 fn a_stage_without_numbers_is_a_touch_up_and_all_of_it_is_counted() {
     let case = Case::fresh();
-    let report = report(&case, &spec(&case, &json!({"epochs": 4, "batch_size": 16})));
+    let report = case.report(&spec(&case, &json!({"epochs": 4, "batch_size": 16})));
     let tuned = &report["fine_tune"];
     let touch_up = &tuned["touch_up"];
     assert_eq!(touch_up["labels"], "given");
@@ -79,14 +69,14 @@ fn a_stage_without_numbers_is_a_touch_up_and_all_of_it_is_counted() {
 fn a_given_rate_is_plain_training_and_says_nothing_more() {
     let case = Case::fresh();
     let stage = json!({"epochs": 2, "learning_rate": 0.02, "batch_size": 16});
-    let plain = report(&case, &spec(&case, &stage));
+    let plain = case.report(&spec(&case, &stage));
     assert_eq!(plain["fine_tune"]["touch_up"], Value::Null);
     assert_eq!(plain["baselines"]["without_pull"], Value::Null);
 
     // What is off changes nothing but what is told.
     let off = json!({"epochs": 2, "learning_rate": 0.02, "batch_size": 16, "warmup": 0.0,
         "pull": 0.0, "clip": 1e9, "labels": "given"});
-    let clipped = report(&case, &spec(&case, &off));
+    let clipped = case.report(&spec(&case, &off));
     assert_eq!(clipped["fine_tune"]["epochs"], plain["fine_tune"]["epochs"]);
     assert_eq!(clipped["fine_tune"]["touch_up"]["clip"], json!(1e9));
 }
@@ -125,7 +115,7 @@ fn auto_tells_the_same_steps_without_the_pull() {
     let case = Case::fresh();
     let mut spec = spec(&case, &json!({"epochs": 2, "batch_size": 16, "pull": 0.1}));
     spec["methods"] = json!("auto");
-    let report = report(&case, &spec);
+    let report = case.report(&spec);
     let without = &report["baselines"]["without_pull"];
     let (tuned, only) = (&report["fine_tune"], &report["baselines"]["fine_tune_only"]);
     assert_eq!(tuned["touch_up"]["pull"], json!(0.1));

@@ -1,6 +1,9 @@
 //! Codes by which programs decide: failures of transfers, refusals of the API, events, audited actions.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use retune::{
     contract::{
@@ -128,4 +131,32 @@ fn refusals() -> BTreeMap<(String, String), Vec<String>> {
         }
     }
     found
+}
+
+/// A program that decides by a code finds it in an enum, and its reader in the page.
+#[test]
+fn every_code_of_the_document_is_one_of_ours_and_explained() {
+    let failures = FailureCode::ALL.iter().map(|code| code.name());
+    let problems = ProblemCode::ALL.iter().map(|code| code.name());
+    let known: BTreeSet<&str> = failures.chain(problems).collect();
+
+    let document = serde_json::to_value(api::openapi()).expect("a document");
+    let example = &document["components"]["schemas"]["Problem"]["properties"]["code"]["example"];
+    let example = example.as_str().expect("a code");
+    assert!(known.contains(example), "{example}");
+
+    let mut count = 0;
+    for ((status, codes), requests) in refusals() {
+        for code in codes.split('`').skip(1).step_by(2) {
+            assert!(known.contains(code), "{status} {code}: {requests:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 50, "only {count} codes were found");
+
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/codes.md");
+    let page = fs::read_to_string(page).expect("a page");
+    for code in known {
+        assert!(page.contains(&format!("| `{code}` | ")), "{code}");
+    }
 }

@@ -1,28 +1,26 @@
 //! Settings of a configuration that change the computation, numbers in it that no memory holds, and
 //! sentences that are read as the library reads them.
 
+mod images;
+mod memory;
+
 use std::{collections::BTreeMap, fs};
 
 use burn::tensor::Device;
 use bytes::Bytes;
 use retune::{
-    artifacts::{Access, tensors},
-    contract::{codes::FailureCode, spec::Preprocess},
+    contract::codes::FailureCode,
     engine::{
         network::{Graph, Token},
         tensors::{Checkpoint, DType, HostTensor},
         training::{Batch, Learner},
     },
-    pipeline::{self, Failure},
+    pipeline::Failure,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
-use crate::{
-    engine::networks::{Network, mlp},
-    pipeline::case::{Case, Silent},
-    support::{files::TestStorage, retune},
-};
+use crate::pipeline::case::Case;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -268,131 +266,6 @@ fn a_model_with_one_label_is_no_classifier() {
     assert!(error.contains("at least two classes"), "{error}");
 }
 
-/// A fixture's model as a folder, and data beside it.
-struct Judged(TestStorage);
-
-impl Judged {
-    fn of(family: &str) -> Self {
-        let model = File::read(&format!("transformers/{family}.safetensors"));
-        let test = TestStorage::on_files();
-        test.write("model/config.json", model.config.to_string());
-        test.write(
-            "model/model.safetensors",
-            tensors::to_bytes(&model.parameters()),
-        );
-        Self(test)
-    }
-
-    fn put_data(&self, inputs: HostTensor) {
-        let samples = inputs.shape()[0];
-        let labels = (0..samples as i64)
-            .map(|label| label % 3)
-            .collect::<Vec<_>>();
-        let labels = HostTensor::from_i64(vec![samples], &labels);
-        let data: Checkpoint = [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)]
-            .into_iter()
-            .collect();
-        self.0.write("data.safetensors", tensors::to_bytes(&data));
-    }
-
-    fn loss(&self, preprocess: Option<&Preprocess>) -> Result<f64, Failure> {
-        let scratch = self.0.scratch();
-        let access = Access {
-            storage: &self.0.storage,
-            scratch: &scratch,
-            go_on: &|| true,
-        };
-        let (model, data) = (self.0.uri("model/"), self.0.uri("data.safetensors"));
-        let found = pipeline::evaluate(access, &model, &data, preprocess, None)?;
-        Ok(found["loss"].as_f64().expect("a loss"))
-    }
-}
-
-/// A table for more patches has another grid: its first rows would be another image's.
-#[test]
-fn images_of_another_size_than_the_positions_are_refused() {
-    for (family, sizes) in [
-        ("vit", [[4, 4], [16, 16], [16, 4]]),
-        ("timm_vit", [[8, 8], [4, 4], [12, 8]]),
-    ] {
-        let judged = Judged::of(family);
-        for [height, width] in sizes {
-            let size = 6 * 3 * height * width;
-            judged.put_data(HostTensor::from_f32(
-                vec![6, 3, height, width],
-                vec![0.1; size],
-            ));
-            let Err(Failure::Input {
-                code,
-                pointer,
-                detail,
-            }) = judged.loss(None)
-            else {
-                panic!("{family} reads {height} × {width}")
-            };
-            let found = (code, pointer.as_deref());
-            assert_eq!(
-                found,
-                (FailureCode::WrongInputShape, Some("/data")),
-                "{family}: {detail}"
-            );
-        }
-    }
-}
-
-/// Hugging Face's `preprocessor_config.json`, timm's `pretrained_cfg`: taken for bytes, where the job
-/// says nothing.
-#[test]
-fn bytes_are_normalised_as_the_model_says() {
-    let bytes = |shape: Vec<usize>| {
-        let size = shape.iter().product::<usize>();
-        let values = (0..size)
-            .map(|at| (at * 37 % 251) as u8)
-            .collect::<Vec<_>>();
-        HostTensor::from_bytes(DType::U8, shape, Bytes::from(values)).expect("whole")
-    };
-    let mean_and_std = Preprocess {
-        mean: vec![0.5, 0.4, 0.3],
-        std: vec![0.25, 0.5, 0.2],
-    };
-    let none = Preprocess {
-        mean: vec![0.0],
-        std: vec![1.0],
-    };
-
-    let judged = Judged::of("vit");
-    judged.put_data(bytes(vec![6, 3, 8, 8]));
-    let plain = judged.loss(None).expect("read");
-    assert_eq!(judged.loss(Some(&none)).expect("read"), plain);
-    let expected = judged.loss(Some(&mean_and_std)).expect("read");
-    assert!((expected - plain).abs() > 1e-3, "{expected} and {plain}");
-
-    let processor = json!({"do_normalize": true, "rescale_factor": 1.0 / 255.0,
-        "image_mean": mean_and_std.mean, "image_std": mean_and_std.std});
-    judged
-        .0
-        .write("model/preprocessor_config.json", processor.to_string());
-    assert!((judged.loss(None).expect("read") - expected).abs() < 1e-6);
-    assert_eq!(judged.loss(Some(&none)).expect("read"), plain);
-
-    // Floats may be normalised already.
-    let values = bytes(vec![6, 3, 8, 8])
-        .bytes()
-        .iter()
-        .map(|&v| f32::from(v) / 255.0)
-        .collect();
-    judged.put_data(HostTensor::from_f32(vec![6, 3, 8, 8], values));
-    assert!((judged.loss(None).expect("read") - plain).abs() < 1e-6);
-
-    let judged = Judged::of("timm_vit");
-    judged.put_data(bytes(vec![6, 3, 8, 12]));
-    let expected = judged.loss(Some(&mean_and_std)).expect("read");
-    let mut config = File::read("transformers/timm_vit.safetensors").config;
-    config["pretrained_cfg"] = json!({"mean": mean_and_std.mean, "std": mean_and_std.std});
-    judged.0.write("model/config.json", config.to_string());
-    assert!((judged.loss(None).expect("read") - expected).abs() < 1e-6);
-}
-
 /// A tuned model that computes otherwise from tensors of the same shapes would be judged as another
 /// function.
 #[test]
@@ -438,114 +311,4 @@ fn another_epsilon_of_the_new_base_is_told() {
         warnings.contains("does not compute as the tuned model"),
         "{warnings}"
     );
-}
-
-/// What a job's own plan puts above the worker's memory is refused before anything large is read.
-#[test]
-fn a_job_that_needs_more_memory_than_there_is_is_refused() {
-    let case = Case::fresh();
-    let run = |memory| case.run_within(&case.spec(), &Silent, Some(memory));
-
-    let Err(Failure::Input { code, detail, .. }) = run(1 << 20) else {
-        panic!("the job is refused")
-    };
-    assert_eq!(code, FailureCode::NeedsMemory);
-    assert!(detail.contains("worker.memory_bytes"), "{detail}");
-    run(4 << 30).expect("enough memory");
-}
-
-/// A file of three megabytes whose widest layer has forty thousand units: their order is solved for in a matrix of
-/// twelve gigabytes.
-#[test]
-fn a_small_file_that_asks_for_a_large_matrix_is_refused_before_it_is_made() {
-    let case = Case::empty(mlp(&[6, 40_000, 3]));
-    for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
-        case.put_model(name, &case.network.parameters(seed));
-    }
-    let mut spec = case.spec();
-    spec["methods"] = json!(["weight_matching"]);
-    spec.as_object_mut().expect("an object").remove("data");
-
-    let Err(Failure::Input { code, .. }) = case.run_within(&spec, &Silent, Some(2 << 30)) else {
-        panic!("the job is refused")
-    };
-    assert_eq!(code, FailureCode::NeedsMemory);
-    let planned = case.plan(&spec).expect("headers are enough")["estimate"]["memory_bytes"].clone();
-    assert!(
-        planned.as_f64().is_some_and(|bytes| bytes > 6e9),
-        "{planned}"
-    );
-}
-
-/// Products of such numbers wrap where nobody checks them; the plan, the job and the command line say which it is.
-#[test]
-fn numbers_that_no_memory_holds_are_refused_by_plan_and_job() {
-    let config = |padding: u64| {
-        json!({"model_type": "graph", "input": {"kind": "image", "shape": [1, 8, 8]}, "nodes": [
-            {"op": "conv2d", "param": "c", "padding": padding}, {"op": "relu"},
-            {"op": "global_avg_pool"}, {"op": "linear", "param": "fc"}]})
-    };
-    let shapes = vec![
-        ("c.weight".to_owned(), vec![4, 1, 3, 3]),
-        ("c.bias".to_owned(), vec![4]),
-        ("fc.weight".to_owned(), vec![3, 4]),
-        ("fc.bias".to_owned(), vec![3]),
-    ];
-    let case = Case::empty(Network::of(&config(1), shapes));
-    for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
-        case.put_model(name, &case.network.parameters(seed));
-    }
-    let mut spec = case.spec();
-    spec["methods"] = json!(["weight_matching"]);
-    spec.as_object_mut().expect("an object").remove("data");
-
-    let vit = |size: u64| {
-        json!({"model_type": "vit", "architectures": ["ViTForImageClassification"], "image_size": size,
-            "patch_size": 4, "num_attention_heads": 2, "num_hidden_layers": 1, "hidden_size": 4,
-            "intermediate_size": 8})
-    };
-    let strange = [1 << 31, 1 << 62, u64::MAX].map(config);
-    for config in strange.into_iter().chain([vit(1 << 62)]) {
-        for name in ["old", "tuned", "new"] {
-            case.write(&format!("{name}/config.json"), config.to_string());
-        }
-        for refused in [case.plan(&spec).map(drop), case.run(&spec).map(drop)] {
-            let Err(Failure::Input { code, pointer, .. }) = refused else {
-                panic!("{config}: {refused:?}")
-            };
-            assert!(
-                [FailureCode::MalformedGraph, FailureCode::MissingTensor].contains(&code),
-                "{code}: {config}"
-            );
-            assert!(pointer.is_some_and(|at| at.ends_with("/base")), "{config}");
-        }
-        case.write("job.json", spec.to_string());
-        let ran = retune()
-            .args(["transfer"])
-            .arg(case.path("job.json"))
-            .output();
-        let ran = ran.expect("the program runs");
-        assert_eq!(
-            ran.status.code(),
-            Some(2),
-            "{config}: {}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
-    }
-}
-
-/// Whether a job fits into memory is known from its plan: a job without a plan is not run to find out.
-#[test]
-fn a_job_that_cannot_be_planned_is_refused_where_memory_is_limited() {
-    let case = Case::fresh();
-    case.write("test.safetensors", 8u64.to_le_bytes());
-    let refused = |memory| match case.run_within(&case.spec(), &Silent, memory) {
-        Err(Failure::Input { code, pointer, .. }) => (code, pointer.unwrap_or_default()),
-        other => panic!("{other:?}"),
-    };
-
-    let expected = (FailureCode::Truncated, "/data/test".to_owned());
-    assert_eq!(refused(Some(4 << 30)), expected);
-    assert_eq!(refused(None), expected, "a run says the same");
-    assert!(case.left_under_output().is_empty());
 }

@@ -1,10 +1,15 @@
 //! The commands of the registry, as processes against a service.
 
-use std::{path::Path, process::Output};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 
 use serde_json::{Value, json};
 
-use crate::support::{Served, TestDatabase, reachable_folder, retune, within};
+use crate::support::{
+    Commands, Served, TestDatabase, reachable_folder, retune, retune_serve, within,
+};
 
 struct Installation {
     database: TestDatabase,
@@ -13,21 +18,20 @@ struct Installation {
     _folder: tempfile::TempDir,
 }
 
+impl Commands for Installation {
+    fn program(&self) -> Command {
+        let mut command = retune();
+        command.env("RETUNE_URL", &self.served.url);
+        command
+    }
+}
+
 impl Installation {
     async fn begin() -> Self {
         let database = TestDatabase::fresh().await;
         let (guard, folder) = reachable_folder();
-        let mut command = retune();
+        let mut command = retune_serve("0", folder.join("state"));
         command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--workers",
-                "0",
-                "--data-dir",
-            ])
-            .arg(folder.join("state"))
             .env(
                 "RETUNE_STORAGE_ROOTS",
                 format!("file://{}/", folder.display()),
@@ -58,30 +62,6 @@ impl Installation {
         let path = self.folder.join(name);
         write(&path, &content.to_string());
         path.display().to_string()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let ran = retune()
-            .args(arguments)
-            .env("RETUNE_URL", &self.served.url)
-            .output();
-        ran.expect("the program starts")
-    }
-
-    fn text(&self, arguments: &[&str]) -> String {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self.run(arguments);
-        let said = String::from_utf8_lossy(&stderr);
-        assert_eq!(status.code(), Some(0), "{arguments:?}: {said}");
-        String::from_utf8(stdout).expect("text")
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let text = self.text(&[arguments, &["--json"]].concat());
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
     }
 
     /// What a refused command says.

@@ -22,11 +22,10 @@ use retune::{
         registry::transitions,
     },
 };
-use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{Process, TestDatabase, enqueue, reachable_folder, retune, within};
+use crate::support::{Process, TestDatabase, enqueue, models, reachable_folder, retune, within};
 
 pub const LEASE: Duration = Duration::from_secs(4);
 
@@ -41,7 +40,7 @@ impl Case {
         for name in ["old", "tuned", "new"] {
             write_model(&path.join(name), 64, name.len() as u64 * 31);
         }
-        write_data(&path.join("train.safetensors"));
+        fs::write(path.join("train.safetensors"), models::samples(512)).unwrap();
         Self {
             test: TestDatabase::fresh().await,
             folder,
@@ -129,65 +128,11 @@ impl Case {
     }
 }
 
-/// 16 → width → 4, numbers from a linear congruence: any will do.
 fn write_model(folder: &Path, width: usize, seed: u64) {
+    let files = models::model(width, seed);
     fs::create_dir_all(folder).unwrap();
-    let config = json!({
-        "model_type": "graph",
-        "input": {"kind": "features", "shape": [16]},
-        "task": "classification",
-        "nodes": [{"op": "linear", "param": "fc1"}, {"op": "relu"}, {"op": "linear", "param": "fc2"}]
-    });
-    fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    let shapes: [(&str, Vec<usize>); 4] = [
-        ("fc1.weight", vec![width, 16]),
-        ("fc1.bias", vec![width]),
-        ("fc2.weight", vec![4, width]),
-        ("fc2.bias", vec![4]),
-    ];
-    let tensors: Vec<_> = shapes
-        .into_iter()
-        .enumerate()
-        .map(|(i, (name, shape))| {
-            let count = shape.iter().product();
-            (name, shape, floats(count, seed + i as u64))
-        })
-        .collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (
-            *name,
-            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-        )
-    });
-    serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
-}
-
-fn write_data(file: &Path) {
-    let inputs = floats(512 * 16, 7);
-    let labels: Vec<u8> = (0..512_i64).flat_map(|i| (i % 4).to_le_bytes()).collect();
-    let views = [
-        (
-            "inputs",
-            TensorView::new(Dtype::F32, vec![512, 16], &inputs).unwrap(),
-        ),
-        (
-            "labels",
-            TensorView::new(Dtype::I64, vec![512], &labels).unwrap(),
-        ),
-    ];
-    serialize_to_file(views, None, file).unwrap();
-}
-
-/// Numbers in (−0.5, 0.5).
-fn floats(count: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
-    };
-    (0..count).flat_map(|_| next().to_le_bytes()).collect()
+    fs::write(folder.join("config.json"), files.config).unwrap();
+    fs::write(folder.join("model.safetensors"), files.weights).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use retune::{
     contract::ids::TenantId,
     service::{
-        database::{api_keys, tenants},
+        database::tenants,
         domain::access::{DEFAULT_TENANT, Role},
     },
 };
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    Served, TestDatabase, http, reachable_folder, retune, s3_server::S3Server, within,
+    Served, TestDatabase, http, reachable_folder, retune_serve, s3_server::S3Server, within,
 };
 
 const KEYS: [(&str, &str); 2] = [("visionkey", "hunter2"), ("audiokey", "hunter4")];
@@ -38,7 +38,7 @@ impl Installation {
             "[storage]\nroots = ['s3://bucket/allowed/']\n[storage.s3]\nendpoint = '{}'\nallow_http = true\n",
             server.config.endpoint.as_deref().expect("an address"),
         );
-        let mut command = retune();
+        let mut command = retune_serve("0", folder.join("state"));
         let mut tenants = vec![DEFAULT_TENANT];
         for (key, secret) in KEYS {
             let tenant = tenants::add(&database.database, key)
@@ -57,17 +57,8 @@ impl Installation {
             futures::future::join_all(tenants.into_iter().map(|tenant| key_of(&database, tenant)));
         let api_keys = api_keys.await;
         command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--workers",
-                "0",
-                "--config",
-            ])
+            .arg("--config")
             .arg(file)
-            .arg("--data-dir")
-            .arg(folder.join("state"))
             .env("DATABASE_URL", &database.url)
             .env("RETUNE_LOG_LEVEL", "debug")
             .env("AWS_ACCESS_KEY_ID", "nobody")
@@ -98,8 +89,7 @@ impl Installation {
 }
 
 async fn key_of(database: &TestDatabase, tenant: TenantId) -> String {
-    let made = api_keys::create(&database.database, "test", tenant, Role::Admin, None).await;
-    made.expect("a key").1
+    database.key_of(tenant, Role::Admin).await
 }
 
 #[test]
@@ -171,19 +161,10 @@ async fn the_settings_give_a_tenant_roots_in_place_of_the_services() {
         key_of(&database, vision).await,
         key_of(&database, DEFAULT_TENANT).await,
     ];
-    let mut command = retune();
+    let mut command = retune_serve("1", folder.join("state"));
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-            "--config",
-        ])
+        .arg("--config")
         .arg(file)
-        .arg("--data-dir")
-        .arg(folder.join("state"))
         .env("DATABASE_URL", &database.url);
     let served = Served::start(&mut command).await;
     let ask = async |who: usize, root: &str| {
@@ -253,7 +234,7 @@ async fn asked_with(variables: &[(&str, &str)], place: &str) -> Vec<String> {
     tokio::spawn(async move { axum::serve(listener, store).await });
 
     let folder = tempfile::tempdir().expect("a folder");
-    let mut command = retune();
+    let mut command = crate::support::retune();
     for (name, value) in variables {
         let file = folder.path().join(name);
         std::fs::write(&file, format!("{value}\n")).expect("our own file");

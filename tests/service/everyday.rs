@@ -3,74 +3,24 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output},
 };
 
 use serde_json::{Value, json};
 
-use crate::{
-    pipeline::case::Case,
-    support::{Served, TestDatabase, retune},
-};
+use crate::support::{CaseService, Commands, retune};
 
-/// A service with a worker, whose only root is the folder of a case.
-struct Setting {
-    case: Case,
-    served: Served,
-    test: TestDatabase,
+impl Commands for CaseService {
+    fn program(&self) -> Command {
+        let mut command = retune();
+        command
+            .env("RETUNE_URL", &self.served.url)
+            .current_dir(self.case.folder.path());
+        command
+    }
 }
 
-impl Setting {
-    async fn fresh() -> Self {
-        let case = tokio::task::spawn_blocking(Case::fresh)
-            .await
-            .expect("no panic");
-        let test = TestDatabase::fresh().await;
-        let mut command = retune();
-        command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--workers",
-                "1",
-                "--data-dir",
-            ])
-            .arg(case.folder.path().join("data"))
-            .env("DATABASE_URL", &test.url)
-            .env("RETUNE_STORAGE_ROOTS", case.uri(""));
-        Self {
-            served: Served::start(&mut command).await,
-            case,
-            test,
-        }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = retune();
-        command.args(arguments).env("RETUNE_URL", &self.served.url);
-        command
-            .current_dir(self.case.folder.path())
-            .output()
-            .expect("the program starts")
-    }
-
-    fn text(&self, arguments: &[&str]) -> String {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self.run(arguments);
-        let said = String::from_utf8_lossy(&stderr);
-        assert_eq!(status.code(), Some(0), "{arguments:?}: {said}");
-        String::from_utf8(stdout).expect("text")
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let text = self.text(&[arguments, &["--json"]].concat());
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
-    }
-
+impl CaseService {
     /// Code and complaint of a command.
     fn refused(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let Output { status, stderr, .. } = self.run(arguments);
@@ -102,7 +52,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_goes_from_plain_paths_to_a_downloaded_result() {
-    let setting = Setting::fresh().await;
+    let setting = CaseService::start().await;
     copy(&setting.case.path("new"), &setting.outside("my new"));
     let file = setting.spec(|spec| {
         spec["name"] = json!("mail sorter");
@@ -198,7 +148,7 @@ async fn a_job_goes_from_plain_paths_to_a_downloaded_result() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_job_is_tried_again_by_a_command() {
-    let setting = Setting::fresh().await;
+    let setting = CaseService::start().await;
     let file = setting.spec(|spec| spec["target"]["base"] = json!(setting.case.uri("later/")));
     let Output { status, stdout, .. } = setting.run(&["submit", &file, "--wait", "--json"]);
     let failed: Value = serde_json::from_slice(&stdout).expect("JSON");
@@ -214,7 +164,7 @@ async fn a_failed_job_is_tried_again_by_a_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_says_what_is_wrong_and_how_to_mend_it() {
-    let setting = Setting::fresh().await;
+    let setting = CaseService::start().await;
     let look = |roots: &str, url: &str| {
         let mut command = retune();
         command

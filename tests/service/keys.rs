@@ -5,6 +5,7 @@ use retune::{
     service::{
         database::api_keys,
         domain::access::{DEFAULT_TENANT, Role},
+        registry::keys,
     },
 };
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ async fn a_key_holds_until_it_is_withdrawn_or_expires() {
     let database = &test.database;
     assert!(!api_keys::any_exists(database).await.unwrap());
     let make = async |expires| {
-        api_keys::create(database, "ci", DEFAULT_TENANT, Role::Submit, expires)
+        keys::create(database, "ci", DEFAULT_TENANT, Role::Submit, expires)
             .await
             .unwrap()
     };
@@ -47,12 +48,12 @@ async fn a_key_holds_until_it_is_withdrawn_or_expires() {
     );
 
     assert!(
-        !api_keys::revoke(database, TenantId::generate(), key.id)
+        !keys::revoke(database, TenantId::generate(), key.id)
             .await
             .unwrap()
     );
     assert!(
-        api_keys::revoke(database, DEFAULT_TENANT, key.id)
+        keys::revoke(database, DEFAULT_TENANT, key.id)
             .await
             .unwrap()
     );
@@ -79,11 +80,8 @@ async fn a_key_holds_until_it_is_withdrawn_or_expires() {
             .len(),
         2
     );
-    let nobody = api_keys::create(database, "x", TenantId::generate(), Role::Read, None).await;
-    assert!(matches!(
-        nobody,
-        Err(api_keys::CreateError::UnknownTenant(_))
-    ));
+    let nobody = keys::create(database, "x", TenantId::generate(), Role::Read, None).await;
+    assert!(matches!(nobody, Err(keys::CreateError::UnknownTenant(_))));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::future::Future;
 use nix::sys::signal::Signal;
 use retune::service::{database::Database, private_cluster::PrivateCluster};
 
-use crate::support::{Served, reachable_folder, retune, within};
+use crate::support::{Served, reachable_folder, retune_serve, within};
 
 fn answers(url: &str) -> impl Future<Output = Option<()>> + use<> {
     let url = url.to_owned();
@@ -15,19 +15,7 @@ fn answers(url: &str) -> impl Future<Output = Option<()>> + use<> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_outlives_a_killed_service_and_is_joined_and_stopped_by_the_next() {
     let (_folder, data_dir) = reachable_folder();
-    let serve = || {
-        let mut command = retune();
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "0",
-            "--data-dir",
-        ]);
-        command.arg(&data_dir);
-        command
-    };
+    let serve = || retune_serve("0", &data_dir);
     let mut first = Served::start(&mut serve()).await;
     let pid_file = data_dir.join("postgres/data/postmaster.pid");
     let postmaster = || {

@@ -1,5 +1,8 @@
 //! The queue at the database: who gets what, and who may still write.
 
+mod retries;
+mod submissions;
+
 use std::{collections::HashSet, time::Duration};
 
 use retune::{
@@ -7,10 +10,9 @@ use retune::{
     contract::ids::{TenantId, TransferId, WorkerId},
     pipeline::{Outcome, Phase, Recommendation, Verdict},
     service::{
-        database::{
-            idempotency::Idempotency,
-            leases::{self, Claimed, Heard, Report},
-            transfers::{self, Enqueue, EnqueueError, ListFilter},
+        database::transfers::{
+            self, Enqueue,
+            leases::{Claimed, Report},
         },
         domain::{
             access::DEFAULT_TENANT,
@@ -18,14 +20,14 @@ use retune::{
             transfers::{JobError, Status},
         },
         registry::{
-            attempts::{self, AfterFailure},
+            attempts::{self, Heard},
             transitions::{self, TransitionError},
         },
     },
 };
 use serde_json::json;
 
-use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
+use crate::support::{self, LONG, OVER, TestDatabase, enqueue, spec};
 
 fn quotas() -> Quotas {
     Settings::default().quotas
@@ -34,11 +36,9 @@ fn quotas() -> Quotas {
 fn outcome() -> Outcome {
     Outcome {
         uri: "file:///out/x/".into(),
-        manifest_sha256: "ab".into(),
-        bytes: 1000,
-        verdict: Verdict::Published,
         recommendation: Some(Recommendation::TransferAndFineTune),
         metrics: json!({"accuracy": 0.9}),
+        ..support::outcome(TransferId::generate(), Verdict::Published)
     }
 }
 
@@ -51,10 +51,8 @@ fn fault() -> JobError {
 }
 
 async fn claim(on: &TestDatabase) -> Lease<Claimed> {
-    leases::claim(&on.database, WorkerId::generate(), LONG)
-        .await
-        .unwrap()
-        .expect("something to do")
+    let claimed = support::claim(&on.database, LONG).await;
+    claimed.expect("something to do")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -69,7 +67,7 @@ async fn many_claimants_share_the_queue_and_nobody_gets_anothers() {
         let database = test.database.clone();
         claimants.spawn(async move {
             let mut mine = Vec::new();
-            while let Some(lease) = leases::claim(&database, WorkerId::generate(), LONG)
+            while let Some(lease) = attempts::claim(&database, WorkerId::generate(), LONG)
                 .await
                 .unwrap()
             {
@@ -88,7 +86,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
     let database = &test.database;
-    let stale = leases::claim(database, WorkerId::generate(), OVER)
+    let stale = attempts::claim(database, WorkerId::generate(), OVER)
         .await
         .unwrap()
         .unwrap();
@@ -100,7 +98,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
         phase: Some(Phase::Publishing),
         ..Report::default()
     };
-    let beat = leases::beat(database, &stale, LONG.lease, &report)
+    let beat = attempts::beat(database, &stale, LONG.lease, &report)
         .await
         .unwrap();
     assert_eq!(beat, Heard::Lost);
@@ -161,7 +159,7 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
     let id = test.queued(3).await.id;
     let held = claim(&test).await;
     let beat = async |report: &Report| {
-        leases::beat(&test.database, &held, LONG.lease, report)
+        attempts::beat(&test.database, &held, LONG.lease, report)
             .await
             .unwrap()
     };
@@ -216,73 +214,6 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
 }
 
 #[tokio::test]
-async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
-    let test = TestDatabase::fresh().await;
-    let id = test.queued(2).await.id;
-    let now = RetryPolicy {
-        backoff: Duration::from_nanos(1),
-        ..LONG
-    };
-    let fail = async |may_retry| {
-        let held = claim(&test).await;
-        attempts::fail(&test.database, &held, &fault(), may_retry, now)
-            .await
-            .unwrap()
-    };
-    assert_eq!(fail(true).await, Some(AfterFailure::QueuedAgain));
-    assert_eq!(test.get(id).await.status, Status::Queued);
-    assert_eq!(fail(true).await, Some(AfterFailure::Failed));
-    let failed = test.get(id).await;
-    assert_eq!((failed.status, failed.attempt), (Status::Failed, 2));
-    let error = failed.error.unwrap();
-    assert_eq!(
-        (&*error.code, error.pointer.as_deref()),
-        ("storage", Some("/output"))
-    );
-
-    // By hand: all attempts anew, and an input at fault is not tried again.
-    let again = transitions::retry(&test.database, DEFAULT_TENANT, id, &quotas())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (again.status, again.attempt, again.error),
-        (Status::Queued, 0, None)
-    );
-    assert_eq!(fail(false).await, Some(AfterFailure::Failed));
-    assert_eq!(test.get(id).await.attempt, 1);
-}
-
-#[tokio::test]
-async fn a_backoff_keeps_a_transfer_from_being_claimed() {
-    let test = TestDatabase::fresh().await;
-    test.queued(3).await;
-    let held = claim(&test).await;
-    attempts::fail(&test.database, &held, &fault(), true, LONG)
-        .await
-        .unwrap();
-    assert!(
-        leases::claim(&test.database, WorkerId::generate(), LONG)
-            .await
-            .unwrap()
-            .is_none()
-    );
-}
-
-#[tokio::test]
-async fn a_lease_handed_back_costs_no_attempt() {
-    let test = TestDatabase::fresh().await;
-    let id = test.queued(1).await.id;
-    for _ in 0..3 {
-        let held = claim(&test).await;
-        assert_eq!(held.attempt, 1);
-        assert!(attempts::hand_back(&test.database, &held).await.unwrap());
-    }
-    let waiting = test.get(id).await;
-    assert_eq!((waiting.status, waiting.attempt), (Status::Queued, 0));
-}
-
-#[tokio::test]
 async fn transitions_that_make_no_sense_are_refused() {
     let test = TestDatabase::fresh().await;
     let database = &test.database;
@@ -299,7 +230,7 @@ async fn transitions_that_make_no_sense_are_refused() {
         transitions::request_cancel(database, DEFAULT_TENANT, id).await
     ));
     assert!(
-        leases::claim(database, WorkerId::generate(), LONG)
+        attempts::claim(database, WorkerId::generate(), LONG)
             .await
             .unwrap()
             .is_none()
@@ -326,126 +257,6 @@ async fn transitions_that_make_no_sense_are_refused() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn requests_under_one_key_make_one_transfer() {
-    let test = TestDatabase::fresh().await;
-    let request = |sha: u8| Enqueue {
-        idempotency: Some(Idempotency {
-            key: "k".into(),
-            request_sha256: [sha; 32],
-        }),
-        ..enqueue()
-    };
-    let mut requests = tokio::task::JoinSet::new();
-    for _ in 0..16 {
-        let (database, request) = (test.database.clone(), request(1));
-        requests.spawn(async move { transfers::enqueue(&database, request).await.unwrap() });
-    }
-    let answers = requests.join_all().await;
-    let ids: HashSet<TransferId> = answers.iter().map(|answer| answer.transfer.id).collect();
-    assert_eq!(ids.len(), 1);
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
-    let other = transfers::enqueue(&test.database, request(2)).await;
-    assert!(matches!(other, Err(EnqueueError::KeyReused(_))));
-    let kinds = test.event_kinds(*ids.iter().next().unwrap()).await;
-    assert_eq!(kinds, ["transfer.queued"]);
-}
-
-#[tokio::test]
-async fn lists_are_filtered_newest_first_and_paged() {
-    let test = TestDatabase::fresh().await;
-    let submit = async |source: &str, target: &str, team: &str| {
-        let new = Enqueue {
-            spec: spec(source, target),
-            metadata: json!({"team": team}),
-            ..enqueue()
-        };
-        test.submit(new).await.id
-    };
-    let one = submit("file:///a/", "file:///b/", "x").await;
-    let two = submit("file:///b/", "file:///c/", "y").await;
-    let three = submit("file:///a/", "file:///c/", "x").await;
-    transitions::request_cancel(&test.database, DEFAULT_TENANT, two)
-        .await
-        .unwrap();
-    let list = async |filter: ListFilter| {
-        let filter = ListFilter {
-            limit: if filter.limit == 0 { 10 } else { filter.limit },
-            ..filter
-        };
-        let found = transfers::list(&test.database, DEFAULT_TENANT, &filter)
-            .await
-            .unwrap();
-        found
-            .into_iter()
-            .map(|transfer| transfer.id)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(list(ListFilter::default()).await, [three, two, one]);
-    let base = |base: &str| ListFilter {
-        base: Some(base.into()),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(base("file:///b/")).await, [two, one]);
-    let of = |statuses: &[Status]| ListFilter {
-        statuses: statuses.to_vec(),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(of(&[Status::Cancelled])).await, [two]);
-    assert_eq!(
-        list(of(&[Status::Cancelled, Status::Queued])).await,
-        [three, two, one]
-    );
-    let search = |text: &str| ListFilter {
-        search: Some(text.into()),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(search("/C/")).await, [three, two]);
-    assert_eq!(list(search(&three.to_string()[30..])).await, [three]);
-    assert!(list(search("%")).await.is_empty(), "no pattern");
-    let since = test.get(two).await.created_at;
-    let after = ListFilter {
-        created_after: Some(since),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(after).await, [three, two]);
-    let before = ListFilter {
-        created_before: Some(since),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(before).await, [one]);
-    let published = ListFilter {
-        verdict: Some(Verdict::Published),
-        ..ListFilter::default()
-    };
-    assert!(list(published).await.is_empty());
-    let team = ListFilter {
-        metadata: vec![("team".into(), "x".into())],
-        ..ListFilter::default()
-    };
-    assert_eq!(list(team).await, [three, one]);
-    assert_eq!(
-        list(ListFilter {
-            limit: 1,
-            ..ListFilter::default()
-        })
-        .await,
-        [three]
-    );
-    let next = ListFilter {
-        limit: 1,
-        after: Some(three),
-        ..ListFilter::default()
-    };
-    assert_eq!(list(next).await, [two]);
-    let any = ListFilter {
-        limit: 9,
-        ..ListFilter::default()
-    };
-    let elsewhere = transfers::list(&test.database, TenantId::generate(), &any);
-    assert!(elsewhere.await.unwrap().is_empty());
-}
-
 #[tokio::test]
 async fn a_gate_is_told_of_before_the_end() {
     let test = TestDatabase::fresh().await;
@@ -467,28 +278,6 @@ async fn a_gate_is_told_of_before_the_end() {
 }
 
 #[tokio::test]
-async fn changes_are_heard() {
-    let test = TestDatabase::fresh().await;
-    let mut changes = test.changes.subscribe();
-    // What happens before the ear is open goes unheard: again after each look at everything.
-    let heard = async {
-        loop {
-            let id = test.queued(3).await.id;
-            loop {
-                match changes.recv().await.unwrap() {
-                    heard if heard == id => return,
-                    TransferId::ANY => break,
-                    _ => {}
-                }
-            }
-        }
-    };
-    tokio::time::timeout(crate::support::PATIENCE, heard)
-        .await
-        .expect("heard in time");
-}
-
-#[tokio::test]
 async fn a_process_stopped_within_a_transaction_does_not_keep_its_locks_for_long() {
     let test = TestDatabase::fresh().await;
     let shown: String = sqlx::query_scalar("SHOW idle_in_transaction_session_timeout")
@@ -504,4 +293,56 @@ async fn a_process_stopped_within_a_transaction_does_not_keep_its_locks_for_long
         .unwrap();
     test.queued(1).await;
     assert!(held.commit().await.is_err(), "its session was ended");
+}
+
+/// The wait is in the statement that claims, and in the policy by which every other end of an attempt waits.
+#[tokio::test]
+async fn a_claim_lets_the_next_attempt_wait_as_the_policy_does() {
+    let policy = RetryPolicy {
+        lease: Duration::from_mins(1),
+        backoff: Duration::from_secs(5),
+        max_wait: Duration::from_hours(1),
+        give_up: Duration::from_hours(1),
+    };
+    let test = TestDatabase::fresh().await;
+    let id = test.queued(20).await.id;
+
+    for before in 0..14 {
+        sqlx::query(
+            "UPDATE transfers
+             SET status = 'queued', attempt = $2, available_at = now(), lease_token = NULL,
+                 lease_expires_at = NULL, worker = NULL
+             WHERE id = $1",
+        )
+        .bind(id.0)
+        .bind(before)
+        .execute(&test.database.pool)
+        .await
+        .unwrap();
+        let held = attempts::claim(&test.database, WorkerId::generate(), policy)
+            .await
+            .unwrap()
+            .expect("something to do");
+        assert_eq!(held.attempt, before + 1);
+
+        let wait: f64 = sqlx::query_scalar(
+            "SELECT extract(epoch FROM available_at - lease_expires_at)::double precision
+             FROM transfers WHERE id = $1",
+        )
+        .bind(id.0)
+        .fetch_one(&test.database.pool)
+        .await
+        .unwrap();
+        // The first attempt that dies is followed at once.
+        let expected = if before == 0 {
+            0.0
+        } else {
+            policy.wait_after(held.attempt)
+        };
+        assert!(
+            (wait - expected).abs() < 1e-3,
+            "{wait} s after attempt {}",
+            held.attempt
+        );
+    }
 }

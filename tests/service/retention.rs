@@ -2,7 +2,7 @@
 
 use retune::{
     config::Retention,
-    service::{database::retention, domain::access::DEFAULT_TENANT},
+    service::{domain::access::DEFAULT_TENANT, registry::retention},
 };
 use sqlx::AssertSqlSafe;
 
@@ -13,13 +13,6 @@ const MONTH: Retention = Retention {
     arrivals_days: 30,
     audit_days: 30,
 };
-
-async fn execute(on: &TestDatabase, sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(&on.database.pool)
-        .await
-        .unwrap();
-}
 
 async fn left(on: &TestDatabase, what: &str) -> Vec<String> {
     let sql = AssertSqlSafe(format!("SELECT {what} ORDER BY 1"));
@@ -33,9 +26,7 @@ async fn left(on: &TestDatabase, what: &str) -> Vec<String> {
 async fn what_ended_long_ago_is_forgotten_and_what_waits_is_not() {
     let test = TestDatabase::fresh().await;
     let tenant = DEFAULT_TENANT;
-    execute(
-        &test,
-        &format!(
+    test.execute(&format!(
             "INSERT INTO webhook_endpoints (id, tenant, name, url, events, enabled, secret)
              SELECT uuid_v7(), '{tenant}', name, 'https://example.org', '{{*}}', true, repeat('x', 32)::bytea
              FROM unnest(ARRAY['old', 'new', 'waiting']) AS name"
@@ -43,9 +34,7 @@ async fn what_ended_long_ago_is_forgotten_and_what_waits_is_not() {
     )
     .await;
     let transfer = test.queued(3).await.id;
-    execute(
-        &test,
-        &format!(
+    test.execute(&format!(
             "UPDATE deliveries d SET status = 'delivered', finished_at = now() - days
              FROM webhook_endpoints e, (VALUES ('old', interval '31 days'), ('new', '29 days')) AS v (name, days)
              WHERE e.id = d.endpoint AND e.name = v.name;

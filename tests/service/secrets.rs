@@ -4,32 +4,23 @@ use std::fs::{self, File};
 
 use nix::sys::signal::Signal;
 use retune::service::{
-    database::api_keys,
     domain::access::{DEFAULT_TENANT, Role},
+    registry::keys,
 };
 use serde_json::{Value, json};
 
-use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune};
+use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune_serve};
 
 #[tokio::test]
 async fn no_secret_is_in_the_log_or_in_an_error() {
     let test = TestDatabase::fresh().await;
-    let made = api_keys::create(&test.database, "ci", DEFAULT_TENANT, Role::Admin, None).await;
+    let made = keys::create(&test.database, "ci", DEFAULT_TENANT, Role::Admin, None).await;
     let key = made.expect("a key").1;
     let mut hook = Receiver::answering(&[500]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
-    let mut command = retune();
+    let mut command = retune_serve("0", folder.path());
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "0",
-            "--data-dir",
-        ])
-        .arg(folder.path())
         .env("DATABASE_URL", test.url.replace("app@", "app:hunter2@"))
         .env("RETUNE_LOG_LEVEL", "trace")
         .env("RETUNE_WEBHOOKS_ALLOW_PRIVATE", "true")

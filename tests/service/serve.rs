@@ -6,21 +6,13 @@ use nix::{
 };
 use retune::service::database::workers;
 
-use crate::support::{Served, TestDatabase, children_of, http, retune, within};
+use crate::support::{
+    Served, TestDatabase, children_of, http, retune, retune_serve, unused_folder, within,
+};
 
 fn serve(test: &TestDatabase, workers: &str) -> std::process::Command {
-    let mut command = retune();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            workers,
-            "--data-dir",
-        ])
-        .arg(std::env::temp_dir().join("retune-tests-unused"))
-        .env("DATABASE_URL", &test.url);
+    let mut command = retune_serve(workers, unused_folder());
+    command.env("DATABASE_URL", &test.url);
     command
 }
 

@@ -3,18 +3,15 @@
 use retune::{
     contract::ids::WorkerId,
     service::{
-        database::leases,
         domain::{access::DEFAULT_TENANT, transfers::Status},
         registry::{attempts, transitions},
     },
 };
 
-use crate::support::{LONG, OVER, TestDatabase};
+use crate::support::{LONG, OVER, TestDatabase, claim};
 
 async fn claim_and_die(on: &TestDatabase) -> Option<i32> {
-    let lease = leases::claim(&on.database, WorkerId::generate(), OVER)
-        .await
-        .unwrap();
+    let lease = claim(&on.database, OVER).await;
     lease.map(|lease| lease.attempt)
 }
 
@@ -69,12 +66,12 @@ async fn a_dead_childs_lease_is_released_at_once_and_only_its_own() {
     let test = TestDatabase::fresh().await;
     let (one, two) = (test.queued(3).await.id, test.queued(3).await.id);
     let (dead, alive) = (WorkerId::generate(), WorkerId::generate());
-    let held = leases::claim(&test.database, dead, LONG)
+    let held = attempts::claim(&test.database, dead, LONG)
         .await
         .unwrap()
         .unwrap();
     assert_eq!(held.transfer, one);
-    leases::claim(&test.database, alive, LONG)
+    attempts::claim(&test.database, alive, LONG)
         .await
         .unwrap()
         .unwrap();

@@ -4,10 +4,11 @@ use retune::{
     contract::ids::{TenantId, TransferId},
     service::{
         database::{
-            Database, api_keys,
+            Database,
             transfers::{self, Enqueue},
         },
         domain::access::{DEFAULT_TENANT, Role},
+        registry::keys,
     },
 };
 use sqlx::Executor;
@@ -24,7 +25,7 @@ async fn two_tenants(test: &TestDatabase) -> [TenantId; 2] {
         .await
         .expect("a tenant");
     for tenant in [DEFAULT_TENANT, other] {
-        api_keys::create(&test.database, "key", tenant, Role::Read, None)
+        keys::create(&test.database, "key", tenant, Role::Read, None)
             .await
             .expect("a key");
         sqlx::query(
@@ -206,7 +207,7 @@ async fn the_wall_holds_for_an_owner_who_is_no_superuser() {
     let add = format!("INSERT INTO tenants (id, name) VALUES ('{other}', 'other')");
     owned.pool.execute(sqlx::AssertSqlSafe(add)).await.unwrap();
     for tenant in [DEFAULT_TENANT, other] {
-        api_keys::create(&owned, "key", tenant, Role::Read, None)
+        keys::create(&owned, "key", tenant, Role::Read, None)
             .await
             .unwrap();
     }

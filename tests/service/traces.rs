@@ -20,7 +20,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     pipeline::case::Case,
-    support::{Served, TestDatabase, http, retune, within},
+    support::{Served, TestDatabase, http, retune_serve, within},
 };
 
 /// A collector that keeps what it is sent.
@@ -101,17 +101,8 @@ fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
 }
 
 fn serve(test: &TestDatabase, case: &Case, collector: &str) -> std::process::Command {
-    let mut command = retune();
+    let mut command = retune_serve("1", case.folder.path().join("state"));
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-            "--data-dir",
-        ])
-        .arg(case.folder.path().join("state"))
         .env("DATABASE_URL", &test.url)
         .env(
             "RETUNE_STORAGE_ROOTS",

@@ -3,31 +3,19 @@
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use retune::service::{
-    database::{
-        deliveries::{self, ListFilter},
-        webhook_endpoints::{self, Wanted},
-    },
-    domain::{
-        access::DEFAULT_TENANT,
-        events::{Delivery, DeliveryStatus},
-    },
+use retune::service::domain::{access::DEFAULT_TENANT, events::DeliveryStatus};
+
+use crate::support::{
+    Served, TestDatabase,
+    receiver::Receiver,
+    retune_serve, unused_folder,
+    webhooks::{newest_delivery, subscribe},
+    within,
 };
 
-use crate::support::{Served, TestDatabase, receiver::Receiver, retune, within};
-
 fn serve(test: &TestDatabase) -> Command {
-    let mut command = retune();
+    let mut command = retune_serve("0", unused_folder());
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "0",
-            "--data-dir",
-        ])
-        .arg(std::env::temp_dir().join("retune-tests-unused"))
         .env("DATABASE_URL", &test.url)
         .env("RETUNE_WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8")
         .env("RETUNE_WEBHOOKS_TIMEOUT_SECONDS", "1")
@@ -35,37 +23,21 @@ fn serve(test: &TestDatabase) -> Command {
     command
 }
 
-async fn subscribe(test: &TestDatabase, url: &str) -> String {
-    let wanted = Wanted {
-        url: url.to_owned(),
-        events: vec!["*".to_owned()],
-        enabled: true,
-    };
-    let made = webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0).await;
-    made.expect("an endpoint").1.expect("a secret").reveal()
-}
-
-async fn delivery(test: &TestDatabase) -> Delivery {
-    let filter = ListFilter {
-        limit: 1,
-        ..ListFilter::default()
-    };
-    let listed = deliveries::list(&test.database, DEFAULT_TENANT, "ci", &filter).await;
-    listed.expect("the database answers").remove(0)
-}
-
 #[tokio::test]
 async fn a_sender_killed_between_post_and_record_leaves_the_delivery_to_the_next() {
     let test = TestDatabase::fresh().await;
     let mut hook = Receiver::silent_first().await;
-    let secret = subscribe(&test, &hook.url).await;
+    let secret = subscribe(&test, DEFAULT_TENANT, "ci", &hook.url).await;
     let mut first = Served::start(&mut serve(&test)).await;
     test.queued(1).await;
     let posted = hook.post().await;
     // The receiver has it and has not answered.
     first.process.signal(Signal::SIGKILL);
     first.process.ended().await;
-    assert_eq!(delivery(&test).await.status, DeliveryStatus::Pending);
+    assert_eq!(
+        newest_delivery(&test, "ci").await.status,
+        DeliveryStatus::Pending
+    );
 
     let second = Served::start(&mut serve(&test)).await;
     let again = hook.post().await;
@@ -73,7 +45,7 @@ async fn a_sender_killed_between_post_and_record_leaves_the_delivery_to_the_next
     assert_eq!(again.body, posted.body);
     assert!(posted.is_signed_by(&secret) && again.is_signed_by(&secret));
     let done = within("the delivery is recorded", async || {
-        let now = delivery(&test).await;
+        let now = newest_delivery(&test, "ci").await;
         (now.status == DeliveryStatus::Delivered).then_some(now)
     })
     .await;
@@ -85,7 +57,7 @@ async fn a_sender_killed_between_post_and_record_leaves_the_delivery_to_the_next
 async fn two_services_on_one_database_deliver_each_event_once() {
     let test = TestDatabase::fresh().await;
     let mut hook = Receiver::start().await;
-    subscribe(&test, &hook.url).await;
+    subscribe(&test, DEFAULT_TENANT, "ci", &hook.url).await;
     let _two = tokio::join!(async { Served::start(&mut serve(&test)).await }, async {
         Served::start(&mut serve(&test)).await
     });

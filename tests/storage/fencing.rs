@@ -2,7 +2,7 @@
 //! was to do. Whichever it is, the result that stands stays what its manifest says.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::support::{
     files::TestStorage,
     gate::{Asked, Choice, Gate},
+    published::is_what_its_manifest_says,
     s3_server::S3Server,
     weed::{ACCESS_KEY, SECRET_KEY, Weed},
 };
@@ -133,36 +134,8 @@ impl World {
         Ok(())
     }
 
-    /// Every file of the folder with its digest, and what the manifest says they are.
     fn judge(&self, what: &str) {
-        let storage = self.storage(None);
-        let (storage, folder) = (storage.blocking(), self.folder());
-        let manifest = storage.read_small(&folder.child("manifest.json").unwrap(), 1 << 20);
-        let manifest: Value = serde_json::from_slice(&manifest.expect(what)).unwrap();
-        let mut said = BTreeMap::new();
-        for output in manifest["outputs"].as_array().unwrap() {
-            let name = output["name"].as_str().unwrap();
-            said.insert(
-                name.to_owned(),
-                output["sha256"].as_str().unwrap().to_owned(),
-            );
-        }
-        assert!(said.contains_key("model.safetensors"), "{what}");
-        for (name, digest) in &said {
-            let found = storage.digest(&folder.join(name).unwrap());
-            assert_eq!(
-                found.unwrap_or_else(|e| panic!("{what}: {e}")).sha256,
-                *digest,
-                "{what}: {name}"
-            );
-        }
-        for file in storage.list(&folder).unwrap().files {
-            let name = file.location.name();
-            assert!(
-                name == "manifest.json" || said.contains_key(name),
-                "{what}: {name}"
-            );
-        }
+        is_what_its_manifest_says(&self.storage(None), &self.folder(), what);
     }
 
     fn clear(&self) {

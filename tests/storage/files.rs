@@ -16,16 +16,9 @@ use retune::{
     storage::{Content, NewFile, S3Config, Storage, StorageError},
 };
 
-use crate::support::files::TestStorage;
+use crate::support::files::{TestStorage, noise};
 
 const LARGE: usize = 20 << 20;
-
-/// Bytes that no two parts of a file share.
-fn noise(length: usize) -> Vec<u8> {
-    (0..length as u64)
-        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
-        .collect()
-}
 
 #[test]
 fn a_large_file_is_written_aside_and_then_gets_its_name() {

@@ -2,7 +2,7 @@
 //! back until the other has finished. What stands then is what its manifest says, and stays so.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -20,6 +20,7 @@ use crate::{
     support::{
         files::TestStorage,
         gate::{Asked, Gate},
+        published::is_what_its_manifest_says,
         s3_server::S3Server,
     },
 };
@@ -84,29 +85,10 @@ impl World {
         self.job(id, storage, |job| pipeline::conclude(job, Some(&said)))
     }
 
-    /// Every file that the manifest lists is there and has the digest that it says.
     fn judge(&self, id: Uuid, what: &str) {
         let storage = self.storage(None);
         let folder = storage.check_location(&format!("{OUT}{id}")).unwrap();
-        let storage = storage.blocking();
-        let manifest = storage.read_small(&folder.child("manifest.json").unwrap(), 1 << 20);
-        let manifest: Value = serde_json::from_slice(&manifest.expect(what)).unwrap();
-        let said: BTreeMap<&str, &str> = manifest["outputs"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|file| {
-                (
-                    file["name"].as_str().unwrap(),
-                    file["sha256"].as_str().unwrap(),
-                )
-            })
-            .collect();
-        assert!(said.contains_key("model.safetensors"), "{what}");
-        for (name, digest) in said {
-            let found = storage.digest(&folder.join(name).unwrap()).expect(what);
-            assert_eq!(found.sha256, digest, "{what}: {name}");
-        }
+        is_what_its_manifest_says(&storage, &folder, what);
     }
 
     /// Concludes once with a request held back until a second attempt has concluded; what was held.

@@ -12,17 +12,11 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::support::{
-    files::TestStorage,
+    files::{TestStorage, noise},
     s3_server::{Mishap, S3Server},
 };
 
 const LARGE: usize = 20 << 20;
-
-fn noise(length: usize) -> Vec<u8> {
-    (0..length as u64)
-        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
-        .collect()
-}
 
 /// A server, and storage whose only root is `s3://bucket/allowed/`.
 fn start() -> (S3Server, TestStorage) {

@@ -6,16 +6,22 @@ use std::{
 };
 
 use retune::{
-    contract::ids::TransferId,
+    contract::ids::{TenantId, TransferId, WorkerId},
+    pipeline::{Outcome, Recommendation, Verdict},
     service::{
         database::{
             Database,
             changes::Changes,
             events,
-            transfers::{self, Enqueue},
+            transfers::{self, Enqueue, leases::Claimed},
         },
-        domain::{access::DEFAULT_TENANT, leases::RetryPolicy, transfers::Transfer},
+        domain::{
+            access::{DEFAULT_TENANT, Role},
+            leases::{Lease, RetryPolicy},
+            transfers::Transfer,
+        },
         private_cluster::PrivateCluster,
+        registry::{attempts, keys, submit},
     },
 };
 use serde_json::{Value, json};
@@ -101,7 +107,7 @@ impl TestDatabase {
     }
 
     pub async fn submit(&self, new: Enqueue) -> Transfer {
-        transfers::enqueue(&self.database, new)
+        submit::enqueue(&self.database, new)
             .await
             .expect("queued")
             .transfer
@@ -114,13 +120,43 @@ impl TestDatabase {
             .expect("the transfer exists")
     }
 
+    /// A second tenant, or a third.
+    pub async fn tenant(&self) -> TenantId {
+        let id = TenantId::generate();
+        self.put_tenant(id).await;
+        id
+    }
+
+    pub async fn put_tenant(&self, id: TenantId) {
+        sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
+            .bind(id)
+            .bind(id.to_string())
+            .execute(&self.database.pool)
+            .await
+            .expect("a tenant");
+    }
+
+    /// A key's text.
+    pub async fn key_of(&self, tenant: TenantId, role: Role) -> String {
+        let made = keys::create(&self.database, "test", tenant, role, None).await;
+        made.expect("a key").1
+    }
+
+    /// Runs statements of the test's own.
+    pub async fn execute(&self, sql: &str) {
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
+        done.execute(&self.database.pool)
+            .await
+            .expect("our own SQL");
+    }
+
     /// The kinds of a transfer's events, in order.
     pub async fn event_kinds(&self, id: TransferId) -> Vec<String> {
         let events = events::list(&self.database, DEFAULT_TENANT, id, 0, 1000).await;
         events
             .expect("the database answers")
             .into_iter()
-            .map(|event| event.kind)
+            .map(|event| event.kind.to_string())
             .collect()
     }
 
@@ -166,6 +202,25 @@ async fn forget_old(admin: &Database) {
     }
 }
 
+/// The next transfer, for a worker of its own.
+pub async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
+    attempts::claim(database, WorkerId::generate(), policy)
+        .await
+        .expect("the database answers")
+}
+
+/// A good end, with this verdict.
+pub fn outcome(transfer: TransferId, verdict: Verdict) -> Outcome {
+    Outcome {
+        uri: format!("file:///out/{transfer}/"),
+        manifest_sha256: "ab".into(),
+        bytes: 1000,
+        verdict,
+        recommendation: Some(Recommendation::Transfer),
+        metrics: json!({"method": "identity", "accuracy": 0.9}),
+    }
+}
+
 /// What [`TestDatabase::queued`] submits.
 pub fn enqueue() -> Enqueue {
     Enqueue {
@@ -190,7 +245,7 @@ pub fn spec(source: &str, target: &str) -> Value {
 pub const LONG: RetryPolicy = RetryPolicy {
     lease: PATIENCE,
     backoff: PATIENCE,
-    longest_wait: PATIENCE,
+    max_wait: PATIENCE,
     give_up: PATIENCE,
 };
 /// Leases that have run out as soon as they are given.

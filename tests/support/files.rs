@@ -63,3 +63,10 @@ impl TestStorage {
         fs::write(path, bytes).unwrap();
     }
 }
+
+/// Bytes that no two parts of a file share.
+pub fn noise(length: usize) -> Vec<u8> {
+    (0..length as u64)
+        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+        .collect()
+}

@@ -140,18 +140,6 @@ impl HubServer {
         self.state.breaks.store(times, Ordering::SeqCst);
     }
 
-    /// Lets somebody else move the branch just before the next commit.
-    pub fn move_before_commit(&self) {
-        self.state.moves.store(1, Ordering::SeqCst);
-    }
-
-    /// The files of a branch.
-    pub fn files(&self, repository: &str, branch: &str) -> BTreeMap<String, Bytes> {
-        let repositories = self.repositories();
-        let found = &repositories[repository];
-        found.commits[&found.revisions[branch]].clone()
-    }
-
     pub fn asked_of_the_other_host(&self) -> Vec<Asked> {
         self.state.asked.lock().expect("no panic").clone()
     }

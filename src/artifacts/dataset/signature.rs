@@ -23,60 +23,9 @@ pub(super) fn check_signature(
     signature: &Signature,
     location: &Location,
 ) -> Result<DatasetInfo, ArtifactError> {
-    if let Some(unread) = UNREAD
-        .into_iter()
-        .find(|name| signature.contains_key(*name))
-    {
-        let detail = "changes what the network computes, and is not read here; leave it out";
-        return Err(ArtifactError::tensor(
-            FailureCode::UnexpectedTensor,
-            location,
-            unread,
-            detail,
-        ));
-    }
-
-    let (name, inputs) = match (signature.get(INPUTS), signature.get(IDS)) {
-        (Some(_), Some(_)) => {
-            return Err(ArtifactError::tensor(
-                FailureCode::UnexpectedTensor,
-                location,
-                IDS,
-                "stands beside inputs; give one of them",
-            ));
-        }
-        (Some(inputs), None) => (INPUTS, inputs),
-        (None, Some(ids)) => (IDS, ids),
-        (None, None) => {
-            let detail = "is missing: f32 or u8, one row a sample (or input_ids, i64)";
-            return Err(ArtifactError::tensor(
-                FailureCode::MissingTensor,
-                location,
-                INPUTS,
-                detail,
-            ));
-        }
-    };
-    match (name, inputs.dtype) {
-        (IDS, DType::I64) | (INPUTS, DType::F32 | DType::U8) => {}
-        (IDS, _) => {
-            return Err(ArtifactError::tensor(
-                FailureCode::WrongDtype,
-                location,
-                IDS,
-                "must be I64",
-            ));
-        }
-        _ => {
-            return Err(ArtifactError::tensor(
-                FailureCode::WrongDtype,
-                location,
-                INPUTS,
-                "must be F32, or U8 to be scaled by 1/255",
-            ));
-        }
-    }
-
+    check_all_read(signature, location)?;
+    let (name, inputs) = inputs(signature, location)?;
+    check_dtype(name, inputs, location)?;
     let [samples, sample_shape @ ..] = &inputs.shape[..] else {
         let detail = "must be [N, …], one row a sample";
         return Err(ArtifactError::tensor(
@@ -86,11 +35,13 @@ pub(super) fn check_signature(
             detail,
         ));
     };
+
     let labels = signature.get(LABELS);
     match labels {
         Some(labels) => check_labels_signature(labels, name, inputs, location)?,
         None => check_no_labels(signature, location)?,
     }
+
     if *samples == 0 {
         let name = if labels.is_some() { LABELS } else { name };
         return Err(ArtifactError::tensor(
@@ -100,6 +51,7 @@ pub(super) fn check_signature(
             "there is no sample",
         ));
     }
+
     if sample_shape.is_empty() || sample_shape.contains(&0) {
         let detail = format!("has the shape {:?}; a sample needs values", inputs.shape);
         return Err(ArtifactError::tensor(
@@ -109,6 +61,7 @@ pub(super) fn check_signature(
             detail,
         ));
     }
+
     if name == IDS {
         check_ids_signature(signature, location)?;
     }
@@ -122,6 +75,59 @@ pub(super) fn check_signature(
     })
 }
 
+/// Refuses what networks read and nobody here does.
+fn check_all_read(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
+    let unread = UNREAD
+        .into_iter()
+        .find(|name| signature.contains_key(*name));
+    let Some(unread) = unread else { return Ok(()) };
+    let detail = "changes what the network computes, and is not read here; leave it out";
+
+    Err(ArtifactError::tensor(
+        FailureCode::UnexpectedTensor,
+        location,
+        unread,
+        detail,
+    ))
+}
+
+/// The inputs or ids, and their name.
+fn inputs<'s>(
+    signature: &'s Signature,
+    location: &Location,
+) -> Result<(&'static str, &'s TensorInfo), ArtifactError> {
+    match (signature.get(INPUTS), signature.get(IDS)) {
+        (Some(inputs), None) => Ok((INPUTS, inputs)),
+        (None, Some(ids)) => Ok((IDS, ids)),
+        (Some(_), Some(_)) => Err(ArtifactError::tensor(
+            FailureCode::UnexpectedTensor,
+            location,
+            IDS,
+            "stands beside inputs; give one of them",
+        )),
+        (None, None) => Err(ArtifactError::tensor(
+            FailureCode::MissingTensor,
+            location,
+            INPUTS,
+            "is missing: f32 or u8, one row a sample (or input_ids, i64)",
+        )),
+    }
+}
+
+fn check_dtype(name: &str, inputs: &TensorInfo, location: &Location) -> Result<(), ArtifactError> {
+    let (name, detail) = match (name, inputs.dtype) {
+        (IDS, DType::I64) | (INPUTS, DType::F32 | DType::U8) => return Ok(()),
+        (IDS, _) => (IDS, "must be I64"),
+        _ => (INPUTS, "must be F32, or U8 to be scaled by 1/255"),
+    };
+    Err(ArtifactError::tensor(
+        FailureCode::WrongDtype,
+        location,
+        name,
+        detail,
+    ))
+}
+
 /// Refuses a file without labels that has tensors of other names: they may be its labels.
 fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
     let known = [INPUTS, IDS, MASK, TYPES];
@@ -131,6 +137,7 @@ fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), Art
     let Some(other) = other else { return Ok(()) };
     let detail = "is not read, and there are no labels; rename it to labels if it is these, or leave it out \
                   if the samples have none";
+
     Err(ArtifactError::tensor(
         FailureCode::UnexpectedTensor,
         location,
@@ -168,6 +175,7 @@ fn check_labels_signature(
             detail,
         ));
     }
+
     if labels.shape.first() != inputs.shape.first() {
         let detail = format!("{} labels for {} {name}", labels.shape[0], inputs.shape[0]);
         return Err(ArtifactError::tensor(

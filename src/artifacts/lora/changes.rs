@@ -196,6 +196,7 @@ impl Reading<'_> {
         };
         let own = &self.own[name].shape;
         let is_head = is_whole && !is_output && is_of_a_task(self.config, None, &tensor);
+
         match found {
             None if is_head => {
                 self.check_task(name)?;
@@ -252,6 +253,7 @@ impl Reading<'_> {
                 "A is there without B".into(),
             ));
         };
+
         let rank = self.settings.rank(module).map_err(self.refused(a))?;
         let ([r, read @ ..], [out, s, kernel @ ..]) = (&self.own[a].shape[..], &second[..]) else {
             return Err(self.fault(FailureCode::WrongShape, a, "factors are matrices".into()));
@@ -270,26 +272,9 @@ impl Reading<'_> {
         } else {
             [&[*out], read].concat()
         };
+
         self.same_shape(a, &changed, weight)?;
-        let magnitudes = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
-        let magnitude = magnitudes
-            .into_iter()
-            .find(|name| self.own.contains_key(name));
-        match &magnitude {
-            Some(name) => {
-                let values: usize = self.own[name].shape.iter().product();
-                self.same_shape(name, &[values], &[*out])?;
-            }
-            None if self.settings.use_dora => {
-                let name = format!("{stem}{}", MAGNITUDES[0]);
-                return Err(self.fault(
-                    FailureCode::MissingTensor,
-                    &name,
-                    "use_dora needs it".into(),
-                ));
-            }
-            None => {}
-        }
+        let magnitude = self.magnitude(stem, *out)?;
 
         let scale = self.settings.scale(module).map_err(self.refused(a))?;
         Ok(Product {
@@ -301,18 +286,42 @@ impl Reading<'_> {
         })
     }
 
+    /// The tensor of `DoRA`'s magnitudes, one of each row.
+    fn magnitude(&self, stem: &str, rows: usize) -> Result<Option<String>, ArtifactError> {
+        let names = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
+        let found = names.into_iter().find(|name| self.own.contains_key(name));
+        match &found {
+            Some(name) => {
+                let values: usize = self.own[name].shape.iter().product();
+                self.same_shape(name, &[values], &[rows])?;
+            }
+            None if self.settings.use_dora => {
+                let name = format!("{stem}{}", MAGNITUDES[0]);
+                return Err(self.fault(
+                    FailureCode::MissingTensor,
+                    &name,
+                    "use_dora needs it".into(),
+                ));
+            }
+            None => {}
+        }
+        Ok(found)
+    }
+
     fn rows(&self, name: &str, module: &str, weight: &[usize]) -> Result<Rows, ArtifactError> {
         let shape = &self.own[name].shape;
         let Some(indices) = self.settings.tokens(module) else {
             let detail = "trainable_token_indices does not say which rows these are".to_owned();
             return Err(self.fault(FailureCode::UnexpectedTensor, name, detail));
         };
+
         let wanted = [&[indices.len()], weight.get(1..).unwrap_or_default()].concat();
         self.same_shape(name, shape, &wanted)?;
         if let Some(row) = indices.iter().find(|row| **row >= weight[0]) {
             let detail = format!("row {row} of {} in trainable_token_indices", weight[0]);
             return Err(self.fault(FailureCode::WrongShape, name, detail));
         }
+
         Ok(Rows {
             values: name.to_owned(),
             indices,

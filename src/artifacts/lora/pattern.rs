@@ -25,6 +25,7 @@ impl Pattern {
         let text = text.strip_suffix('$').unwrap_or(text);
         let mut parts = Vec::new();
         let mut characters = text.chars().peekable();
+
         while let Some(c) = characters.next() {
             parts.push(match c {
                 '.' if characters.next_if_eq(&'*').is_some() => Part::AnyNumber,

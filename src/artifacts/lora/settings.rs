@@ -195,6 +195,7 @@ impl Settings {
             return Ok(self.r);
         };
         let rank = value.as_u64().and_then(|rank| usize::try_from(rank).ok());
+
         rank.filter(|rank| *rank > 0).ok_or_else(|| {
             (
                 FailureCode::MalformedConfig,

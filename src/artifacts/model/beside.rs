@@ -28,7 +28,7 @@ const OTHER_WEIGHTS: [&str; 21] = [
     ".llamafile",
 ];
 /// Bytes that a file has at most that is neither weights nor a tokenizer.
-const LARGE: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// What lies beside the weights that are read.
 #[derive(Default)]
@@ -78,12 +78,13 @@ fn may_be_weights(name: &str, size: u64) -> bool {
         ".bpe",
         ".vocab",
     ];
+
     is_pickle(&name)
         || OTHER_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
         || (file.ends_with(".index.json") && !is_safetensors(&name))
         || file == ADAPTER
         || file.starts_with("openvino_")
-        || (size > LARGE
+        || (size > MAX_FILE_BYTES
             && !is_safetensors(&name)
             && !of_tokenizer.iter().any(|end| name.ends_with(end)))
 }

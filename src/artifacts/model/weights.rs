@@ -42,35 +42,7 @@ pub(super) fn find(
         }
     }
 
-    let names: Vec<&str> = listing
-        .files
-        .iter()
-        .map(|file| file.location.name())
-        .collect();
-    let index = names
-        .iter()
-        .copied()
-        .find(|name| name.ends_with(".bin.index.json"));
-    let pickle = names.iter().copied().find(|name| is_pickled_model(name));
-    let any = names.iter().copied().find(|name| is_pickle(name));
-    let pickle = index.or(pickle).or(any);
-    let given = Some(location.name()).filter(|name| is_pickle(name));
-    if let Some(name) = given.or(pickle) {
-        let what = if index == Some(name) {
-            "names pickles, which are"
-        } else {
-            "is a pickle, which is"
-        };
-        let detail = format!(
-            "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
-        );
-        return Err(ArtifactError::fault(
-            FailureCode::PickleRefused,
-            location,
-            detail,
-        ));
-    }
-
+    refuse_pickles(location, listing)?;
     if is_adapter(listing) {
         let detail = "is a PEFT adapter, not a model: it may be a trajectory, after its base";
         return Err(ArtifactError::fault(
@@ -87,8 +59,44 @@ pub(super) fn find(
     } else {
         "holds no model: neither model.safetensors nor model.safetensors.index.json is there"
     };
+
     Err(ArtifactError::fault(
         FailureCode::NotFound,
+        location,
+        detail,
+    ))
+}
+
+/// Says how pickles become weights that are read, where there is nothing else.
+fn refuse_pickles(location: &Location, listing: &Listing) -> Result<(), ArtifactError> {
+    let names: Vec<&str> = listing
+        .files
+        .iter()
+        .map(|file| file.location.name())
+        .collect();
+    let index = names
+        .iter()
+        .copied()
+        .find(|name| name.ends_with(".bin.index.json"));
+    let pickle = names.iter().copied().find(|name| is_pickled_model(name));
+    let any = names.iter().copied().find(|name| is_pickle(name));
+    let pickle = index.or(pickle).or(any);
+    let given = Some(location.name()).filter(|name| is_pickle(name));
+    let Some(name) = given.or(pickle) else {
+        return Ok(());
+    };
+
+    let what = if index == Some(name) {
+        "names pickles, which are"
+    } else {
+        "is a pickle, which is"
+    };
+
+    let detail = format!(
+        "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
+    );
+    Err(ArtifactError::fault(
+        FailureCode::PickleRefused,
         location,
         detail,
     ))
@@ -108,6 +116,7 @@ fn read_index(
     let Index { weight_map } = serde_json::from_slice(&bytes)
         .map_err(|error| ArtifactError::json(FailureCode::MalformedIndex, index, &bytes, &error))?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+
     for (tensor, shard) in weight_map {
         if folder.child(&shard).is_err() || !shard.ends_with(".safetensors") {
             let shard: String = shard.chars().take(100).collect();
@@ -145,6 +154,7 @@ pub(super) fn check_promise<S: AsRef<str>>(
         return Ok(());
     };
     let mut missing: BTreeSet<&str> = promised.iter().map(String::as_str).collect();
+
     for name in found {
         let name = name.as_ref();
         if !missing.remove(name) {

@@ -14,15 +14,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Finished, MANIFEST_LIMIT, OutputFile, Standing, pretty};
+use super::{Finished, OutputFile, Standing, files::pretty};
 use crate::{
     artifacts::error::ArtifactError,
-    contract::{codes::FailureCode, manifest::Listing},
+    contract::{
+        codes::FailureCode,
+        manifest::{Listing, MAX_DOCUMENT_BYTES},
+    },
     storage::{ATTEMPTS, Attempt, Location, ResultKey, Staged, Storage, StorageError},
 };
 
 /// More rounds than any job has attempts.
-const ROUNDS: usize = 1000;
+const MAX_ROUNDS: usize = 1000;
 
 /// What an attempt is elected with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ pub(super) struct Elected {
 /// The elections that were held at a folder, in order.
 pub(super) fn held(storage: &Storage, folder: &Location) -> Result<Vec<Elected>, ArtifactError> {
     let mut all = Vec::new();
-    while all.len() < ROUNDS
+    while all.len() < MAX_ROUNDS
         && let Some(elected) = read(storage, &place(folder, all.len())?)?
     {
         all.push(elected);
@@ -69,7 +72,7 @@ pub(super) fn hold(
     let text = serde_json::to_vec(&own).map_err(|error| {
         ArtifactError::fault(FailureCode::UnwritableManifest, folder, error.to_string())
     })?;
-    for round in 0..ROUNDS {
+    for round in 0..MAX_ROUNDS {
         let place = place(folder, round)?;
         let created = storage
             .blocking()
@@ -124,6 +127,7 @@ impl Elected {
         tidy(storage, folder, &names);
         let mut outputs: Vec<OutputFile> = self.files.iter().map(OutputFile::from).collect();
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
+
         Ok(Some(Standing {
             uri: format!("{folder}/"),
             manifest_sha256: written.sha256,
@@ -161,11 +165,12 @@ fn place(folder: &Location, round: usize) -> Result<Location, ArtifactError> {
 }
 
 fn read(storage: &Storage, place: &Location) -> Result<Option<Elected>, ArtifactError> {
-    let bytes = match storage.blocking().read_small(place, MANIFEST_LIMIT) {
+    let bytes = match storage.blocking().read_small(place, MAX_DOCUMENT_BYTES) {
         Err(StorageError::NotFound { .. }) => return Ok(None),
         bytes => bytes?,
     };
     let elected = serde_json::from_slice(&bytes);
+
     elected.map(Some).map_err(|error| {
         ArtifactError::fault(
             FailureCode::UnreadableResult,

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MANIFEST_LIMIT, OutputFile};
+use super::OutputFile;
 use crate::{
     artifacts::error::ArtifactError,
-    contract::manifest::Listing,
+    contract::manifest::{Listing, MAX_DOCUMENT_BYTES},
     storage::{Location, Published, ResultKey, Sha256Hex, Storage, sha256_of},
 };
 
@@ -65,13 +65,14 @@ pub fn find(storage: &Storage, folder: &Location) -> Result<Option<Standing>, Ar
         return Ok(None);
     }
 
-    let bytes = storage.read_small(&place, MANIFEST_LIMIT)?;
+    let bytes = storage.read_small(&place, MAX_DOCUMENT_BYTES)?;
     let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else {
         return Ok(None);
     };
     let Ok(listing) = Listing::deserialize(&manifest) else {
         return Ok(None);
     };
+
     for OutputFile { name, size, sha256 } in listing.outputs.iter().cloned() {
         let file = folder.join(&name)?;
         if !storage.exists(&file)? || storage.digest(&file)? != (Published { size, sha256 }) {

@@ -47,7 +47,7 @@ struct Signature {
 }
 
 impl Bundle {
-    pub fn seal(statement: &[u8], signer: &Signer) -> Self {
+    pub fn sign(statement: &[u8], signer: &Signer) -> Self {
         let sig = STANDARD.encode(signer.sign(&pre_authentication(statement)));
         let hint = Some(signer.public().hint().to_owned());
         Self {
@@ -78,6 +78,7 @@ impl Bundle {
                 "is a {bundle} with {payload}, not a {BUNDLE} with {PAYLOAD}"
             ));
         }
+
         let Some(name) = &bundle.verification_material.public_key else {
             return Err("was signed by no plain key, but by a certificate or an identity".into());
         };
@@ -95,8 +96,9 @@ impl Bundle {
                 envelope.signatures.len()
             ));
         };
-        let sealed = statement.zip(STANDARD.decode(sig).ok());
-        sealed
+
+        let signed = statement.zip(STANDARD.decode(sig).ok());
+        signed
             .filter(|(statement, sig)| key.accepts(&pre_authentication(statement), sig))
             .map(|(statement, _)| statement)
             .ok_or_else(|| "has a signature that is not this key's".into())
@@ -123,23 +125,23 @@ mod tests {
     fn a_bundle_opens_with_its_key_alone() {
         let signer =
             Signer::from_pem(include_str!("../../../tests/fixtures/signing/pkcs8.pem")).unwrap();
-        let sealed = serde_json::to_value(Bundle::seal(b"{}", &signer)).unwrap();
+        let signed = serde_json::to_value(Bundle::sign(b"{}", &signer)).unwrap();
         let open = |bundle: &serde_json::Value| {
             Bundle::open(bundle.to_string().as_bytes(), signer.public())
         };
-        assert_eq!(open(&sealed).unwrap(), b"{}");
+        assert_eq!(open(&signed).unwrap(), b"{}");
 
-        let mut other_payload = sealed.clone();
+        let mut other_payload = signed.clone();
         other_payload["dsseEnvelope"]["payload"] = STANDARD.encode("[]").into();
         assert!(open(&other_payload).unwrap_err().contains("not this key's"));
-        let mut other_key = sealed.clone();
+        let mut other_key = signed.clone();
         other_key["verificationMaterial"]["publicKey"]["hint"] = "00".into();
         assert!(
             open(&other_key)
                 .unwrap_err()
                 .starts_with("was signed by another key: 00")
         );
-        let mut certificate = sealed;
+        let mut certificate = signed;
         certificate["verificationMaterial"] = serde_json::json!({"certificate": {}});
         assert!(open(&certificate).unwrap_err().contains("by a certificate"));
     }

@@ -85,6 +85,7 @@ impl Statement {
             allow_symlinks: false,
             ignore_paths: IGNORED.map(str::to_owned).into(),
         };
+
         let retune_manifest = Some(serde_json::to_value(manifest)?);
         Ok(Self {
             kind: STATEMENT.into(),
@@ -106,6 +107,7 @@ impl Statement {
         let Serialization {
             method, hash_type, ..
         } = &predicate.serialization;
+
         if statement.kind != STATEMENT || statement.predicate_type != PREDICATE {
             return Err(format!(
                 "it states {}, not {PREDICATE}",
@@ -117,6 +119,7 @@ impl Statement {
                 "it lists {method} by {hash_type}; only files by sha256 are checked"
             ));
         }
+
         if predicate
             .resources
             .iter()
@@ -124,6 +127,7 @@ impl Statement {
         {
             return Err("it has a digest that is no sha256".into());
         }
+
         match &statement.subject[..] {
             [only] if Some(&only.digest.sha256) == root_digest(&predicate.resources).as_ref() => {
                 Ok(statement)

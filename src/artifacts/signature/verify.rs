@@ -6,13 +6,9 @@ use serde_json::Value;
 
 use super::{Bundle, PublicKey, Statement};
 use crate::{
-    contract::manifest::files,
+    contract::manifest::{MAX_DOCUMENT_BYTES, files},
     storage::{Blocking, Location, StorageError},
 };
-
-/// A signature has a few hundred bytes a file, and the job.
-const SIGNATURE_LIMIT: u64 = 64 << 20;
-const MANIFEST_LIMIT: u64 = 64 << 20;
 
 /// Why nothing can be said of a folder.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,7 +69,8 @@ pub fn verify(
     if !storage.exists(&place)? {
         return Err(VerifyError::Unsigned(folder.to_string()));
     }
-    let bytes = storage.read_small(&place, SIGNATURE_LIMIT)?;
+
+    let bytes = storage.read_small(&place, MAX_DOCUMENT_BYTES)?;
     let statement = Bundle::open(&bytes, key)
         .and_then(|statement| Statement::read(&statement))
         .map_err(|detail| VerifyError::Signature {
@@ -93,6 +90,7 @@ pub fn verify(
             Some(_) => {}
         }
     }
+
     let added = found
         .keys()
         .filter(|name| !signed.contains_key(name.as_str()));
@@ -151,11 +149,12 @@ fn manifest_fault(
     let Some(place) = place else {
         return Ok(Some(FileFault::new(files::MANIFEST, FaultKind::Missing)));
     };
-    let bytes = storage.read_small(place, MANIFEST_LIMIT)?;
+    let bytes = storage.read_small(place, MAX_DOCUMENT_BYTES)?;
     let mut manifest: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if let Some(outputs) = manifest["outputs"].as_array_mut() {
         outputs.retain(|file| file["name"] != files::SIGNATURE);
     }
+
     let changed = manifest != *expected;
     Ok(changed.then(|| FileFault::new(files::MANIFEST, FaultKind::Changed)))
 }

@@ -1,12 +1,11 @@
 //! Looks for values that are NaN or infinite.
 
-use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
-    engine::tensors::{Checkpoint, DType, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     storage::Location,
 };
 
@@ -30,6 +29,7 @@ pub fn check_finite(checkpoint: &Checkpoint, location: &Location) -> Result<(), 
         return Ok(());
     };
     let detail = format!("element {position} is NaN or infinite; every value must be finite");
+
     Err(ArtifactError::tensor(
         FailureCode::NotFinite,
         location,
@@ -42,20 +42,6 @@ fn position_not_finite(tensor: &HostTensor) -> Option<usize> {
     let starts = (0..tensor.len()).into_par_iter().step_by(CHUNK);
     starts.find_map_first(|start| {
         let bytes = tensor.bytes_of(start..(start + CHUNK).min(tensor.len()));
-        first_among(tensor.dtype(), &bytes).map(|at| start + at)
+        tensor.dtype().first_not_finite(&bytes).map(|at| start + at)
     })
-}
-
-/// The first value of these that is NaN or infinite.
-pub(super) fn first_among(dtype: DType, bytes: &[u8]) -> Option<usize> {
-    match dtype {
-        DType::F32 => first(bytes.as_chunks().0, |&b| f32::from_le_bytes(b).is_finite()),
-        DType::F16 => first(bytes.as_chunks().0, |&b| f16::from_le_bytes(b).is_finite()),
-        DType::BF16 => first(bytes.as_chunks().0, |&b| bf16::from_le_bytes(b).is_finite()),
-        DType::I64 | DType::I32 | DType::U8 | DType::Bool => None,
-    }
-}
-
-fn first<const N: usize>(values: &[[u8; N]], finite: fn(&[u8; N]) -> bool) -> Option<usize> {
-    values.iter().position(|value| !finite(value))
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::finite::{CHUNK, first_among};
+use super::finite::CHUNK;
 use crate::{
     artifacts::header::PREFIX,
     engine::tensors::{Checkpoint, HostTensor},
@@ -45,6 +45,7 @@ pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
         let tensor = tensor.clone();
         tensor.pieces().map(move |range| tensor.bytes_of(range))
     });
+
     Pieces {
         size,
         pieces: Box::new(std::iter::once(header).chain(parts)),
@@ -65,7 +66,10 @@ pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
             let step = CHUNK * tensor.dtype().size();
             let chunks = bytes.par_chunks(step).enumerate();
             let found = chunks.find_map_first(|(i, chunk)| {
-                first_among(tensor.dtype(), chunk).map(|at| range.start + i * CHUNK + at)
+                tensor
+                    .dtype()
+                    .first_not_finite(chunk)
+                    .map(|at| range.start + i * CHUNK + at)
             });
             match found {
                 None => Ok(bytes),
@@ -76,6 +80,7 @@ pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
             }
         })
     });
+
     FinitePieces {
         size,
         pieces: Box::new(std::iter::once(Ok(header)).chain(parts)),
@@ -101,6 +106,7 @@ fn front(checkpoint: &Checkpoint) -> Front<'_> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({"format": "pt"}));
     let mut position = 0;
+
     for &(name, tensor) in &tensors {
         let end = position + tensor.len() * tensor.dtype().size();
         header.insert(
@@ -119,6 +125,7 @@ fn front(checkpoint: &Checkpoint) -> Front<'_> {
     let mut front = (json.len() as u64).to_le_bytes().to_vec();
     front.append(&mut json);
     let size = (front.len() + position) as u64;
+
     Front {
         header: front.into(),
         size,

@@ -18,7 +18,11 @@ use super::{
     images::Images,
     training::{Network, Recipe, Trained, Trainer},
 };
-use crate::{artifacts::tensors, engine::tensors::Checkpoint};
+use crate::{
+    artifacts::{tensors, trajectory},
+    contract::manifest::files,
+    engine::tensors::Checkpoint,
+};
 
 /// Samples of the customer's half that train; the rest of it validates. As many gradients as FGMT
 /// takes, so that FGMT and one epoch cost exactly two epochs.
@@ -74,6 +78,7 @@ impl Case {
             say(title, accuracy, &learned);
             anyhow::Ok(learned.model)
         };
+
         let old_base = base("old base, upright images", &half, 1)?;
         let (train, validation) = half.turned().split_at(TRAIN);
         let test = upright.turned();
@@ -83,6 +88,7 @@ impl Case {
             snapshots: CHECKPOINTS,
             ..CUSTOMISE
         };
+
         let tuned = trainer.train(title, &old_base, &train, recipe)?;
         say(title, trainer.accuracy(&tuned.model, &test), &tuned);
         let new_base = base("new base, other half, upright", &other_half, 3)?;
@@ -104,19 +110,21 @@ impl Case {
     pub fn store(&self, network: &Network, folder: &Path) -> anyhow::Result<()> {
         write_model(&folder.join("old-base"), &network.config, &self.old_base)?;
         write_model(&folder.join("new-base"), &network.config, &self.new_base)?;
-        let trajectory = folder.join("trajectory");
+        let tuned = folder.join("trajectory");
         let mut checkpoints = Vec::new();
         let base = (0, self.old_base.clone());
+
         for (step, model) in std::iter::once(&base).chain(&self.tuned.snapshots) {
             let name = format!("step-{step:06}");
-            write_model(&trajectory.join(&name), &network.config, model)?;
+            write_model(&tuned.join(&name), &network.config, model)?;
             checkpoints.push(json!({"step": step, "model": format!("{name}/")}));
         }
 
-        let list = json!({"format": "retune-trajectory/1", "checkpoints": checkpoints});
-        write_json(&trajectory.join("trajectory.json"), &list)?;
+        let list = json!({"format": trajectory::FORMAT, "checkpoints": checkpoints});
+        write_json(&tuned.join(trajectory::LIST), &list)?;
         let data = folder.join("data");
         make(&data)?;
+
         for (name, images) in [
             ("train", &self.train),
             ("validation", &self.validation),
@@ -124,6 +132,7 @@ impl Case {
         ] {
             write_tensors(&data.join(format!("{name}.safetensors")), &images.tensors())?;
         }
+
         let (few, _) = self.train.split_at(FEW);
         write_tensors(&data.join("unlabelled.safetensors"), &few.inputs_alone())?;
 
@@ -172,8 +181,8 @@ fn make(folder: &Path) -> anyhow::Result<()> {
 
 fn write_model(folder: &Path, config: &Value, model: &Checkpoint) -> anyhow::Result<()> {
     make(folder)?;
-    write_json(&folder.join("config.json"), config)?;
-    write_tensors(&folder.join("model.safetensors"), model)
+    write_json(&folder.join(files::CONFIG), config)?;
+    write_tensors(&folder.join(files::WEIGHTS), model)
 }
 
 fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {

@@ -72,6 +72,7 @@ pub fn of_report(report: &Report, tuned: &Trained) -> anyhow::Result<Vec<Row>> {
     for method in &report.candidates {
         rows.push(of_method(report, method)?);
     }
+
     rows.push(with_epoch(report)?);
     Ok(rows)
 }
@@ -91,6 +92,7 @@ pub fn with_epoch(report: &Report) -> anyhow::Result<Row> {
         .fine_tune
         .as_ref()
         .context("the report has no fine-tuning")?;
+
     let seconds = report.timing.fine_tune_seconds;
     Ok(Row {
         name: format!("{} + one epoch", start.name),
@@ -107,6 +109,7 @@ fn of_method(report: &Report, candidate: &Candidate) -> anyhow::Result<Row> {
         .context("a candidate has no method")?;
     let seconds = report.timing.methods.get(method).copied();
     let accuracy = accuracy(candidate.test.as_ref())?;
+
     Ok(Row::new(
         label(method),
         accuracy,
@@ -158,6 +161,7 @@ pub fn plain(
         seed: derived(seed, 2),
         ..CUSTOMISE
     };
+
     let full = trainer.train("full fine-tuning", &case.new_base, &case.train, recipe)?;
     let rows = [
         ("plain fine-tuning, same cost", &short.trained),
@@ -193,6 +197,7 @@ fn best_rate(
             ));
         }
     }
+
     best.map(|(_, best)| best)
         .context("no learning rate to try")
 }
@@ -219,6 +224,7 @@ pub fn without_labels(
         seed: derived(seed, 5),
         snapshots: 0,
     };
+
     let Best { trained, .. } = best_rate(case, trainer, &few, recipe)?;
     let accuracy = trainer.accuracy(&trained.model, &case.test);
     rows.push(Row::trained(

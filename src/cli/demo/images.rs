@@ -51,6 +51,7 @@ impl Images {
             .iter()
             .map(|&l| i64::from_le_bytes(l))
             .collect();
+
         Ok(Self {
             pixels: pixels.data().to_vec(),
             labels,
@@ -71,6 +72,7 @@ impl Images {
             pixels: Vec::new(),
             labels: Vec::new(),
         };
+
         for (_, (image, label)) in kept {
             chosen.pixels.extend_from_slice(image);
             chosen.labels.push(*label);

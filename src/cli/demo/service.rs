@@ -21,9 +21,9 @@ const LOG: &str = "service.log";
 /// What `serve` says before its address.
 const READY: &str = "retune listening on ";
 /// Beyond what the service itself grants its workers and open requests.
-const PATIENCE: Duration = Duration::from_secs(25);
+const START_TIMEOUT: Duration = Duration::from_secs(25);
 /// Lines of the log that are shown when the service does not start.
-const TAIL: usize = 8;
+const TAIL_LINES: usize = 8;
 
 /// A running service. End it by [`Service::stop`].
 pub struct Service {
@@ -54,6 +54,7 @@ impl Service {
                 "--data-dir",
             ])
             .arg(dir);
+
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy().into_owned();
             if text.starts_with("DATABASE_URL") || text.starts_with("RETUNE_") {
@@ -79,6 +80,7 @@ impl Service {
             .read_line(&mut line)
             .await
             .context("the service's output")?;
+
         let Some(address) = line.trim().strip_prefix(READY) else {
             let status = child.wait().await?;
             bail!(
@@ -87,6 +89,7 @@ impl Service {
                 tail(&log)
             );
         };
+
         let url = address
             .parse()
             .with_context(|| format!("the service's address {address:?}"))?;
@@ -106,7 +109,11 @@ impl Service {
             // It may have ended just now.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
-        if time::timeout(PATIENCE, self.child.wait()).await.is_err() {
+
+        if time::timeout(START_TIMEOUT, self.child.wait())
+            .await
+            .is_err()
+        {
             self.child
                 .kill()
                 .await
@@ -129,7 +136,7 @@ impl Service {
 fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
 #[cfg(test)]

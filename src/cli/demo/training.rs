@@ -58,6 +58,7 @@ impl Network {
                 },
             )
         }));
+
         let graph = Graph::from_document(&config).context("the demo's network")?;
         Ok(Self {
             config,
@@ -133,6 +134,7 @@ impl<'a> Trainer<'a> {
                 ControlFlow::Continue(())
             }
         };
+
         let (begun, spent) = (Instant::now(), self.learner.cost());
         let tuned = self
             .learner

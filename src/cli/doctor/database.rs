@@ -38,6 +38,7 @@ pub async fn look(settings: &Settings) -> Vec<Finding> {
         findings.extend(of_workers(&database).await);
         findings.push(queue(&database).await);
     }
+
     database.pool.close().await;
     findings
 }

@@ -70,6 +70,7 @@ fn room(subject: String, place: &Path, free: u64, key: &str) -> Finding {
         place.display()
     );
     let mend = format!("make room, or set {key} to a larger disk");
+
     match free {
         0..LEAST_BYTES => Finding::trouble(subject, found, mend),
         LEAST_BYTES..FEW_BYTES => Finding::warning(subject, found, mend),

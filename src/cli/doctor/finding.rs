@@ -65,6 +65,7 @@ impl fmt::Display for Finding {
             State::Trouble => "TROUBLE ",
         };
         write!(f, "{mark}{}: {}", self.subject, self.found)?;
+
         match &self.mend {
             Some(mend) => write!(f, "\n        mend it: {mend}"),
             None => Ok(()),

@@ -29,6 +29,7 @@ pub async fn look(settings: &Settings) -> Vec<Finding> {
     for root in settings.storage_roots() {
         findings.push(of_root(&storage, &root).await);
     }
+
     for (tenant, roots) in &settings.storage.tenant_roots {
         for root in roots {
             findings.push(of_root(&storage.of(*tenant), root).await);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Optimizer, auto};
+use super::{Optimizer, words::auto};
 
 /// A bounded budget of training after the transfer.
 ///

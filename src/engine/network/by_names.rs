@@ -199,20 +199,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::symmetry::Symmetry;
-
-    fn signature(tensors: &[(&str, DType, &[usize])]) -> Signature {
-        let info = |(name, dtype, shape): &(&str, DType, &[usize])| {
-            (
-                (*name).to_owned(),
-                TensorInfo {
-                    dtype: *dtype,
-                    shape: shape.to_vec(),
-                },
-            )
-        };
-        tensors.iter().map(info).collect()
-    }
+    use crate::{symmetry::Symmetry, tensors::testing::headers as signature};
 
     #[test]
     fn a_network_that_no_builder_knows_is_its_tensors() {

@@ -212,6 +212,7 @@ impl<'a> Rows<'a> {
         let zero = vec![0.0; self.n];
         let mut taken = vec![false; self.n];
         let mut sigma = Vec::with_capacity(self.n);
+
         for j in 0..self.n {
             let (_, i) = self.best_column(j, &zero);
             if std::mem::replace(&mut taken[i as usize], true) {
@@ -219,6 +220,7 @@ impl<'a> Rows<'a> {
             }
             sigma.push(i);
         }
+
         Some(sigma)
     }
 
@@ -273,6 +275,7 @@ impl<'a> Rows<'a> {
         let value = chosen
             .map(|(j, &i)| f64::from(self.row(j)[i as usize]))
             .sum();
+
         Assignment {
             sigma,
             value,

@@ -137,6 +137,7 @@ impl Attention {
             .iter()
             .all(|inside| is_identity(&inside.query_dimensions[..self.fixed_dimensions]));
         let rebuilt = self.channels(&arrangement);
+
         !moves_tied_dimensions
             && rebuilt
                 .iter()

@@ -35,6 +35,7 @@ use matrices::Matrices;
 use pairs::Pairs;
 
 pub use experts::MATCHED_EXPERTS;
+pub use matrices::MATRIX_CACHE_BYTES;
 pub use stages::{Stage, Stages};
 
 /// Where a descent starts.
@@ -123,7 +124,7 @@ impl<'a> Matcher<'a> {
             rng,
             Stages {
                 from: None,
-                reached: &|_| Ok(()),
+                on_stage: &|_| Ok(()),
             },
         )
     }
@@ -134,20 +135,20 @@ impl<'a> Matcher<'a> {
     /// matrices that are built anew.
     ///
     /// # Errors
-    /// When a pair holds values that are not finite, and what `reached` refuses with.
+    /// When a pair holds values that are not finite, and what `on_stage` refuses with.
     pub fn solve_in_stages<E: From<NotFinite>>(
         &mut self,
         start: Start,
         rng: &mut impl Rng,
         stages: Stages<E>,
     ) -> Result<Solution, E> {
-        let Stages { from, reached } = stages;
+        let Stages { from, on_stage } = stages;
         let from = from.filter(|stage| stage.fits(self.symmetry));
         let at = match (from, start) {
             (Some(stage), _) if stage.anchoring.is_none() => stage,
             (_, Start::From(permutation)) => Stage::sweeping(self.symmetry, permutation.clone()),
-            (from, Start::Anchored) => self.anchored(Stages { from, reached })?,
-            (from, Start::Best(given)) => self.best(given, Stages { from, reached })?,
+            (from, Start::Anchored) => self.anchored(Stages { from, on_stage })?,
+            (from, Start::Best(given)) => self.best(given, Stages { from, on_stage })?,
         };
 
         let Stage {
@@ -155,7 +156,7 @@ impl<'a> Matcher<'a> {
             sweeps,
             certificates,
             ..
-        } = self.descend(at, rng, reached)?;
+        } = self.descend(at, rng, on_stage)?;
 
         let products = self.products(&permutation);
         let objective = products.iter().flatten().sum();

@@ -12,7 +12,7 @@ use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
 };
-use crate::symmetry::permuted_tensor::Rows;
+use crate::symmetry::permuted_tensor::PermutedRows;
 use crate::tensors::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
@@ -44,6 +44,7 @@ impl Permutation {
                 permutation.set(group, sigma);
             }
         }
+
         permutation
     }
 
@@ -138,6 +139,7 @@ impl Permutation {
             .iter()
             .map(|s| (0u32..).zip(s).filter(|(j, i)| j == *i).count())
             .sum();
+
         if units == 0 {
             1.0
         } else {
@@ -187,10 +189,16 @@ impl Permutation {
         let Some(axes) = self.axes(symmetry, name, tensor) else {
             return tensor.clone();
         };
+
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
         let row = tensor.len() / tensor.shape().first().copied().unwrap_or(1).max(1);
-        if tensor.len() > CHUNK && Rows::suit(tensor) && (tensor.is_lazy() || row <= CHUNK) {
-            return HostTensor::lazy(dtype, shape, Arc::new(Rows::new(tensor.clone(), axes)));
+        if tensor.len() > CHUNK && PermutedRows::suit(tensor) && (tensor.is_lazy() || row <= CHUNK)
+        {
+            return HostTensor::lazy(
+                dtype,
+                shape,
+                Arc::new(PermutedRows::new(tensor.clone(), axes)),
+            );
         }
         HostTensor::from_f32_as(dtype, shape, gather(&tensor.f32(), &axes))
     }
@@ -205,11 +213,13 @@ impl Permutation {
             .map(|(&n, &stride)| along(n, stride))
             .collect();
         let mut moved = false;
+
         for (member, group) in symmetry.axes(name) {
             let sigma = &self.sigmas[group];
             moved |= (0u32..).zip(sigma).any(|(j, &i)| i != j);
             reorder(&mut axes[member.axis], member, sigma);
         }
+
         moved.then_some(axes)
     }
 

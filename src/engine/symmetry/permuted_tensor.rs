@@ -12,7 +12,7 @@ const MIN_ROW_LENGTH: usize = 64;
 
 /// A tensor seen along other axes; a row is what one index of the first axis holds.
 #[derive(Debug)]
-pub struct Rows {
+pub struct PermutedRows {
     source: HostTensor,
     /// For each row of the result, its row of the source.
     order: Vec<usize>,
@@ -21,7 +21,7 @@ pub struct Rows {
     width: usize,
 }
 
-impl Rows {
+impl PermutedRows {
     /// Whether a tensor has rows worth fetching one by one.
     pub fn suit(source: &HostTensor) -> bool {
         source.shape().iter().skip(1).product::<usize>() >= MIN_ROW_LENGTH
@@ -34,6 +34,7 @@ impl Rows {
         let mut axes = axes.into_iter();
         let first = axes.next().unwrap_or_default();
         let order = first.into_iter().map(|offset| offset / width).collect();
+
         Self {
             source,
             order,
@@ -69,7 +70,7 @@ impl Rows {
     }
 }
 
-impl Elements for Rows {
+impl Elements for PermutedRows {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
         let first = range.start / self.width;
         let mut values = self.rows(first..range.end.div_ceil(self.width));
@@ -96,7 +97,7 @@ mod tests {
         let axes = vec![vec![24, 36, 0, 48, 12], vec![8, 0, 4], vec![0, 1, 2, 3]];
         let whole = gather(&values, &axes);
         assert_eq!(whole[..4], [32.0, 33.0, 34.0, 35.0]);
-        let rows = Rows::new(HostTensor::from_f32(shape.to_vec(), values), axes);
+        let rows = PermutedRows::new(HostTensor::from_f32(shape.to_vec(), values), axes);
         for range in [0..60, 0..1, 7..29, 12..24, 59..60, 13..13] {
             assert_eq!(rows.floats(range.clone()), whole[range]);
         }

@@ -21,6 +21,8 @@ use crate::{
     network::Role,
     tensors::{Checkpoint, HostTensor},
 };
+
+pub use product::MAX_BLOCK_ELEMENTS;
 use product::{Change, Product, Sides};
 
 /// Two sets of tensors that a permutation should bring together.
@@ -175,6 +177,7 @@ impl Similarity {
         let none = Built::default();
         let couplings = task.couplings();
         let is_kept = !self.is_of_other_experts(&couplings, task, permutation);
+
         couplings
             .into_iter()
             .enumerate()
@@ -233,8 +236,10 @@ impl Coupling<'_> {
         let Some(neighbour) = self.other else {
             return (1, 0);
         };
+
         let sigma = permutation.sigma(neighbour.group);
         let old = built.neighbour.as_slice();
+
         (
             sigma.len(),
             if old.is_empty() {

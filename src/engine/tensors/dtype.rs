@@ -31,6 +31,16 @@ impl DType {
         matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 
+    /// Position of the first of these little-endian elements that is NaN or infinite. An integer never is.
+    pub fn first_not_finite(self, raw: &[u8]) -> Option<usize> {
+        match self {
+            Self::F32 => first(raw.as_chunks().0, |&b| !f32::from_le_bytes(b).is_finite()),
+            Self::F16 => first(raw.as_chunks().0, |&b| !f16::from_le_bytes(b).is_finite()),
+            Self::BF16 => first(raw.as_chunks().0, |&b| !bf16::from_le_bytes(b).is_finite()),
+            Self::I64 | Self::I32 | Self::U8 | Self::Bool => None,
+        }
+    }
+
     /// Little-endian elements as f32; integers are converted.
     pub fn decode(self, raw: &[u8]) -> Vec<f32> {
         match self {
@@ -104,8 +114,53 @@ impl DType {
     }
 }
 
+/// Values that are looked at together, without a branch for each.
+const BLOCK: usize = 64;
+
+fn first<const N: usize>(values: &[[u8; N]], found: impl Fn(&[u8; N]) -> bool) -> Option<usize> {
+    let block = values
+        .chunks(BLOCK)
+        .position(|block| block.iter().fold(false, |any, value| any | found(value)))?;
+    let start = block * BLOCK;
+    let within = values[start..].iter().position(found)?;
+    Some(start + within)
+}
+
 /// Values of two bytes each, little-endian.
 fn halves(values: &[f32], to_bits: fn(f32) -> u16) -> Bytes {
     let bits: Vec<u16> = values.iter().map(|&value| to_bits(value).to_le()).collect();
     bytemuck::cast_slice::<u16, u8>(&bits).to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_found_wherever_it_stands() {
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            for (bad, at) in [
+                (f32::NAN, 0),
+                (f32::INFINITY, 63),
+                (f32::NEG_INFINITY, 64),
+                (f32::NAN, 130),
+            ] {
+                let mut values = vec![1.0; 131];
+                values[at] = bad;
+                values[130] = f32::NAN;
+                assert_eq!(
+                    dtype.first_not_finite(&dtype.encode(&values)),
+                    Some(at),
+                    "{dtype:?}"
+                );
+            }
+            let largest = [dtype.decode(&dtype.encode(&[60000.0, -0.0]))[0]; 70];
+            assert_eq!(
+                dtype.first_not_finite(&dtype.encode(&largest)),
+                None,
+                "{dtype:?}"
+            );
+        }
+        assert_eq!(DType::I64.first_not_finite(&[0xff; 80]), None);
+    }
 }

@@ -82,10 +82,20 @@ impl HostTensor {
         if dtype == DType::F32 {
             return tensor;
         }
+
         Self {
             dtype,
             data: Data::Raw(dtype.encode(&tensor.f32())),
             shape: tensor.shape,
+        }
+    }
+
+    /// A tensor over as many bytes as its shape takes.
+    pub(super) fn raw(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Self {
+        Self {
+            dtype,
+            shape,
+            data: Data::Raw(bytes),
         }
     }
 
@@ -104,7 +114,12 @@ impl HostTensor {
     /// When the number of values does not fit the shape.
     pub fn from_i64(shape: Vec<usize>, values: &[i64]) -> Self {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Self::from_bytes(DType::I64, shape, bytes.into()).expect("values fill the shape")
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            values.len(),
+            "values fill the shape"
+        );
+        Self::raw(DType::I64, shape, bytes.into())
     }
 
     pub fn dtype(&self) -> DType {
@@ -253,19 +268,34 @@ impl HostTensor {
         self.sums(other, |a, b| f64::from(a) * f64::from(b))
     }
 
-    /// `Σ term(self, other)` over the elements, in f64: by chunks, then over the chunks in order.
+    /// `Σ (self − other)²` in f64.
     ///
     /// # Panics
     /// When the lengths differ; callers have checked them.
-    pub fn sums(&self, other: &Self, term: impl Fn(f32, f32) -> f64 + Sync) -> f64 {
+    pub fn squared_distance(&self, other: &Self) -> f64 {
+        self.sums(other, |a, b| (f64::from(a) - f64::from(b)).powi(2))
+    }
+
+    /// How many elements differ from the other's.
+    ///
+    /// # Panics
+    /// When the lengths differ; callers have checked them.
+    pub fn count_differing(&self, other: &Self) -> usize {
+        self.sums(other, |a, b| f64::from(u8::from(a != b))) as usize
+    }
+
+    /// `Σ term(self, other)` over the elements.
+    fn sums(&self, other: &Self, term: impl Fn(f32, f32) -> f64 + Sync) -> f64 {
         Self::sums_over([self, other], |[a, b]| term(a, b))
     }
 
-    /// `Σ term` over the elements of several tensors at once, as [`HostTensor::sums`].
+    /// `Σ term` over the elements of several tensors at once, in f64: by chunks, then over the chunks in
+    /// order. Not public: the loop over every element is compiled where it is called, and only this
+    /// package is optimised in every build.
     ///
     /// # Panics
     /// When the lengths differ, or without a tensor.
-    pub fn sums_over<const N: usize>(
+    pub(crate) fn sums_over<const N: usize>(
         tensors: [&Self; N],
         term: impl Fn([f32; N]) -> f64 + Sync,
     ) -> f64 {

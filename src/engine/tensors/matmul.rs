@@ -69,10 +69,12 @@ fn gram(mut result: MatMut<f64>, a: MatRef<f64>) {
         multiply(result, Accum::Replace, a.transpose(), a, 0);
         return;
     }
+
     let at = columns / 2;
     let (left, right) = a.split_at_col(at);
     let (upper_left, mut upper_right, mut lower_left, lower_right) =
         result.rb_mut().split_at_mut(at, at);
+
     rayon::join(
         || rayon::join(|| gram(upper_left, left), || gram(lower_right, right)),
         || {

@@ -128,6 +128,7 @@ impl Positive {
         let size = self.lower.nrows();
         let need = solve::solve_in_place_scratch::<f64>(size, right.ncols(), Par::Seq);
         let mut memory = MemBuffer::new(need);
+
         solve::solve_in_place_with_conj(
             self.lower.as_ref(),
             Conj::No,

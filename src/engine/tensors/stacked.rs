@@ -39,8 +39,7 @@ impl HostTensor {
             };
             return Self::lazy(dtype, shape, Arc::new(part));
         }
-        let bytes = self.bytes_of(start..start + length);
-        Self::from_bytes(dtype, shape, bytes).expect("a row fills its shape")
+        Self::raw(dtype, shape, self.bytes_of(start..start + length))
     }
 
     /// Tensors of one shape and dtype along a new first axis; `None` of none, or of tensors that differ.
@@ -55,6 +54,7 @@ impl HostTensor {
         let length = shape.iter().product();
         let shape: Vec<usize> = [&[rows.len()], shape.as_slice()].concat();
         let whole = Self::lazy(dtype, shape, Arc::new(Stack { rows, length }));
+
         Some(if whole.len() > CHUNK {
             whole
         } else {

@@ -46,6 +46,7 @@ impl Learner<'_> {
             }
             _ => vec![true; logits.len() / classes],
         };
+
         Predictions {
             logits,
             classes,

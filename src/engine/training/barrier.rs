@@ -6,7 +6,7 @@ use super::{Dataset, Learner};
 use crate::tensors::Checkpoint;
 
 /// Points on the segment, both ends included.
-const SEGMENT_POINTS: usize = 25;
+pub const BARRIER_POINTS: usize = 25;
 
 /// The loss along the straight line between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,9 +34,9 @@ impl Learner<'_> {
     /// # Panics
     /// When the signatures differ, or [`Learner::check`] would have refused the data.
     pub fn barrier(&self, a: &Checkpoint, b: &Checkpoint, plan: &BarrierPlan<'_>) -> Barrier {
-        let mut losses = Vec::with_capacity(SEGMENT_POINTS);
-        for point in 0..SEGMENT_POINTS {
-            let params = a.interpolated(b, point as f64 / (SEGMENT_POINTS - 1) as f64);
+        let mut losses = Vec::with_capacity(BARRIER_POINTS);
+        for point in 0..BARRIER_POINTS {
+            let params = a.interpolated(b, point as f64 / (BARRIER_POINTS - 1) as f64);
             let (samples, batch) = (plan.statistics_samples, plan.batch_size);
             let params = self.with_statistics(&params, plan.statistics, samples, batch);
             losses.push(self.evaluate(&params, plan.data).loss);
@@ -52,6 +52,7 @@ impl Barrier {
             let alpha = point as f64 / (losses.len() - 1) as f64;
             loss - (1.0 - alpha) * first - alpha * last
         });
+
         Self {
             height: above_chord.fold(0.0, f64::max),
             losses,
@@ -61,7 +62,10 @@ impl Barrier {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
+    use crate::training::testing;
 
     #[test]
     fn the_height_is_taken_above_the_chord() {
@@ -71,5 +75,29 @@ mod tests {
             "at the second point, above 2"
         );
         assert!(Barrier::of(vec![1.0, 1.0, 1.0]).height.abs() < 1e-12);
+    }
+
+    #[test]
+    fn between_a_checkpoint_and_itself_there_is_no_barrier() {
+        let (graph, signature) = testing::network();
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let (a, b) = (
+            testing::random_params(&signature, 5),
+            testing::random_params(&signature, 6),
+        );
+        let data = testing::same_signs(1);
+        let plan = BarrierPlan {
+            data: &data,
+            statistics: &data,
+            statistics_samples: 300,
+            batch_size: 100,
+        };
+        assert!(learner.barrier(&a, &a, &plan).height < 1e-12);
+        let barrier = learner.barrier(&a, &b, &plan);
+        let expected = learner
+            .evaluate(&learner.with_statistics(&b, &data, 300, 100), &data)
+            .loss;
+        assert!((barrier.losses[24] - expected).abs() < 1e-12);
+        assert_eq!(barrier.losses.len(), 25);
     }
 }

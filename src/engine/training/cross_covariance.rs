@@ -109,6 +109,7 @@ fn matrix(signal: &CpuActivation) -> Mat<f64> {
             f64::from(values[sample * size + channel * positions + position])
         });
     }
+
     let width = signal.shape().last().copied().unwrap_or(1);
     Mat::from_fn(values.len() / width, width, |row, i| {
         f64::from(values[row * width + i])

@@ -49,6 +49,7 @@ pub fn scores(logits: &[f32], labels: &[i64]) -> Scores {
     let (losses, predictions) = counted
         .map(|(row, &label)| score(row, label as usize))
         .unzip();
+
     Scores {
         losses,
         predictions,

@@ -170,6 +170,7 @@ fn check_counted(data: &Dataset) -> Result<(), DataFault> {
         }
         seen |= labels.iter().any(|&label| label != IGNORED);
     }
+
     if seen {
         Ok(())
     } else {

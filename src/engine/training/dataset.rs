@@ -42,12 +42,9 @@ pub fn next_labels(labels: &[i64], length: usize) -> Vec<i64> {
 
 impl Dataset {
     /// Samples without labels, `[N, …]`: u8, read as value / 255, or f32; of tokens `[N, S]` packed
-    /// (`network::Token`).
-    ///
-    /// # Panics
-    /// When there is no axis of samples; readers check first.
+    /// (`network::Token`). Without an axis of samples there are none.
     pub fn unlabelled(inputs: HostTensor) -> Self {
-        let (samples, sample_shape) = inputs.shape().split_first().expect("an axis of samples");
+        let (samples, sample_shape) = inputs.shape().split_first().unwrap_or((&0, &[]));
         Self {
             rows: (0..*samples).collect(),
             sample_shape: sample_shape.to_vec(),
@@ -136,6 +133,7 @@ impl Dataset {
         if mean.len() != std.len() || (mean.len() != 1 && mean.len() != channels) {
             return None;
         }
+
         self.scaling = mean
             .iter()
             .zip(std)
@@ -224,6 +222,7 @@ impl Dataset {
         if self.scaling.is_empty() {
             return;
         }
+
         let size: usize = self.sample_shape.iter().product();
         let channel = size / self.scaling.len();
         for sample in inputs.chunks_mut(size) {

@@ -1,7 +1,7 @@
 //! Loss and accuracy of a checkpoint on a data set, with its running statistics.
 
 use super::{
-    Batch, Dataset, EVALUATION_BATCH, Learner,
+    Batch, Dataset, EVALUATION_BATCH_SAMPLES, Learner,
     cross_entropy::{Scores, scores},
 };
 use crate::{
@@ -50,6 +50,7 @@ impl Learner<'_> {
             all.losses.extend(some.losses);
             all.predictions.extend(some.predictions);
         }
+
         let (loss, accuracy) = (all.mean_loss(), all.accuracy(data.labels()));
         Evaluation {
             loss,
@@ -83,7 +84,7 @@ impl Learner<'_> {
 }
 
 pub(super) fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch> + '_ {
-    let size = size.min(EVALUATION_BATCH);
+    let size = size.min(EVALUATION_BATCH_SAMPLES);
     (0..data.len()).step_by(size).map(move |start| {
         let end = (start + size).min(data.len());
         data.batch(&(start..end).collect::<Vec<_>>())
@@ -117,7 +118,7 @@ mod tests {
         let signature = testing::signature(&[("fc.weight", &[4, 3])]);
         let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let params = testing::random_params(&signature, 1);
-        let batch = testing::random_batch(&[3], EVALUATION_BATCH + 7, 4, 2);
+        let batch = testing::random_batch(&[3], EVALUATION_BATCH_SAMPLES + 7, 4, 2);
         let data = testing::dataset(&batch);
         learner.check(&data).unwrap();
         let found = learner.evaluate(&params, &data);

@@ -160,27 +160,20 @@ impl Learner<'_> {
         let mut run = Run::new(self, params, train, plan);
         let mut order: Vec<usize> = (0..train.len()).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        let (mut epochs, mut end, mut reached) = (Vec::new(), None, params.clone());
+        let (mut epochs, mut end, mut latest) = (Vec::new(), None, params.clone());
 
         for epoch in 1..=plan.epochs {
             order.shuffle(&mut rng);
             let (train_loss, ended) = run.pass(&order, observe);
             if run.looks.best().is_none() {
-                reached = run.checkpoint(plan.statistics_samples);
+                latest = run.checkpoint(plan.statistics_samples);
             }
             end = ended;
             if end == Some(End::Interrupted) {
                 break;
             }
 
-            let (loss, accuracy) = match (run.looks.last(), plan.validation) {
-                (Some(look), _) => (Some(look.validation_loss), Some(look.validation_accuracy)),
-                (None, Some(data)) => {
-                    let found = self.evaluate(&reached, data);
-                    (Some(found.loss), Some(found.accuracy))
-                }
-                (None, None) => (None, None),
-            };
+            let (loss, accuracy) = self.validated(&run, &latest, plan).unzip();
             let result = Epoch {
                 epoch,
                 train_loss,
@@ -202,7 +195,7 @@ impl Learner<'_> {
 
         let (looks, best_look) = (run.looks.all(), run.looks.best());
         FineTuned {
-            checkpoint: run.best_checkpoint().unwrap_or(reached),
+            checkpoint: run.best_checkpoint().unwrap_or(latest),
             epochs,
             looks,
             best_look,
@@ -210,6 +203,20 @@ impl Learner<'_> {
             end: end.unwrap_or(End::Finished),
             snapshots: run.snapshots,
         }
+    }
+
+    /// Loss and accuracy at the end of an epoch: those of its last look, or of the checkpoint.
+    fn validated(
+        &self,
+        run: &Run,
+        latest: &Checkpoint,
+        plan: &FineTunePlan<'_>,
+    ) -> Option<(f64, f64)> {
+        if let Some(look) = run.looks.last() {
+            return Some((look.validation_loss, look.validation_accuracy));
+        }
+        let found = self.evaluate(latest, plan.validation?);
+        Some((found.loss, found.accuracy))
     }
 }
 

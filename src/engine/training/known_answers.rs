@@ -143,6 +143,7 @@ impl Case {
             (0..size).map(|_| rng.random_range(-1.0..1.0)).collect()
         };
         let labels = (0..SAMPLES).map(|at| (at % CLASSES) as i64).collect();
+
         Batch {
             inputs,
             sample_shape,

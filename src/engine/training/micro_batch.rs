@@ -5,7 +5,7 @@ use super::{Batch, Learner};
 use crate::network::{Input, Instruction, Layer, program::layer::Attention};
 
 /// Bytes of activations that the backward pass may hold.
-pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
+pub const MAX_ACTIVATION_BYTES: usize = 512 << 20;
 
 impl Learner<'_> {
     /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm
@@ -83,7 +83,7 @@ mod tests {
         let parts = learner.gradient(&params, &batch);
         assert!((whole.loss - parts.loss).abs() < 1e-5);
         for (name, tensor) in whole.parts.iter() {
-            let off = tensor.sums(&parts.parts[name], |a, b| f64::from(a - b).powi(2));
+            let off = tensor.squared_distance(&parts.parts[name]);
             assert!(off < 1e-8 * tensor.inner(tensor), "{name}");
         }
         assert_eq!(learner.cost().sample_gradients, 40);

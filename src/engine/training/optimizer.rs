@@ -58,6 +58,7 @@ impl Memory {
         let moments = self.tensors.entry(name.to_owned()).or_default();
         moments.steps += 1;
         let pull = pull.map(|pull| pull.gradient(value.clone()));
+
         match self.optimizer {
             Optimizer::Sgd => {
                 let gradient = pull.into_iter().fold(gradient, |sum, pull| sum + pull);

@@ -4,15 +4,12 @@
 //! far fewer samples than their accuracies alone would need. The sign test counts samples, also of a
 //! language model, whose tokens in one sequence are no independent trials.
 
+mod bounds;
+mod needed;
+
 use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, Normal};
 
 use super::{Dataset, Evaluation, cross_entropy::IGNORED};
-
-/// Disagreements beyond which nobody looks for how many would tell: no data set is as large.
-const MOST_DISAGREEMENTS: u64 = 1 << 20;
-
-/// Samples beyond which nobody looks either.
-const MOST_SAMPLES: f64 = 1e9;
 
 /// Right predictions of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +24,7 @@ impl Tally {
     pub fn of(evaluation: &Evaluation, data: &Dataset) -> Vec<Self> {
         let mut predictions = evaluation.predictions.iter();
         let each = data.labels_each().max(1);
+
         data.labels()
             .chunks(each)
             .map(|labels| {
@@ -136,8 +134,10 @@ impl Paired {
         if self.samples == 0 {
             return -1.0;
         }
+
         let z = Normal::standard().inverse_cdf(confidence);
         let is_one_each = self.sums.counted_squared <= self.samples as f64;
+
         if is_one_each {
             self.score_bound(z)
         } else {
@@ -161,132 +161,6 @@ impl Paired {
             Shown::Neither
         }
     }
-
-    /// How many more disagreements in the present proportion would let the sign test tell the two apart at
-    /// this confidence; 0 where it does already, `None` where they are even or no data would do.
-    pub fn needed_disagreements(&self, confidence: f64) -> Option<u64> {
-        let total = self.disagreements();
-        if self.sign_test() <= 1.0 - confidence {
-            return Some(0);
-        }
-        let share = self.ahead.max(self.behind) as f64 / total.max(1) as f64;
-        if share <= 0.5 {
-            return None;
-        }
-
-        let mut most = total.max(1);
-        while !tells(share, most, confidence) {
-            most *= 2;
-            if most > MOST_DISAGREEMENTS {
-                return None;
-            }
-        }
-        let mut least = total;
-        while most - least > 1 {
-            let middle = least.midpoint(most);
-            if tells(share, middle, confidence) {
-                most = middle;
-            } else {
-                least = middle;
-            }
-        }
-        Some(most - total)
-    }
-
-    /// How many samples in all, going on in the present proportion, would show that the first is within the
-    /// margin; `None` where no number would.
-    pub fn needed_samples(&self, margin: f64, confidence: f64) -> Option<u64> {
-        if self.samples == 0 || self.difference() <= -margin {
-            return None;
-        }
-        let (mut least, mut most) = (0.0, 1.0);
-        while !self.repeated(most).is_within(margin, confidence) {
-            (least, most) = (most, 2.0 * most);
-            if most * self.samples as f64 > MOST_SAMPLES {
-                return None;
-            }
-        }
-        for _ in 0..20 {
-            let middle = f64::midpoint(least, most);
-            let shows = self.repeated(middle).is_within(margin, confidence);
-            if shows { most = middle } else { least = middle }
-        }
-        Some((most * self.samples as f64).ceil() as u64)
-    }
-
-    /// The same again and again, so many times in all.
-    fn repeated(&self, factor: f64) -> Self {
-        let Sums {
-            counted,
-            lead,
-            lead_squared,
-            counted_squared,
-            mixed,
-        } = self.sums;
-        Self {
-            samples: times(self.samples, factor),
-            ahead: times(self.ahead, factor),
-            behind: times(self.behind, factor),
-            sums: Sums {
-                counted: counted * factor,
-                lead: lead * factor,
-                lead_squared: lead_squared * factor,
-                counted_squared: counted_squared * factor,
-                mixed: mixed * factor,
-            },
-        }
-    }
-
-    /// Tango's score bound: the Δ below the estimate at which the score statistic is `z`, by bisection.
-    fn score_bound(&self, z: f64) -> f64 {
-        let (mut low, mut high) = (-1.0, self.difference());
-        for _ in 0..60 {
-            let middle = f64::midpoint(low, high);
-            if self.score(middle) > z {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-
-    /// `(ahead − behind − nΔ) / √(n(2 p̃ + Δ(1 − Δ)))` with p̃ the constrained estimate of the share that is
-    /// behind, given a true lead of Δ.
-    fn score(&self, delta: f64) -> f64 {
-        let (n, ahead, behind) = (self.samples as f64, self.ahead as f64, self.behind as f64);
-        let a = 2.0 * n;
-        let b = (2.0 * n - ahead + behind) * delta - ahead - behind;
-        let c = -behind * delta * (1.0 - delta);
-        let share = ((b * b - 4.0 * a * c).max(0.0).sqrt() - b) / (2.0 * a);
-        let variance = n * (2.0 * share + delta * (1.0 - delta));
-        let lead = ahead - behind - n * delta;
-        if variance <= 0.0 {
-            lead.signum() * f64::INFINITY
-        } else {
-            lead / variance.sqrt()
-        }
-    }
-
-    /// The normal bound of `Σd / Σc` over sequences, one more won and one lost by a token each.
-    fn ratio_bound(&self, z: f64) -> f64 {
-        let (n, sums) = (self.samples as f64, &self.sums);
-        let ratio = sums.lead / sums.counted;
-        let residual = sums.lead_squared + 2.0 - 2.0 * ratio * sums.mixed
-            + ratio * ratio * sums.counted_squared;
-        let variance = residual * n / (n - 1.0).max(1.0) / (sums.counted * sums.counted);
-        (ratio - z * variance.max(0.0).sqrt()).max(-1.0)
-    }
-}
-
-fn times(count: u64, factor: f64) -> u64 {
-    (count as f64 * factor).round() as u64
-}
-
-/// Whether so many disagreements, this share of them on one side, tell two models apart.
-fn tells(share: f64, disagreements: u64, confidence: f64) -> bool {
-    let most = (share * disagreements as f64).round() as u64;
-    sign_test(most, disagreements) <= 1.0 - confidence
 }
 
 /// `min(1, 2 P(X ≥ most))` of a fair coin thrown `total` times.
@@ -301,141 +175,4 @@ fn sign_test(most: u64, total: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::{Rng, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-    use crate::tensors::HostTensor;
-
-    fn tallies(rights: &[u32]) -> Vec<Tally> {
-        rights
-            .iter()
-            .map(|&right| Tally { right, counted: 1 })
-            .collect()
-    }
-
-    /// So many samples ahead, behind and level.
-    fn paired(ahead: usize, behind: usize, level: usize) -> Paired {
-        let own = [vec![1; ahead], vec![0; behind], vec![1; level]].concat();
-        let other = [vec![0; ahead], vec![1; behind], vec![1; level]].concat();
-        Paired::of(&tallies(&own), &tallies(&other))
-    }
-
-    #[test]
-    fn the_sign_test_is_exact() {
-        // 2 · (1 + 10) / 2^10, by hand; 1 of an even split.
-        assert!((paired(9, 1, 50).sign_test() - 22.0 / 1024.0).abs() < 1e-12);
-        assert!((paired(1, 9, 0).sign_test() - 22.0 / 1024.0).abs() < 1e-12);
-        assert!((paired(5, 5, 0).sign_test() - 1.0).abs() < 1e-12);
-        assert!((paired(0, 0, 7).sign_test() - 1.0).abs() < 1e-12);
-        assert!((paired(3, 1, 0).difference() - 0.5).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_bound_needs_samples_even_where_nothing_differs() {
-        // z² / (n + z²) with z = 1.6449.
-        let bound = |n| paired(0, 0, n).least_lead(0.95);
-        assert!(
-            (bound(128) + 2.7055 / 130.7055).abs() < 1e-3,
-            "{}",
-            bound(128)
-        );
-        assert!(!paired(0, 0, 128).is_within(0.01, 0.95));
-        assert!(paired(0, 0, 512).is_within(0.01, 0.95));
-        assert!(!paired(2, 12, 498).is_within(0.01, 0.95));
-        assert_eq!(paired(0, 0, 512).shown(0.01, 0.95), Shown::AsGood);
-        assert_eq!(paired(0, 0, 128).shown(0.01, 0.95), Shown::Neither);
-        assert_eq!(paired(2, 12, 498).shown(0.01, 0.95), Shown::Worse);
-        // Significantly behind, by less than the margin.
-        assert_eq!(paired(0, 8, 9992).shown(0.01, 0.95), Shown::AsGood);
-        assert!((Paired::default().least_lead(0.95) + 1.0).abs() < 1e-12);
-    }
-
-    /// The bound is above the true lead once in twenty times, whatever the true shares are.
-    #[test]
-    fn the_score_bound_covers() {
-        let mut rng = ChaCha8Rng::seed_from_u64(3);
-        for (ahead, behind) in [(0.05, 0.05), (0.02, 0.03), (0.1, 0.02)] {
-            let mut missed = 0;
-            for _ in 0..1000 {
-                let thrown: Vec<f64> = (0..256).map(|_| rng.random()).collect();
-                let won = thrown.iter().filter(|&&v| v < ahead).count();
-                let lost = thrown.iter().filter(|&&v| v >= 1.0 - behind).count();
-                let bound = paired(won, lost, 256 - won - lost).least_lead(0.95);
-                missed += usize::from(bound > ahead - behind);
-            }
-            assert!(
-                (25..=75).contains(&missed),
-                "{missed} of 1000 at {ahead} and {behind}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_more_would_tell_is_in_proportion() {
-        // 6 of 8 is not significant (0.289); at three in four, 24 of 32 is 0.007, and fewer do.
-        let pairs = paired(6, 2, 0);
-        let more = pairs.needed_disagreements(0.95).unwrap();
-        let total = 8 + more;
-        assert!(sign_test((0.75 * total as f64).round() as u64, total) <= 0.05);
-        assert!((8..20).contains(&more), "{more}");
-        assert_eq!(paired(4, 4, 90).needed_disagreements(0.95), None);
-        assert_eq!(paired(0, 0, 90).needed_disagreements(0.95), None);
-        assert_eq!(paired(20, 1, 0).needed_disagreements(0.95), Some(0));
-
-        // z² (1 − m) / m with z = 1.6449 where nothing differs.
-        let needed = paired(0, 0, 100).needed_samples(0.01, 0.95).unwrap();
-        assert!((266..=270).contains(&needed), "{needed}");
-        // z² · 0.02 / 0.01² where they are even on a fiftieth: 541, and some for the bound's own curve.
-        let needed = paired(1, 1, 98).needed_samples(0.01, 0.95).unwrap();
-        assert!((541..=800).contains(&needed), "{needed}");
-        assert_eq!(paired(0, 3, 97).needed_samples(0.01, 0.95), None);
-    }
-
-    #[test]
-    fn a_sequence_is_one_trial() {
-        let own = vec![
-            Tally {
-                right: 90,
-                counted: 100
-            };
-            40
-        ];
-        let other: Vec<Tally> = (0..40)
-            .map(|i| Tally {
-                right: if i < 20 { 80 } else { 95 },
-                counted: 100,
-            })
-            .collect();
-        let pairs = Paired::of(&own, &other);
-        assert_eq!((pairs.samples, pairs.ahead, pairs.behind), (40, 20, 20));
-        // 20 · 10 − 20 · 5 tokens of 4000.
-        assert!((pairs.difference() - 0.025).abs() < 1e-12);
-        // The standard error over sequences of 7.5 tokens' spread: 0.0119.
-        let bound = pairs.least_lead(0.95);
-        assert!((bound - (0.025 - 1.645 * 0.0120)).abs() < 5e-4, "{bound}");
-    }
-
-    #[test]
-    fn predictions_are_told_by_sample() {
-        let ids = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
-        let data = Dataset::of_tokens(ids, &[0, 1, 2, 3, IGNORED, 5]);
-        let evaluation = Evaluation {
-            loss: 0.0,
-            accuracy: 0.0,
-            predictions: vec![1, 0, 5],
-        };
-        let expected = [
-            Tally {
-                right: 1,
-                counted: 2,
-            },
-            Tally {
-                right: 1,
-                counted: 1,
-            },
-        ];
-        assert_eq!(Tally::of(&evaluation, &data), expected);
-    }
-}
+mod tests;

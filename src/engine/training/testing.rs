@@ -105,3 +105,30 @@ pub fn dataset(batch: &Batch) -> Dataset {
         batch.labels.clone(),
     )
 }
+
+/// Two layers with batch norm between them: four features, two classes.
+pub fn network() -> (Graph, Signature) {
+    let graph = graph(
+        &[4],
+        json!([{"op":"linear","param":"a"},{"op":"batch_norm","param":"n"},{"op":"relu"},
+            {"op":"linear","param":"b"}]),
+    );
+    let signature = signature(&[
+        ("a.weight", &[16, 4]),
+        ("a.bias", &[16]),
+        ("n.running_mean", &[16]),
+        ("n.running_var", &[16]),
+        ("b.weight", &[2, 16]),
+        ("b.bias", &[2]),
+    ]);
+    (graph, signature)
+}
+
+/// Samples of [`network`], labelled by whether the first two features have the same sign: not linear.
+pub fn same_signs(seed: u64) -> Dataset {
+    let mut batch = random_batch(&[4], 300, 2, seed);
+    for (label, x) in batch.labels.iter_mut().zip(batch.inputs.chunks(4)) {
+        *label = i64::from((x[0] > 0.0) == (x[1] > 0.0));
+    }
+    dataset(&batch)
+}

@@ -98,7 +98,7 @@ pub struct Selection<'s> {
 
 /// Other models that the candidate meets while it is chosen.
 #[derive(Default)]
-pub struct Rivals<'r> {
+pub struct Incumbents<'r> {
     /// The old tuned model: where the first look is as good, nothing else is tried.
     pub old: Option<&'r mut dyn Runner>,
     /// The best candidate so far: what is shown to be behind it sees no more samples.
@@ -115,7 +115,7 @@ pub fn select(
     problem: &Problem,
     alignment: Alignment,
     selection: Selection,
-    rivals: Rivals,
+    incumbents: Incumbents,
 ) -> Result<Candidate, TransferError> {
     let found = match selection.race {
         Some(race) => Search {
@@ -123,11 +123,11 @@ pub fn select(
             race,
             transports: &alignment.transports,
         }
-        .run(selection, rivals)?,
-        None => Found::unseen(problem, &alignment, selection.alpha),
+        .run(selection, incumbents)?,
+        None => SelectedPoint::unseen(problem, &alignment, selection.alpha),
     };
 
-    let Found {
+    let SelectedPoint {
         step,
         alpha,
         model,
@@ -166,7 +166,7 @@ pub fn select(
 }
 
 /// The point that was chosen, and what was looked at.
-struct Found {
+struct SelectedPoint {
     step: usize,
     alpha: f64,
     model: Checkpoint,
@@ -175,12 +175,13 @@ struct Found {
     alphas: Vec<(f64, Score)>,
 }
 
-impl Found {
+impl SelectedPoint {
     /// The last step, and α as it is given: what stands where nothing chooses.
     fn unseen(problem: &Problem, alignment: &Alignment, alpha: Alpha) -> Self {
         let (step, alpha) = (problem.trajectory.timesteps(), alpha.first());
         let model = problem.finished(&alignment.transports[step - 1], step, alpha);
         let (steps, alphas) = (Vec::new(), Vec::new());
+
         Self {
             step,
             alpha,

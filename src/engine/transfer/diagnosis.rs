@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Samples of either kind at each point of the barrier: a diagnosis must cost less than a method.
-const BARRIER_SAMPLES: usize = 128;
+pub const BARRIER_SAMPLES: usize = 128;
 
 /// Cosines of two parameter sets, before any permutation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -158,7 +158,7 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
     let batch: Batch = train.batch(&drawn);
 
     let [source, target] = [problem.trajectory.base(), problem.target].map(|base| {
-        problem.ledger.time(Work::Gradients, || {
+        problem.profiler.time(Work::Gradients, || {
             problem.learner.gradient(base, &batch).parts
         })
     });
@@ -180,7 +180,7 @@ fn barrier(problem: &Problem) -> Option<Barrier> {
         batch_size: problem.batch_size,
     };
     let (from, to) = (problem.trajectory.base(), problem.target);
-    Some(problem.ledger.time(Work::Evaluation, || {
+    Some(problem.profiler.time(Work::Evaluation, || {
         problem.learner.barrier(from, to, &plan)
     }))
 }

@@ -11,4 +11,10 @@ pub enum TransferError {
     NotFinite(#[from] NotFinite),
     #[error("what the bases' layers see overflows: it has no singular values")]
     NoSingularValues,
+    #[error("the method reads training samples, and there are none")]
+    NoTrainingSamples,
+    #[error("the method builds upon another's alignment, and there is none")]
+    NoAlignment,
+    #[error("the oracle fine-tunes the target, and there is no plan for it")]
+    NoFineTunePlan,
 }

@@ -11,7 +11,7 @@
 //!
 //! The old base, the old tuned model, the new base and the results walk through the graph in step
 //! ([`walks`]), so that memory holds the activations around one point and the weights of one layer. A
-//! fitted layer goes to the caller's [`FitStore`] as soon as it is made: there a later run finds it, and
+//! fitted layer goes to the caller's [`LayerStore`] as soon as it is made: there a later run finds it, and
 //! goes on behind it.
 
 mod apply;
@@ -20,6 +20,7 @@ mod frame;
 mod gram;
 mod kernel;
 mod layer;
+mod layer_fits;
 mod ridge;
 mod rows;
 mod sites;
@@ -32,10 +33,10 @@ mod walks;
 use serde::Serialize;
 
 use self::{
-    fitter::{Fitter, SharedSystem},
+    fitter::SharedSystem,
+    layer_fits::{Common, LayerFits},
     rows::Counted,
     sites::Site,
-    vocabulary::Vocabulary,
     walk::Lifetimes,
     walks::Walks,
 };
@@ -47,8 +48,9 @@ use crate::{
     transfer::error::TransferError,
 };
 
+pub use rows::MAX_FITTED_VALUES;
 pub use sites::Rule;
-pub use store::{FitStore, FittedLayer, LayerKey, Unkept};
+pub use store::{FittedLayer, LayerKey, LayerStore};
 
 /// What a fit starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -86,7 +88,7 @@ pub struct Functions<'a> {
     /// be published; otherwise they are f32.
     pub rounds: bool,
     /// Where fitted layers are kept.
-    pub store: &'a dyn FitStore,
+    pub store: &'a dyn LayerStore,
     /// Tells the fits of one store apart.
     pub run: usize,
 }
@@ -145,25 +147,20 @@ impl Functions<'_> {
             .map(|variant| self.sites(variant.rule))
             .collect();
         let all: Vec<&Site> = sites.iter().flatten().collect();
-        // Nobody looks at what stands behind the last point, nor at a vocabulary's logits all at once.
-        let logits = all
-            .iter()
-            .find(|site| vocabulary::is_vocabulary(self, site));
-        let last = all
-            .iter()
-            .map(|site| site.point() + 1)
-            .max()
-            .unwrap_or_default();
-        let walked = logits.map_or(last, |site| site.layer);
         let lifetimes = Lifetimes::of(self.program, &held_longer(self.graph, &all));
         let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
         let counted = Counted::of(self.graph, &input);
+        let layers = LayerFits {
+            functions: self,
+            counted: &counted,
+            walked: self.walked(&all),
+        };
 
         let mut walks = Walks::of(self, variants, &input);
-        let mut found: Vec<Found> = variants.iter().map(|_| Found::default()).collect();
+        let mut found: Vec<PartialFit> = variants.iter().map(|_| PartialFit::default()).collect();
         for position in 0..self.graph.nodes.len() {
             step(position, self.graph.nodes.len())?;
-            if position < walked {
+            if position < layers.walked {
                 walks.step(position);
             }
 
@@ -175,48 +172,18 @@ impl Functions<'_> {
                         variant,
                         layer: site.layer,
                     };
-                    let fitter = Fitter {
-                        functions: self,
-                        counted: &counted,
-                        site,
+                    let common = Common {
+                        wanted: &mut wanted,
+                        system: &mut found.system,
                     };
-                    let layer = if let Some(layer) = self.store.find_layer(key) {
-                        let result = walks.own(variant);
-                        result.take(&layer.tensors);
-                        let path = site.path.iter().filter(|&&position| position < walked);
-                        path.for_each(|&position| result.step(position));
-                        layer
-                    } else {
-                        let layer = if position >= walked {
-                            let (tuned, result) = (walks.old_tuned(), walks.result(variant));
-                            let counted = &counted;
-                            Vocabulary {
-                                functions: self,
-                                counted,
-                                site,
-                                tuned,
-                                result,
-                            }
-                            .fit()
-                        } else {
-                            let wanted = match &mut wanted {
-                                Some(wanted) => &*wanted,
-                                none => &*none.insert(fitter.wanted(&walks)?),
-                            };
-                            fitter.fit(wanted, walks.own(variant), &mut found.system)
-                        };
-                        let layer = self.store.keep_layer(key, layer);
-                        walks.own(variant).take(&layer.tensors);
-                        layer
-                    };
+                    let layer = layers.fit(site, key, &mut walks, common)?;
                     found.layers.extend(layer.fit);
                 }
+
                 let result = walks.result(variant);
                 found.system = found.system.take().filter(|shared| {
-                    let mut later = sites.iter().filter(|site| site.point() > position);
                     result.holds(shared.operand)
-                        && later
-                            .any(|site| self.graph.nodes[site.layer].inputs[0] == shared.operand)
+                        && self.is_read_behind(shared.operand, sites, position)
                 });
             }
             walks.release(position, &lifetimes);
@@ -224,11 +191,33 @@ impl Functions<'_> {
 
         let fitted = found.into_iter().enumerate();
         Ok(fitted
-            .map(|(variant, Found { layers, .. })| Fitted {
+            .map(|(variant, PartialFit { layers, .. })| Fitted {
                 model: walks.result(variant).params.clone(),
                 layers,
             })
             .collect())
+    }
+
+    /// Nodes that are walked: nobody looks at what stands behind the last point, nor at a vocabulary's logits
+    /// all at once.
+    fn walked(&self, sites: &[&Site]) -> usize {
+        let logits = sites
+            .iter()
+            .find(|site| vocabulary::is_vocabulary(self, site));
+        let last = sites
+            .iter()
+            .map(|site| site.point() + 1)
+            .max()
+            .unwrap_or_default();
+        logits.map_or(last, |site| site.layer)
+    }
+
+    /// Whether a layer whose point comes behind a node reads an operand.
+    fn is_read_behind(&self, operand: Operand, sites: &[Site], position: usize) -> bool {
+        sites
+            .iter()
+            .filter(|site| site.point() > position)
+            .any(|site| self.graph.nodes[site.layer].inputs[0] == operand)
     }
 
     fn sites(&self, rule: Rule) -> Vec<Site> {
@@ -295,18 +284,18 @@ fn may_be_shifted(graph: &Graph, site: &Site) -> bool {
 
 /// What a fit reads at a layer's point: its inputs, and its own output where a batch norm follows.
 fn held_longer(graph: &Graph, sites: &[&Site]) -> Vec<(Operand, usize)> {
-    let of_site = |site: &&Site| {
+    let mut held = Vec::new();
+    for site in sites {
         let inputs = graph.nodes[site.layer].inputs.iter().copied();
-        let also: Vec<_> = inputs.chain([Operand::Node(site.layer)]).collect();
-        let point = site.point();
-        also.into_iter().map(move |operand| (operand, point))
-    };
-    sites.iter().flat_map(of_site).collect()
+        let read = inputs.chain([Operand::Node(site.layer)]);
+        held.extend(read.map(|operand| (operand, site.point())));
+    }
+    held
 }
 
 /// What a variant's fit has made so far.
 #[derive(Default)]
-struct Found {
+struct PartialFit {
     layers: Vec<LayerFit>,
     /// Of the rows that were read last, as long as a layer reads them again.
     system: Option<SharedSystem>,

@@ -138,6 +138,7 @@ pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<St
         by_diagnosis(known, method)
     };
     let (sample_gradients, sample_forwards) = (0, 0);
+
     Some(Step {
         method,
         taken,
@@ -159,19 +160,25 @@ fn by_validation(known: &Known, method: Method, leader: Option<&Leader>) -> (boo
     if leader.standing.is_enough() {
         return (false, format!("{standing}: enough"));
     }
-    if method.needs_data() && !known.has_train {
-        return (
-            false,
-            format!("{standing}, but there are no training samples"),
-        );
-    }
-    if method.needs_labels() && !known.has_labels {
-        return (
-            false,
-            format!("{standing}, but the training samples have no labels"),
-        );
+    let lacking = if method.needs_data() && !known.has_train {
+        Some("there are no training samples")
+    } else if method.needs_labels() && !known.has_labels {
+        Some("the training samples have no labels")
+    } else {
+        None
+    };
+    if let Some(lacking) = lacking {
+        return (false, format!("{standing}, but {lacking}"));
     }
 
+    match passed_over(known, method, leader, &standing) {
+        Some(reason) => (false, reason),
+        None => (true, format!("{standing}: another may be better")),
+    }
+}
+
+/// Why a rung that could be taken would bring nothing.
+fn passed_over(known: &Known, method: Method, leader: &Leader, standing: &str) -> Option<String> {
     let is_settled = known.one_lineage() && known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
     match method {
         // In every measured pair of bases they were far behind such a fit.
@@ -179,37 +186,31 @@ fn by_validation(known: &Known, method: Method, leader: Option<&Leader>) -> (boo
             if leader.outdoes_permutations =>
         {
             let ahead = "shown to be ahead of identity and weight matching";
-            (
-                false,
-                format!("{standing}; it is {ahead}: no permutation or map comes near it"),
-            )
+            Some(format!(
+                "{standing}; it is {ahead}: no permutation or map comes near it"
+            ))
         }
         // In every measured pair of such bases their π was the identity, too, and maps were behind it or
         // level with it.
         Method::Fgmt | Method::Gmt | Method::Bico | Method::Theseus if is_settled => {
             let why =
                 "the bases are of one lineage and weight matching leaves every unit in its place";
-            (
-                false,
-                format!("{standing}; {why}: another permutation or map is not tried"),
-            )
+            Some(format!(
+                "{standing}; {why}: another permutation or map is not tried"
+            ))
         }
         // T (T + 1) / 2 pairs of gradients, for a permutation akin to the others.
-        Method::Gmt if !needs_equal_widths(leader.method) => (
-            false,
-            format!("{standing}, ahead of every permutation: another is not tried"),
-        ),
+        Method::Gmt if !needs_equal_widths(leader.method) => Some(format!(
+            "{standing}, ahead of every permutation: another is not tried"
+        )),
         Method::Gradfix
             if known
                 .target_loss
                 .is_none_or(|loss| loss >= known.loss_of_guessing) =>
         {
-            (
-                false,
-                "the new base does not know the task: its gradients cannot vote".into(),
-            )
+            Some("the new base does not know the task: its gradients cannot vote".into())
         }
-        _ => (true, format!("{standing}: another may be better")),
+        _ => None,
     }
 }
 
@@ -238,12 +239,14 @@ fn by_cosine(known: &Known, method: Method) -> (bool, String) {
         let reason = "without its network only identity can be carried";
         return (false, reason.to_owned());
     }
+
     let verdict = if known.one_lineage() {
         "of one lineage"
     } else {
         "unrelated"
     };
     let cosine = known.cosine.unwrap_or(0.0);
+
     (
         true,
         format!("the bases are {verdict}: cosine of their weight matrices {cosine:.3}"),

@@ -31,12 +31,14 @@ impl Maps {
         let Some(maps) = self.axes.get(name) else {
             return tensor.clone();
         };
+
         let mut shape = tensor.shape().to_vec();
         let mut values: Vec<f64> = tensor.f32().iter().map(|&v| f64::from(v)).collect();
         for (axis, map) in maps {
             values = along(&values, &shape, *axis, map);
             shape[*axis] = map.ncols();
         }
+
         HostTensor::from_f32(shape, values.into_iter().map(|v| v as f32).collect())
     }
 }

@@ -38,11 +38,8 @@ pub fn builds_on(method: Method, gradfix_on: Method, across_widths: bool) -> Opt
 /// by `plan` first.
 ///
 /// # Errors
-/// When the caller interrupts or values overflow.
-///
-/// # Panics
-/// For methods that lack their data: a checked specification has none; and without the alignment
-/// of [`builds_on`].
+/// When the caller interrupts, values overflow, or a method lacks its data, its `plan` or the alignment of
+/// [`builds_on`].
 pub fn align(
     method: Method,
     problem: &Problem,
@@ -58,12 +55,9 @@ pub fn align(
         Method::WeightMatching => weight_matching::align(problem),
         Method::Gmt => gradient_matching::align(problem, &Variant::GMT),
         Method::Fgmt => gradient_matching::align(problem, &Variant::FGMT),
-        Method::Gradfix => gradfix::align(
-            problem,
-            on.expect("the caller gives what the method builds upon"),
-        ),
+        Method::Gradfix => gradfix::align(problem, on.ok_or(TransferError::NoAlignment)?),
         Method::Bico => layer_maps::align(problem, Outputs::Gradients, on),
         Method::Theseus => layer_maps::align(problem, Outputs::Activations, on),
-        Method::Oracle => oracle::align(problem, plan.expect("a checked oracle has a budget")),
+        Method::Oracle => oracle::align(problem, plan.ok_or(TransferError::NoFineTunePlan)?),
     }
 }

@@ -4,9 +4,8 @@ use std::ops::ControlFlow;
 
 use super::{
     error::TransferError,
-    functional::{FitStore, Unkept},
-    gradient_store::{GradientStore, InMemory},
     options::Head,
+    stores::Stores,
     trajectory::Trajectory,
     transport::{Transport, Tuned},
 };
@@ -52,11 +51,8 @@ pub struct Problem<'a> {
     /// A π that is known already, from which gradient matching may start too.
     pub start: Option<&'a Permutation>,
     pub seed: u64,
-    pub ledger: &'a Profiler,
-    /// Where gradient pairs are kept.
-    pub shelf: &'a dyn GradientStore,
-    /// Where fitted layers are kept.
-    pub fits: &'a dyn FitStore,
+    pub profiler: &'a Profiler,
+    pub stores: Stores<'a>,
     /// Asked before every timestep with `(done, total)`.
     pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
 }
@@ -85,11 +81,18 @@ impl<'a> Problem<'a> {
             weight_anchor: WEIGHT_ANCHOR,
             start: None,
             seed: 0,
-            ledger: profiler,
-            shelf: &InMemory,
-            fits: &Unkept,
+            profiler,
+            stores: Stores::IN_MEMORY,
             go_on: &|_, _| ControlFlow::Continue(()),
         }
+    }
+
+    /// The samples of a method that cannot do without.
+    ///
+    /// # Errors
+    /// Without training data.
+    pub(super) fn training_samples(&self) -> Result<&'a Dataset, TransferError> {
+        self.train.ok_or(TransferError::NoTrainingSamples)
     }
 }
 
@@ -115,13 +118,14 @@ impl Problem<'_> {
                 result.insert(param.name, tensor);
             }
         }
+
         result
     }
 
     /// [`Problem::carried`], ready to be evaluated or published.
     pub fn finished(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
         let carried = self
-            .ledger
+            .profiler
             .time(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics(&carried)
     }
@@ -129,7 +133,7 @@ impl Problem<'_> {
     /// [`Problem::carried`], ready to race: with running statistics of few samples.
     pub fn raced(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
         let carried = self
-            .ledger
+            .profiler
             .time(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics_of(&carried, RACE_STATISTICS)
     }
@@ -154,7 +158,7 @@ impl Problem<'_> {
         let Some(train) = self.train else {
             return model.clone();
         };
-        self.ledger.time(Work::Statistics, || {
+        self.profiler.time(Work::Statistics, || {
             self.learner
                 .with_statistics(model, train, samples, self.batch_size)
         })

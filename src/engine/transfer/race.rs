@@ -192,7 +192,7 @@ impl Race<'_> {
             .iter()
             .map(|&arm| (arm, arms[arm].record().accuracy_within(samples)));
         let best = right.reduce(|best, one| if one.1 > best.1 { one } else { best });
-        best.expect("an arm is left").0
+        best.map_or(0, |(arm, _)| arm)
     }
 
     /// Whether an arm is out of the race: behind the leader, or after it and not ahead by the margin.

@@ -10,6 +10,7 @@ pub fn fractions(schedule: Schedule, timesteps: usize) -> Vec<f64> {
     let total = timesteps as f64;
     let mut sum = 0.0;
     let mut fractions = Vec::with_capacity(timesteps);
+
     for t in 0..timesteps {
         sum += match schedule {
             Schedule::Uniform => 1.0,
@@ -17,6 +18,7 @@ pub fn fractions(schedule: Schedule, timesteps: usize) -> Vec<f64> {
         };
         fractions.push(sum);
     }
+
     fractions.iter_mut().for_each(|f| *f /= sum);
     fractions
 }

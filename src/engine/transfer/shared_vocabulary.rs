@@ -61,18 +61,10 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
         return network.tensors_of(kind).map(str::to_owned).collect();
     }
 
-    let rows = |name: &str| {
-        signature
-            .get(name)
-            .and_then(|info| info.shape.first())
-            .copied()
-    };
     let head = graph.head().into_iter().flat_map(|head| {
-        let own = move |name: &&String| {
-            name.strip_prefix(head)
-                .is_some_and(|rest| rest.starts_with('.'))
-        };
-        signature.keys().filter(own)
+        signature
+            .keys()
+            .filter(move |name| is_of_module(name, head))
     });
     if axis == Axis::Classes {
         return match graph.task {
@@ -86,12 +78,24 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
         Op::Embedding { param } => Some(format!("{param}.weight")),
         _ => None,
     });
-    let Some(table) = tables.max_by_key(|name| rows(name)) else {
+    let Some(table) = tables.max_by_key(|name| rows_of(signature, name)) else {
         return BTreeSet::new();
     };
-    let words = rows(&table);
-    let outputs = head.filter(|name| graph.task == Task::NextToken && rows(name) == words);
+    let words = rows_of(signature, &table);
+    let outputs =
+        head.filter(|name| graph.task == Task::NextToken && rows_of(signature, name) == words);
     outputs.cloned().chain([table.clone()]).collect()
+}
+
+/// The length of a tensor's first axis.
+fn rows_of(signature: &Signature, name: &str) -> Option<usize> {
+    signature.get(name)?.shape.first().copied()
+}
+
+/// Whether a tensor is of this module.
+fn is_of_module(name: &str, module: &str) -> bool {
+    name.strip_prefix(module)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The names of both in small letters; `None` where two of one model would then be alike.
@@ -144,17 +148,13 @@ impl SharedRows {
             signature: new,
         } = new;
         let first = tensors.first()?;
-        let count = |signature: &Signature| signature.get(first)?.shape.first().copied();
-        let (of, len) = (count(old)?, count(new)?);
-        let alike = |name: &String| match (old.get(name), new.get(name)) {
-            (Some(a), Some(b)) => {
-                a.shape.first() == Some(&of)
-                    && b.shape.first() == Some(&len)
-                    && a.shape[1..] == b.shape[1..]
-            }
-            _ => false,
-        };
-        if !tensors.iter().all(alike) {
+        let (of, len) = (rows_of(old, first)?, rows_of(new, first)?);
+        let differs_in_rows_alone = tensors.iter().all(|name| {
+            rows_of(old, name) == Some(of)
+                && rows_of(new, name) == Some(len)
+                && old[name].shape[1..] == new[name].shape[1..]
+        });
+        if !differs_in_rows_alone {
             return None;
         }
 
@@ -203,8 +203,10 @@ impl SharedRows {
         if self.own.is_empty() {
             return result.clone();
         }
+
         let rows = (0..self.rows.len()).map(|row| self.own.contains_key(&row).then_some(row));
         let (brought, new, dtype) = (moved.clone(), result.clone(), result.dtype());
+
         Completed {
             brought,
             new,

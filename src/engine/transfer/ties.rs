@@ -84,8 +84,10 @@ fn only_table(config: &Value, signature: &Signature) -> Option<String> {
     if config["tie_word_embeddings"] == Value::Bool(false) {
         return None;
     }
+
     let tables = graph.by_names()?.tensors_of(RowsOf::Tokens);
     let tables: Vec<&str> = tables.filter(|name| *name != OUTPUT).collect();
+
     match tables.as_slice() {
         [table] => Some((*table).to_owned()),
         _ => None,

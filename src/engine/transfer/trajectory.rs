@@ -34,6 +34,7 @@ impl Trajectory {
     ) -> Self {
         assert!(timesteps > 0, "at least one step");
         let fractions = fractions(schedule, timesteps);
+
         Self {
             base,
             ends: vec![tuned; timesteps],
@@ -59,6 +60,7 @@ impl Trajectory {
             .map(|s| checkpoints[s * checkpoints.len() / steps - 1].clone())
             .collect();
         let fractions = vec![1.0; ends.len()];
+
         Self {
             base,
             ends,

@@ -125,13 +125,40 @@ impl Transport {
         scale: f64,
         orthogonal_to: Option<&HostTensor>,
     ) -> HostTensor {
+        let (from, to) = self.ends(tuned, target);
+        let update = Update {
+            from: &from,
+            to: &to,
+            scale,
+        };
+        let mask = UpdateMask {
+            projection: orthogonal_to.and_then(|base| projection(update, base, target)),
+            votes: self
+                .votes
+                .as_ref()
+                .and_then(|votes| votes.get(tuned.name))
+                .cloned(),
+        };
+        let shifted = target.shifted_masked(update, mask);
+
+        match &self.frame {
+            Frame::Permutation(_) => shifted,
+            // A result that is too large for memory lies on a disk.
+            Frame::Fitted(fitted) if fitted[tuned.name].is_lazy() => shifted,
+            // Its update is in memory, and would stay there.
+            Frame::Maps(_) | Frame::Fitted(_) => shifted.held(),
+        }
+    }
+
+    /// The two ends of an update, carried.
+    fn ends(&self, tuned: Tuned<'_>, target: &HostTensor) -> (HostTensor, HostTensor) {
         let Tuned {
             symmetry,
             name,
             from,
             to,
         } = tuned;
-        let (from, to) = match &self.frame {
+        match &self.frame {
             Frame::Permutation(_) => (
                 self.moved(symmetry, name, from),
                 self.moved(symmetry, name, to),
@@ -143,42 +170,25 @@ impl Transport {
                 let zeros = vec![0.0; update.len()];
                 (HostTensor::from_f32(update.shape().to_vec(), zeros), update)
             }
-        };
-        let projection = orthogonal_to.and_then(|base| {
-            let bases = Difference {
-                from: base,
-                to: target,
-            };
-            let share = Difference {
-                from: &from,
-                to: &to,
-            }
-            .share_along(bases)?;
-            Some(Projection {
-                share,
-                origin: base.clone(),
-            })
-        });
-        let votes = self
-            .votes
-            .as_ref()
-            .and_then(|votes| votes.get(name))
-            .cloned();
-        let update = Update {
-            from: &from,
-            to: &to,
-            scale,
-        };
-        let shifted = target.shifted_masked(update, UpdateMask { projection, votes });
-
-        match &self.frame {
-            Frame::Permutation(_) => shifted,
-            // A result that is too large for memory lies on a disk.
-            Frame::Fitted(fitted) if fitted[name].is_lazy() => shifted,
-            // Its update is in memory, and would stay there.
-            Frame::Maps(_) | Frame::Fitted(_) => shifted.held(),
         }
     }
+}
+
+/// What an update loses to be orthogonal to `target − base`; `None` where that is zero.
+fn projection(update: Update<'_>, base: &HostTensor, target: &HostTensor) -> Option<Projection> {
+    let bases = Difference {
+        from: base,
+        to: target,
+    };
+    let moved = Difference {
+        from: update.from,
+        to: update.to,
+    };
+
+    Some(Projection {
+        share: moved.share_along(bases)?,
+        origin: base.clone(),
+    })
 }
 
 /// `to − from`, in f64.
@@ -192,11 +202,11 @@ impl Difference<'_> {
     /// `⟨self, d⟩ / ‖d‖²`: how much of an update points along a difference `d`. `None` where `d` is
     /// zero.
     fn share_along(self, d: Difference<'_>) -> Option<f64> {
-        let square =
-            d.to.sums(d.from, |to, from| (f64::from(to) - f64::from(from)).powi(2));
+        let square = d.to.squared_distance(d.from);
         if square <= 0.0 || square.is_nan() {
             return None;
         }
+
         let product = HostTensor::sums_over([d.to, d.from, self.from, self.to], |values| {
             let [target, base, from, to] = values.map(f64::from);
             (to - from) * (target - base)

@@ -82,6 +82,7 @@ impl Speeds {
         let convolution = (convolutions.gradient() - node * convolutions.load.nodes).max(0.0)
             / (3.0 * convolutions.samples * convolutions.load.convolutions);
         let (light, heavy) = (Sample::light(), Sample::heavy());
+
         Self {
             version: VERSION,
             threads: rayon::current_num_threads(),
@@ -131,6 +132,7 @@ impl Sample {
                 },
             )
         });
+
         let signature: Signature = tensors.collect();
         let graph = Graph::from_document(&document).expect("our own graph");
         let load = Load::of(&graph.resolve(&signature).expect("our own shapes"));
@@ -219,6 +221,7 @@ fn arithmetic() -> f64 {
     let Sample {
         graph, signature, ..
     } = Sample::new(&[4], 1, &nodes, &shapes);
+
     let symmetry = Symmetry::derive(&graph, &signature).expect("our own graph");
     let permutation = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(2));
     let tensor = HostTensor::from_f32(vec![512, 512], random(512 * 512));

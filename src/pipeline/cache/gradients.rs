@@ -9,6 +9,8 @@
 //! when the method has its candidate, and stays for the next attempt where the job is interrupted
 //! or killed; what nobody came back for goes after a week.
 
+mod fits;
+
 use std::{
     fmt,
     fs::{self, File},
@@ -20,7 +22,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{checksummed, fitted, resume};
+use super::{checksummed, resume};
 use crate::{
     artifacts::tensors,
     contract::spec::Methods,
@@ -28,9 +30,9 @@ use crate::{
         tensors::Checkpoint,
         transfer::{
             Method,
-            functional::{FitStore, FittedLayer, FunctionalTrial, LayerKey},
-            gradient_store::{GradientKey, GradientStore, Reached, Side},
+            gradient_store::{GradientKey, GradientStore, Retention, Side},
             methods::functional,
+            resume_point::{ResumePoint, StepKey, StepState},
         },
     },
     pipeline::{
@@ -43,16 +45,17 @@ use crate::{
 
 /// Changes whenever the same inputs may give other gradients or another order of drawing.
 const VERSION: u32 = 2;
-/// Bytes of gradients that a method may hold in memory.
-const IN_MEMORY: usize = 512 << 20;
-const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
+/// Bytes of gradients that a method holds in memory; more of them lie on the disk.
+pub const MAX_BYTES_IN_MEMORY: usize = 512 << 20;
+/// After which what nobody came back for goes.
+const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
 /// The gradients of one method of one job.
 pub struct DiskGradients<'a> {
     progress: &'a dyn Progress,
     folder: PathBuf,
-    /// The folder outlives this attempt.
-    lasting: bool,
+    /// Of the folder.
+    retention: Retention,
     in_memory: bool,
     fits_in_memory: bool,
     found: AtomicUsize,
@@ -68,19 +71,20 @@ impl<'a> DiskGradients<'a> {
             .map(|t| t.shape.iter().product::<usize>())
             .sum();
         let bytes = 4 * parameters * 2 * inputs.trajectory.timesteps();
-        let (folder, lasting) = if let Some(cache) = job.cache {
+        let (folder, retention) = if let Some(cache) = job.cache {
             let all = cache.join("steps");
             forget_old(&all);
-            (all.join(key(inputs, job, method)), true)
+            (all.join(key(inputs, job, method)), Retention::LaterRuns)
         } else {
             let scratch = job.scratch.join(job.id.to_string());
-            (scratch.join(method.name()), false)
+            (scratch.join(method.name()), Retention::ThisRun)
         };
+
         Self {
             progress: job.progress,
             folder,
-            lasting,
-            in_memory: bytes <= IN_MEMORY,
+            retention,
+            in_memory: bytes <= MAX_BYTES_IN_MEMORY,
             fits_in_memory: !functional::is_large(parameters),
             found: AtomicUsize::new(0),
             found_layers: AtomicUsize::new(0),
@@ -115,73 +119,13 @@ impl<'a> DiskGradients<'a> {
         self.folder.join(format!("{step:05}-{side}.safetensors"))
     }
 
-    fn end_of(&self, step: usize) -> PathBuf {
+    fn end_of(&self, StepKey { step }: StepKey) -> PathBuf {
         self.folder.join(format!("{step:05}-reached.json"))
     }
 
-    /// A layer that was kept, where its digest agrees with what its entry says.
-    fn read_layer(&self, key: LayerKey, entry: &str) -> io::Result<FittedLayer> {
-        let (sha256, fit) =
-            fitted::layer_of_text(entry).ok_or_else(|| checksummed::broken("is no layer's"))?;
-        let Some(expected) = sha256 else {
-            return Ok(FittedLayer {
-                fit,
-                ..FittedLayer::default()
-            });
-        };
-        let path = self.layer(key).with_extension("safetensors");
-        if sha256_of_file(&path)? != expected {
-            return Err(checksummed::broken(
-                "has another digest than its entry says",
-            ));
-        }
-        let tensors = tensors::open_own(&path)?;
-        let tensors = if self.fits_in_memory {
-            tensors.held()
-        } else {
-            tensors
-        };
-        Ok(FittedLayer { fit, tensors })
-    }
-
-    /// The layer's tensors and then its entry, with which it can be found.
-    fn write_layer(&self, key: LayerKey, layer: &FittedLayer) -> io::Result<FittedLayer> {
-        let entry = self.layer(key);
-        let path = entry.with_extension("safetensors");
-        let mut kept = layer.clone();
-        let mut sha256 = None;
-        if !layer.tensors.is_empty() {
-            fs::create_dir_all(&self.folder)?;
-            let incoming = path.with_extension(format!("{}.incoming", std::process::id()));
-            write_tensors(&incoming, &layer.tensors)?;
-            sha256 = Some(sha256_of_file(&incoming)?);
-            fs::rename(&incoming, &path)?;
-            if !self.fits_in_memory {
-                kept.tensors = tensors::open_own(&path)?;
-            }
-        }
-        if self.lasting {
-            checksummed::write(
-                &entry,
-                &fitted::text_of_layer(sha256.as_deref(), layer.fit.as_ref()),
-            )?;
-        }
-        Ok(kept)
-    }
-
-    /// Where a layer's entry lies; its tensors lie beside it.
-    fn layer(&self, key: LayerKey) -> PathBuf {
-        let LayerKey {
-            run,
-            variant,
-            layer,
-        } = key;
-        self.folder
-            .join(format!("fit-{run}-{variant}-{layer:05}.json"))
-    }
-
-    fn trials(&self) -> PathBuf {
-        self.folder.join("trials.json")
+    /// A later run may find what is put here.
+    fn outlives_run(&self) -> bool {
+        self.retention == Retention::LaterRuns
     }
 
     fn read(&self, path: &Path) -> io::Result<Checkpoint> {
@@ -189,6 +133,7 @@ impl<'a> DiskGradients<'a> {
         if sha256_of_file(path)? != expected.trim() {
             return Err(io::Error::other("its digest is another"));
         }
+
         let gradient = tensors::open_own(path)?;
         Ok(if self.in_memory {
             gradient.held()
@@ -210,11 +155,12 @@ impl<'a> DiskGradients<'a> {
 }
 
 impl GradientStore for DiskGradients<'_> {
-    fn find(&self, key: GradientKey) -> Option<Checkpoint> {
+    fn get(&self, key: GradientKey) -> Option<Checkpoint> {
         let path = self.path(key);
-        if !self.lasting || !digest_of(&path).exists() {
+        if !self.outlives_run() || !digest_of(&path).exists() {
             return None;
         }
+
         match self.read(&path) {
             Ok(gradient) => {
                 self.found.fetch_add(1, Ordering::Relaxed);
@@ -227,8 +173,9 @@ impl GradientStore for DiskGradients<'_> {
         }
     }
 
-    fn keep(&self, key: GradientKey, gradient: Checkpoint, lasting: bool) -> Checkpoint {
-        if self.in_memory && !(lasting && self.lasting) {
+    fn put(&self, key: GradientKey, gradient: Checkpoint, retention: Retention) -> Checkpoint {
+        let outlives_run = retention == Retention::LaterRuns && self.outlives_run();
+        if self.in_memory && !outlives_run {
             return gradient;
         }
         let path = self.path(key);
@@ -239,6 +186,7 @@ impl GradientStore for DiskGradients<'_> {
                 tensors::open_own(&path).map(Some)
             }
         });
+
         match written {
             Ok(Some(on_disk)) => on_disk,
             Ok(None) => gradient,
@@ -248,10 +196,12 @@ impl GradientStore for DiskGradients<'_> {
             }
         }
     }
+}
 
-    fn reached(&self, step: usize) -> Option<Reached> {
-        let path = self.end_of(step);
-        if !self.lasting {
+impl ResumePoint<StepState, StepKey> for DiskGradients<'_> {
+    fn load(&self, key: StepKey) -> Option<StepState> {
+        let path = self.end_of(key);
+        if !self.outlives_run() {
             return None;
         }
 
@@ -267,90 +217,19 @@ impl GradientStore for DiskGradients<'_> {
         })?;
 
         // The gradients of both sides of all its pairs.
-        self.found.fetch_add(2 * step, Ordering::Relaxed);
+        self.found.fetch_add(2 * key.step, Ordering::Relaxed);
         Some(found)
     }
 
-    fn reach(&self, step: usize, reached: &Reached) {
-        if !self.lasting {
+    fn save(&self, key: StepKey, state: &StepState) {
+        if !self.outlives_run() {
             return;
         }
-        let path = self.end_of(step);
-        let text = resume::to_text(reached).map_err(io::Error::other);
+        let path = self.end_of(key);
+        let text = resume::to_text(state).map_err(io::Error::other);
         let written = text.and_then(|text| checksummed::write(&path, &text));
         if let Err(error) = written {
             tracing::warn!(%error, file = %path.display(), "not written");
-        }
-    }
-}
-
-impl FitStore for DiskGradients<'_> {
-    fn find_layer(&self, key: LayerKey) -> Option<FittedLayer> {
-        let path = self.layer(key);
-        if !self.lasting {
-            return None;
-        }
-        let found = checksummed::read(&path)
-            .and_then(|entry| entry.map(|entry| self.read_layer(key, &entry)).transpose());
-        match found {
-            Ok(layer) => {
-                self.found_layers
-                    .fetch_add(usize::from(layer.is_some()), Ordering::Relaxed);
-                layer
-            }
-            Err(error) => {
-                tracing::warn!(%error, file = %path.display(), "not usable; fitted again");
-                None
-            }
-        }
-    }
-
-    fn keep_layer(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
-        if self.fits_in_memory && !self.lasting {
-            return layer;
-        }
-        self.write_layer(key, &layer).unwrap_or_else(|error| {
-            let file = self.layer(key);
-            tracing::warn!(%error, file = %file.display(), "not written; kept in memory");
-            layer
-        })
-    }
-
-    fn find_trials(&self) -> Option<Vec<FunctionalTrial>> {
-        if !self.lasting {
-            return None;
-        }
-        let text = checksummed::read(&self.trials());
-        let text = text.unwrap_or_else(|error| {
-            tracing::warn!(%error, file = %self.trials().display(), "not usable; tried again");
-            None
-        });
-        fitted::trials_of_text(&text?)
-    }
-
-    fn keep_trials(&self, trials: &[FunctionalTrial]) {
-        if !self.lasting {
-            return;
-        }
-        let written = checksummed::write(&self.trials(), &fitted::text_of_trials(trials));
-        if let Err(error) = written {
-            tracing::warn!(%error, file = %self.trials().display(), "not written");
-        }
-    }
-
-    fn forget_layers(&self, run: usize) {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return;
-        };
-        let of_run = format!("fit-{run}-");
-        for entry in entries.flatten() {
-            let is_old = entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.starts_with(&of_run));
-            if is_old && let Err(error) = fs::remove_file(entry.path()) {
-                tracing::debug!(%error, file = %entry.path().display(), "could not remove");
-            }
         }
     }
 }
@@ -363,7 +242,7 @@ impl fmt::Debug for DiskGradients<'_> {
 
 impl Drop for DiskGradients<'_> {
     fn drop(&mut self) {
-        if !self.lasting || self.progress.go_on() == Err(Stop::Cancelled) {
+        if !self.outlives_run() || self.progress.go_on() == Err(Stop::Cancelled) {
             self.done();
         }
     }
@@ -416,7 +295,7 @@ fn forget_old(folder: &Path) {
         let age = modified
             .ok()
             .and_then(|at| SystemTime::now().duration_since(at).ok());
-        if age.is_some_and(|age| age > FORGOTTEN)
+        if age.is_some_and(|age| age > MAX_AGE)
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
             tracing::debug!(%error, folder = %entry.path().display(), "could not remove");

@@ -29,11 +29,10 @@ use crate::{
     artifacts::InputFile,
     engine::{
         symmetry::Stage,
-        tensors::Checkpoint,
         transfer::{
-            Alignment, Method, Problem, TransferError,
-            gradient_store::{GradientKey, GradientStore},
+            Alignment, Method, Problem, ResumePoint, Stores, TransferError,
             methods::{self},
+            resume_point::OnePerRun,
         },
     },
     pipeline::{
@@ -51,10 +50,10 @@ use entry::Entry;
 const VERSION: u32 = 3;
 const FORMAT: &str = "retune-matching/1";
 /// How often one that waits looks whether the pair is still being solved.
-const PACE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long one waits at most, in seconds: a process that is stopped keeps its lock, and to solve a
 /// pair twice is only a waste.
-const LONGEST_WAIT: f64 = 600.0;
+const MAX_WAIT_SECONDS: f64 = 600.0;
 
 /// How a job came by the π of its bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +81,13 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
             origin: None,
         });
     };
+
     let key = key(inputs);
     let path = cache.join("matching").join(format!("{key}.json"));
     if let Some(found) = look(&path, &key, problem) {
         return Ok(found);
     }
+
     // Held until the entry is written.
     let _turn = turn(
         job.progress,
@@ -98,13 +99,17 @@ pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<
 
     let underway = Underway::new(path.with_extension("underway"));
     let alignment = solve(&Problem {
-        shelf: &underway,
+        stores: Stores {
+            descent: &underway,
+            ..problem.stores
+        },
         ..*problem
     })?;
     let origin = Some(underway.origin());
     if let Err(error) = write(&path, key, &alignment, problem) {
         tracing::warn!(%error, file = %path.display(), "not written");
     }
+
     underway.done();
     Ok(Matched { alignment, origin })
 }
@@ -114,7 +119,7 @@ fn solve(problem: &Problem) -> Result<Alignment, TransferError> {
 }
 
 /// Of the time that passes, the part that is spent on writing down how far a search is.
-const WRITING: f64 = 0.1;
+const WRITING_SHARE: f64 = 0.1;
 
 /// The stage of a search, in a file.
 #[derive(Debug)]
@@ -152,17 +157,8 @@ impl Underway {
     }
 }
 
-/// Weight matching has no gradients to keep.
-impl GradientStore for Underway {
-    fn find(&self, _: GradientKey) -> Option<Checkpoint> {
-        None
-    }
-
-    fn keep(&self, _: GradientKey, gradient: Checkpoint, _: bool) -> Checkpoint {
-        gradient
-    }
-
-    fn stage(&self) -> Option<Stage> {
+impl ResumePoint<Stage> for Underway {
+    fn load(&self, _: OnePerRun) -> Option<Stage> {
         let found = checksummed::read(&self.path)
             .and_then(|text| Ok(text.as_deref().map(serde_json::from_str).transpose()?));
         let found: Option<Stage> = found.unwrap_or_else(|error| {
@@ -173,17 +169,19 @@ impl GradientStore for Underway {
         found
     }
 
-    fn pass(&self, stage: &Stage) {
+    fn save(&self, _: OnePerRun, stage: &Stage) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = meter::now();
         let (last, took) = *written;
-        if begun - last < took / WRITING {
+        if begun - last < took / WRITING_SHARE {
             return;
         }
+
         let text = serde_json::to_string(stage).map_err(io::Error::other);
         if let Err(error) = text.and_then(|text| checksummed::write(&self.path, &text)) {
             tracing::warn!(%error, file = %self.path.display(), "not written");
         }
+
         let now = meter::now();
         *written = (now, now - begun);
     }
@@ -212,10 +210,11 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
             return Ok(None);
         }
     };
+
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(Some(lock)),
-            Err(TryLockError::WouldBlock) if meter::now() - begun < LONGEST_WAIT => {}
+            Err(TryLockError::WouldBlock) if meter::now() - begun < MAX_WAIT_SECONDS => {}
             Err(error) => {
                 tracing::warn!(%error, file = %path.display(), "not locked; others may solve this pair too");
                 return Ok(None);
@@ -223,7 +222,7 @@ fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
         }
         // A job that was cancelled, or lost its lease, waits no longer.
         progress.go_on().map_err(Failure::Stopped)?;
-        thread::sleep(PACE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -265,6 +264,7 @@ fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignmen
     if entry.format != FORMAT || entry.key != key {
         return Err(checksummed::broken("is about something else"));
     }
+
     let alignment = entry.alignment(problem);
     alignment
         .map(Some)

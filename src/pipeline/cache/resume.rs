@@ -8,7 +8,7 @@ use crate::engine::{
         Fit,
         assignment::{Certificate, Prices},
     },
-    transfer::{Evidence, gradient_store::Reached},
+    transfer::{Evidence, resume_point::StepState},
 };
 
 /// What a file says.
@@ -62,14 +62,14 @@ impl From<Bits> for Fit {
     }
 }
 
-pub(super) fn to_text(reached: &Reached) -> serde_json::Result<String> {
-    let Reached {
+pub(super) fn to_text(state: &StepState) -> serde_json::Result<String> {
+    let StepState {
         sigmas,
         position,
         evidence,
         certificates,
         prices,
-    } = reached;
+    } = state;
     let entry = Entry {
         sigmas: sigmas.clone(),
         position: position.to_string(),
@@ -88,7 +88,7 @@ pub(super) fn to_text(reached: &Reached) -> serde_json::Result<String> {
 }
 
 /// `None` for what is not about as many groups in each of its parts.
-pub(super) fn from_text(text: &str) -> Option<Reached> {
+pub(super) fn from_text(text: &str) -> Option<StepState> {
     let entry: Entry = serde_json::from_str(text).ok()?;
     let certificates: Option<Vec<_>> = entry
         .certificates
@@ -105,7 +105,7 @@ pub(super) fn from_text(text: &str) -> Option<Reached> {
         certified_groups,
         ..
     } = entry;
-    let reached = Reached {
+    let state = StepState {
         position: entry.position.parse().ok()?,
         evidence: Evidence {
             step,
@@ -123,16 +123,16 @@ pub(super) fn from_text(text: &str) -> Option<Reached> {
             .collect(),
         sigmas: entry.sigmas,
     };
-    let groups = reached.sigmas.len();
-    let fit = &reached.evidence.fit;
+    let groups = state.sigmas.len();
+    let fit = &state.evidence.fit;
     let cosines = [fit.cosines.len(), fit.cosines_at_identity.len()];
     let lengths = [
-        reached.certificates.len(),
-        reached.prices.len(),
+        state.certificates.len(),
+        state.prices.len(),
         cosines[0],
         cosines[1],
     ];
-    lengths.iter().all(|len| *len == groups).then_some(reached)
+    lengths.iter().all(|len| *len == groups).then_some(state)
 }
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
             cosines: vec![0.5; 2],
             ..fit.clone()
         });
-        let reached = Reached {
+        let state = StepState {
             sigmas: vec![vec![1, 2, 0], vec![0, 1]],
             position: u128::MAX - 1,
             evidence: Evidence {
@@ -165,16 +165,16 @@ mod tests {
             certificates: vec![Some("dual"), None],
             prices: vec![Prices::from_columns(vec![0.1, 1e-9]), Prices::default()],
         };
-        let text = to_text(&reached).expect("JSON");
+        let text = to_text(&state).expect("JSON");
         let again = from_text(&text).expect("whole");
         assert_eq!(to_text(&again).expect("JSON"), text);
         assert_eq!(
             (again.sigmas, again.position),
-            (reached.sigmas, reached.position)
+            (state.sigmas, state.position)
         );
         assert_eq!(
             (again.certificates, again.prices),
-            (reached.certificates, reached.prices)
+            (state.certificates, state.prices)
         );
         for wrong in [
             &text[..text.len() - 1],

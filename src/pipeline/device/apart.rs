@@ -9,11 +9,11 @@ use std::{
 };
 
 /// Between two looks at whether it has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// For what it said, once it has ended: somebody else may hold its standard error open.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 /// Bytes of a line that are kept.
-const LINE_LIMIT: u64 = 4096;
+const MAX_LINE_BYTES: u64 = 4096;
 
 /// Runs a command and says what is wrong, if it does not end well within `patience`.
 ///
@@ -31,11 +31,11 @@ pub(super) fn ends_well(command: &mut Command, patience: Duration) -> Result<(),
     let until = Instant::now() + patience;
     while Instant::now() < until {
         match child.try_wait().map_err(|error| error.to_string())? {
-            None => thread::sleep(LOOK_EVERY),
+            None => thread::sleep(POLL_INTERVAL),
             Some(status) if status.success() => return Ok(()),
             Some(status) => {
                 let last = words
-                    .recv_timeout(LAST_WORDS)
+                    .recv_timeout(OUTPUT_GRACE)
                     .ok()
                     .filter(|last| !last.is_empty());
                 let last = last.unwrap_or_else(|| "it said nothing".to_owned());
@@ -48,6 +48,7 @@ pub(super) fn ends_well(command: &mut Command, patience: Duration) -> Result<(),
     if child.kill().is_ok() {
         let _ = child.wait();
     }
+
     Err(format!(
         "its check did not end within {} s",
         patience.as_secs_f64()
@@ -74,7 +75,7 @@ fn last_line(mut lines: impl BufRead) -> io::Result<String> {
         let mut line = Vec::new();
         if lines
             .by_ref()
-            .take(LINE_LIMIT)
+            .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut line)?
             == 0
         {

@@ -47,6 +47,7 @@ impl Headless<'_> {
             config: &tuning.config,
             signature: &signature,
         };
+
         let configs = [old_config, &target.folder.config];
         let other = other_classes(&tuning.config, configs[0], configs[1]);
         let found = AdoptedHead::find(tuned, signatures.each_ref(), configs[1], other);

@@ -4,13 +4,13 @@
 //!
 //! Its tensors are known by their names. Adding the tuning's update to the new base needs no more; whatever
 //! computes something is refused before any data are read. Between strangers such an update is noise, and
-//! nothing but the bases' cosine can tell.
+//! nothing but the bases' cosine can tell: see `diagnose`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Configured, Inputs, TRAJECTORY};
+use super::{Configured, TRAJECTORY};
 use crate::{
     contract::{
         codes::FailureCode,
@@ -21,10 +21,7 @@ use crate::{
         network::{Graph, GraphError},
         tensors::Checkpoint,
     },
-    pipeline::{
-        diagnose::Diagnosis,
-        failure::{self, Failure},
-    },
+    pipeline::failure::{self, Failure},
 };
 
 /// Whether of a model's network only the tensors are known.
@@ -58,6 +55,7 @@ pub fn check(spec: &Spec, graph: &Graph) -> Result<(), Failure> {
     let Some(asked) = asked(spec, carried) else {
         return Ok(());
     };
+
     let place = format!("{}: {asked}", spec.target.base);
     Err(failure::graph("/methods", &place)(fault))
 }
@@ -69,6 +67,7 @@ fn asked(spec: &Spec, carried: &[Method]) -> Option<String> {
     {
         return Some(format!("the method {} needs the network", method.name()));
     }
+
     let has_layers = carried.contains(&Method::WeightMatching);
     let parts = [
         (
@@ -88,32 +87,11 @@ fn asked(spec: &Spec, carried: &[Method]) -> Option<String> {
             "which layers an adapter may change is told by the network: leave options.update out",
         ),
     ];
+
     parts
         .into_iter()
         .find(|(is_asked, _)| *is_asked)
         .map(|(_, what)| what.to_owned())
-}
-
-/// Refuses to add a tuning to a stranger, where identity was asked for. `auto` ends with a rejected result.
-///
-/// # Errors
-/// `incompatible_models` at `/target/base`.
-pub fn check_lineage(inputs: &Inputs, spec: &Spec, found: &Diagnosis) -> Result<(), Failure> {
-    let is_auto = spec.methods == Methods::Auto;
-    if inputs.graph.by_names().is_none() || is_auto || !found.are_strangers() {
-        return Ok(());
-    }
-    let cosine = found.cosine().unwrap_or(0.0);
-    Err(Failure::Input {
-        code: FailureCode::IncompatibleModels,
-        pointer: Some("/target/base".into()),
-        detail: format!(
-            "the new base is not of the old one's lineage: the cosine of their weight matrices is {cosine:.3}. \
-             Without its network only `identity` can be carried, and between strangers it carries nothing: \
-             keep the old model, or give the network as a graph (\"model_type\": \"graph\") for methods that \
-             match or fit"
-        ),
-    })
 }
 
 /// Refuses a tuning that changed whole numbers: nobody knows what they mean, and the result has the new
@@ -133,6 +111,7 @@ pub fn check_whole_numbers(base: &Checkpoint, tuned: &Checkpoint) -> Result<(), 
     let Some((name, tensor)) = changed else {
         return Ok(());
     };
+
     Err(Failure::Input {
         code: FailureCode::IncompatibleModels,
         pointer: Some(TRAJECTORY.into()),
@@ -164,7 +143,7 @@ pub fn notes(tuned: &Value, target: &Value) -> Vec<String> {
 }
 
 /// Keys that say nothing of how a model computes, or that belong to its task.
-const UNHEARD: [&str; 15] = [
+const IGNORED_KEYS: [&str; 15] = [
     "architectures",
     "id2label",
     "label2id",
@@ -182,10 +161,10 @@ const UNHEARD: [&str; 15] = [
     "task_specific_params",
 ];
 /// Differences that are named.
-const NAMED: usize = 6;
+const MAX_NAMED_KEYS: usize = 6;
 
 fn is_heard(key: &str) -> bool {
-    !key.starts_with('_') && !key.ends_with("_token_id") && !UNHEARD.contains(&key)
+    !key.starts_with('_') && !key.ends_with("_token_id") && !IGNORED_KEYS.contains(&key)
 }
 
 fn differences(tuned: &Value, target: &Value) -> Vec<String> {
@@ -198,8 +177,8 @@ fn differences(tuned: &Value, target: &Value) -> Vec<String> {
         .into_iter()
         .filter(|key| is_heard(key) && tuned[key.as_str()] != target[key.as_str()]);
     let mut named: Vec<String> = differ.cloned().collect();
-    let more = named.len().saturating_sub(NAMED);
-    named.truncate(NAMED);
+    let more = named.len().saturating_sub(MAX_NAMED_KEYS);
+    named.truncate(MAX_NAMED_KEYS);
     if more > 0 {
         named.push(format!("and {more} more keys"));
     }

@@ -22,6 +22,7 @@ pub fn check(tuned: Configured<'_>, target: Configured<'_>) -> Result<Option<Str
     {
         return Ok(None);
     }
+
     let own = Graph::from_config(tuned.config, tuned.signature)
         .map_err(failure::graph(TRAJECTORY, "the tuned model"))?;
     let new = Graph::from_config(target.config, target.signature)

@@ -23,13 +23,6 @@ pub fn location(storage: &Storage, pointer: &str, text: &str) -> Result<Location
         .map_err(|error| failure::at(pointer)(error.into()))
 }
 
-/// The location of the specification where the result is written, if it may be used.
-pub fn output(storage: &Storage, text: &str) -> Result<Location, Failure> {
-    storage
-        .check_output(text)
-        .map_err(|error| failure::location("/output", &error))
-}
-
 /// A model under the names of its graph, and how its file calls them.
 pub fn model(
     access: Access,
@@ -71,6 +64,7 @@ fn open(access: Access, place: &Location) -> Result<(Model, Naming), ArtifactErr
             detail,
         ));
     }
+
     model.checkpoint = naming.read(&model.checkpoint);
     Ok((model, naming))
 }

@@ -44,10 +44,12 @@ pub fn own_tokens(
     let Ok(graph) = Graph::from_config(tuned, of_tuned) else {
         return Ok(None);
     };
+
     let tensors = named_tensors(&graph, of_tuned, Axis::Vocabulary);
     let Some(table) = tensors.iter().find_map(|name| of_tuned.get(name)) else {
         return Ok(None);
     };
+
     let rows = models.map(|model| rows_as(table, &tensors, model.signature));
     let [Some(old), Some(own), Some(new)] = rows else {
         return Ok(None);
@@ -62,6 +64,7 @@ pub fn own_tokens(
     for (model, pointer) in models.into_iter().zip(pointers) {
         lists.push(names::vocabulary(storage, model.files).map_err(failure::at(pointer))?);
     }
+
     let names: Vec<Option<&Names>> = lists
         .iter()
         .map(|list| list.as_ref().map(|(names, _)| names))
@@ -119,6 +122,7 @@ pub fn put_tokenizer(folder: &mut ModelFolder, tuned: &[OtherFile], tokens: &Own
     } else {
         "the result's tokenizer is the new base's: add them to it in these rows"
     };
+
     format!(
         "the tuned model has tokens that the old base lacks: {} of the old base's {of} rows are shared, and {own} that \
          the tuning added are its own, moved into the rows that the report names (shared_rows, own); {tokenizer}",
@@ -183,17 +187,17 @@ pub fn note_on_rows(rows: &SharedRows) -> Option<String> {
 pub fn listed(names: &Names) -> String {
     let mut rows: Vec<(usize, &str)> = names.iter().map(|(name, &row)| (row, &**name)).collect();
     rows.sort_unstable();
-    let more = if rows.len() > LISTED { ", …" } else { "" };
+    let more = if rows.len() > MAX_LISTED { ", …" } else { "" };
     let shown: Vec<&str> = rows
         .into_iter()
-        .take(LISTED)
+        .take(MAX_LISTED)
         .map(|(_, name)| name)
         .collect();
     format!("{}{more}", shown.join(", "))
 }
 
 /// Names shown in a message.
-const LISTED: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// The old base, with the configuration of its tuning.
 #[derive(Clone, Copy)]
@@ -220,6 +224,7 @@ pub fn classes(old: OldModels, new: NewBase) -> Option<SharedRows> {
         names::labels(&new.folder.config)?,
     ];
     let tensors = named_tensors(new.graph, new.signature, Axis::Classes);
+
     SharedRows::find(
         Axis::Classes,
         tensors,
@@ -250,6 +255,7 @@ pub fn vocabulary(
     if after.is_none() {
         return Ok(None);
     }
+
     // As many tokens, by the same list: nothing is numbered otherwise, and the list need not be read.
     if before == after
         && names::same_vocabulary(storage, [&old.folder.other_files, &new.folder.other_files])
@@ -265,6 +271,7 @@ pub fn vocabulary(
     let (Some((of, old_file)), Some((than, new_file))) = (of, than) else {
         return Ok(None);
     };
+
     let found = SharedRows::find(
         Axis::Vocabulary,
         tensors,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Share of the training data held out where no validation split is given.
-const HELD_OUT: f64 = 0.1;
+const HELD_OUT_SHARE: f64 = 0.1;
 
 /// The parts of the data. `validation` selects, `test` judges, only `train` feeds gradients.
 #[derive(Default)]
@@ -53,6 +53,7 @@ pub fn read(
         reading,
         files,
     )?;
+
     let test = split(access, "/data/test", data.test.as_deref(), reading, files)?;
     let splits = Splits {
         train,
@@ -61,6 +62,7 @@ pub fn read(
         ..Splits::default()
     };
     let splits = splits.completed(job.spec.options.seed);
+
     Ok(Splits {
         unlabelled: splits.unlabelled(),
         ..splits
@@ -87,12 +89,13 @@ impl Splits {
         if self.validation.is_none()
             && let Some(train) = &self.train
         {
-            let (rest, held) = train.hold_out(HELD_OUT, seed);
+            let (rest, held) = train.hold_out(HELD_OUT_SHARE, seed);
             if !held.is_empty() && !rest.is_empty() {
                 (self.train, self.validation) = (Some(rest), Some(held));
                 self.held_out = true;
             }
         }
+
         if self.test.is_none() && self.validation.is_some() {
             self.test.clone_from(&self.validation);
             self.test_is_validation = true;

@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::{
     artifacts::{ModelFolder, model::OtherFile},
-    contract::{codes::FailureCode, spec::Preprocess},
+    contract::{codes::FailureCode, manifest::files as names, spec::Preprocess},
     pipeline::failure::{self, Failure},
     storage::Storage,
 };
 
-const FILE: &str = "preprocessor_config.json";
-const FILE_LIMIT: u64 = 1 << 20;
+const PREPROCESSOR_FILE: &str = "preprocessor_config.json";
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Means and deviations are written to three digits and more: `0.485`, `0.4847`.
-const ROUNDED: f64 = 1e-3;
+const ROUNDING: f64 = 1e-3;
 /// What bytes are scaled by where nothing else is said.
 const RESCALE: f64 = 1.0 / 255.0;
 
@@ -53,26 +53,30 @@ impl Stated {
         let file = files
             .others
             .iter()
-            .find(|file| file.key.to_string() == FILE);
+            .find(|file| file.key.to_string() == PREPROCESSOR_FILE);
         let Some(file) = file else {
             let config = &files.config["pretrained_cfg"];
             let values = values(&config["mean"], &config["std"], RESCALE);
             return Ok(values.map(|values| Self {
                 values,
-                file: "config.json",
+                file: names::CONFIG,
             }));
         };
 
         let bytes = storage
             .blocking()
-            .read_small(&file.location, FILE_LIMIT)
+            .read_small(&file.location, MAX_FILE_BYTES)
             .map_err(|error| failure::at(pointer)(error.into()))?;
         let stated: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::Input {
             code: FailureCode::MalformedConfig,
             pointer: Some(pointer.to_owned()),
             detail: format!("{}: {error}", file.location),
         })?;
-        Ok(of_processor(&stated).map(|values| Self { values, file: FILE }))
+
+        Ok(of_processor(&stated).map(|values| Self {
+            values,
+            file: PREPROCESSOR_FILE,
+        }))
     }
 
     /// For the report, where this is the old tuned model's word and its images are read otherwise: as `used`
@@ -104,7 +108,7 @@ fn is_about(one: &Preprocess, other: &Preprocess) -> bool {
 }
 
 fn close(one: &[f64], other: &[f64]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| (a - b).abs() < ROUNDED)
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| (a - b).abs() < ROUNDING)
 }
 
 fn described(values: &Preprocess) -> String {
@@ -151,7 +155,7 @@ mod tests {
                 mean: vec![mean; 3],
                 std: vec![std; 3],
             },
-            file: FILE,
+            file: PREPROCESSOR_FILE,
         };
         let old = stated(0.5, 0.5);
         assert_eq!(old.read_otherwise(Some(&old.values)), None);

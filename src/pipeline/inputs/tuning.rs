@@ -64,6 +64,7 @@ pub fn read(
     let other_start = other_start(access, &stored, base, files)?;
     let (mut config, mut other_files) = (base.folder.config.clone(), Vec::new());
     let mut checkpoints = Vec::with_capacity(wanted.len());
+
     for step in wanted {
         let adapter =
             artifacts::Adapter::look(storage, &step.model).map_err(failure::at(TRAJECTORY))?;
@@ -115,6 +116,7 @@ fn without_what_follows_the_end(checkpoints: &mut Vec<Checkpoint>) -> usize {
     else {
         return 0;
     };
+
     let left_out = earlier.len() - at - 1;
     checkpoints.truncate(at + 1);
     left_out
@@ -144,6 +146,7 @@ fn other_start(
     if stored.list.is_none() || *first == base.folder.location {
         return Ok(0);
     }
+
     let (first, _) = model_at(access, TRAJECTORY, first, files)?;
     let own = Configured {
         config: &first.folder.config,
@@ -185,6 +188,7 @@ pub fn same_body(first: Configured, base: &Signature) -> Result<(), Failure> {
         body.retain(|name, _| !is_of_a_task(config, output, name));
         body
     });
+
     let names = [
         "the first checkpoint of trajectory.json",
         "the source's base",

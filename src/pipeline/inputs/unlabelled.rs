@@ -59,6 +59,7 @@ impl Unlabelled {
                           tuned model's probabilities (\"old_model\")";
             return Err(missing("/fine_tune/labels", detail.into()));
         }
+
         let metric = spec.gate.as_ref().map(|gate| gate.metric);
         if metric == Some(Metric::Accuracy) && self.test {
             let detail = "the samples that judge have no labels, so nobody knows an accuracy; give a test \

@@ -40,86 +40,20 @@ pub struct Models {
 
 impl Models {
     pub fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        let (mut folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
-        let (mut old, mut base) = headers(storage, "/source/base", &spec.source.base)?;
-        let Tuned {
-            config: mut tuned_config,
-            signature: mut tuned,
-            beside,
-            checkpoints,
-        } = tuned(spec, storage, &old, &base)?;
-        if by_names::is(Configured {
-            config: &tuned_config,
-            signature: &tuned,
-        }) {
-            (base, target) = (unified(base, &tuned), unified(target, &tuned));
-        }
-        let models = [
-            Configured {
-                config: &old.config,
-                signature: &base,
-            },
-            Configured {
-                config: &folder.config,
-                signature: &target,
-            },
-            Configured {
-                config: &tuned_config,
-                signature: &tuned,
-            },
-        ];
-        if let Some(untied) = Untied::find(models, models[2]) {
-            (base, target) = (untied.on_signature(base), untied.on_signature(target));
-            tuned = untied.on_signature(tuned);
-            for config in [&mut old.config, &mut folder.config, &mut tuned_config] {
-                *config = untied.on_config(config);
-            }
-        }
+        let mut read = Headers::read(spec, storage)?;
+        read.unify_names();
+        read.untie();
+        let own_tokens = read.own_tokens(storage)?;
+        let head = read.adopt_head(spec)?;
+        read.share_rows(storage, own_tokens)?;
 
-        let signatures = [&base, &tuned, &target];
-        let files_of = [&old.other_files, &beside, &folder.other_files];
-        let lists = [0, 1, 2].map(|i| Listing {
-            files: files_of[i],
-            signature: signatures[i],
-        });
-        let tokens = shared_rows::own_tokens(storage.blocking(), &tuned_config, lists)?;
-        let tokens = tokens.map(|(tokens, _)| tokens);
-        if let Some(tokens) = &tokens {
-            (base, target) = (tokens.on_signature(base), tokens.on_signature(target));
-            tuned = tokens.on_signature(tuned);
-            folder.config = shared_rows::with_vocabulary(&folder.config, tokens.len());
-        }
-
-        let other = shared_rows::other_classes(&tuned_config, &old.config, &folder.config);
-        let tuned_model = Configured {
-            config: &tuned_config,
-            signature: &tuned,
-        };
-        let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
-        if let Some(head) = &head {
-            adopted_head::is_a_network(tuned_model, &spec.source.trajectory)?;
-            (base, target) = (
-                head.on_signature(base, &tuned),
-                head.on_signature(target, &tuned),
-            );
-            folder.config = head.config.clone();
-        }
-
-        let before = OldModels {
-            folder: &old,
-            tuned_config: &tuned_config,
-            signature: &base,
-        };
-        let after = Entered {
-            folder: &folder,
-            signature: &target,
-            own_tokens: tokens.is_some(),
-        };
-        for rows in after.shared_with(before, storage)? {
-            base = rows.on_signature(base);
-            tuned = rows.on_signature(tuned);
-        }
-
+        let Headers {
+            folder,
+            target,
+            old,
+            base,
+            tuned,
+        } = read;
         let before = Configured {
             config: &old.config,
             signature: &base,
@@ -128,16 +62,147 @@ impl Models {
             config: &folder.config,
             signature: &target,
         };
+
         let across_widths = bases::at_another_width(spec, before, after)?.is_some();
-        bases::same_as_tuned(&tuned, &base, &target, across_widths)?;
+        bases::same_as_tuned(&tuned.signature, &base, &target, across_widths)?;
         Ok(Self {
             folder,
             target,
             base,
             head,
             across_widths,
-            checkpoints,
+            checkpoints: tuned.checkpoints,
         })
+    }
+}
+
+/// The headers as they were read, on their way to the same tensors: the steps of `bases`.
+struct Headers {
+    folder: ModelFolder,
+    target: Signature,
+    old: ModelFolder,
+    base: Signature,
+    tuned: Tuned,
+}
+
+impl Headers {
+    fn read(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
+        let (folder, target) = headers(storage, "/target/base", &spec.target.base)?;
+        let (old, base) = headers(storage, "/source/base", &spec.source.base)?;
+        let tuned = tuned(spec, storage, &old, &base)?;
+        Ok(Self {
+            folder,
+            target,
+            old,
+            base,
+            tuned,
+        })
+    }
+
+    /// Gives the bases the tuned model's prefix before their names, or takes it away.
+    fn unify_names(&mut self) {
+        if by_names::is(self.tuned.configured()) {
+            let tuned = &self.tuned.signature;
+            self.base = unified(std::mem::take(&mut self.base), tuned);
+            self.target = unified(std::mem::take(&mut self.target), tuned);
+        }
+    }
+
+    /// Gives all an output matrix of their own where some have one.
+    fn untie(&mut self) {
+        let tuned = self.tuned.configured();
+        let models = [
+            Configured {
+                config: &self.old.config,
+                signature: &self.base,
+            },
+            Configured {
+                config: &self.folder.config,
+                signature: &self.target,
+            },
+            tuned,
+        ];
+        let Some(untied) = Untied::find(models, tuned) else {
+            return;
+        };
+
+        self.each_signature(|signature| untied.on_signature(signature));
+        for config in [
+            &mut self.old.config,
+            &mut self.folder.config,
+            &mut self.tuned.config,
+        ] {
+            *config = untied.on_config(config);
+        }
+    }
+
+    /// Makes room for the tokens that the tuning added, and says whether it has.
+    fn own_tokens(&mut self, storage: &Storage) -> Result<bool, Failure> {
+        let signatures = [&self.base, &self.tuned.signature, &self.target];
+        let files_of = [
+            &self.old.other_files,
+            &self.tuned.beside,
+            &self.folder.other_files,
+        ];
+        let lists = [0, 1, 2].map(|i| Listing {
+            files: files_of[i],
+            signature: signatures[i],
+        });
+
+        let found = shared_rows::own_tokens(storage.blocking(), &self.tuned.config, lists)?;
+        let Some((tokens, _)) = found else {
+            return Ok(false);
+        };
+
+        self.each_signature(|signature| tokens.on_signature(signature));
+        self.folder.config = shared_rows::with_vocabulary(&self.folder.config, tokens.len());
+        Ok(true)
+    }
+
+    /// Gives the bases the head that they lack.
+    fn adopt_head(&mut self, spec: &Spec) -> Result<Option<AdoptedHead>, Failure> {
+        let tuned = self.tuned.configured();
+        let new_config = &self.folder.config;
+        let other = shared_rows::other_classes(tuned.config, &self.old.config, new_config);
+        let bases = [&self.base, &self.target];
+        let Some(head) = AdoptedHead::find(tuned, bases, new_config, other) else {
+            return Ok(None);
+        };
+
+        adopted_head::is_a_network(tuned, &spec.source.trajectory)?;
+
+        let tuned = &self.tuned.signature;
+        self.base = head.on_signature(std::mem::take(&mut self.base), tuned);
+        self.target = head.on_signature(std::mem::take(&mut self.target), tuned);
+        self.folder.config = head.config.clone();
+        Ok(Some(head))
+    }
+
+    /// Brings the old base and its tuning into the new base's order of classes and tokens.
+    fn share_rows(&mut self, storage: &Storage, own_tokens: bool) -> Result<(), Failure> {
+        let before = OldModels {
+            folder: &self.old,
+            tuned_config: &self.tuned.config,
+            signature: &self.base,
+        };
+        let after = Entered {
+            folder: &self.folder,
+            signature: &self.target,
+            own_tokens,
+        };
+
+        for rows in after.shared_with(before, storage)? {
+            self.base = rows.on_signature(std::mem::take(&mut self.base));
+            self.tuned.signature = rows.on_signature(std::mem::take(&mut self.tuned.signature));
+        }
+        Ok(())
+    }
+
+    /// Changes the tensors of all three.
+    fn each_signature(&mut self, change: impl Fn(Signature) -> Signature) {
+        for signature in [&mut self.base, &mut self.tuned.signature, &mut self.target] {
+            *signature = change(std::mem::take(signature));
+        }
     }
 }
 
@@ -165,6 +230,7 @@ impl Entered<'_> {
             signature: self.signature,
         };
         let mut found = Vec::from_iter(shared_rows::classes(before, after));
+
         if !self.own_tokens {
             let storage = storage.blocking();
             found.extend(shared_rows::vocabulary(
@@ -196,6 +262,15 @@ struct Tuned {
     beside: Vec<OtherFile>,
     /// Points of its trajectory.
     checkpoints: usize,
+}
+
+impl Tuned {
+    fn configured(&self) -> Configured<'_> {
+        Configured {
+            config: &self.config,
+            signature: &self.signature,
+        }
+    }
 }
 
 fn tuned(
@@ -231,6 +306,7 @@ fn tuned(
         let (folder, signature) = headers_at(storage, TRAJECTORY, last)?;
         (folder.config, signature, folder.other_files)
     };
+
     Ok(Tuned {
         config,
         signature,

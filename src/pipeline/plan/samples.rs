@@ -100,6 +100,7 @@ pub fn trials(method: Method, spec: &Spec, timesteps: usize) -> Trials {
     };
     let alphas = if searches_alpha { MOST_ARMS - 1 } else { 0 };
     let line = if searches_alpha { LINE.len() - 1 } else { 0 };
+
     Trials {
         raced: 1 + raced + alphas,
         looked_at: steps + line,
@@ -121,6 +122,7 @@ impl Samples {
         let (mut shapes, mut bytes, mut held) = (Vec::new(), 0u64, 0u64);
         let (mut counts, mut unlabelled) = ([0; 3], [false; 3]);
         let found = counts.iter_mut().zip(&mut unlabelled);
+
         for ((pointer, uri), (samples, lacks_labels)) in named.into_iter().zip(found) {
             let Some(uri) = uri else { continue };
             let place = location(storage, pointer, uri)?;
@@ -141,6 +143,7 @@ impl Samples {
         if test == 0 {
             (test, of_test) = (validation, of_validation);
         }
+
         let unlabelled = Unlabelled {
             train: of_train,
             validation: of_validation,
@@ -222,6 +225,7 @@ impl Samples {
         } = of;
         let mut count = self.aligning(of);
         let on = methods::builds_on(of.method, spec.options.gradfix_on.into(), across_widths);
+
         if let Some(method) = on {
             let below = self.aligning(MethodRun { method, ..of });
             count.gradients += below.gradients;
@@ -235,6 +239,7 @@ impl Samples {
         } else {
             0
         };
+
         if race > 0 {
             // A look ends with a block.
             let look = (LOOK + LOOK / 2).min(race);
@@ -244,6 +249,7 @@ impl Samples {
             // Without validation the result is finished all the same.
             count.forwards += self.statistics(has_batch_norm);
         }
+
         count.forwards += self.test;
         count
     }
@@ -259,6 +265,7 @@ impl Samples {
         } = of;
         let batch = self.batch(spec);
         let both = 2 * STATISTICS_SAMPLES.min(self.train);
+
         match method {
             Method::Gmt => Count::new(batch * timesteps * (timesteps + 1), 0),
             Method::Fgmt => Count::new(2 * batch * timesteps, 0),

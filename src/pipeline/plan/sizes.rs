@@ -9,9 +9,6 @@ use crate::{
     engine::{training::Load, transfer::Method},
 };
 
-/// Samples of one batch of an evaluation.
-pub const EVALUATION_BATCH: usize = 256;
-
 /// Bytes of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes {

@@ -41,6 +41,7 @@ impl Matching {
             separable: symmetry.is_separable(),
         };
         let experts = of_experts(symmetry);
+
         for (position, group) in symmetry.groups.iter().enumerate() {
             let learned = group
                 .members
@@ -110,6 +111,7 @@ impl Work {
             * (load.products * speeds.product + load.convolutions * speeds.convolution)
             + load.light * speeds.light
             + load.heavy * speeds.heavy;
+
         passes * sample
             + self.batches * load.nodes * speeds.node
             + self.similarities * speeds.similarity

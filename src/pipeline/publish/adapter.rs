@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     contract::{
         report::{TruncatedTensor, UpdateSummary},
-        spec::Update,
+        spec,
     },
     engine::{
         network::{Axis, Graph, Op, Operand, Task, body_prefix, module_of_tensor},
@@ -38,73 +38,72 @@ struct Layer<'a> {
     transposed: bool,
 }
 
+/// The new base beside the model that would be published.
+struct Update<'a> {
+    base: &'a Checkpoint,
+    model: &'a Checkpoint,
+    /// Tensors that the new base lacked.
+    adopted: &'a BTreeSet<String>,
+    /// Layers that an adapter may change.
+    layers: Vec<Layer<'a>>,
+}
+
+impl<'a> Update<'a> {
+    fn layer(&self, module: &str) -> Option<&Layer<'a>> {
+        self.layers.iter().find(|layer| layer.module == module)
+    }
+
+    fn changes(&self, tensor: &str) -> bool {
+        let new = &self.model[tensor];
+        self.base
+            .get(tensor)
+            .is_none_or(|old| old.bytes() != new.bytes())
+    }
+
+    fn changes_any(&self, tensors: &[&str]) -> bool {
+        tensors
+            .iter()
+            .any(|name| self.adopted.contains(*name) || self.changes(name))
+    }
+}
+
 /// Truncates the update of the model that would be published.
-pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter {
+pub fn of(context: &Context, comparison: &Comparison, wanted: spec::Update) -> Adapter {
     let inputs = context.inputs;
-    let (base, model) = (&inputs.target.checkpoint, comparison.model());
-    let layers = linear_layers(context);
+    let update = Update {
+        base: &inputs.target.checkpoint,
+        model: comparison.model(),
+        adopted: inputs.trajectory.head(),
+        layers: linear_layers(context),
+    };
     let is_body = inputs.graph.task == Task::Representation;
     let lacks = is_body
         .then(|| body_prefix(&inputs.target.folder.config))
         .flatten();
+
     let mut adapter = Building {
         lacks,
         ..Building::default()
     };
-    let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let in_no_module = tensors_in_no_module(&inputs.graph);
-    for (name, tensor) in model.iter() {
-        if in_no_module.contains(name) {
-            let is_changed = base
-                .get(name)
-                .is_none_or(|base| base.bytes() != tensor.bytes());
-            adapter.left_out.extend(is_changed.then(|| name.to_owned()));
-            continue;
-        }
-        modules
-            .entry(name.rsplit_once('.').map_or("", |(module, _)| module))
-            .or_default()
-            .push(name);
-    }
 
+    let modules = adapter.modules_of(&update, &tensors_in_no_module(&inputs.graph));
+    adapter.choose_saved(&update, &modules);
     let task = task_type(&inputs.target.folder.config);
-    let of_layer = |module: &str| layers.iter().find(|layer| layer.module == module);
-    let has_changed = |names: &[&str]| {
-        let adopted = names
-            .iter()
-            .any(|name| inputs.trajectory.head().contains(*name));
-        let same = |name: &&str| {
-            base.get(name)
-                .is_some_and(|b| b.bytes() == model[name].bytes())
-        };
-        adopted || !names.iter().all(same)
-    };
-    for (module, names) in &modules {
-        let is_saved = of_layer(module).is_none() && has_changed(names);
-        if is_saved && module.is_empty() {
-            adapter
-                .left_out
-                .extend(names.iter().map(ToString::to_string));
-        } else if is_saved {
-            adapter.saved.insert((*module).to_owned());
-        }
-    }
-
     if matches!(task, Some("SEQ_CLS" | "TOKEN_CLS")) {
         adapter.saved.extend(SAVED_BY_TASK.map(str::to_owned));
     }
 
-    adapter.save(model);
+    adapter.save(update.model);
     for (module, names) in &modules {
-        if let Some(layer) = of_layer(module).filter(|_| has_changed(names))
+        if let Some(layer) = update.layer(module).filter(|_| update.changes_any(names))
             && !adapter.holds(module)
         {
-            adapter.layer(layer, base, model, wanted.rank);
+            adapter.layer(layer, update.base, update.model, wanted.rank);
         }
     }
 
-    adapter.tied_output(context, model);
-    let transposed = layers.first().is_some_and(|layer| layer.transposed);
+    adapter.tied_output(context, update.model);
+    let transposed = update.layers.first().is_some_and(|layer| layer.transposed);
     let base_name = &context.job.spec.target.base;
     adapter.finish(
         wanted.rank,
@@ -173,6 +172,7 @@ fn task_type(config: &Value) -> Option<&'static str> {
         ("ForCausalLM", "CAUSAL_LM"),
         ("LMHeadModel", "CAUSAL_LM"),
     ];
+
     known
         .iter()
         .find(|(suffix, _)| name.ends_with(suffix))
@@ -195,6 +195,37 @@ struct Building {
 }
 
 impl Building {
+    /// The model's tensors by their modules; of those in no module the changed ones are left out.
+    fn modules_of<'m>(
+        &mut self,
+        update: &Update<'m>,
+        in_no_module: &BTreeSet<String>,
+    ) -> BTreeMap<&'m str, Vec<&'m str>> {
+        let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, _) in update.model.iter() {
+            if in_no_module.contains(name) {
+                let is_changed = update.changes(name);
+                self.left_out.extend(is_changed.then(|| name.to_owned()));
+                continue;
+            }
+            let module = name.rsplit_once('.').map_or("", |(module, _)| module);
+            modules.entry(module).or_default().push(name);
+        }
+        modules
+    }
+
+    /// Names the changed modules that are no layers, which are saved whole.
+    fn choose_saved(&mut self, update: &Update, modules: &BTreeMap<&str, Vec<&str>>) {
+        for (module, names) in modules {
+            let is_saved = update.layer(module).is_none() && update.changes_any(names);
+            if is_saved && module.is_empty() {
+                self.left_out.extend(names.iter().map(ToString::to_string));
+            } else if is_saved {
+                self.saved.insert((*module).to_owned());
+            }
+        }
+    }
+
     fn layer(&mut self, layer: &Layer, base: &Checkpoint, model: &Checkpoint, rank: usize) {
         let Layer { module, transposed } = layer;
         let weight = format!("{module}.weight");
@@ -205,6 +236,7 @@ impl Building {
             tensor: weight,
             relative_error: error,
         });
+
         let prefix = format!("base_model.model.{}", self.module(module));
 
         // A is [r, in]; B is [out, r], whose columns are the left vectors.
@@ -218,6 +250,7 @@ impl Building {
         self.tensors.insert(format!("{prefix}.lora_A.weight"), a);
         self.tensors.insert(format!("{prefix}.lora_B.weight"), b);
         let bias = format!("{module}.bias");
+
         if let (Some(from), Some(to)) = (base.get(&bias), model.get(&bias))
             && from.bytes() != to.bytes()
         {
@@ -264,11 +297,13 @@ impl Building {
         let Some(module) = graph.head().filter(|_| graph.head_is_tied()) else {
             return;
         };
+
         let output = graph
             .nodes
             .iter()
             .rfind(|node| node.op.param() == Some(module));
         let weight = model.get(&format!("{module}.weight"));
+
         if let (Some(output), Some(weight), true) = (output, weight, self.saved.contains(module)) {
             self.tensors.insert(
                 format!("base_model.model.{}.weight", self.module(&output.id)),
@@ -304,6 +339,7 @@ impl Building {
             whole: self.saved.into_iter().collect(),
             left_out: self.left_out,
         };
+
         Adapter {
             config,
             tensors: self.tensors,
@@ -326,11 +362,13 @@ fn difference(from: &HostTensor, to: &HostTensor, transposed: bool) -> Matrix {
     } else {
         (shape[0], shape[1])
     };
+
     let values = (0..rows * columns).map(|i| {
         let (row, column) = (i / columns, i % columns);
         let i = if transposed { column * rows + row } else { i };
         f64::from(b[i]) - f64::from(a[i])
     });
+
     Matrix {
         rows,
         columns,

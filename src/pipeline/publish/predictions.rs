@@ -48,6 +48,7 @@ impl Models<'_> {
                 values: self.agreeing(data),
             },
         ];
+
         if data.labels_each() == 1 {
             columns.extend([
                 classes("result", self.result),
@@ -55,6 +56,7 @@ impl Models<'_> {
                 classes("new_base", self.new_base),
             ]);
         }
+
         if has_labels {
             columns.extend([
                 right("result_right", self.result, data),
@@ -62,6 +64,7 @@ impl Models<'_> {
                 right("new_base_right", self.new_base, data),
             ]);
         }
+
         if has_labels && data.labels_each() == 1 {
             let labels = data.labels().iter().copied().map(Some).collect();
             columns.push(Column {
@@ -80,6 +83,7 @@ impl Models<'_> {
             .iter()
             .zip(&self.old_tuned.predictions);
         let tallies = Tally::of(self.result, data).into_iter();
+
         tallies
             .map(|tally| {
                 let own = pairs.by_ref().take(tally.counted as usize);

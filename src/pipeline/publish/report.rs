@@ -7,9 +7,13 @@ mod agreements;
 mod timing;
 mod told;
 
+use super::Results;
 use crate::{
     contract::{
-        report::{self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software},
+        report::{
+            self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software, Timing,
+            UpdateSummary,
+        },
         spec::Selection,
     },
     engine::{
@@ -25,22 +29,25 @@ use crate::{
         comparison::{Baselines, Comparison, FewShot, FineTuning, Scores, Training},
         context::{Context, Stage},
         device::device,
-        diagnose::Diagnosed,
         inputs::{Inputs, Splits},
-        meter::Meter,
         verdict::Judgement,
     },
 };
-use timing::timing;
+
+pub use timing::timing;
 
 /// Writes the report of a transfer.
 pub fn of(
     context: &Context,
-    comparison: &Comparison,
-    judgement: &Judgement,
-    diagnosed: &Diagnosed,
-    meter: &Meter,
+    results: &Results,
+    timing: Timing,
+    update: Option<UpdateSummary>,
 ) -> Report {
+    let Results {
+        comparison,
+        judgement,
+        related,
+    } = results;
     let inputs = context.inputs;
     let mut report = Report {
         format: report::FORMAT.to_owned(),
@@ -69,17 +76,17 @@ pub fn of(
             .as_ref()
             .map(|tuned| fine_tuned(tuned, context.stage().as_ref())),
         negative_flips: judgement.evidence.negative_flips,
-        diagnosis: diagnosed.diagnosis.told(),
+        diagnosis: related.told(),
         ladder: comparison
             .choice
             .ladder
             .as_ref()
             .map(|steps| steps.iter().map(Into::into).collect()),
         selection: selection(context),
-        cost: cost(context, comparison, diagnosed),
-        timing: timing(context, comparison, meter, diagnosed.seconds),
+        cost: cost(context, comparison, related.cost),
+        timing,
         environment: environment(),
-        update: None,
+        update,
     };
     agreements::tell(&mut report, inputs.splits.unlabelled);
     report
@@ -128,6 +135,7 @@ fn metrics(context: &Context, comparison: &Comparison, judgement: &Judgement) ->
         target_accuracy_before: evidence.before.filter(|_| labelled),
         target_agreement_before: evidence.before.filter(|_| !labelled),
     });
+
     Metrics {
         method: winner.method.name().to_owned(),
         step: winner.step,
@@ -177,6 +185,7 @@ fn baselines(comparison: &Comparison) -> report::Baselines {
     } else {
         AS_DEPLOYED
     };
+
     report::Baselines {
         source_tuned: source_tuned
             .as_ref()
@@ -323,12 +332,12 @@ fn candidate(
 }
 
 /// What was spent, beside what one epoch of ordinary training would spend.
-fn cost(context: &Context, comparison: &Comparison, diagnosed: &Diagnosed) -> report::CostSummary {
+fn cost(context: &Context, comparison: &Comparison, diagnosis: Cost) -> report::CostSummary {
     let epoch = context.inputs.splits.train.as_ref().map_or(0, Dataset::len);
     let transfer = comparison.choice.cost.sample_gradients;
     report::CostSummary {
         total: Some(context.cost().into()),
-        diagnosis: Some(diagnosed.cost.into()),
+        diagnosis: Some(diagnosis.into()),
         selection: Some(comparison.choice.choosing.into()),
         transfer_sample_gradients: Some(transfer),
         one_epoch_sample_gradients: Some(epoch),

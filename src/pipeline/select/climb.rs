@@ -11,7 +11,7 @@ use crate::{
             race::Record,
         },
     },
-    pipeline::{baselines, comparison::Measured, diagnose::Diagnosis, failure::Failure},
+    pipeline::{comparison::Measured, diagnose::Diagnosis, failure::Failure},
 };
 
 impl Selector<'_, '_> {
@@ -34,6 +34,7 @@ impl Selector<'_, '_> {
             }
             steps.push(step);
         }
+
         self.complete(&mut steps);
         Ok(steps)
     }
@@ -84,6 +85,7 @@ impl Selector<'_, '_> {
         if ladder::RUNGS.get(steps.len()) == Some(&Method::Gradfix) && is_open && known.has_train {
             known.target_loss = self.target_loss();
         }
+
         let Some(mut step) = ladder::next(known, steps, leader) else {
             return Ok(None);
         };
@@ -138,6 +140,7 @@ impl Selector<'_, '_> {
         let Some(own) = &best.validation else {
             return false;
         };
+
         // Where it leaves every unit in its place it is identity.
         let is_identity = known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
         best.method == Method::Functional
@@ -172,7 +175,7 @@ impl Selector<'_, '_> {
     /// Validation loss of the new base as it is.
     fn target_loss(&mut self) -> Option<f64> {
         if self.target.is_none() {
-            let model = baselines::target_before(self.context);
+            let model = self.context.target_before();
             let record = self.context.validate(&model)?;
             self.target = Some(Measured { model, record });
         }

@@ -42,6 +42,7 @@ impl Selector<'_, '_> {
         if candidate.validation.is_none() {
             return Ok(());
         }
+
         let (before, start) = (context.cost(), Seconds::read());
 
         let samples = drawn(train, context.job.spec.options.seed);

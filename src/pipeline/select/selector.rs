@@ -9,7 +9,7 @@ use crate::{
         training::Cost,
         transfer::{
             Alignment, Candidate, Method, Problem,
-            candidate::{self, Rivals, Selection},
+            candidate::{self, Incumbents, Selection},
             ladder, methods,
             race::{Arm, Race, Record, Rules, Runner, Standing, Track},
         },
@@ -137,6 +137,7 @@ impl<'b, 'a> Selector<'b, 'a> {
         if let (Some(best), Some(leader)) = (best, leader) {
             self.tried[best].validation = leader.validation;
         }
+
         let mut plain = found?;
 
         // Without validation nothing tells the two apart, and the plain update is what everybody else adds.
@@ -151,6 +152,7 @@ impl<'b, 'a> Selector<'b, 'a> {
         {
             return Ok(plain);
         }
+
         let problem = Problem {
             orthogonal_shift: true,
             ..problem
@@ -178,10 +180,11 @@ impl<'b, 'a> Selector<'b, 'a> {
             race,
             completes: !is_auto,
         };
+
         let Some(race) = race else {
-            let rivals = Rivals::default();
+            let incumbents = Incumbents::default();
             return Ok(candidate::select(
-                method, problem, alignment, selection, rivals,
+                method, problem, alignment, selection, incumbents,
             )?);
         };
 
@@ -191,11 +194,11 @@ impl<'b, 'a> Selector<'b, 'a> {
         let mut ahead = leader
             .as_deref()
             .map(|leader| Side::own(context, race, go_on, leader));
-        let rivals = Rivals {
+        let incumbents = Incumbents {
             old: Some(&mut old),
             leader: ahead.as_mut().map(|arm| arm as &mut dyn Runner),
         };
-        let found = candidate::select(method, problem, alignment, selection, rivals);
+        let found = candidate::select(method, problem, alignment, selection, incumbents);
 
         self.old = Some(old.into_parts().1);
         if let (Some(leader), Some(arm)) = (leader, ahead) {
@@ -228,6 +231,7 @@ impl<'b, 'a> Selector<'b, 'a> {
             Standing::Ahead if is_searched && !has_fit => shown(race, &own, &old),
             standing => standing,
         };
+
         candidate.validation = Some(own);
         self.old = Some(old);
         Ok(Some(standing))

@@ -33,6 +33,7 @@ pub fn of(
             "test"
         },
     };
+
     let trained = comparison
         .fine_tuning
         .as_ref()
@@ -83,6 +84,7 @@ impl Told<'_> {
         let lost = metric.zip(*source).filter(|_| *has_labels);
         let collects = self.action == Some(Recommendation::Collect);
         let undecided = paired.filter(|_| collects);
+
         Decision {
             action: self.action,
             sentence: self.sentence(),
@@ -121,6 +123,7 @@ impl Told<'_> {
         else {
             return "Nothing was measured, for the job has no data to judge by.".into();
         };
+
         if self.evidence.has_labels {
             accuracies(
                 *metric,
@@ -142,6 +145,7 @@ impl Told<'_> {
             .evidence
             .paired
             .map_or(0, |paired| paired.disagreements());
+
         match (self.action, self.rejected) {
             (Some(R::Copy | R::Transfer), Some(Rejected { by_gate: true })) => {
                 return "Look at the gate: a condition of it failed, so no model is published."
@@ -154,6 +158,7 @@ impl Told<'_> {
             }
             _ => {}
         }
+
         match self.action {
             Some(R::Copy | R::Transfer) => "Put the new model in the old one's place.".into(),
             Some(R::TransferAndFineTune) if self.evidence.shown() == Some(Shown::AsGood) => {
@@ -229,6 +234,7 @@ impl Price {
         if self.epoch == 0 {
             return format!("{sample_forwards} forward passes");
         }
+
         let gradients = sample_gradients as f64 + sample_forwards as f64 / 3.0;
         let epochs = gradients / self.epoch as f64;
         format!("as much computing as {epochs:.2} epochs of training on the same data")

@@ -110,6 +110,7 @@ fn negative_flips(context: &Context, own: &Evaluation, old: &Evaluation) -> Opti
     let flipped =
         judged.filter(|&((label, &new), &old)| i64::from(old) == label && i64::from(new) != label);
     let samples = flipped.count();
+
     Some(NegativeFlips {
         samples,
         share: samples as f64 / own.predictions.len() as f64,

@@ -25,8 +25,7 @@ pub fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usi
     let both = learned
         .iter()
         .filter_map(|name| base.get(name).zip(model.get(name)));
-    both.map(|(base, model)| base.sums(model, |a, b| f64::from(u8::from(a != b))) as usize)
-        .sum()
+    both.map(|(base, model)| base.count_differing(model)).sum()
 }
 
 /// What a gate says of a result; empty without figures.
@@ -35,6 +34,7 @@ pub fn checks(gate: &Gate, measured: &Measured) -> Vec<GateCheck> {
     let (Some(metric), Some(source)) = (measured.metric, measured.source) else {
         return Vec::new();
     };
+
     let min = gate.min.map(|bound| GateCheck {
         condition: "min".to_owned(),
         bound,
@@ -48,6 +48,7 @@ pub fn checks(gate: &Gate, measured: &Measured) -> Vec<GateCheck> {
         .max_negative_flips
         .zip(measured.negative_flips)
         .map(|(bound, value)| at_most("max_negative_flips", value, bound));
+
     let changed = GateCheck {
         condition: CHANGED.to_owned(),
         bound: 1.0,
@@ -81,6 +82,7 @@ pub fn reason(check: &GateCheck) -> String {
         return "the gate fails: nothing was transferred, every learned parameter is the new base's"
             .to_owned();
     }
+
     let GateCheck {
         condition,
         bound,

@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// From this recovery on the transfer is a start worth fine-tuning from.
-const WARM: f64 = 0.5;
+const WARM_START_RECOVERY: f64 = 0.5;
 /// Below this recovery the transfer brings next to nothing.
-const HOPELESS: f64 = 0.1;
+const HOPELESS_RECOVERY: f64 = 0.1;
 
 /// What a recommendation rests on.
 pub struct Facts {
@@ -82,33 +82,13 @@ impl Facts {
             };
         }
 
-        let Evidence {
-            metric: Some(metric),
-            source: Some(source),
-            ..
-        } = self.evidence
-        else {
-            let reasons = vec!["nothing was measured: there are no data".into()];
+        let Some(mut reasons) = self.measured() else {
             return Advice {
                 action: None,
-                reasons,
+                reasons: vec!["nothing was measured: there are no data".into()],
             };
         };
-        let mut reasons = vec![if self.evidence.has_labels {
-            format!(
-                "accuracy {} against {} of the old tuned model",
-                percent(metric),
-                percent(source)
-            )
-        } else {
-            format!(
-                "agreement {} with the old tuned model; there are no labels",
-                percent(metric)
-            )
-        }];
-        let recovery = self.evidence.recovery;
-        reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
-        reasons.extend(self.untransferred.map(Untransferred::told));
+
         if self
             .untransferred
             .is_some_and(|one| one.lead() > self.evidence.bounds.margin + 1e-9)
@@ -128,6 +108,30 @@ impl Facts {
         }
     }
 
+    /// What was measured, in words; `None` without data.
+    fn measured(&self) -> Option<Vec<String>> {
+        let metric = self.evidence.metric?;
+        let source = self.evidence.source?;
+        let first = if self.evidence.has_labels {
+            format!(
+                "accuracy {} against {} of the old tuned model",
+                percent(metric),
+                percent(source)
+            )
+        } else {
+            format!(
+                "agreement {} with the old tuned model; there are no labels",
+                percent(metric)
+            )
+        };
+
+        let mut reasons = vec![first];
+        let recovery = self.evidence.recovery;
+        reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
+        reasons.extend(self.untransferred.map(Untransferred::told));
+        Some(reasons)
+    }
+
     /// By what the samples can carry.
     fn by_samples(&self) -> (Recommendation, Option<String>) {
         let evidence = &self.evidence;
@@ -137,11 +141,11 @@ impl Facts {
                 return (Recommendation::TransferAndFineTune, None);
             }
             Some(Shown::AsGood) => return (Recommendation::Transfer, None),
-            Some(Shown::Worse) if recovery < HOPELESS => (
+            Some(Shown::Worse) if recovery < HOPELESS_RECOVERY => (
                 Recommendation::KeepOld,
                 "next to nothing carries over between these bases",
             ),
-            Some(Shown::Worse) if recovery < WARM => (
+            Some(Shown::Worse) if recovery < WARM_START_RECOVERY => (
                 Recommendation::Retrain,
                 "too little carries over to save training",
             ),

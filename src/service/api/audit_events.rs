@@ -1,4 +1,3 @@
 //! What was done in the caller's tenant, and what was refused; for administrators.
 
 pub mod list;
-pub mod refusals;

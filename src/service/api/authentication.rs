@@ -12,8 +12,8 @@ use axum::{
 
 use super::{
     AppState,
-    audit_events::refusals,
     problem::{Problem, ProblemCode},
+    refusals,
 };
 use crate::service::{
     domain::access::{Principal, Role},

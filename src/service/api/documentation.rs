@@ -97,3 +97,6 @@ pub fn pages() -> Router {
     let config = utoipa_swagger_ui::Config::from("/openapi.json");
     SwaggerUi::new("/docs").config(config).into()
 }
+
+#[cfg(test)]
+mod tests;

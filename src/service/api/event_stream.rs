@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, convert::Infallible, future::Future};
 
 use axum::{
+    Json,
     http::{HeaderMap, header},
     response::{
         IntoResponse, Response,
@@ -15,10 +16,11 @@ use axum::{
 };
 use futures::{Stream, stream};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     AppState,
-    page::{self, DEFAULT_LIMIT},
+    page::{self, DEFAULT_LIMIT, Page},
     problem::{Problem, ProblemCode},
 };
 use crate::{
@@ -34,7 +36,7 @@ const STREAM_PAUSE: u32 = 5;
 
 /// Events read from the database at once: as many as each open stream holds while its client takes none. Of hundreds
 /// of streams that is most of the service's memory, for an event may have several kilobytes.
-pub const BATCH: i64 = 16;
+const BATCH: i64 = 16;
 
 /// Where a page or a stream begins, and how long a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +104,7 @@ pub fn share(state: &AppState, caller: Principal) -> Result<Share<Option<KeyId>>
 }
 
 /// Whether the caller asks for a stream.
-pub fn is_wanted(headers: &HeaderMap) -> bool {
+fn is_wanted(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()
@@ -111,32 +113,54 @@ pub fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// An event of a stream.
-pub trait Told: Serialize + Send + 'static {
+pub trait Told: Serialize + ToSchema + Send + 'static {
     fn cursor(&self) -> i64;
     fn kind(&self) -> &str;
 }
 
-/// What a look has found.
-pub struct Look<E> {
-    /// Oldest first.
-    pub events: Vec<E>,
-    /// Nothing comes after these.
-    pub is_over: bool,
-}
-
-/// Where the events of a stream come from.
+/// Where the events of a stream, or of a page, come from.
 pub trait Source: Send + 'static {
     type Event: Told;
 
-    /// Up to [`BATCH`] events after a cursor; none where the database does not answer.
-    fn look(&self, after: i64) -> impl Future<Output = Option<Look<Self::Event>>> + Send;
+    /// Up to `limit` events after a cursor, oldest first.
+    fn list(
+        &self,
+        after: i64,
+        limit: i64,
+    ) -> impl Future<Output = Result<Vec<Self::Event>, sqlx::Error>> + Send;
+
+    /// Whether nothing comes any more but what is there; none where the database does not answer.
+    fn is_over(&self) -> impl Future<Output = Option<bool>> + Send;
 
     /// Until there may be more.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
 }
 
+/// Answers with the events of a source: a stream where the caller asks for one, otherwise a page.
+///
+/// # Errors
+/// 429 where the caller's key has as many streams open as it may; and from the database.
+pub async fn answer<S: Source>(
+    state: &AppState,
+    caller: Principal,
+    source: S,
+    headers: &HeaderMap,
+    bounds: Bounds,
+) -> Result<Response, Problem> {
+    if is_wanted(headers) {
+        return Ok(Follower::start(state, caller, source, bounds.after)?.answer());
+    }
+
+    let rows = source.list(bounds.after, bounds.rows()).await?;
+
+    Ok(Json(Page::cut(rows, bounds.limit, |event| {
+        event.cursor().to_string()
+    }))
+    .into_response())
+}
+
 /// An open stream.
-pub struct Follower<S: Source> {
+struct Follower<S: Source> {
     source: S,
     state: AppState,
     admission: Admission,
@@ -150,12 +174,7 @@ impl<S: Source> Follower<S> {
     ///
     /// # Errors
     /// 429 where the caller's key has as many streams open as it may.
-    pub fn start(
-        state: &AppState,
-        caller: Principal,
-        source: S,
-        after: i64,
-    ) -> Result<Self, Problem> {
+    fn start(state: &AppState, caller: Principal, source: S, after: i64) -> Result<Self, Problem> {
         Ok(Self {
             source,
             admission: Admission::of(state.clone(), caller),
@@ -167,7 +186,7 @@ impl<S: Source> Follower<S> {
     }
 
     /// The answer, which goes on until the stream is over.
-    pub fn answer(self) -> Response {
+    fn answer(self) -> Response {
         let events = Sse::new(self.events()).keep_alive(KeepAlive::default());
         ([("x-accel-buffering", "no")], events).into_response()
     }
@@ -190,7 +209,9 @@ impl<S: Source> Follower<S> {
                 return Some(sse::Event::default().id(id).event(event.kind()).data(data));
             }
 
-            let Look { events, is_over } = self.source.look(self.after).await?;
+            // Whether it is over is read first: what happened before is then in the events.
+            let is_over = self.source.is_over().await?;
+            let events = self.source.list(self.after, BATCH).await.ok()?;
             let may_go_on = if events.is_empty() {
                 self.admission.held_lately().await
             } else {

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::State,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time,
@@ -16,7 +11,7 @@ use tokio::{
 use super::{
     AppState,
     authentication::Reader,
-    event_stream::{self, BATCH, Bounds, Follower, Look, Source, Told},
+    event_stream::{self, Bounds, Source, Told},
     extract::QueryPairs,
     page::Page,
     problem::{Problem, QueryRefusals, Refusals},
@@ -30,7 +25,7 @@ use crate::{
 };
 
 /// Least time between two looks: progress is announced far more often than events happen.
-const PACE: Duration = Duration::from_millis(300);
+const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// List or stream all events of the tenant, oldest first.
 ///
@@ -61,21 +56,13 @@ pub async fn handle(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let bounds = Bounds::read(&query, &headers)?;
-    if event_stream::is_wanted(&headers) {
-        let source = OfTenant {
-            database: state.database.clone(),
-            tenant: caller.tenant,
-            changes: state.changes.subscribe(),
-        };
-        return Ok(Follower::start(&state, caller, source, bounds.after)?.answer());
-    }
+    let source = OfTenant {
+        database: state.database.clone(),
+        tenant: caller.tenant,
+        changes: state.changes.subscribe(),
+    };
 
-    let rows = feed::list(&state.database, caller.tenant, bounds.after, bounds.rows()).await?;
-
-    Ok(Json(Page::cut(rows, bounds.limit, |event| {
-        event.place.to_string()
-    }))
-    .into_response())
+    event_stream::answer(&state, caller, source, &headers, bounds).await
 }
 
 impl Told for FeedEvent {
@@ -84,7 +71,7 @@ impl Told for FeedEvent {
     }
 
     fn kind(&self) -> &str {
-        &self.kind
+        self.kind.text()
     }
 }
 
@@ -97,19 +84,18 @@ struct OfTenant {
 impl Source for OfTenant {
     type Event = FeedEvent;
 
-    async fn look(&self, after: i64) -> Option<Look<FeedEvent>> {
-        let events = feed::list(&self.database, self.tenant, after, BATCH)
-            .await
-            .ok()?;
-        Some(Look {
-            events,
-            is_over: false,
-        })
+    async fn list(&self, after: i64, limit: i64) -> Result<Vec<FeedEvent>, sqlx::Error> {
+        feed::list(&self.database, self.tenant, after, limit).await
+    }
+
+    /// A tenant's feed never is.
+    async fn is_over(&self) -> Option<bool> {
+        Some(false)
     }
 
     /// What is no transfer's is not announced; "anything may have changed" is, every two seconds.
     async fn changed(&mut self) {
-        time::sleep(PACE).await;
+        time::sleep(LOOK_INTERVAL).await;
         if let Err(RecvError::Closed) = self.changes.recv().await {
             std::future::pending::<()>().await;
         }

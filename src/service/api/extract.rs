@@ -19,9 +19,9 @@ use crate::contract::spec::{Fault, objects::Objects};
 
 /// How long a body may take to come, as the request says in its extensions; without that, as by default.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyPatience(pub Duration);
+pub struct BodyTimeout(pub Duration);
 
-impl Default for BodyPatience {
+impl Default for BodyTimeout {
     fn default() -> Self {
         Self(Duration::from_secs(30))
     }
@@ -75,12 +75,12 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
         ));
     }
 
-    let BodyPatience(patience) = request.extensions().get().copied().unwrap_or_default();
-    let reading = tokio::time::timeout(patience, Bytes::from_request(request, state));
+    let BodyTimeout(timeout) = request.extensions().get().copied().unwrap_or_default();
+    let reading = tokio::time::timeout(timeout, Bytes::from_request(request, state));
     let Ok(bytes) = reading.await else {
         return Err(Problem::new(
             ProblemCode::BodyTooSlow,
-            format!("the body did not come within {} s", patience.as_secs()),
+            format!("the body did not come within {} s", timeout.as_secs()),
         ));
     };
 

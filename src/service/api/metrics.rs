@@ -28,9 +28,9 @@ use super::method::known_method;
 use crate::service::{
     database::{
         Database,
-        figures::{self, Figures, Mark, OUTCOMES},
+        figures::{self, Figures, Mark},
     },
-    domain::transfers::Status,
+    domain::transfers::{AttemptOutcome, Status},
     metrics::recorder,
     state::AppState,
 };
@@ -142,11 +142,11 @@ fn set(figures: &Figures) {
         gauge!("retune_transfers", "status" => status.name()).set(float(count));
     }
 
-    for outcome in OUTCOMES {
-        let count = figures.attempts.get(outcome).copied().unwrap_or(0);
+    for outcome in AttemptOutcome::ALL {
+        let count = figures.attempts.get(&outcome).copied().unwrap_or(0);
         let count = u64::try_from(count).unwrap_or(0);
-        counter!("retune_attempts_total", "outcome" => outcome).increment(count);
-        if outcome == "lost" {
+        counter!("retune_attempts_total", "outcome" => outcome.name()).increment(count);
+        if outcome == AttemptOutcome::Lost {
             counter!("retune_lease_losses_total").increment(count);
         }
     }

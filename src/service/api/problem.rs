@@ -3,7 +3,9 @@
 //! `type` is always `about:blank` (the status says what kind of problem it is); clients tell cases
 //! apart by `code` and point at the faulty field by `errors[].pointer`.
 
+mod causes;
 mod code;
+mod documentation;
 
 use axum::{
     Json,
@@ -11,27 +13,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 
-use crate::{
-    contract::{
-        codes::FailureCode,
-        spec::{Fault, SpecError},
-    },
-    pipeline::Failure,
-    service::{
-        database::{outage::is_passing, quotas::QuotaExceeded},
-        registry::removal::RemovalError,
-    },
-};
+use crate::contract::{codes::FailureCode, spec::Fault};
 
-pub use code::{FieldCode, ProblemCode};
+pub use code::{ProblemCode, RefusalCode};
+pub use documentation::{BodyRefusals, Missing, QueryRefusals, Refusals};
 
-/// Most faults that one answer names.
-const MOST_FAULTS: usize = 50;
+/// Faults that one answer names, at most.
+const MAX_FAULTS: usize = 50;
 
 /// Longest pointer and longest detail of one fault, in bytes: either may quote what was sent.
 const FAULT_LIMIT: usize = 1000;
+
+/// When to ask again after a refusal for want of room, in seconds.
+const BUSY_PAUSE: u32 = 2;
 
 /// An error as RFC 9457 writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -46,7 +42,7 @@ pub struct Problem {
     status: u16,
     /// Stable and machine-readable, `snake_case`.
     #[schema(value_type = String, example = "invalid_spec")]
-    code: &'static str,
+    code: RefusalCode,
     /// For people: what is wrong, where, and what to do about it.
     detail: String,
     /// The faulty fields, as JSON pointers into the body (`/name` for a query parameter).
@@ -63,22 +59,18 @@ pub struct Problem {
     rate_limit: Option<u32>,
 }
 
-/// The problem's code, beside the answer, for the audit log.
-#[derive(Clone, Copy, Debug)]
-pub struct Code(pub &'static str);
-
 impl Problem {
     /// A problem without field pointers.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self::of(code.status(), code.name(), detail.into())
+        Self::of(code.status(), code.into(), detail.into())
     }
 
     /// 503 for what a job would wait for, as it would say it.
     pub fn unavailable(code: FailureCode, detail: impl Into<String>) -> Self {
-        Self::of(StatusCode::SERVICE_UNAVAILABLE, code.name(), detail.into())
+        Self::of(StatusCode::SERVICE_UNAVAILABLE, code.into(), detail.into())
     }
 
-    fn of(status: StatusCode, code: &'static str, detail: String) -> Self {
+    fn of(status: StatusCode, code: RefusalCode, detail: String) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -110,9 +102,9 @@ impl Problem {
     }
 
     /// 422 with the faulty fields, of which so many are named and no more.
-    pub fn invalid(code: impl Into<FieldCode>, mut faults: Vec<Fault>) -> Self {
+    pub fn invalid(code: impl Into<RefusalCode>, mut faults: Vec<Fault>) -> Self {
         let count = faults.len();
-        faults.truncate(MOST_FAULTS);
+        faults.truncate(MAX_FAULTS);
         for fault in &mut faults {
             shorten(&mut fault.pointer);
             shorten(&mut fault.detail);
@@ -122,13 +114,13 @@ impl Problem {
             [] => "the request cannot be processed".to_owned(),
             [one] if one.pointer.is_empty() => one.detail.clone(),
             [one] => format!("{}: {}", one.pointer, one.detail),
-            _ if count <= MOST_FAULTS => format!("{count} fields are at fault"),
-            _ => format!("{count} fields are at fault; the first {MOST_FAULTS} are named"),
+            _ if count <= MAX_FAULTS => format!("{count} fields are at fault"),
+            _ => format!("{count} fields are at fault; the first {MAX_FAULTS} are named"),
         };
 
         Self {
             errors: faults,
-            ..Self::of(StatusCode::UNPROCESSABLE_ENTITY, code.into().name(), detail)
+            ..Self::of(StatusCode::UNPROCESSABLE_ENTITY, code.into(), detail)
         }
     }
 
@@ -165,7 +157,7 @@ impl Problem {
     }
 
     pub fn code(&self) -> &'static str {
-        self.code
+        self.code.name()
     }
 
     pub fn detail(&self) -> &str {
@@ -175,9 +167,10 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, retry_after) = (self.status(), Code(self.code), self.retry_after);
+        let (status, code, retry_after) = (self.status(), self.code, self.retry_after);
         let rate_limit = self.rate_limit;
         let mut response = (status, Json(self)).into_response();
+        // For the audit log.
         response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(
@@ -214,71 +207,10 @@ fn rate_limit_headers(headers: &mut HeaderMap, requests_per_second: u32, retry_a
     }
 }
 
-impl From<sqlx::Error> for Problem {
-    /// A database that is away for a moment is 503, anything else a fault of ours.
-    fn from(error: sqlx::Error) -> Self {
-        if !is_passing(&error) {
-            return Self::internal(error);
-        }
-        tracing::warn!(%error, "the database did not answer");
-        let detail = "the database does not answer; try again";
-        Self::new(ProblemCode::DatabaseUnavailable, detail)
-    }
-}
-
 fn shorten(text: &mut String) {
     if text.len() > FAULT_LIMIT {
         text.truncate(text.floor_char_boundary(FAULT_LIMIT));
         text.push('…');
-    }
-}
-
-/// When to ask again after a refusal for want of room, in seconds.
-const BUSY_PAUSE: u32 = 2;
-
-/// When to ask again after a quota was used up, in seconds.
-const QUOTA_PAUSE: u32 = 60;
-
-impl From<QuotaExceeded> for Problem {
-    fn from(exceeded: QuotaExceeded) -> Self {
-        Self::new(ProblemCode::QuotaExceeded, exceeded.to_string()).retry_after(QUOTA_PAUSE)
-    }
-}
-
-impl From<RemovalError> for Problem {
-    fn from(error: RemovalError) -> Self {
-        match error {
-            RemovalError::InvalidState { .. } => {
-                Self::new(ProblemCode::InvalidState, error.to_string())
-            }
-            RemovalError::InUse(living) => Self::new(ProblemCode::InUse, living),
-            RemovalError::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<SpecError> for Problem {
-    fn from(error: SpecError) -> Self {
-        Self::invalid(error.code, error.faults)
-    }
-}
-
-impl From<Failure> for Problem {
-    /// How `plan` fails: the user's input is 422 with the pipeline's own code and pointer, storage that is
-    /// away 503.
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Input {
-                code,
-                pointer,
-                detail,
-            } => Self::invalid(code, vec![Fault::new(pointer.unwrap_or_default(), detail)]),
-            Failure::Internal {
-                code: code @ FailureCode::StorageUnavailable,
-                detail,
-            } => Self::unavailable(code, detail),
-            Failure::Stopped(_) | Failure::Internal { .. } => Self::internal(failure),
-        }
     }
 }
 
@@ -301,50 +233,6 @@ impl<T> Found<T> for Option<T> {
 /// `not_found`, naming `what` it would be.
 pub fn removed(known: bool, what: &str) -> Result<StatusCode, Problem> {
     known.then_some(StatusCode::NO_CONTENT).found(what)
-}
-
-/// What every endpoint that asks for a key may answer.
-#[derive(IntoResponses)]
-pub enum Refusals {
-    /// No key, or one that is not (any more) valid: `unauthenticated`.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(Problem),
-    /// The key's role does not reach: `forbidden`.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
-    /// Any other error, in the same shape.
-    #[response(status = "default", content_type = "application/problem+json")]
-    Other(Problem),
-}
-
-/// What every endpoint may answer whose path names something.
-#[derive(IntoResponses)]
-pub enum Missing {
-    /// `not_found`
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(Problem),
-}
-
-/// What every endpoint that reads a body may answer.
-#[derive(IntoResponses)]
-pub enum BodyRefusals {
-    /// `malformed_json`
-    #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(Problem),
-    /// `body_too_large`
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(Problem),
-    /// `unsupported_media_type`, `unsupported_content_encoding`
-    #[response(status = 415, content_type = "application/problem+json")]
-    Unsupported(Problem),
-}
-
-/// What every endpoint that reads nothing but a query may answer.
-#[derive(IntoResponses)]
-pub enum QueryRefusals {
-    /// `invalid_query`
-    #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(Problem),
 }
 
 #[cfg(test)]
@@ -398,18 +286,5 @@ mod tests {
             "application/problem+json"
         );
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
-    }
-
-    #[test]
-    fn a_plan_refused_for_its_input_keeps_code_and_pointer() {
-        let problem = Problem::from(Failure::Input {
-            code: FailureCode::MissingTensor,
-            pointer: Some("/target/base".into()),
-            detail: "fc1.weight is absent".into(),
-        });
-        let json = serde_json::to_value(&problem).unwrap();
-        assert_eq!(json["code"], "missing_tensor");
-        assert_eq!(json["status"], 422);
-        assert_eq!(json["errors"][0]["pointer"], "/target/base");
     }
 }

@@ -6,7 +6,7 @@ pub mod put;
 pub mod read;
 
 use super::problem::Problem;
-use crate::service::database::webhook_endpoints::SecretError;
+use crate::service::registry::endpoints::SecretError;
 
 impl From<SecretError> for Problem {
     fn from(error: SecretError) -> Self {

@@ -65,10 +65,10 @@ impl Looker {
         let lease = self.settings.arrivals.lease;
         loop {
             time::sleep(lease / 3).await;
-            match arrivals::is_held(&self.database, held, lease).await {
+            match arrivals::renew(&self.database, held, lease).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => tracing::warn!(%error, "cannot prolong a lease; trying again"),
+                Err(error) => tracing::warn!(%error, "cannot renew a lease; trying again"),
             }
         }
     }

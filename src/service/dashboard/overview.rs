@@ -23,8 +23,8 @@ use crate::service::{
 /// Rows of each table.
 const ROWS: i64 = 8;
 
-/// For so long a transfer may wait before somebody is told, in seconds.
-const PATIENCE: f64 = 900.0;
+/// A transfer may wait for this long before somebody is told.
+const LONG_WAIT_SECONDS: f64 = 900.0;
 
 #[derive(askama::Template)]
 #[template(path = "overview.html", config = "src/service/dashboard/askama.toml")]
@@ -94,82 +94,78 @@ fn counted(count: i64, one: &str, many: &str) -> String {
 
 /// What somebody must look at; what only administrators can is told to them alone.
 fn concerns(overview: &Overview, administers: bool) -> Vec<Concern> {
-    let Overview {
-        queued,
-        workers,
-        failed_today,
-        proposed,
-        stale,
-        failing_endpoints,
-        ..
-    } = *overview;
-    let waits = overview.oldest_queued_seconds;
-    let failed = counted(failed_today, "transfer failed", "transfers failed");
-    let waiting = counted(proposed, "version waits", "versions wait");
-    let behind = counted(stale, "fine-tune stands", "fine-tunes stand");
-    let retiring = counted(
-        overview.retiring,
-        "base in production retires",
-        "bases in production retire",
-    );
-    let lost = counted(
-        overview.failed_arrivals,
-        "announced version",
-        "announced versions",
-    );
-    let failing = counted(
-        failing_endpoints,
-        "webhook endpoint fails",
-        "webhook endpoints fail",
-    );
+    let mut concerns = concerns_of_transfers(overview);
+    concerns.extend(concerns_of_models(overview));
+    if administers && overview.failing_endpoints > 0 {
+        let failing = counted(
+            overview.failing_endpoints,
+            "webhook endpoint fails",
+            "webhook endpoints fail",
+        );
+        concerns.push(Concern::new(format!("{failing}."), "/webhooks"));
+    }
+    concerns
+}
 
-    let all = [
-        (
-            workers == 0 && queued > 0,
-            "Transfers wait and there is no worker.".into(),
-            "/workers",
-        ),
-        (
-            workers > 0 && waits > PATIENCE,
-            format!(
-                "The oldest transfer has been waiting for {}.",
-                format::seconds(waits)
-            ),
-            "/transfers?status=queued",
-        ),
-        (
-            failed_today > 0,
-            format!("{failed} within a day."),
-            "/transfers?status=failed",
-        ),
-        (
-            proposed > 0,
-            format!("{waiting} for somebody to promote it."),
-            "/fine-tunes?show=proposed",
-        ),
-        (
-            stale > 0,
-            format!("{behind} on a base that was replaced."),
-            "/fine-tunes?show=stale",
-        ),
-        (
-            overview.retiring > 0,
-            format!("{retiring} within 30 days."),
-            "/base-models",
-        ),
-        (
-            overview.failed_arrivals > 0,
-            format!("{lost} could not be registered."),
-            "/base-models",
-        ),
-        (
-            administers && failing_endpoints > 0,
-            format!("{failing}."),
-            "/webhooks",
-        ),
-    ];
-    let held = all.into_iter().filter(|(holds, ..)| *holds);
-    held.map(|(_, text, href)| Concern { text, href }).collect()
+fn concerns_of_transfers(overview: &Overview) -> Vec<Concern> {
+    let mut concerns = Vec::new();
+    if overview.workers == 0 && overview.queued > 0 {
+        let text = "Transfers wait and there is no worker.";
+        concerns.push(Concern::new(text, "/workers"));
+    }
+    if overview.workers > 0 && overview.oldest_queued_seconds > LONG_WAIT_SECONDS {
+        let waits = format::seconds(overview.oldest_queued_seconds);
+        let text = format!("The oldest transfer has been waiting for {waits}.");
+        concerns.push(Concern::new(text, "/transfers?status=queued"));
+    }
+    if overview.failed_today > 0 {
+        let failed = counted(overview.failed_today, "transfer failed", "transfers failed");
+        let text = format!("{failed} within a day.");
+        concerns.push(Concern::new(text, "/transfers?status=failed"));
+    }
+    concerns
+}
+
+fn concerns_of_models(overview: &Overview) -> Vec<Concern> {
+    let mut concerns = Vec::new();
+    if overview.proposed > 0 {
+        let waiting = counted(overview.proposed, "version waits", "versions wait");
+        let text = format!("{waiting} for somebody to promote it.");
+        concerns.push(Concern::new(text, "/fine-tunes?show=proposed"));
+    }
+    if overview.stale > 0 {
+        let behind = counted(overview.stale, "fine-tune stands", "fine-tunes stand");
+        let text = format!("{behind} on a base that was replaced.");
+        concerns.push(Concern::new(text, "/fine-tunes?show=stale"));
+    }
+    if overview.retiring > 0 {
+        let retiring = counted(
+            overview.retiring,
+            "base in production retires",
+            "bases in production retire",
+        );
+        let text = format!("{retiring} within 30 days.");
+        concerns.push(Concern::new(text, "/base-models"));
+    }
+    if overview.failed_arrivals > 0 {
+        let lost = counted(
+            overview.failed_arrivals,
+            "announced version",
+            "announced versions",
+        );
+        let text = format!("{lost} could not be registered.");
+        concerns.push(Concern::new(text, "/base-models"));
+    }
+    concerns
+}
+
+impl Concern {
+    fn new(text: impl Into<String>, href: &'static str) -> Self {
+        Self {
+            text: text.into(),
+            href,
+        }
+    }
 }
 
 impl Tile {

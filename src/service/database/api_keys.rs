@@ -2,64 +2,49 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events};
+use super::Database;
 use crate::{
-    contract::{
-        events::AuditAction,
-        ids::{KeyId, TenantId},
-    },
-    service::domain::access::{ApiKey, Caller, Principal, Role, Secret},
+    contract::ids::{KeyId, TenantId},
+    service::domain::access::{ApiKey, Principal, Role, Secret},
 };
 
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    #[error("no tenant has the id {0}")]
-    UnknownTenant(TenantId),
-    #[error("the operating system gives no randomness: {0}")]
-    Randomness(#[from] std::io::Error),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// A key to be made.
+#[derive(Clone, Debug)]
+pub struct NewKey<'a> {
+    pub name: &'a str,
+    pub role: Role,
+    pub expires_at: Option<OffsetDateTime>,
 }
 
-/// Makes a key; the secret beside it is shown this once.
+/// Adds a key of a tenant; `None` where there is no such tenant.
 ///
 /// # Errors
-/// See [`CreateError`].
-pub async fn create(
-    database: &Database,
-    name: &str,
-    caller: impl Into<Caller>,
-    role: Role,
-    expires_at: Option<OffsetDateTime>,
-) -> Result<(ApiKey, String), CreateError> {
-    let caller = caller.into();
-    let secret = Secret::draw()?;
-    let mut scope = database.scope(caller.tenant).await?;
-    let key = sqlx::query_as!(
+/// From the database.
+pub(in crate::service) async fn insert(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    new: &NewKey<'_>,
+    secret: &Secret,
+) -> Result<Option<ApiKey>, sqlx::Error> {
+    sqlx::query_as!(
         ApiKey,
         r#"INSERT INTO api_keys (id, tenant, name, role, prefix, secret_sha256, expires_at)
            SELECT $1, id, $3, $4, $5, $6, $7 FROM tenants WHERE id = $2
            RETURNING id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at"#,
-        Uuid::now_v7(),
-        caller.tenant.0,
-        name,
-        role as Role,
+        KeyId::generate().0,
+        tenant.0,
+        new.name,
+        new.role as Role,
         secret.prefix(),
         &secret.sha256()[..],
-        expires_at,
+        new.expires_at,
     )
-    .fetch_optional(&mut *scope)
-    .await?
-    .ok_or(CreateError::UnknownTenant(caller.tenant))?;
-
-    let subject = format!("api_keys/{}", key.id);
-    audit_events::record(&mut scope, caller, AuditAction::ApiKeyCreate, &subject).await?;
-    scope.commit().await?;
-
-    Ok((key, secret.reveal().to_owned()))
+    .fetch_optional(connection)
+    .await
 }
 
 /// A key that holds.
@@ -147,33 +132,24 @@ pub async fn list(
     .await
 }
 
-/// Withdraws a tenant's key; whether there was one. Withdrawing twice is withdrawing once.
+/// Withdraws a tenant's key; whether there is one. Withdrawing twice is withdrawing once.
 ///
 /// # Errors
 /// From the database.
-pub async fn revoke(
-    database: &Database,
-    caller: impl Into<Caller>,
+pub(in crate::service) async fn revoke(
+    connection: &mut PgConnection,
+    tenant: TenantId,
     id: KeyId,
 ) -> Result<bool, sqlx::Error> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
     let done = sqlx::query!(
         "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND tenant = $2",
         id.0,
-        caller.tenant.0,
+        tenant.0,
     )
-    .execute(&mut *scope)
+    .execute(connection)
     .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
 
-    let subject = format!("api_keys/{id}");
-    audit_events::record(&mut scope, caller, AuditAction::ApiKeyRevoke, &subject).await?;
-    scope.commit().await?;
-
-    Ok(true)
+    Ok(done.rows_affected() == 1)
 }
 
 /// Whether any key was ever made: then the service does not run open. A withdrawn key counts, so

@@ -1,7 +1,7 @@
 //! Arrivals: folders said to hold a version, claimed under a lease and looked at, recorded under its
 //! token.
 
-mod ends;
+mod held;
 
 use std::time::Instant;
 
@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-pub(in crate::service) use ends::{finish, hold, put_off};
-pub use ends::{is_held, release};
+pub(in crate::service) use held::{delete_of, finish, hold, prune, put_off, set_back};
+pub use held::{release, renew};
 
 /// Arrivals of one tenant looked at at once, over all processes.
 const MAX_PER_TENANT: i64 = 2;
@@ -152,13 +152,13 @@ pub async fn list(
     .await
 }
 
-/// Takes up to `most` arrivals that are due, few of a tenant, tenants in turn; of each those that waited longest.
+/// Takes up to `limit` arrivals that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
 /// # Errors
 /// From the database.
 pub async fn claim(
     database: &Database,
-    most: i64,
+    limit: i64,
     policy: RetryPolicy,
 ) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
     let until = Instant::now() + policy.lease;
@@ -196,7 +196,7 @@ pub async fn claim(
            FROM next, base_models m WHERE a.id = next.id AND m.id = a.base_model
            RETURNING a.id, a.lease_token AS "token!", a.tenant, m.name AS base_model, a.uri,
                      a.version, a.looks"#,
-        most,
+        limit,
         policy.lease.as_secs_f64(),
         MAX_PER_TENANT,
     )

@@ -9,7 +9,7 @@ use crate::{
         events::AuditAction,
         ids::{AuditEventId, KeyId, TenantId},
     },
-    service::domain::access::{AuditEvent, AuditOutcome, Caller},
+    service::domain::access::{AuditEvent, AuditOutcome, Caller, RecordedAction},
 };
 
 /// Records what a caller does, in the transaction that does it. `subject` is what it is done to, as the
@@ -109,7 +109,7 @@ pub async fn list(
     let events = rows.into_iter().map(|row| AuditEvent {
         id: row.id.into(),
         key: row.key.map(KeyId),
-        action: row.action,
+        action: RecordedAction::of(row.outcome, row.action),
         subject: row.subject,
         outcome: row.outcome,
         code: row.code,
@@ -117,4 +117,19 @@ pub async fn list(
     });
 
     Ok(events.collect())
+}
+
+/// Deletes entries that were written so many days ago; how many.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn prune(database: &Database, days: i32) -> Result<u64, sqlx::Error> {
+    let pruned = sqlx::query!(
+        "DELETE FROM audit_events WHERE created_at < now() - make_interval(days => $1)",
+        days
+    )
+    .execute(&database.pool)
+    .await?;
+
+    Ok(pruned.rows_affected())
 }

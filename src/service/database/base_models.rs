@@ -12,16 +12,10 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Database, audit_events};
+use super::Database;
 use crate::{
-    contract::{
-        events::AuditAction,
-        ids::{BaseModelId, TenantId},
-    },
-    service::domain::{
-        access::Caller,
-        registry::{base_models::BaseModel, cards::SuccessorPolicy},
-    },
+    contract::ids::{BaseModelId, TenantId},
+    service::domain::registry::{base_models::BaseModel, cards::SuccessorPolicy},
 };
 
 /// What a base model's owner says of it.
@@ -57,15 +51,12 @@ macro_rules! select {
 ///
 /// # Errors
 /// From the database.
-pub async fn put(
-    database: &Database,
-    caller: impl Into<Caller>,
+pub(in crate::service) async fn put(
+    connection: &mut PgConnection,
+    tenant: TenantId,
     name: &str,
-    new: Description,
+    new: &Description,
 ) -> Result<(BaseModel, bool), sqlx::Error> {
-    let caller = caller.into();
-    let tenant = caller.tenant;
-    let mut transaction = database.scope(tenant).await?;
     let id = BaseModelId::generate();
     let row = sqlx::query!(
         "INSERT INTO base_models AS m (id, tenant, name, description, licence, metadata, successors)
@@ -87,21 +78,12 @@ pub async fn put(
         new.metadata,
         new.successors as SuccessorPolicy,
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut *connection)
     .await?;
 
     let model = select!("WHERE m.id = $1", row.id)
-        .fetch_one(&mut *transaction)
+        .fetch_one(connection)
         .await?;
-    audit_events::record(
-        &mut transaction,
-        caller,
-        AuditAction::BaseModelPut,
-        &format!("base_models/{name}"),
-    )
-    .await?;
-
-    transaction.commit().await?;
 
     Ok((model, row.id == id.0))
 }
@@ -155,4 +137,18 @@ pub(in crate::service) async fn lock(
     .await?;
 
     Ok(id.map(BaseModelId))
+}
+
+/// Deletes a base model of which nothing is left but its description.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete(
+    connection: &mut PgConnection,
+    id: BaseModelId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM base_models WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Deliveries of events: claimed under a lease, recorded under its token, replayed by hand. They are
 //! made by a trigger on `events` (`fan_out`).
 
-mod ends;
+mod attempts;
 mod history;
 
 use std::time::Instant;
@@ -10,18 +10,18 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events, events};
+use super::Database;
 use crate::{
     contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
     service::domain::{
-        events::{Envelope, Secret},
+        events::{Envelope, RecordedKind, Secret},
         leases::{Lease, RetryPolicy},
     },
 };
 
-pub(super) use ends::end_waiting;
-pub use ends::{AfterFailure, Attempt, fail, succeed};
-pub use history::{ListFilter, ReplayError, list, replay, test};
+pub(in crate::service) use attempts::{end_waiting, record_failure, record_success, set_back};
+pub use history::{ListFilter, list};
+pub(in crate::service) use history::{Replay, insert_only_for, is_enabled, prune, replay, wake};
 
 /// Posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whichever process sends
 /// them; one at a time while posts there fail.
@@ -30,10 +30,10 @@ const MAX_PER_LANE: i64 = 4;
 /// Deliveries of one disabled endpoint that one claim ends, at most.
 const MAX_ENDED: i64 = 1000;
 
-/// How much may be claimed.
+/// How many posts may be claimed.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    pub most: i64,
+    pub posts: i64,
     /// Posts that one tenant may have open, those of other processes included.
     pub per_tenant: i64,
 }
@@ -147,7 +147,7 @@ pub async fn claim(
            JOIN events v ON v.id = c.event
            JOIN tenants t ON t.id = c.tenant
            LEFT JOIN webhook_endpoints e ON e.id = c.endpoint"#,
-        capacity.most,
+        capacity.posts,
         policy.lease.as_secs_f64(),
         MAX_PER_LANE,
         capacity.per_tenant,
@@ -179,7 +179,7 @@ struct Row {
     event: EventId,
     tenant: TenantId,
     transfer: Option<Uuid>,
-    kind: String,
+    kind: RecordedKind,
     subject: String,
     created_at: OffsetDateTime,
     data: Value,

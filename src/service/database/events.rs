@@ -5,15 +5,14 @@ pub mod feed;
 use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::Database;
 use crate::{
     contract::{
         events::EventKind,
-        ids::{TenantId, TransferId},
+        ids::{EventId, TenantId, TransferId},
     },
-    service::domain::events::{Event, Telling},
+    service::domain::events::{Event, RecordedKind, Summary},
 };
 
 /// Records a transfer's event in the transaction of the transition that it tells of.
@@ -29,7 +28,7 @@ pub(in crate::service) async fn insert(
     sqlx::query!(
         "INSERT INTO events (id, tenant, transfer, subject, kind, data)
          SELECT $1, tenant, id, 'transfers/' || id, $3, $4 FROM transfers WHERE id = $2",
-        Uuid::now_v7(),
+        EventId::generate().0,
         transfer.0,
         kind.name(),
         data,
@@ -40,7 +39,7 @@ pub(in crate::service) async fn insert(
 }
 
 /// Records an event about something other than a transfer, in the transaction of the change that it
-/// tells of. `subject` is what the API shows it under, below `/v1`: `base_models/llama/versions/2`.
+/// tells of; its id. `subject` is what the API shows it under, below `/v1`: `base_models/llama/versions/2`.
 ///
 /// # Errors
 /// From the database.
@@ -50,10 +49,11 @@ pub(in crate::service) async fn record(
     subject: &str,
     kind: EventKind,
     data: Value,
-) -> Result<(), sqlx::Error> {
+) -> Result<EventId, sqlx::Error> {
+    let id = EventId::generate();
     sqlx::query!(
         "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, $5)",
-        Uuid::now_v7(),
+        id.0,
         tenant.0,
         subject,
         kind.name(),
@@ -61,7 +61,8 @@ pub(in crate::service) async fn record(
     )
     .execute(connection)
     .await?;
-    Ok(())
+
+    Ok(id)
 }
 
 /// Up to `limit` events of a tenant's transfer with `seq > after`, oldest first.
@@ -121,23 +122,23 @@ pub async fn latest(
 /// An event as it is stored.
 struct Row {
     seq: i64,
-    id: Uuid,
-    kind: String,
+    id: EventId,
+    kind: RecordedKind,
     created_at: OffsetDateTime,
     data: Value,
 }
 
 impl From<Row> for Event {
     fn from(row: Row) -> Self {
-        let telling = Telling {
+        let summary = Summary {
             kind: &row.kind,
             data: &row.data,
         };
         Self {
             seq: row.seq,
-            id: row.id.into(),
-            level: telling.level(),
-            message: telling.message(),
+            id: row.id,
+            level: summary.level(),
+            message: summary.message(),
             kind: row.kind,
             created_at: row.created_at,
             data: row.data,

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use sqlx::FromRow;
-use uuid::Uuid;
 
 use super::{Database, transfers};
-use crate::service::domain::transfers::Status;
-
-/// How an attempt ends: the labels of the database's `attempt_outcome`.
-pub const OUTCOMES: [&str; 5] = ["succeeded", "failed", "cancelled", "handed_back", "lost"];
+use crate::{
+    contract::ids::AttemptId,
+    service::domain::transfers::{AttemptOutcome, Status},
+};
 
 /// The queue at one moment.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ pub struct Figures {
     pub transfers: Vec<(Status, i64)>,
     pub waiting: Waiting,
     /// How attempts ended since the last look.
-    pub attempts: HashMap<String, i64>,
+    pub attempts: HashMap<AttemptOutcome, i64>,
     /// Where the next look for attempts begins.
     pub seen: Mark,
 }
@@ -37,7 +36,7 @@ pub struct Waiting {
 
 /// Attempts up to here are counted. An id begins with the time at which its row was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(Uuid);
+pub struct Mark(AttemptId);
 
 /// Rows are counted so long after they were written: by then their transaction has ended, for one that
 /// idles for so long is ended by the database.
@@ -97,16 +96,15 @@ async fn settled(database: &Database) -> Result<Mark, sqlx::Error> {
     .await?;
 
     let milliseconds = u64::try_from(milliseconds).unwrap_or_default();
-    Ok(Mark(
-        uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid(),
-    ))
+    let first = uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid();
+    Ok(Mark(first.into()))
 }
 
 async fn attempts(
     database: &Database,
     since: Mark,
     until: Mark,
-) -> Result<HashMap<String, i64>, sqlx::Error> {
+) -> Result<HashMap<AttemptOutcome, i64>, sqlx::Error> {
     let counts: Vec<(String, i64)> = sqlx::query_as(
         "SELECT outcome::text, count(*) FROM attempts
          WHERE id >= $1 AND id < $2 AND outcome IS NOT NULL GROUP BY outcome",
@@ -115,5 +113,11 @@ async fn attempts(
     .bind(until.0)
     .fetch_all(&database.pool)
     .await?;
-    Ok(counts.into_iter().collect())
+
+    // One that this version does not know stands in no figure.
+    let known = counts
+        .into_iter()
+        .filter_map(|(outcome, count)| Some((AttemptOutcome::of(&outcome)?, count)));
+
+    Ok(known.collect())
 }

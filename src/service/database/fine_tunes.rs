@@ -115,7 +115,7 @@ pub(in crate::service) async fn insert(
                                  policy_on, policy_alias, policy_mode)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (tenant, name) DO NOTHING",
-        Uuid::now_v7(),
+        FineTuneId::generate().0,
         tenant.0,
         name,
         base.model.0,
@@ -242,4 +242,18 @@ pub async fn list(
         .into_iter()
         .map(FineTune::from)
         .collect())
+}
+
+/// Deletes a fine-tune of which nothing is left but its name.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM fine_tunes WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -2,18 +2,13 @@
 
 pub mod listings;
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Database, audit_events};
+use super::Database;
 use crate::{
-    contract::{
-        events::AuditAction,
-        ids::{InboundTokenId, TenantId},
-    },
-    service::domain::{
-        access::Caller,
-        registry::inbound::{Inbound, InboundToken},
-    },
+    contract::ids::{BaseModelId, InboundTokenId, TenantId},
+    service::domain::registry::inbound::{Inbound, InboundToken},
 };
 
 /// An address to be made.
@@ -27,49 +22,33 @@ pub struct NewInbound<'a> {
     pub secret_sha256: [u8; 32],
 }
 
-/// Makes an address for a tenant's base model; `None` where it has none of this name. A folder that is
-/// listed from time to time is so at once.
+/// Adds an address of a tenant's base model; `None` where it has none of this name. A folder that is listed from
+/// time to time is due at once.
 ///
 /// # Errors
 /// From the database.
-pub async fn create(
-    database: &Database,
-    caller: impl Into<Caller>,
+pub(in crate::service) async fn insert(
+    connection: &mut PgConnection,
+    tenant: TenantId,
     new: &NewInbound<'_>,
 ) -> Result<Option<InboundTokenId>, sqlx::Error> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
     let id = sqlx::query_scalar!(
         "INSERT INTO inbound_tokens
              (id, tenant, base_model, prefix, secret_sha256, poll_seconds, listing_due_at)
          SELECT $1, tenant, id, $4, $5, $6::integer, CASE WHEN $6::integer IS NOT NULL THEN now() END
          FROM base_models WHERE tenant = $2 AND name = $3
          RETURNING id",
-        Uuid::now_v7(),
-        caller.tenant.0,
+        InboundTokenId::generate().0,
+        tenant.0,
         new.base_model,
         new.prefix,
         &new.secret_sha256[..],
         new.poll_seconds,
     )
-    .fetch_optional(&mut *scope)
+    .fetch_optional(connection)
     .await?;
-    let Some(id) = id else { return Ok(None) };
 
-    let subject = format!("base_models/{}/inbound_tokens/{id}", new.base_model);
-    audit_events::record(
-        &mut scope,
-        caller,
-        AuditAction::InboundTokenCreate,
-        &subject,
-    )
-    .await?;
-    if new.poll_seconds.is_some() {
-        listings::ring(&mut scope).await?;
-    }
-    scope.commit().await?;
-
-    Ok(Some(id.into()))
+    Ok(id.map(InboundTokenId))
 }
 
 /// Addresses of a tenant's base model after the given one, newest first.
@@ -103,38 +82,23 @@ pub async fn list(
 ///
 /// # Errors
 /// From the database.
-pub async fn delete(
-    database: &Database,
-    caller: impl Into<Caller>,
+pub(in crate::service) async fn delete(
+    connection: &mut PgConnection,
+    tenant: TenantId,
     base_model: &str,
     id: InboundTokenId,
 ) -> Result<bool, sqlx::Error> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
     let deleted = sqlx::query!(
         "DELETE FROM inbound_tokens t USING base_models m
          WHERE t.id = $1 AND t.tenant = $2 AND m.id = t.base_model AND m.name = $3",
         id.0,
-        caller.tenant.0,
+        tenant.0,
         base_model,
     )
-    .execute(&mut *scope)
+    .execute(connection)
     .await?;
-    if deleted.rows_affected() == 0 {
-        return Ok(false);
-    }
 
-    let subject = format!("base_models/{base_model}/inbound_tokens/{id}");
-    audit_events::record(
-        &mut scope,
-        caller,
-        AuditAction::InboundTokenDelete,
-        &subject,
-    )
-    .await?;
-    scope.commit().await?;
-
-    Ok(true)
+    Ok(deleted.rows_affected() == 1)
 }
 
 /// What a token stands for, by its digest; whoever holds it needs no key. The index compares digests,
@@ -155,4 +119,18 @@ pub async fn find(
     )
     .fetch_optional(&database.pool)
     .await
+}
+
+/// Deletes the addresses of a base model.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_of(
+    connection: &mut PgConnection,
+    id: BaseModelId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM inbound_tokens WHERE base_model = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -14,8 +14,8 @@ use crate::{
 };
 
 pub(in crate::service) use transitions::{
-    delete, insert, lock, lock_of, mark_running, of_request, pause, remember_request, resume,
-    set_status,
+    delete, forget_base_versions, insert, lock, lock_of, mark_running, of_request, pause,
+    remember_request, resume, set_status,
 };
 
 /// Which retunes to list; everything given must hold.

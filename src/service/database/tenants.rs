@@ -1,15 +1,12 @@
 //! Tenants: who owns keys, transfers and all the rest.
 
+use sqlx::PgConnection;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::{Database, audit_events, webhook_endpoints::SecretError};
+use super::Database;
 use crate::{
-    contract::{events::AuditAction, ids::TenantId},
-    service::domain::{
-        access::{Caller, Tenant},
-        events::Secret,
-    },
+    contract::ids::TenantId,
+    service::domain::{access::Tenant, events::Secret},
 };
 
 /// The tenant of this name, if there is one.
@@ -34,7 +31,7 @@ pub async fn add(database: &Database, name: &str) -> Result<TenantId, sqlx::Erro
         "INSERT INTO tenants (id, name) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET name = excluded.name
          RETURNING id",
-        Uuid::now_v7(),
+        TenantId::generate().0,
         name,
     )
     .fetch_one(&database.pool)
@@ -67,21 +64,16 @@ pub struct NewQuotas {
     pub result_bytes_per_day: Option<Option<i64>>,
 }
 
-/// Gives a tenant quotas of its own; `None` where there is no such tenant.
+/// Gives a tenant quotas of its own.
 ///
 /// # Errors
 /// From the database.
-pub async fn set_quotas(
-    database: &Database,
-    name: &str,
+pub(in crate::service) async fn set_quotas(
+    connection: &mut PgConnection,
+    id: TenantId,
     quotas: NewQuotas,
-) -> Result<Option<Tenant>, sqlx::Error> {
-    let Some(id) = named(database, name).await? else {
-        return Ok(None);
-    };
-
-    let mut scope = database.scope(id).await?;
-    let tenant = sqlx::query_as!(
+) -> Result<Tenant, sqlx::Error> {
+    sqlx::query_as!(
         Tenant,
         "UPDATE tenants SET
              max_queued_transfers = CASE WHEN $2 THEN $3 ELSE max_queued_transfers END,
@@ -99,54 +91,80 @@ pub async fn set_quotas(
         quotas.result_bytes_per_day.is_some(),
         quotas.result_bytes_per_day.flatten(),
     )
-    .fetch_one(&mut *scope)
-    .await?;
-
-    audit_events::record(
-        &mut scope,
-        Caller::from(id),
-        AuditAction::TenantQuotas,
-        &format!("tenants/{name}"),
-    )
-    .await?;
-
-    scope.commit().await?;
-
-    Ok(Some(tenant))
+    .fetch_one(connection)
+    .await
 }
 
-/// Draws a new secret for the callbacks of the tenant's jobs, shown this once; until the time beside
-/// it the one before signs too.
+/// Replaces the secret for the callbacks of the tenant's jobs; the time until which the one before signs too.
 ///
 /// # Errors
-/// See [`SecretError`].
-pub async fn rotate_callback_secret(
-    database: &Database,
-    caller: impl Into<Caller>,
-) -> Result<(Secret, OffsetDateTime), SecretError> {
-    let caller = caller.into();
-    let secret = Secret::draw()?;
-    let mut scope = database.scope(caller.tenant).await?;
-    let until = sqlx::query_scalar!(
+/// From the database.
+pub(in crate::service) async fn rotate_callback_secret(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    secret: &Secret,
+) -> Result<OffsetDateTime, sqlx::Error> {
+    sqlx::query_scalar!(
         r#"UPDATE tenants
            SET previous_callback_secret = callback_secret, callback_secret = $2,
                previous_callback_secret_until = now() + make_interval(hours => 24)
            WHERE id = $1
            RETURNING previous_callback_secret_until AS "until!""#,
-        caller.tenant.0,
+        tenant.0,
         secret.bytes(),
     )
-    .fetch_one(&mut *scope)
-    .await?;
+    .fetch_one(connection)
+    .await
+}
 
-    audit_events::record(
-        &mut scope,
-        caller,
-        AuditAction::CallbackSecretRotate,
-        "callback_secret",
+/// Keeps the tenant's row until the transaction ends.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn lock(
+    connection: &mut PgConnection,
+    id: TenantId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE",
+        id.0
     )
+    .fetch_optional(connection)
     .await?;
-    scope.commit().await?;
+    Ok(())
+}
 
-    Ok((secret, until))
+/// The last place in the tenant's feed, with its row locked until the transaction ends.
+///
+/// # Errors
+/// From the database.
+pub(super) async fn lock_last_place(
+    connection: &mut PgConnection,
+    id: TenantId,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT events_placed FROM tenants WHERE id = $1 FOR NO KEY UPDATE",
+        id.0
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Notes that so many more events have their places in the tenant's feed.
+///
+/// # Errors
+/// From the database.
+pub(super) async fn add_places(
+    connection: &mut PgConnection,
+    id: TenantId,
+    places: u64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE tenants SET events_placed = events_placed + $2 WHERE id = $1",
+        id.0,
+        i64::try_from(places).unwrap_or(i64::MAX),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

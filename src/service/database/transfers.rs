@@ -1,10 +1,13 @@
-//! Transfers as their owners see them. Workers: `leases`.
+//! Transfers as their owners see them; what workers, retunes and evaluations do with them is in files below.
 
 pub(in crate::service) mod control;
 mod enqueue;
+pub(in crate::service) mod evaluations;
+pub mod leases;
 pub(in crate::service) mod members;
 pub mod position;
 pub mod progress;
+pub(in crate::service) mod removal;
 mod search;
 
 use serde_json::Value;
@@ -21,8 +24,8 @@ use crate::{
     },
 };
 
-pub(in crate::service) use enqueue::enqueue_in;
-pub use enqueue::{Enqueue, EnqueueError, Enqueued, enqueue};
+pub use enqueue::Enqueue;
+pub(in crate::service) use enqueue::{find_by_key, insert};
 
 /// Which transfers to list; everything given must hold.
 #[derive(Clone, Debug, Default)]

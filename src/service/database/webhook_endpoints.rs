@@ -1,44 +1,16 @@
 //! Endpoints of webhooks, and the keys they verify by.
 
+pub(in crate::service) mod health;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events, deliveries};
+use super::Database;
 use crate::{
-    contract::{
-        events::AuditAction,
-        ids::{TenantId, WebhookEndpointId},
-    },
-    service::domain::{
-        access::Caller,
-        events::{Endpoint, Secret},
-    },
+    contract::ids::{TenantId, WebhookEndpointId},
+    service::domain::events::{Endpoint, Secret},
 };
-
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    #[error("the operating system gives no randomness: {0}")]
-    Randomness(#[from] std::io::Error),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum PutError {
-    #[error(
-        "this tenant has {0} endpoints, as many as it may (webhooks.endpoints_per_tenant); delete one first"
-    )]
-    Full(u32),
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-}
-
-impl From<sqlx::Error> for PutError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Secret(error.into())
-    }
-}
 
 /// What an owner says of an endpoint.
 #[derive(Clone, Debug)]
@@ -79,22 +51,18 @@ impl From<Row> for Endpoint {
     }
 }
 
-/// Makes an endpoint or changes it; the secret where it was made, shown this once. A change is a new
-/// beginning: earlier failures are forgotten. Where it disables, what waits ends. A tenant has at most `limit`
-/// endpoints; 0: any number.
+/// Makes an endpoint or changes it; true where it was made. A change is a new beginning: earlier failures are
+/// forgotten.
 ///
 /// # Errors
-/// See [`PutError`].
-pub async fn put(
-    database: &Database,
-    caller: impl Into<Caller>,
+/// From the database.
+pub(in crate::service) async fn put(
+    connection: &mut PgConnection,
+    tenant: TenantId,
     name: &str,
     wanted: &Wanted,
-    limit: u32,
-) -> Result<(Endpoint, Option<Secret>), PutError> {
-    let caller = caller.into();
-    let secret = Secret::draw().map_err(SecretError::from)?;
-    let mut scope = database.scope(caller.tenant).await?;
+    secret: &Secret,
+) -> Result<(Endpoint, bool), sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"INSERT INTO webhook_endpoints (id, tenant, name, url, events, enabled, secret)
@@ -105,43 +73,29 @@ pub async fn put(
            RETURNING id, name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at,
                      (xmax = 0) AS "created!""#,
-        Uuid::now_v7(),
-        caller.tenant.0,
+        WebhookEndpointId::generate().0,
+        tenant.0,
         name,
         wanted.url,
         &wanted.events,
         wanted.enabled,
         secret.bytes(),
     )
-    .fetch_one(&mut *scope)
+    .fetch_one(connection)
     .await?;
-    if row.created && limit > 0 && count(&mut scope, caller.tenant).await? > i64::from(limit) {
-        return Err(PutError::Full(limit));
-    }
-
-    deliveries::end_waiting(&mut scope, row.id).await?;
-    let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(
-        &mut scope,
-        caller,
-        AuditAction::WebhookEndpointPut,
-        &subject,
-    )
-    .await?;
-    scope.commit().await?;
     let created = row.created;
 
-    Ok((row.into(), created.then_some(secret)))
+    Ok((row.into(), created))
 }
 
-/// How many endpoints a tenant has. Those who add some wait for each other from here on.
-async fn count(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
-    sqlx::query!(
-        "SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE",
-        tenant.0
-    )
-    .fetch_optional(&mut *connection)
-    .await?;
+/// How many endpoints a tenant has.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn count(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM webhook_endpoints WHERE tenant = $1"#,
         tenant.0,
@@ -207,50 +161,33 @@ pub async fn list(
 ///
 /// # Errors
 /// From the database.
-pub async fn delete(
-    database: &Database,
-    caller: impl Into<Caller>,
+pub(in crate::service) async fn delete(
+    connection: &mut PgConnection,
+    tenant: TenantId,
     name: &str,
 ) -> Result<bool, sqlx::Error> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
     let gone = sqlx::query!(
         "DELETE FROM webhook_endpoints WHERE tenant = $1 AND name = $2",
-        caller.tenant.0,
+        tenant.0,
         name,
     )
-    .execute(&mut *scope)
+    .execute(connection)
     .await?;
-    if gone.rows_affected() == 0 {
-        return Ok(false);
-    }
 
-    let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(
-        &mut scope,
-        caller,
-        AuditAction::WebhookEndpointDelete,
-        &subject,
-    )
-    .await?;
-    scope.commit().await?;
-
-    Ok(true)
+    Ok(gone.rows_affected() == 1)
 }
 
-/// Draws a new secret, shown this once; the present one signs too for a day. `None` where the tenant
-/// has no such endpoint.
+/// Replaces an endpoint's secret; the one before signs too for a day. `None` where the tenant has no such
+/// endpoint.
 ///
 /// # Errors
-/// See [`SecretError`].
-pub async fn rotate(
-    database: &Database,
-    caller: impl Into<Caller>,
+/// From the database.
+pub(in crate::service) async fn rotate(
+    connection: &mut PgConnection,
+    tenant: TenantId,
     name: &str,
-) -> Result<Option<(Endpoint, Secret)>, SecretError> {
-    let caller = caller.into();
-    let secret = Secret::draw()?;
-    let mut scope = database.scope(caller.tenant).await?;
+    secret: &Secret,
+) -> Result<Option<Endpoint>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"UPDATE webhook_endpoints
@@ -259,23 +196,37 @@ pub async fn rotate(
            WHERE tenant = $1 AND name = $2
            RETURNING id, name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at, false AS "created!""#,
-        caller.tenant.0,
+        tenant.0,
         name,
         secret.bytes(),
     )
-    .fetch_optional(&mut *scope)
+    .fetch_optional(connection)
     .await?;
-    let Some(row) = row else { return Ok(None) };
 
-    let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(
-        &mut scope,
-        caller,
-        AuditAction::WebhookEndpointRotate,
-        &subject,
+    Ok(row.map(Endpoint::from))
+}
+
+/// An endpoint and whether it takes deliveries.
+pub(in crate::service) struct Named {
+    pub id: WebhookEndpointId,
+    pub enabled: bool,
+}
+
+/// A tenant's endpoint of this name, which is not deleted until the transaction ends.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn keep(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    name: &str,
+) -> Result<Option<Named>, sqlx::Error> {
+    sqlx::query_as!(
+        Named,
+        "SELECT id, enabled FROM webhook_endpoints WHERE tenant = $1 AND name = $2 FOR KEY SHARE",
+        tenant.0,
+        name,
     )
-    .await?;
-    scope.commit().await?;
-
-    Ok(Some((row.into(), secret)))
+    .fetch_optional(connection)
+    .await
 }

@@ -115,3 +115,20 @@ async fn select(connection: &mut PgConnection) -> Result<Vec<Worker>, sqlx::Erro
 
     Ok(workers.collect())
 }
+
+/// Sets back by so many seconds when workers were seen.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn set_back(
+    connection: &mut PgConnection,
+    seconds: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE workers SET last_seen_at = last_seen_at - make_interval(secs => $1)",
+        seconds
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -4,14 +4,17 @@
 //! and 256 random bits. Only the SHA-256 of the whole is stored; it is compared in constant time.
 
 use rand::{TryRngCore, rngs::OsRng};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::contract::ids::{AuditEventId, KeyId, TenantId};
+use crate::contract::{
+    events::AuditAction,
+    ids::{AuditEventId, KeyId, TenantId},
+};
 
 /// The tenant that every installation has.
 pub const DEFAULT_TENANT: TenantId = TenantId(Uuid::nil());
@@ -118,6 +121,40 @@ pub enum AuditOutcome {
     Refused,
 }
 
+/// What an entry of the audit log says was done, or asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordedAction {
+    Done(AuditAction),
+    /// Method and route of a request that was refused.
+    Refused(String),
+    /// Done by another version of this program.
+    Unknown(String),
+}
+
+impl RecordedAction {
+    /// Of the columns of a row.
+    pub fn of(outcome: AuditOutcome, text: String) -> Self {
+        match outcome {
+            AuditOutcome::Refused => Self::Refused(text),
+            AuditOutcome::Done => AuditAction::of(&text).map_or(Self::Unknown(text), Self::Done),
+        }
+    }
+
+    /// As it is written in JSON and in the database.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Done(action) => action.name(),
+            Self::Refused(text) | Self::Unknown(text) => text,
+        }
+    }
+}
+
+impl Serialize for RecordedAction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text())
+    }
+}
+
 /// One thing that somebody did, or was refused.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditEvent {
@@ -128,7 +165,8 @@ pub struct AuditEvent {
     #[schema(value_type = Option<Uuid>)]
     pub key: Option<KeyId>,
     /// `transfer.submit`, `api_key.revoke` …; of a refusal the method and route.
-    pub action: String,
+    #[schema(value_type = String)]
+    pub action: RecordedAction,
     /// What it was done to, as the API names it below `/v1`.
     pub subject: String,
     pub outcome: AuditOutcome,
@@ -262,6 +300,31 @@ mod tests {
             assert_eq!(Secret::parse(text), None, "{text}");
         }
         assert_eq!(Secret::parse(&"é".repeat(SECRET_LENGTH / 2)), None);
+    }
+
+    #[test]
+    fn an_entry_says_what_was_done_whichever_version_wrote_it() {
+        let (done, refused) = (AuditOutcome::Done, AuditOutcome::Refused);
+        for (outcome, text, read) in [
+            (
+                done,
+                "transfer.submit",
+                RecordedAction::Done(AuditAction::TransferSubmit),
+            ),
+            (
+                done,
+                "transfer.pause",
+                RecordedAction::Unknown("transfer.pause".into()),
+            ),
+            (
+                refused,
+                "POST /v1/transfers",
+                RecordedAction::Refused("POST /v1/transfers".into()),
+            ),
+        ] {
+            assert_eq!(RecordedAction::of(outcome, text.into()), read);
+            assert_eq!(serde_json::to_value(&read).unwrap(), text);
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Events, the endpoints that are told of them, and what came of telling them.
 
+mod attempt;
 mod envelope;
+mod recorded;
 mod signature;
-mod told;
+mod summary;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,9 +13,11 @@ use utoipa::ToSchema;
 
 use crate::contract::ids::{DeliveryId, EventId, WebhookEndpointId};
 
+pub use attempt::Attempt;
 pub use envelope::{CONTENT_TYPE, Envelope};
+pub use recorded::RecordedKind;
 pub use signature::Secret;
-pub use told::{Level, Telling};
+pub use summary::{Level, Summary};
 
 /// Something that happened to a transfer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -23,7 +27,8 @@ pub struct Event {
     #[schema(value_type = Uuid)]
     pub id: EventId,
     /// `transfer.queued`, `transfer.started` …
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: RecordedKind,
     pub level: Level,
     /// What happened, for people.
     pub message: String,
@@ -42,7 +47,8 @@ pub struct FeedEvent {
     /// What it is about, as the API names it below `/v1`: `transfers/{id}`, `fine_tunes/{name}/versions/2`.
     pub subject: String,
     /// `transfer.queued`, `retune.completed` …
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: RecordedKind,
     pub level: Level,
     /// What happened, for people.
     pub message: String,
@@ -105,7 +111,8 @@ pub struct Delivery {
     pub event: EventId,
     /// The event's kind.
     #[serde(rename = "type")]
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: RecordedKind,
     /// What the event is about.
     pub subject: String,
     pub status: DeliveryStatus,

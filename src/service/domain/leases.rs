@@ -48,7 +48,7 @@ pub struct RetryPolicy {
     pub lease: Duration,
     /// Before the second attempt; doubled for each further one.
     pub backoff: Duration,
-    pub longest_wait: Duration,
+    pub max_wait: Duration,
     /// For how long an entry is tried that nobody can make anything of. Attempts at transfers are counted besides.
     pub give_up: Duration,
 }
@@ -58,7 +58,7 @@ impl RetryPolicy {
     pub fn wait_after(self, attempts: i32) -> f64 {
         let doublings = attempts.clamp(1, 30) - 1;
         let doubled = self.backoff.as_secs_f64() * 2_f64.powi(doublings);
-        doubled.min(self.longest_wait.as_secs_f64())
+        doubled.min(self.max_wait.as_secs_f64())
     }
 
     /// The same at random between half of it and the whole, so that what failed together does not come back
@@ -75,7 +75,7 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy {
         lease: Duration::from_secs(30),
         backoff: Duration::from_secs(5),
-        longest_wait: Duration::from_hours(3),
+        max_wait: Duration::from_hours(3),
         give_up: Duration::from_hours(24),
     };
 

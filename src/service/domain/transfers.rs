@@ -55,6 +55,43 @@ impl Status {
     }
 }
 
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptOutcome {
+    Succeeded,
+    Failed,
+    Cancelled,
+    HandedBack,
+    /// Its lease ran out.
+    Lost,
+}
+
+impl AttemptOutcome {
+    pub const ALL: [Self; 5] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::HandedBack,
+        Self::Lost,
+    ];
+
+    /// As it is written in the database and in figures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::HandedBack => "handed_back",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The outcome of a name; `None` where it is of another version of this program.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
 /// What stands before a transfer in the queue.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = QueuePosition)]

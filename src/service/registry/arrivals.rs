@@ -136,5 +136,7 @@ async fn give_up(
     });
 
     let kind = EventKind::BaseModelArrivalFailed;
-    events::record(connection, held.tenant, &subject, kind, data).await
+    events::record(connection, held.tenant, &subject, kind, data).await?;
+
+    Ok(())
 }

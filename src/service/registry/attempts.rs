@@ -1,29 +1,25 @@
-//! How attempts at transfers end, under their lease tokens, and the sweep for workers that died. With
-//! each end the transfer's retune is settled, in the same transaction.
+//! Attempts at transfers, under their lease tokens: how they begin (`claim`), how they end, and the sweep for
+//! workers that died. With each end the transfer's retune is settled, in the same transaction.
 
-use std::time::Duration;
+mod claim;
+mod sweep;
 
 use serde_json::json;
-use sqlx::PgConnection;
 
 use super::{
+    attempt_ends::{to_cancelled, to_failed, to_queued},
     deliver::{self, Delivery},
-    ends::{to_cancelled, to_failed, to_queued},
     settle::settle,
 };
 use crate::{
-    contract::{
-        codes::FailureCode,
-        events::EventKind,
-        ids::{RetuneId, WorkerId},
-    },
+    contract::events::{EventKind, QueuedReason},
     pipeline::{Outcome, Verdict},
     service::{
         database::{
-            Database, clock, events,
-            leases::{
+            Database, events,
+            transfers::leases::{
                 Claimed,
-                ends::{self, Expired, Held},
+                attempt_ends::{self, Held},
             },
         },
         domain::{
@@ -32,6 +28,9 @@ use crate::{
         },
     },
 };
+
+pub use claim::{Heard, beat, claim};
+pub use sweep::{give_up_unreadable, release, sweep};
 
 /// What became of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ pub async fn succeed(
     outcome: &Outcome,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let recorded = ends::record_result(&mut transaction, held, outcome).await?;
+    let recorded = attempt_ends::record_result(&mut transaction, held, outcome).await?;
     let Some(recorded) = recorded else {
         return Ok(false);
     };
@@ -111,7 +110,7 @@ pub async fn fail(
     policy: RetryPolicy,
 ) -> Result<Option<AfterFailure>, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+    let Some(row) = attempt_ends::lock_held(&mut transaction, held).await? else {
         return Ok(None);
     };
 
@@ -122,7 +121,7 @@ pub async fn fail(
         )
     } else if may_retry && row.attempt < row.max_attempts {
         let wait = policy.wait_after(row.attempt);
-        let reason = "attempt_failed";
+        let reason = QueuedReason::AttemptFailed;
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
         (AfterFailure::QueuedAgain, retune)
     } else {
@@ -144,7 +143,10 @@ pub async fn fail(
 /// From the database.
 pub async fn cancelled(database: &Database, held: &Lease<Claimed>) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    if ends::lock_held(&mut transaction, held).await?.is_none() {
+    if attempt_ends::lock_held(&mut transaction, held)
+        .await?
+        .is_none()
+    {
         return Ok(false);
     }
 
@@ -161,15 +163,22 @@ pub async fn cancelled(database: &Database, held: &Lease<Claimed>) -> Result<boo
 /// From the database.
 pub async fn hand_back(database: &Database, held: &Lease<Claimed>) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+    let Some(row) = attempt_ends::lock_held(&mut transaction, held).await? else {
         return Ok(false);
     };
 
     let retune = if row.status == Status::Cancelling {
         to_cancelled(&mut transaction, held.transfer).await?
     } else {
-        ends::uncount_attempt(&mut transaction, held).await?;
-        to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?
+        attempt_ends::uncount_attempt(&mut transaction, held).await?;
+        to_queued(
+            &mut transaction,
+            held.transfer,
+            0.0,
+            QueuedReason::HandedBack,
+            None,
+        )
+        .await?
     };
 
     settle(&mut transaction, retune).await?;
@@ -190,7 +199,7 @@ pub async fn decline(
     policy: RetryPolicy,
 ) -> Result<Option<AfterFailure>, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+    let Some(row) = attempt_ends::lock_held(&mut transaction, held).await? else {
         return Ok(None);
     };
 
@@ -205,12 +214,13 @@ pub async fn decline(
             to_failed(&mut transaction, held.transfer, error).await?,
         )
     } else {
-        let (wait, reason) = (policy.wait_after(1), "not_understood");
+        let (wait, reason) = (policy.wait_after(1), QueuedReason::NotUnderstood);
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
         let Held {
             unreadable_seconds, ..
         } = row;
-        ends::mark_unreadable(&mut transaction, held, unreadable_seconds.unwrap_or(0.0)).await?;
+        attempt_ends::mark_unreadable(&mut transaction, held, unreadable_seconds.unwrap_or(0.0))
+            .await?;
         (AfterFailure::QueuedAgain, retune)
     };
 
@@ -218,95 +228,4 @@ pub async fn decline(
     transaction.commit().await?;
 
     Ok(Some(after))
-}
-
-/// Ends the leases of a worker known to be dead at once, and sweeps; how many it held.
-///
-/// # Errors
-/// From the database.
-pub async fn release(
-    database: &Database,
-    worker: WorkerId,
-    policy: RetryPolicy,
-) -> Result<u64, sqlx::Error> {
-    let released = ends::expire(database, worker).await?;
-    if released > 0 {
-        sweep(database, policy).await?;
-    }
-
-    Ok(released)
-}
-
-/// Tidies up after workers that died: expired leases are queued again, failed when their attempts
-/// are used up, cancelled when that was wished. Returns how many there were.
-///
-/// # Errors
-/// From the database.
-pub async fn sweep(database: &Database, policy: RetryPolicy) -> Result<usize, sqlx::Error> {
-    clock::tick(database, policy.lease).await?;
-    let mut transaction = database.pool.begin().await?;
-    let expired = ends::lock_expired(&mut transaction).await?;
-
-    let mut members = Vec::new();
-    for transfer in &expired {
-        tracing::warn!(transfer = %transfer.id, attempt = transfer.attempt, "its lease had run out");
-        members.extend(end_expired(&mut transaction, transfer, policy).await?);
-    }
-
-    settle(&mut transaction, members).await?;
-    transaction.commit().await?;
-
-    Ok(expired.len())
-}
-
-/// The retune of a transfer whose lease ran out.
-async fn end_expired(
-    connection: &mut PgConnection,
-    expired: &Expired,
-    policy: RetryPolicy,
-) -> Result<Option<RetuneId>, sqlx::Error> {
-    if expired.status == Status::Cancelling {
-        return to_cancelled(connection, expired.id).await;
-    }
-    if expired.attempt >= expired.max_attempts {
-        let error = JobError {
-            code: FailureCode::AttemptsExhausted.name().into(),
-            detail: format!(
-                "{} attempts ended without a word from the worker; it ran out of memory, \
-                 crashed or was cut off",
-                expired.attempt
-            ),
-            pointer: None,
-        };
-        return to_failed(connection, expired.id, &error).await;
-    }
-
-    let wait = if expired.attempt == 1 {
-        0.0
-    } else {
-        policy.wait_after(expired.attempt)
-    };
-
-    to_queued(connection, expired.id, wait, "lease_expired", None).await
-}
-
-/// Fails the transfers that have waited for `patience` for a worker that can read their specification; how many.
-///
-/// # Errors
-/// From the database.
-pub async fn give_up_unreadable(
-    database: &Database,
-    patience: Duration,
-) -> Result<usize, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let late = ends::lock_unreadable(&mut transaction, patience).await?;
-
-    let mut members = Vec::new();
-    for transfer in &late {
-        members.extend(to_failed(&mut transaction, transfer.id, &transfer.error).await?);
-    }
-    settle(&mut transaction, members).await?;
-    transaction.commit().await?;
-
-    Ok(late.len())
 }

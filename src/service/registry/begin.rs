@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{promote, settle::settle, supersede::supersede};
 use crate::{
     contract::{
-        events::EventKind,
+        events::{EventKind, QueuedReason},
         ids::{FineTuneId, RetuneId},
     },
     service::{
@@ -137,7 +137,7 @@ async fn enqueue(
     let Some(id) = members::insert(connection, occasion, retune, member).await? else {
         return Ok(false);
     };
-    let data = json!({"reason": "retune", "retune": retune});
+    let data = json!({"reason": QueuedReason::Retune, "retune": retune});
     events::insert(connection, id, EventKind::TransferQueued, data).await?;
 
     Ok(true)

@@ -4,7 +4,10 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::{
-    contract::{events::EventKind, ids::TransferId},
+    contract::{
+        events::{CancelReason, EventKind},
+        ids::TransferId,
+    },
     service::database::{events, transfers::control},
 };
 
@@ -16,7 +19,7 @@ use crate::{
 pub(super) async fn cancel_queued(
     connection: &mut PgConnection,
     id: TransferId,
-    reason: &str,
+    reason: CancelReason,
 ) -> Result<(), sqlx::Error> {
     if control::cancel_queued(connection, id).await? {
         let data = json!({"reason": reason});

@@ -3,7 +3,7 @@
 use super::{cancel::cancel_queued, settle::settle};
 use crate::{
     contract::{
-        events::AuditAction,
+        events::{AuditAction, CancelReason},
         ids::{RetuneId, TenantId},
     },
     service::{
@@ -80,7 +80,7 @@ pub async fn cancel(
     };
 
     for transfer in members::waiting(&mut scope, id).await? {
-        cancel_queued(&mut scope, transfer, "retune_cancelled").await?;
+        cancel_queued(&mut scope, transfer, CancelReason::RetuneCancelled).await?;
     }
     members::cancel_running(&mut scope, id).await?;
     settle(&mut scope, [id]).await?;

@@ -7,22 +7,23 @@ use serde_json::json;
 use sqlx::PgConnection;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ends::to_cancelled, settle::settle};
+use super::{attempt_ends::to_cancelled, settle::settle};
 use crate::{
     contract::{
         evaluation::{Evaluation, EvaluationRecord},
-        events::{AuditAction, EventKind},
+        events::{AuditAction, EventKind, QueuedReason},
         ids::{RetuneId, TransferId},
         spec::ExternalGate,
     },
     pipeline::Outcome,
     service::{
         database::{
-            Database, audit_events,
-            evaluations::{self, Locked},
-            events,
-            leases::{Claimed, ends},
-            transfers,
+            Database, audit_events, events,
+            transfers::{
+                self,
+                evaluations::{self, Locked},
+                leases::{Claimed, attempt_ends},
+            },
         },
         domain::{
             access::Caller,
@@ -57,7 +58,7 @@ pub async fn wait(
     gate: &ExternalGate,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    let Some(row) = ends::lock_held(&mut transaction, held).await? else {
+    let Some(row) = attempt_ends::lock_held(&mut transaction, held).await? else {
         return Ok(false);
     };
 
@@ -151,7 +152,7 @@ async fn end_wait(
     said: &serde_json::Value,
 ) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = evaluations::record(connection, id, said).await?;
-    let data = json!({"reason": "evaluated", "evaluation": said});
+    let data = json!({"reason": QueuedReason::Evaluated, "evaluation": said});
     events::insert(connection, id, EventKind::TransferQueued, data).await?;
 
     Ok(retune)

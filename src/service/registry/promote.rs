@@ -115,7 +115,9 @@ async fn wait(connection: &mut PgConnection, step: &Step<'_>) -> Result<(), sqlx
     });
     let subject = format!("fine_tunes/{}/versions/{}", step.name, step.to.number);
     let kind = EventKind::FineTuneVersionAwaitingPromotion;
-    events::record(connection, step.tenant, &subject, kind, data).await
+    events::record(connection, step.tenant, &subject, kind, data).await?;
+
+    Ok(())
 }
 
 /// Refuses whoever is no administrator an alias that is protected. The transaction holds the fine-tune's lock.

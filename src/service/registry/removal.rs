@@ -5,10 +5,15 @@ use sqlx::PgConnection;
 use crate::{
     contract::{
         events::AuditAction,
-        ids::{TenantId, TransferId},
+        ids::{BaseModelId, FineTuneId, TenantId, TransferId},
     },
     service::{
-        database::{Database, audit_events, base_models, fine_tunes, removal, transfers::control},
+        database::{
+            Database, arrivals, audit_events,
+            base_models::{self, versions},
+            fine_tunes, inbound_tokens, retunes,
+            transfers::{control, removal},
+        },
         domain::{
             access::Caller,
             transfers::{Status, Transfer},
@@ -73,7 +78,7 @@ pub async fn transfer(
         },
     )
     .await?;
-    removal::delete_transfer(&mut scope, id).await?;
+    removal::delete(&mut scope, id).await?;
 
     let subject = format!("transfers/{id}");
     audit_events::record(&mut scope, caller, AuditAction::TransferDelete, &subject).await?;
@@ -96,7 +101,7 @@ async fn may_go(
     if !status.is_final() {
         return Err(RemovalError::InvalidState { status });
     }
-    unused(removal::use_of_transfer(connection, tenant, id).await?)
+    unused(removal::use_of(connection, tenant, id).await?)
 }
 
 fn unused(found: Option<String>) -> Result<(), RemovalError> {
@@ -121,13 +126,13 @@ pub async fn fine_tune(
 
     // In the order of locks: no retune makes a transfer of it meanwhile.
     base_models::lock(&mut scope, caller.tenant, &found.base_model).await?;
-    if removal::lock_transfers_of_fine_tune(&mut scope, found.id).await? {
+    if removal::lock_of_fine_tune(&mut scope, found.id).await? {
         return Err(RemovalError::InUse(
             "a transfer of it has not ended".to_owned(),
         ));
     }
     fine_tunes::lock(&mut scope, caller.tenant, name).await?;
-    removal::delete_fine_tune(&mut scope, found.id).await?;
+    delete_fine_tune(&mut scope, found.id).await?;
 
     let subject = format!("fine_tunes/{name}");
     audit_events::record(&mut scope, caller, AuditAction::FineTuneDelete, &subject).await?;
@@ -151,8 +156,8 @@ pub async fn base_model(
     let Some(id) = base_models::lock(&mut scope, caller.tenant, name).await? else {
         return Ok(false);
     };
-    unused(removal::use_of_base_model(&mut scope, id, None).await?)?;
-    removal::delete_base_model(&mut scope, id).await?;
+    unused(versions::removal::use_of(&mut scope, id, None).await?)?;
+    delete_base_model(&mut scope, id).await?;
 
     let subject = format!("base_models/{name}");
     audit_events::record(&mut scope, caller, AuditAction::BaseModelDelete, &subject).await?;
@@ -176,8 +181,8 @@ pub async fn base_version(
     let Some(id) = base_models::lock(&mut scope, caller.tenant, name).await? else {
         return Ok(false);
     };
-    unused(removal::use_of_base_model(&mut scope, id, Some(version)).await?)?;
-    if removal::delete_versions(&mut scope, id, Some(version)).await? == 0 {
+    unused(versions::removal::use_of(&mut scope, id, Some(version)).await?)?;
+    if delete_versions(&mut scope, id, Some(version)).await? == 0 {
         return Ok(false);
     }
 
@@ -192,4 +197,46 @@ pub async fn base_version(
     scope.commit().await?;
 
     Ok(true)
+}
+
+/// Deletes a fine-tune with its versions and aliases; its transfers stay and are nobody's.
+async fn delete_fine_tune(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<(), sqlx::Error> {
+    fine_tunes::aliases::moves::delete_of(connection, id).await?;
+    fine_tunes::aliases::delete_of(connection, id).await?;
+    fine_tunes::aliases::protection::delete_of(connection, id).await?;
+    fine_tunes::versions::delete_of(connection, id).await?;
+    removal::forget_fine_tune(connection, id).await?;
+    fine_tunes::delete(connection, id).await
+}
+
+/// Deletes a base model on which nothing lives, with all that was announced for it.
+async fn delete_base_model(
+    connection: &mut PgConnection,
+    id: BaseModelId,
+) -> Result<(), sqlx::Error> {
+    base_models::aliases::delete_of(connection, id).await?;
+    delete_versions(connection, id, None).await?;
+    arrivals::delete_of(connection, id).await?;
+    inbound_tokens::delete_of(connection, id).await?;
+    base_models::delete(connection, id).await
+}
+
+/// Deletes the versions of a base model, or one of them; how many. What refers to them, and does not live on them,
+/// forgets them.
+async fn delete_versions(
+    connection: &mut PgConnection,
+    base_model: BaseModelId,
+    version: Option<&str>,
+) -> Result<u64, sqlx::Error> {
+    let ids = versions::removal::ids_of(connection, base_model, version).await?;
+
+    removal::forget_base_versions(connection, &ids).await?;
+    retunes::forget_base_versions(connection, &ids).await?;
+    base_models::aliases::moves::delete_to(connection, &ids).await?;
+    base_models::aliases::moves::forget_previous(connection, &ids).await?;
+    versions::removal::forget_parents(connection, &ids).await?;
+    versions::removal::delete(connection, &ids).await
 }

@@ -12,7 +12,10 @@ use sqlx::PgConnection;
 
 use super::cancel::cancel_queued;
 use crate::{
-    contract::{events::EventKind, ids::RetuneId},
+    contract::{
+        events::{CancelReason, EventKind},
+        ids::RetuneId,
+    },
     service::{
         database::{events, retunes, transfers::members},
         domain::registry::retunes::{Retune, RetuneStatus},
@@ -79,7 +82,7 @@ fn is_spent(retune: &Retune) -> bool {
 async fn cancel_waiting(connection: &mut PgConnection, id: RetuneId) -> Result<bool, sqlx::Error> {
     let waiting = members::lock_free_waiting(connection, id).await?;
     for transfer in &waiting {
-        cancel_queued(connection, *transfer, "budget_exhausted").await?;
+        cancel_queued(connection, *transfer, CancelReason::BudgetExhausted).await?;
     }
 
     Ok(!waiting.is_empty())

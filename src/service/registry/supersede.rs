@@ -5,7 +5,10 @@ use sqlx::PgConnection;
 
 use super::cancel::cancel_queued;
 use crate::{
-    contract::ids::{FineTuneId, RetuneId},
+    contract::{
+        events::CancelReason,
+        ids::{FineTuneId, RetuneId},
+    },
     service::{
         database::transfers::members::{self, Waiting},
         domain::registry::{Release, is_newer, occasions::Target},
@@ -33,7 +36,7 @@ pub(super) async fn supersede(
         .iter()
         .filter(|one| is_in_vain(one, target, carried))
     {
-        cancel_queued(connection, transfer.id, "superseded").await?;
+        cancel_queued(connection, transfer.id, CancelReason::Superseded).await?;
         retunes.push(transfer.retune);
     }
 

@@ -6,7 +6,7 @@ use super::{cancel::cancel_queued, settle::settle};
 use crate::{
     config,
     contract::{
-        events::{AuditAction, EventKind},
+        events::{AuditAction, CancelReason, EventKind, QueuedReason},
         ids::TransferId,
     },
     service::{
@@ -58,7 +58,7 @@ pub async fn request_cancel(
 
     match status {
         Status::Queued | Status::AwaitingEvaluation => {
-            cancel_queued(&mut scope, id, "requested").await?;
+            cancel_queued(&mut scope, id, CancelReason::Requested).await?;
             settle(&mut scope, retune).await?;
         }
         Status::Running => control::ask_to_stop(&mut scope, id).await?,
@@ -105,7 +105,7 @@ pub async fn retry(
         return Err(exceeded.into());
     }
 
-    let data = json!({"reason": "retried"});
+    let data = json!({"reason": QueuedReason::Retried});
     events::insert(&mut scope, id, EventKind::TransferQueued, data).await?;
     let subject = format!("transfers/{id}");
     audit_events::record(&mut scope, caller, AuditAction::TransferRetry, &subject).await?;

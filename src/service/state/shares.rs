@@ -10,7 +10,7 @@ use std::{
 #[derive(Debug)]
 pub struct Shares<Caller: Eq + Hash> {
     /// 0: no limit.
-    most: usize,
+    limit: usize,
     open: Arc<Mutex<HashMap<Caller, usize>>>,
 }
 
@@ -22,10 +22,10 @@ pub struct Share<Caller: Eq + Hash> {
 }
 
 impl<Caller: Clone + Eq + Hash> Shares<Caller> {
-    /// At most `most` of each caller; 0 is no limit.
-    pub fn new(most: usize) -> Self {
+    /// At most `limit` of each caller; 0 is no limit.
+    pub fn new(limit: usize) -> Self {
         Self {
-            most,
+            limit,
             open: Arc::default(),
         }
     }
@@ -34,7 +34,7 @@ impl<Caller: Clone + Eq + Hash> Shares<Caller> {
     pub fn take(&self, caller: Caller) -> Option<Share<Caller>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(caller.clone()).or_default();
-        if self.most > 0 && *count >= self.most {
+        if self.limit > 0 && *count >= self.limit {
             return None;
         }
         *count += 1;
@@ -48,7 +48,7 @@ impl<Caller: Clone + Eq + Hash> Shares<Caller> {
 impl<Caller: Eq + Hash> Clone for Shares<Caller> {
     fn clone(&self) -> Self {
         Self {
-            most: self.most,
+            limit: self.limit,
             open: Arc::clone(&self.open),
         }
     }

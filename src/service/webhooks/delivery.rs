@@ -23,14 +23,15 @@ use crate::{
     service::{
         database::{
             Database,
-            deliveries::{self, AfterFailure, Attempt, Capacity, Claimed},
+            deliveries::{self, Capacity, Claimed},
             outage::is_passing,
         },
         domain::{
-            events::CONTENT_TYPE,
+            events::{Attempt, CONTENT_TYPE},
             leases::{Lease, RetryPolicy},
         },
         queue::Queue,
+        registry::delivery_attempts::{self, AfterFailure},
     },
     telemetry::traces,
 };
@@ -39,7 +40,7 @@ use crate::{
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_hours(3);
+const MAX_WAIT: Duration = Duration::from_hours(3);
 
 /// Wait before an outcome is recorded again that the database did not take.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
@@ -62,7 +63,7 @@ impl config::Webhooks {
         RetryPolicy {
             lease: self.timeout * 2,
             backoff: self.backoff,
-            longest_wait: LONGEST_WAIT,
+            max_wait: MAX_WAIT,
             give_up: self.give_up,
         }
     }
@@ -93,7 +94,7 @@ impl Queue for Sender {
 
     async fn claim(&self, limit: usize) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
         let capacity = Capacity {
-            most: i64::try_from(limit).unwrap_or(i64::MAX),
+            posts: i64::try_from(limit).unwrap_or(i64::MAX),
             per_tenant: i64::from(self.settings.open_posts_per_tenant),
         };
         deliveries::claim(&self.database, capacity, self.settings.retry_policy()).await
@@ -173,12 +174,12 @@ impl Sender {
         attempt: &Attempt,
     ) -> Result<&'static str, sqlx::Error> {
         if attempt.is_success() {
-            let held = deliveries::succeed(&self.database, lease, attempt).await?;
+            let held = delivery_attempts::succeed(&self.database, lease, attempt).await?;
             return Ok(if held { "delivered" } else { "lost" });
         }
 
         let policy = self.settings.retry_policy();
-        let after = deliveries::fail(&self.database, lease, attempt, policy).await?;
+        let after = delivery_attempts::fail(&self.database, lease, attempt, policy).await?;
         if after == AfterFailure::Disabled {
             tracing::warn!(endpoint = ?lease.endpoint, "a webhook endpoint was disabled");
         }

@@ -1,4 +1,4 @@
-//! Prolongs the lease of one attempt, tells how it goes, and hears whether it should end.
+//! Renews the lease of one attempt, tells how it goes, and hears whether it should end.
 //!
 //! On an operating-system thread of its own with its own runtime and connections, so that neither a
 //! computation that takes every core nor a full pool can delay it. It beats at the pace of the
@@ -24,11 +24,9 @@ use crate::{
     config,
     pipeline::Stop,
     service::{
-        database::{
-            Database,
-            leases::{self, Claimed, Heard},
-        },
+        database::{Database, transfers::leases::Claimed},
         domain::leases::Lease,
+        registry::attempts::{self, Heard},
     },
 };
 
@@ -143,10 +141,10 @@ impl Heart {
         loop {
             let (report, more) = self.watch.report();
             let asked = Instant::now();
-            let beat = leases::beat(database, &self.lease, self.settings.lease, &report);
+            let beat = attempts::beat(database, &self.lease, self.settings.lease, &report);
             match time::timeout(self.settings.beat, beat).await {
                 Ok(Ok(heard)) if heard != Heard::Lost => {
-                    self.watch.prolong(asked + self.settings.lease);
+                    self.watch.renew(asked + self.settings.lease);
                     if heard == Heard::Cancel && !self.cancel() {
                         return false;
                     }

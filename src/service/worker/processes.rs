@@ -34,9 +34,9 @@ use crate::{
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// A worker that lived so long has earned a quick restart.
-const STABLE: Duration = Duration::from_secs(30);
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// How a worker process is started.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct Program {
     /// Where workers keep what they need, each in a folder of its name.
     pub scratch: PathBuf,
     /// How long a worker may take to hand its lease back when told to end.
-    pub patience: Duration,
+    pub shutdown_grace: Duration,
 }
 
 /// Keeps one worker process running until `shutdown`, then ends it.
@@ -69,10 +69,10 @@ pub async fn keep_one(
         }
         release(&database, id, policy).await;
         super::scratch::forget(&program.scratch.join(id.to_string()));
-        pause = if begun.elapsed() > STABLE {
+        pause = if begun.elapsed() > STABLE_AFTER {
             FIRST_PAUSE
         } else {
-            (pause * 2).min(LONGEST_PAUSE)
+            (pause * 2).min(MAX_PAUSE)
         };
         shutdown.run_until_cancelled(time::sleep(pause)).await;
     }
@@ -112,7 +112,10 @@ async fn live(
         // It may have ended just now.
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
-    if time::timeout(program.patience, child.wait()).await.is_err() {
+    if time::timeout(program.shutdown_grace, child.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!(worker = %id, "a worker did not end in time; killing it");
         child.kill().await?;
     }

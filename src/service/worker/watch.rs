@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     pipeline::{Phase, Progress, Stop},
-    service::database::leases::Report,
+    service::database::transfers::leases::Report,
     telemetry::traces,
 };
 
@@ -122,7 +122,7 @@ impl Watch {
     }
 
     /// The lease holds until then.
-    pub fn prolong(&self, lease_until: Instant) {
+    pub fn renew(&self, lease_until: Instant) {
         let mut state = self.lock();
         state.lease_until = state.lease_until.max(lease_until);
     }
@@ -257,7 +257,7 @@ mod tests {
     fn a_lease_that_ran_out_stops_the_work_whatever_was_heard() {
         let watch = over(Instant::now());
         assert_eq!(watch.go_on(), Err(Stop::HandedBack));
-        watch.prolong(Instant::now() + Duration::from_mins(1));
+        watch.renew(Instant::now() + Duration::from_mins(1));
         assert_eq!(watch.go_on(), Ok(()));
     }
 

@@ -5,7 +5,7 @@ use url::Url;
 const ENDPOINT: &str = "https://huggingface.co";
 /// The variables that the hub's own library reads.
 const ENDPOINT_VARIABLE: &str = "HF_ENDPOINT";
-const TOKEN_VARIABLE: &str = "HF_TOKEN";
+pub const TOKEN_VARIABLE: &str = "HF_TOKEN";
 
 /// A hub. Its token comes from the environment, and of a tenant that has one of its own, from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -170,6 +170,7 @@ impl HubServer {
             tokio::time::sleep(asked_to_wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
             pause *= 4;
         }
+
         checked(
             self.follow(&method, url, range.as_deref())
                 .await
@@ -282,6 +283,7 @@ pub(super) fn checked(answer: Answer) -> Result<Answer> {
     let headers = response.headers();
     let code = text(headers, &ERROR_CODE).unwrap_or_default();
     let said = text(headers, &ERROR_MESSAGE).unwrap_or(status.as_str());
+
     Err(match (status.as_u16(), code) {
         (_, "GatedRepo") => denied(
             path,

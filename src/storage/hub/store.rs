@@ -37,6 +37,7 @@ impl ObjectStore for Hub {
         } else {
             Method::GET
         };
+
         let range = options
             .range
             .as_ref()
@@ -55,6 +56,7 @@ impl ObjectStore for Hub {
             e_tag: etag,
             version: None,
         };
+
         options.check_preconditions(&meta)?;
         let wanted = options.range.as_ref().filter(|_| !options.head);
         let wanted = wanted.map_or(Ok(0..size), |range| range.as_range(size).map_err(failed))?;
@@ -69,6 +71,7 @@ impl ObjectStore for Hub {
         } else {
             response.bytes_stream().map_err(failed).boxed()
         };
+
         Ok(GetResult {
             payload: GetResultPayload::Stream(stream),
             meta,
@@ -159,6 +162,7 @@ fn extent(answer: &Answer) -> Result<(u64, Range<u64>)> {
             content_range(range).ok_or_else(|| failed(format!("Content-Range: {range}")))?;
         return Ok((size, sent));
     }
+
     let length = header(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok());
     let size = answer.size.or(length);
     let size = size.ok_or_else(|| failed("the hub does not say how long the file is"))?;

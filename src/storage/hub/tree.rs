@@ -51,6 +51,7 @@ impl Hub {
             extensions: nothing(),
         };
         let mut next = Some(self.api(place.repository, "tree", place.path));
+
         while let Some(url) = next {
             let Page {
                 body,

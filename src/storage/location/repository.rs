@@ -64,6 +64,7 @@ impl HubPath {
             let refs: Vec<&str> = parts.by_ref().take(2).collect();
             revision = Some(format!("refs/{}", refs.join("/")));
         }
+
         if revision
             .as_ref()
             .is_some_and(|revision| revision.is_empty() || revision.ends_with('/'))
@@ -77,6 +78,7 @@ impl HubPath {
             is_dataset: dataset.is_some(),
             revision,
         };
+
         Ok(Self {
             repository,
             key: key.join("/"),

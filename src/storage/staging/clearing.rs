@@ -46,6 +46,7 @@ impl Storage {
                 .await
                 .map_err(StorageError::store_at(&attempt.folder))?,
         };
+
         let id = String::from_utf8_lossy(&number).into_owned();
         let client = self.inner.clients.parts(&attempt.folder)?;
         let ended = client.abort_multipart(&target, &id);
@@ -70,6 +71,7 @@ impl Storage {
                 self.clear_attempt(&attempt).await?;
             }
         }
+
         if folder.store == Store::File {
             return self.tidy_files(folder, keep);
         }
@@ -113,6 +115,7 @@ impl Storage {
         if attempt.folder.store != Store::File {
             return Ok(());
         }
+
         for folder in [attempt.folder.joined(ATTEMPTS), attempt.folder.clone()] {
             let Ok(parent) = self.inner.roots.hold(&folder.parent()) else {
                 break;

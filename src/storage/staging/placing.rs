@@ -26,6 +26,7 @@ impl Storage {
         } else {
             self.complete(attempt, file, &place).await
         };
+
         match put {
             Ok(true) => Ok(true),
             Ok(false) => self.holds(&place, &file.content()).await,
@@ -48,6 +49,7 @@ impl Storage {
             source.path().join(from.name()),
             target.path().join(to.name()),
         );
+
         match std::fs::rename(source, name) {
             Ok(()) => target.sync().map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -79,6 +81,7 @@ impl Storage {
             let client = self.inner.clients.of(place)?;
             counted(Operation::Copy, client.copy(&source, &target)).await
         };
+
         match done {
             Ok(()) => Ok(true),
             Err(error) if is_gone(&error) => Ok(false),

@@ -10,7 +10,7 @@ use retune::{
 };
 use serde_json::json;
 
-use super::{super::app::App, NOW, execute};
+use super::{super::app::App, NOW};
 
 #[tokio::test]
 async fn a_tenant_has_no_more_waiting_than_its_quota() {
@@ -30,7 +30,9 @@ async fn a_tenant_has_no_more_waiting_than_its_quota() {
     let cancel = format!("/v1/transfers/{}/cancel", second["id"].as_str().unwrap());
     app.post(&cancel, &json!({}), &[]).await.ok(200);
     submit("3").await.ok(202);
-    execute(&app, "UPDATE tenants SET max_queued_transfers = 3").await;
+    app.db
+        .execute("UPDATE tenants SET max_queued_transfers = 3")
+        .await;
     submit("4").await.ok(202);
     submit("5").await.problem(429, "quota_exceeded");
     let waiting = app.get("/v1/transfers?status=queued").await.ok(200).json();
@@ -70,11 +72,9 @@ async fn a_tenant_computes_no_longer_than_its_quota_within_a_day() {
     // Two attempts of one transfer, each shorter than the quota.
     for _ in 0..2 {
         let lease = app.claim().await;
-        execute(
-            &app,
-            "UPDATE transfers SET started_at = now() - interval '60 seconds'",
-        )
-        .await;
+        app.db
+            .execute("UPDATE transfers SET started_at = now() - interval '60 seconds'")
+            .await;
         let error = JobError {
             code: "x".into(),
             detail: "x".into(),
@@ -85,20 +85,22 @@ async fn a_tenant_computes_no_longer_than_its_quota_within_a_day() {
             .unwrap();
         assert_eq!(again, Some(AfterFailure::QueuedAgain));
     }
-    execute(&app, "UPDATE tenants SET max_compute_seconds_per_day = 125").await;
+    app.db
+        .execute("UPDATE tenants SET max_compute_seconds_per_day = 125")
+        .await;
     submit().await.ok(202);
     // What runs counts too.
     app.claim().await;
     let running = "UPDATE transfers SET started_at = now() - interval '60 seconds'
                    WHERE status = 'running'";
-    execute(&app, running).await;
+    app.db.execute(running).await;
     submit().await.problem(429, "quota_exceeded");
     // Of what began yesterday, today's part.
     let longer = "UPDATE attempts SET began_at = began_at - interval '2 days'";
-    execute(&app, longer).await;
+    app.db.execute(longer).await;
     submit().await.problem(429, "quota_exceeded");
     let long_ago = "UPDATE attempts SET ended_at = ended_at - interval '25 hours'";
-    execute(&app, long_ago).await;
+    app.db.execute(long_ago).await;
     submit().await.ok(202);
 }
 
@@ -113,14 +115,16 @@ async fn a_tenant_writes_no_more_than_its_quota_within_a_day() {
         app.finish_next(Verdict::Published).await;
     }
     submit().await.problem(429, "quota_exceeded");
-    execute(&app, "UPDATE tenants SET max_result_bytes_per_day = 2001").await;
+    app.db
+        .execute("UPDATE tenants SET max_result_bytes_per_day = 2001")
+        .await;
     submit().await.ok(202);
-    execute(&app, "UPDATE tenants SET max_result_bytes_per_day = NULL").await;
+    app.db
+        .execute("UPDATE tenants SET max_result_bytes_per_day = NULL")
+        .await;
     submit().await.problem(429, "quota_exceeded");
-    execute(
-        &app,
-        "UPDATE transfers SET finished_at = finished_at - interval '25 hours'",
-    )
-    .await;
+    app.db
+        .execute("UPDATE transfers SET finished_at = finished_at - interval '25 hours'")
+        .await;
     submit().await.ok(202);
 }

@@ -3,13 +3,15 @@
 use retune::{
     contract::ids::WebhookEndpointId,
     service::{
-        database::deliveries::{self, AfterFailure, Attempt},
+        database::deliveries,
+        domain::events::Attempt,
+        registry::delivery_attempts::{self, AfterFailure},
         webhooks::lookup,
     },
 };
 use serde_json::{Value, json};
 
-use super::{app, deliveries_of, execute, room, send, settings, subscribe, until};
+use super::{app, deliveries_of, room, send, settings, subscribe, until};
 use crate::support::receiver::Receiver;
 
 #[tokio::test]
@@ -52,7 +54,7 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let attempt = Attempt::unanswered("connection refused".into());
-    let after = deliveries::fail(database, &claimed[0], &attempt, terms)
+    let after = delivery_attempts::fail(database, &claimed[0], &attempt, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Pending);
@@ -64,9 +66,9 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
     let day =
         "UPDATE deliveries SET retry_since = now() - interval '24 hours', next_attempt_at = now();
                UPDATE webhook_endpoints SET failing_since = now() - interval '24 hours'";
-    execute(&app, day).await;
+    app.db.execute(day).await;
     let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
-    let after = deliveries::fail(database, &claimed[0], &attempt, terms)
+    let after = delivery_attempts::fail(database, &claimed[0], &attempt, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Disabled);
@@ -91,7 +93,7 @@ async fn what_waits_at_an_endpoint_that_is_disabled_ends_and_enabling_begins_ane
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claimed = deliveries::claim(database, room(2), terms).await.unwrap();
     let gone = Attempt::answered(410, Some("gone".into()));
-    let after = deliveries::fail(database, &claimed[0], &gone, terms)
+    let after = delivery_attempts::fail(database, &claimed[0], &gone, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Disabled);
@@ -100,7 +102,7 @@ async fn what_waits_at_an_endpoint_that_is_disabled_ends_and_enabling_begins_ane
     let told = |one: &&Value| one["error"] == "the endpoint is disabled";
     assert_eq!(over.iter().filter(told).count(), 2);
     let late = Attempt::unanswered("cut".into());
-    let after = deliveries::fail(database, &claimed[1], &late, terms)
+    let after = delivery_attempts::fail(database, &claimed[1], &late, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Lost);
@@ -144,11 +146,9 @@ async fn an_owner_who_disables_an_endpoint_ends_what_waits_there() {
     assert_eq!(deliveries_of(&app, "ci").await[0]["status"], "failed");
     assert_eq!(deliveries_of(&app, "other").await[0]["status"], "pending");
     // What was written at the same moment ends with the next claim.
-    execute(
-        &app,
-        "UPDATE deliveries SET status = 'pending', finished_at = NULL, error = NULL",
-    )
-    .await;
+    app.db
+        .execute("UPDATE deliveries SET status = 'pending', finished_at = NULL, error = NULL")
+        .await;
     let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     assert_eq!(
         deliveries::claim(database, room(10), terms)
@@ -172,7 +172,7 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
     // A day later, each failing for a little less: since the first attempt.
     let day = "UPDATE deliveries SET retry_since = now() - interval '24 hours';
                UPDATE webhook_endpoints SET failing_since = now() - interval '23 hours'";
-    execute(&app, day).await;
+    app.db.execute(day).await;
     let alive: WebhookEndpointId =
         sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
             .fetch_one(&database.pool)
@@ -184,15 +184,15 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
     let failed = Attempt::unanswered("connection refused".into());
     let taken = Attempt::answered(204, None);
     assert!(
-        deliveries::succeed(database, &alive[0], &taken)
+        delivery_attempts::succeed(database, &alive[0], &taken)
             .await
             .unwrap()
     );
-    let after = deliveries::fail(database, &alive[1], &failed, terms)
+    let after = delivery_attempts::fail(database, &alive[1], &failed, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Failed, "it took the other");
-    let after = deliveries::fail(database, &dead[0], &failed, terms)
+    let after = delivery_attempts::fail(database, &dead[0], &failed, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Disabled);

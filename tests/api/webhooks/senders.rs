@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use retune::service::{
-    database::deliveries::{self, AfterFailure, Attempt},
-    domain::leases::RetryPolicy,
+    database::deliveries,
+    domain::{events::Attempt, leases::RetryPolicy},
+    registry::delivery_attempts::{self, AfterFailure},
     webhooks::lookup,
 };
 
@@ -35,11 +36,15 @@ async fn a_delivery_is_repeated_when_its_sender_died_and_recorded_by_the_holder_
     assert_eq!(done["attempts"], 2);
     drop(sending);
     let late = Attempt::answered(500, Some("late".into()));
-    let after = deliveries::fail(database, &dead, &late, terms)
+    let after = delivery_attempts::fail(database, &dead, &late, terms)
         .await
         .unwrap();
     assert_eq!(after, AfterFailure::Lost);
-    assert!(!deliveries::succeed(database, &dead, &late).await.unwrap());
+    assert!(
+        !delivery_attempts::succeed(database, &dead, &late)
+            .await
+            .unwrap()
+    );
     assert_eq!(deliveries_of(&app, "ci").await[0]["status"], "delivered");
 }
 

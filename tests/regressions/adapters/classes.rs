@@ -13,22 +13,12 @@ use crate::{
 
 const HEAD: [&str; 2] = ["fc2.weight", "fc2.bias"];
 
-fn name_classes(case: &Case, model: &str, labels: [&str; 3]) {
-    let mut config = read_json(&case.path(&format!("{model}/config.json")));
-    config["id2label"] = labels
-        .iter()
-        .enumerate()
-        .map(|(row, name)| (row.to_string(), json!(name)))
-        .collect();
-    case.write(&format!("{model}/config.json"), format!("{config:#}"));
-}
-
 /// A job onto the old base itself, whose rows stand in another order.
 fn case(order: [usize; 3], labels: [[&str; 3]; 3]) -> (Case, Value) {
     let case = Case::fresh();
     case.put_weights("new", &reordered(&case.model("old"), order));
     for (model, labels) in ["old", "tuned", "new"].into_iter().zip(labels) {
-        name_classes(&case, model, labels);
+        case.name_classes(model, &labels);
     }
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);

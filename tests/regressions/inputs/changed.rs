@@ -17,31 +17,20 @@ use retune::{
         tensors::InputChanged,
     },
     contract::codes::FailureCode,
-    pipeline::{self, Failure, Phase, Progress, Stop},
+    pipeline::{self, Failure, Phase},
 };
 use serde_json::json;
 
-use crate::pipeline::case::Case;
+use crate::pipeline::case::{Case, OnPhase};
 
 /// Does something once, when a phase begins.
-struct At<'a> {
-    phase: Phase,
-    deed: &'a (dyn Fn() + Sync),
-    once: Once,
-}
-
-impl Progress for At<'_> {
-    fn phase(&self, phase: Phase) {
-        if phase == self.phase {
-            self.once.call_once(self.deed);
+fn at(wanted: Phase, deed: impl Fn() + Send + Sync) -> OnPhase<impl Fn(Phase) + Send + Sync> {
+    let once = Once::new();
+    OnPhase(move |phase| {
+        if phase == wanted {
+            once.call_once(&deed);
         }
-    }
-
-    fn advance(&self, _: u64, _: u64, _: &'static str) {}
-
-    fn go_on(&self) -> Result<(), Stop> {
-        Ok(())
-    }
+    })
 }
 
 /// How a file becomes another.
@@ -87,11 +76,7 @@ fn refused(name: &str, how: Change, phase: Phase) -> String {
     let case = Case::fresh();
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
-    let progress = At {
-        phase,
-        deed: &|| change(&case, name, how),
-        once: Once::new(),
-    };
+    let progress = at(phase, || change(&case, name, how));
     let done = case.run_with(&spec, &progress);
     let Err(Failure::Input {
         code: FailureCode::InputChanged,
@@ -244,11 +229,7 @@ fn a_file_that_is_only_read_by_others_is_no_change() {
     let mut spec = case.spec();
     spec["methods"] = json!(["identity"]);
     let read = || drop(fs::read(case.path("new/model.safetensors")).expect("a file"));
-    let progress = At {
-        phase: Phase::Publishing,
-        deed: &read,
-        once: Once::new(),
-    };
+    let progress = at(Phase::Publishing, read);
     case.run_with(&spec, &progress)
         .expect("nothing has changed");
 }

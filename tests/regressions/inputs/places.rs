@@ -11,19 +11,16 @@ use nix::{
 };
 use retune::{
     contract::codes::FailureCode,
-    pipeline::{Failure, Phase, Progress, Stop},
+    pipeline::{Failure, Phase},
     storage::{S3Config, Storage},
 };
 use serde_json::{Value, json};
 
-use crate::pipeline::case::Case;
+use crate::pipeline::case::{Case, OnPhase, refusal};
 
 fn refused(found: Result<impl Sized, Failure>) -> (FailureCode, String) {
-    match found {
-        Err(Failure::Input { code, pointer, .. }) => (code, pointer.unwrap_or_default()),
-        Err(other) => panic!("another failure: {other}"),
-        Ok(_) => panic!("it must be refused"),
-    }
+    let (code, pointer) = refusal(found);
+    (code, pointer.unwrap_or_default())
 }
 
 fn pipe(case: &Case, name: &str) {
@@ -104,23 +101,10 @@ fn a_symlink_to_itself_is_named() {
     );
 }
 
-/// Hears of no phase after the first.
-struct NothingComputed;
-
-impl Progress for NothingComputed {
-    fn phase(&self, phase: Phase) {
-        assert_eq!(phase, Phase::Fetching);
-    }
-
-    fn advance(&self, _: u64, _: u64, _: &'static str) {}
-
-    fn go_on(&self) -> Result<(), Stop> {
-        Ok(())
-    }
-}
-
+/// A refusal before anything is computed.
 fn early(case: &Case, spec: &Value) -> (FailureCode, String) {
-    refused(case.run_with(spec, &NothingComputed))
+    let first = OnPhase(|phase| assert_eq!(phase, Phase::Fetching));
+    refused(case.run_with(spec, &first))
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     pipeline::case::Case,
-    support::{Served, http, reachable_folder, retune, within},
+    support::{Served, http, reachable_folder, retune_serve, within},
 };
 
 struct Service {
@@ -24,17 +24,8 @@ impl Service {
     async fn start() -> Self {
         let case = Case::fresh();
         let (guard, data_dir) = reachable_folder();
-        let mut command = retune();
+        let mut command = retune_serve("1", &data_dir);
         command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--workers",
-                "1",
-                "--data-dir",
-            ])
-            .arg(&data_dir)
             .env(
                 "RETUNE_STORAGE_ROOTS",
                 format!("file://{}/", case.folder.path().display()),

@@ -3,10 +3,10 @@
 use std::process::Stdio;
 
 use retune::{
-    contract::ids::WorkerId,
-    pipeline::{Outcome, Verdict},
+    contract::ids::TransferId,
+    pipeline::Verdict,
     service::{
-        database::{figures, leases},
+        database::figures,
         domain::{
             access::DEFAULT_TENANT,
             transfers::{JobError, Status},
@@ -14,29 +14,21 @@ use retune::{
         registry::{attempts, transitions},
     },
 };
-use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::server::run;
-use crate::support::{LONG, OVER, Process, Served, TestDatabase, http, retune, within};
+use crate::support::{
+    LONG, OVER, Process, Served, TestDatabase, claim, http, outcome, retune, retune_serve,
+    unused_folder, within,
+};
 
 async fn serve(test: &TestDatabase) -> Served {
     serve_with(test, "0").await
 }
 
 async fn serve_with(test: &TestDatabase, workers: &str) -> Served {
-    let mut command = retune();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            workers,
-            "--data-dir",
-        ])
-        .arg(std::env::temp_dir().join("retune-tests-unused"))
-        .env("DATABASE_URL", &test.url);
+    let mut command = retune_serve(workers, unused_folder());
+    command.env("DATABASE_URL", &test.url);
     Served::start(&mut command).await
 }
 
@@ -265,24 +257,15 @@ async fn attempts_are_counted_by_how_they_ended() {
     let test = TestDatabase::fresh().await;
     let database = &test.database;
     let claim = async |terms| {
-        leases::claim(database, WorkerId::generate(), terms)
-            .await
-            .unwrap()
-            .expect("something to do")
+        let claimed = claim(database, terms).await;
+        claimed.expect("something to do")
     };
     let error = JobError {
         code: "bad".into(),
         detail: "bad".into(),
         pointer: None,
     };
-    let outcome = Outcome {
-        uri: "file:///out/x/".into(),
-        manifest_sha256: "ab".into(),
-        bytes: 1,
-        verdict: Verdict::Published,
-        recommendation: None,
-        metrics: json!({}),
-    };
+    let outcome = outcome(TransferId::generate(), Verdict::Published);
     let since = figures::look(database, None).await.unwrap().seen;
     let began: i64 =
         sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
@@ -331,7 +314,7 @@ async fn attempts_are_counted_by_how_they_ended() {
     let mut counts: Vec<_> = counted
         .attempts
         .iter()
-        .map(|(name, n)| (name.as_str(), *n))
+        .map(|(name, n)| (name.name(), *n))
         .collect();
     counts.sort_unstable();
     assert_eq!(

@@ -4,10 +4,7 @@ use std::{path::Path, process::Command};
 
 use serde_json::json;
 
-use crate::{
-    pipeline::case::Case,
-    support::{Served, TestDatabase, retune},
-};
+use crate::support::CaseService;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_client_submits_a_job_with_a_stage_of_fine_tuning() {
@@ -24,24 +21,8 @@ async fn a_generated_client_submits_a_job_with_a_stage_of_fine_tuning() {
         return;
     }
 
-    let case = tokio::task::spawn_blocking(Case::fresh)
-        .await
-        .expect("no panic");
-    let test = TestDatabase::fresh().await;
-    let mut command = retune();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-            "--data-dir",
-        ])
-        .arg(case.folder.path().join("data"))
-        .env("DATABASE_URL", &test.url)
-        .env("RETUNE_STORAGE_ROOTS", case.uri(""));
-    let served = Served::start(&mut command).await;
+    let service = CaseService::start().await;
+    let case = &service.case;
     let mut spec = case.spec();
     spec["fine_tune"] =
         json!({"epochs": 1, "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 32});
@@ -54,7 +35,7 @@ async fn a_generated_client_submits_a_job_with_a_stage_of_fine_tuning() {
         .arg(script)
         .arg(env!("CARGO_BIN_EXE_retune"))
         .arg(case.path("client.json"))
-        .env("RETUNE_URL", &served.url);
+        .env("RETUNE_URL", &service.served.url);
     let run = move || command.output().expect("python3 runs");
     let done = tokio::task::spawn_blocking(run).await.expect("no panic");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     pipeline::case::Case,
-    support::{Served, TestDatabase, retune},
+    support::{Served, TestDatabase, retune, retune_serve, unused_folder},
 };
 
 /// Reads one line of what a command answers and closes the pipe, as `| head -1` does; what the command
@@ -64,18 +64,8 @@ fn local(arguments: &[&str]) -> Command {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
     let test = TestDatabase::fresh().await;
-    let mut command = retune();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "0",
-            "--data-dir",
-        ])
-        .arg(std::env::temp_dir().join("retune-tests-unused"))
-        .env("DATABASE_URL", &test.url);
+    let mut command = retune_serve("0", unused_folder());
+    command.env("DATABASE_URL", &test.url);
     let served = Served::start(&mut command).await;
     for _ in 0..40 {
         test.queued(1).await;
@@ -207,21 +197,10 @@ async fn a_job_whose_model_was_not_published_ends_with_3() {
 }
 
 fn serve(test: &TestDatabase, root: &Path) -> Command {
-    let mut command = retune();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-            "--data-dir",
-        ])
-        .arg(std::env::temp_dir().join("retune-tests-unused"))
-        .env("DATABASE_URL", &test.url)
-        .env(
-            "RETUNE_STORAGE_ROOTS",
-            format!("file://{}/", root.display()),
-        );
+    let mut command = retune_serve("1", unused_folder());
+    command.env("DATABASE_URL", &test.url).env(
+        "RETUNE_STORAGE_ROOTS",
+        format!("file://{}/", root.display()),
+    );
     command
 }

@@ -7,7 +7,10 @@ use std::{
 
 use retune::{
     contract::ids::WorkerId,
-    service::database::{Database, leases},
+    service::{
+        database::Database,
+        registry::{attempts, submit},
+    },
 };
 
 use super::server::Server;
@@ -84,9 +87,9 @@ async fn sessions_are_pooled_without_a_setting_and_transactions_are_refused_by_n
         .await
         .expect("the pooler answers");
     database.migrate().await.expect("the schema");
-    let queued = retune::service::database::transfers::enqueue(&database, enqueue()).await;
+    let queued = submit::enqueue(&database, enqueue()).await;
     let queued = queued.expect("a tenant writes").transfer.id;
-    let lease = leases::claim(&database, WorkerId::generate(), LONG)
+    let lease = attempts::claim(&database, WorkerId::generate(), LONG)
         .await
         .expect("it answers");
     assert_eq!(lease.map(|lease| lease.transfer), Some(queued));

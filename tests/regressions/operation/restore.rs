@@ -3,20 +3,18 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use retune::{
-    contract::{ids::WorkerId, spec::ExternalGate},
-    pipeline::{Outcome, Recommendation, Verdict},
+    contract::{ids::TransferId, spec::ExternalGate},
+    pipeline::Verdict,
     service::{
         database::{
-            Database, Readiness, api_keys,
-            leases::{self, Claimed},
+            Database, Readiness,
             transfers::{self, Enqueue, ListFilter},
         },
         domain::{
             access::{DEFAULT_TENANT, Role},
-            leases::{Lease, RetryPolicy},
             transfers::{JobError, Status},
         },
-        registry::{attempts, evaluations, transitions},
+        registry::{attempts, evaluations, keys, submit, transitions},
     },
 };
 use serde_json::{Value, json};
@@ -24,7 +22,10 @@ use serde_json::{Value, json};
 use super::server::{BOSS, Server, run};
 use crate::{
     pipeline::case::Case,
-    support::{LONG, OVER, Process, Served, enqueue, http, retune, within},
+    support::{
+        LONG, OVER, Process, Served, claim, enqueue, http, outcome, retune, retune_serve,
+        unused_folder, within,
+    },
 };
 
 /// As dumps are that were made before policies stopped naming a user.
@@ -34,16 +35,10 @@ const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
     END LOOP;
 END $$";
 
-async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
-    leases::claim(database, WorkerId::generate(), policy)
-        .await
-        .expect("the database answers")
-}
-
 /// One transfer in every state, and a key. The one that waits is a job that can be run.
 async fn fill(database: &Database, waiting: &Value) {
     let queue = async || {
-        transfers::enqueue(database, enqueue())
+        submit::enqueue(database, enqueue())
             .await
             .expect("queued")
             .transfer
@@ -52,14 +47,7 @@ async fn fill(database: &Database, waiting: &Value) {
     let claimed = async || claim(database, LONG).await.expect("something to do");
 
     queue().await;
-    let outcome = Outcome {
-        uri: "file:///out/x/".into(),
-        manifest_sha256: "ab".into(),
-        bytes: 1000,
-        verdict: Verdict::Published,
-        recommendation: Some(Recommendation::Transfer),
-        metrics: json!({}),
-    };
+    let outcome = outcome(TransferId::generate(), Verdict::Published);
     assert!(
         attempts::succeed(database, &claimed().await, &outcome)
             .await
@@ -97,8 +85,8 @@ async fn fill(database: &Database, waiting: &Value) {
         spec: waiting.clone(),
         ..enqueue()
     };
-    transfers::enqueue(database, real).await.expect("queued");
-    api_keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None)
+    submit::enqueue(database, real).await.expect("queued");
+    keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None)
         .await
         .expect("a key");
 }
@@ -167,18 +155,8 @@ async fn goes_on(url: &str, case: &Case) {
     // As at every start.
     database.migrate().await.expect("nothing is left to do");
 
-    let mut command = retune();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            "0",
-            "--data-dir",
-        ])
-        .arg(std::env::temp_dir().join("retune-tests-unused"))
-        .env("DATABASE_URL", url);
+    let mut command = retune_serve("0", unused_folder());
+    command.env("DATABASE_URL", url);
     let served = Served::start(&mut command).await;
     let get = async |path: &str| {
         http()
@@ -223,7 +201,7 @@ async fn goes_on(url: &str, case: &Case) {
                 .expect("recorded")
         );
     }
-    let added = transfers::enqueue(&database, enqueue())
+    let added = submit::enqueue(&database, enqueue())
         .await
         .expect("a tenant writes")
         .transfer;

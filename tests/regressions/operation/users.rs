@@ -4,10 +4,11 @@ use retune::{
     contract::ids::WorkerId,
     service::{
         database::{
-            Database, Readiness, leases,
+            Database, Readiness,
             transfers::{self, ListFilter},
         },
         domain::access::DEFAULT_TENANT,
+        registry::{attempts, submit},
     },
 };
 use sqlx::AssertSqlSafe;
@@ -30,7 +31,7 @@ async fn connect(url: &str) -> Database {
 }
 
 async fn works(database: &Database) {
-    let queued = transfers::enqueue(database, enqueue())
+    let queued = submit::enqueue(database, enqueue())
         .await
         .expect("a tenant writes")
         .transfer;
@@ -45,7 +46,7 @@ async fn works(database: &Database) {
             .iter()
             .any(|one| one.id == queued.id)
     );
-    let lease = leases::claim(database, WorkerId::generate(), LONG)
+    let lease = attempts::claim(database, WorkerId::generate(), LONG)
         .await
         .expect("the database answers");
     assert!(lease.is_some(), "a worker finds it");

@@ -1,27 +1,29 @@
 //! The database's clock is set back, or the database was away: the queues go on.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use retune::{
     config::Settings,
     contract::ids::WorkerId,
     service::{
         database::{
-            clock,
             deliveries::{self, Capacity},
-            leases::{self, Claimed, Heard, Report},
-            webhook_endpoints::{self, Wanted},
+            transfers::leases::{Claimed, Report},
+            webhook_endpoints::Wanted,
         },
         domain::{
             access::DEFAULT_TENANT,
             leases::{Lease, RetryPolicy},
             transfers::Status,
         },
-        registry::attempts,
+        registry::{
+            attempts::{self, Heard},
+            clock, endpoints,
+        },
     },
 };
 
-use crate::support::{LONG, TestDatabase};
+use crate::support::{self, LONG, TestDatabase};
 
 const POLICY: RetryPolicy = RetryPolicy {
     lease: Duration::from_secs(30),
@@ -29,17 +31,8 @@ const POLICY: RetryPolicy = RetryPolicy {
     ..LONG
 };
 
-async fn execute(test: &TestDatabase, sql: &'static str) {
-    sqlx::raw_sql(sql)
-        .execute(&test.database.pool)
-        .await
-        .expect("our own SQL");
-}
-
 async fn claim(test: &TestDatabase) -> Option<Lease<Claimed>> {
-    leases::claim(&test.database, WorkerId::generate(), POLICY)
-        .await
-        .expect("claimed")
+    support::claim(&test.database, POLICY).await
 }
 
 /// As if everything until now had been written by a clock that was an hour ahead.
@@ -54,7 +47,7 @@ const AN_HOUR_AHEAD: &str = "
 async fn what_was_queued_by_a_clock_that_was_ahead_is_claimed_at_once() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
-    execute(&test, AN_HOUR_AHEAD).await;
+    test.execute(AN_HOUR_AHEAD).await;
     let lease = claim(&test).await.expect("it does not wait for an hour");
     assert_eq!(lease.transfer, id);
     // Its own lease is of the clock as it is now.
@@ -72,7 +65,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
     let dead = claim(&test).await.expect("something to do");
-    execute(&test, AN_HOUR_AHEAD).await;
+    test.execute(AN_HOUR_AHEAD).await;
     assert_eq!(
         attempts::sweep(&test.database, POLICY)
             .await
@@ -88,7 +81,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     assert!(left <= 30.0, "{left} s");
 
     // And one that lives goes on.
-    let heard = leases::beat(&test.database, &dead, POLICY.lease, &Report::default()).await;
+    let heard = attempts::beat(&test.database, &dead, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.status, Status::Running);
     assert!(
@@ -107,14 +100,14 @@ async fn deliveries_follow_the_clock_too() {
         events: vec!["*".into()],
         enabled: true,
     };
-    webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
+    endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
         .await
         .expect("an endpoint");
     test.queued(3).await;
-    execute(&test, AN_HOUR_AHEAD).await;
+    test.execute(AN_HOUR_AHEAD).await;
     let (room, terms) = (
         Capacity {
-            most: 10,
+            posts: 10,
             per_tenant: 10,
         },
         Settings::default().webhooks.retry_policy(),
@@ -136,7 +129,7 @@ async fn deliveries_follow_the_clock_too() {
 async fn a_step_is_followed_once() {
     let test = TestDatabase::fresh().await;
     test.queued(3).await;
-    execute(&test, AN_HOUR_AHEAD).await;
+    test.execute(AN_HOUR_AHEAD).await;
     let ticks = (0..8).map(|_| clock::tick(&test.database, POLICY.lease));
     for tick in futures::future::join_all(ticks).await {
         tick.expect("a sign of life");
@@ -160,7 +153,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
         UPDATE service_clock SET seen_at = now() - interval '2 minutes';
         UPDATE transfers SET lease_expires_at = now() - interval '95 seconds',
                              available_at = now() - interval '95 seconds'";
-    execute(&test, two_minutes_later).await;
+    test.execute(two_minutes_later).await;
     assert!(claim(&test).await.is_none());
     assert_eq!(
         attempts::sweep(&test.database, POLICY)
@@ -168,7 +161,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
             .expect("swept"),
         0
     );
-    let heard = leases::beat(&test.database, &held, POLICY.lease, &Report::default()).await;
+    let heard = attempts::beat(&test.database, &held, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.attempt, 1);
 
@@ -177,8 +170,8 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
         UPDATE service_clock SET seen_at = now() - interval '2 minutes';
         UPDATE transfers SET lease_expires_at = now() - interval '3 minutes',
                              available_at = now() - interval '3 minutes'";
-    execute(&test, long_dead).await;
-    let next = leases::claim(&test.database, WorkerId::generate(), LONG)
+    test.execute(long_dead).await;
+    let next = attempts::claim(&test.database, WorkerId::generate(), LONG)
         .await
         .expect("claimed");
     assert_eq!(next.expect("its lease had run out").attempt, 2);
@@ -188,7 +181,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
 async fn a_lost_sign_of_life_is_written_again() {
     let test = TestDatabase::fresh().await;
     test.queued(3).await;
-    execute(&test, "DELETE FROM service_clock").await;
+    test.execute("DELETE FROM service_clock").await;
     assert!(claim(&test).await.is_some());
     let signs: i64 = sqlx::query_scalar("SELECT count(*) FROM service_clock")
         .fetch_one(&test.database.pool)
@@ -242,7 +235,7 @@ async fn every_time_is_set_back_or_is_a_record() {
         "webhook_endpoints.updated_at",
         "workers.started_at",
     ];
-    let source = include_str!("../../../src/service/database/clock.rs");
+    let source = statements();
 
     let test = TestDatabase::fresh().await;
     let columns: Vec<(String, String)> = sqlx::query_as(
@@ -277,7 +270,7 @@ async fn who_judges_has_no_longer_than_was_granted() {
         UPDATE service_clock SET seen_at = clock_timestamp() + interval '1 hour';
         UPDATE transfers SET status = 'awaiting_evaluation', staged_uri = 'file:///x/',
             started_at = now(), evaluation_deadline = now() + interval '2 hours'";
-    execute(&test, waiting).await;
+    test.execute(waiting).await;
     clock::tick(&test.database, POLICY.lease)
         .await
         .expect("a sign of life");
@@ -299,7 +292,7 @@ async fn nobody_is_served_later_because_the_clock_was_ahead() {
     let ahead = "
         UPDATE service_clock SET seen_at = clock_timestamp() + interval '1 hour';
         UPDATE transfers SET started_at = started_at + interval '1 hour'";
-    execute(&test, ahead).await;
+    test.execute(ahead).await;
     clock::tick(&test.database, POLICY.lease)
         .await
         .expect("a sign of life");
@@ -308,4 +301,24 @@ async fn nobody_is_served_later_because_the_clock_was_ahead() {
         .await
         .expect("a count");
     assert_eq!(ahead, 0);
+}
+
+/// The source of every table's file, where its statements are.
+fn statements() -> String {
+    let database = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/service/database");
+    let (mut folders, mut source) = (vec![database], String::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = fs::read_to_string(&path).expect("a file");
+                // Of a file, what sets its times back and nothing else that it updates.
+                let set_back = text.split("fn set_back(").skip(1);
+                source.extend(set_back);
+            }
+        }
+    }
+    source
 }

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use retune::{
     config::Settings,
-    contract::ids::{TenantId, WorkerId},
+    contract::ids::WorkerId,
     service::{
         database::{
             deliveries::{self, Capacity},
-            leases,
             transfers::Enqueue,
-            webhook_endpoints::{self, Wanted},
         },
         domain::access::DEFAULT_TENANT,
         queue,
@@ -24,53 +22,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::app::App,
-    support::{LONG, TestDatabase, enqueue, receiver::Receiver, within},
+    support::{
+        LONG, TestDatabase, enqueue,
+        receiver::Receiver,
+        webhooks::{self, subscribe},
+        within,
+    },
 };
 
 /// Far below the time after which a post that hangs is given up here.
 const SOON: Duration = Duration::from_mins(1);
 
 fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.webhooks.allow_private = true;
+    let mut settings = webhooks::settings();
     settings.webhooks.timeout = Duration::from_mins(10);
-    settings.webhooks.poll = Duration::from_millis(50);
     settings
-}
-
-async fn tenant(test: &TestDatabase) -> TenantId {
-    let id = TenantId::generate();
-    sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
-        .bind(id)
-        .bind(id.to_string())
-        .execute(&test.database.pool)
-        .await
-        .expect("a tenant");
-    id
-}
-
-async fn subscribe(test: &TestDatabase, tenant: TenantId, name: &str, url: &str) {
-    let wanted = Wanted {
-        url: url.to_owned(),
-        events: vec!["*".to_owned()],
-        enabled: true,
-    };
-    webhook_endpoints::put(&test.database, tenant, name, &wanted, 0)
-        .await
-        .expect("an endpoint");
-}
-
-async fn execute(test: &TestDatabase, sql: &'static str) {
-    sqlx::raw_sql(sql)
-        .execute(&test.database.pool)
-        .await
-        .expect("our own SQL");
 }
 
 #[tokio::test]
 async fn sixty_endpoints_that_never_answer_keep_only_their_tenant_waiting() {
     let test = TestDatabase::fresh().await;
-    let (hanging, other) = (tenant(&test).await, tenant(&test).await);
+    let (hanging, other) = (test.tenant().await, test.tenant().await);
     // It takes connections, by the system's queue, and nobody ever reads them.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("bound"));
@@ -123,7 +95,7 @@ async fn sixty_endpoints_that_never_answer_keep_only_their_tenant_waiting() {
 #[tokio::test]
 async fn callbacks_of_one_tenant_count_as_one_receiver() {
     let test = TestDatabase::fresh().await;
-    let (many, other) = (tenant(&test).await, tenant(&test).await);
+    let (many, other) = (test.tenant().await, test.tenant().await);
     sqlx::query(
         "WITH e AS (
              INSERT INTO events (id, tenant, subject, kind)
@@ -145,7 +117,7 @@ async fn callbacks_of_one_tenant_count_as_one_receiver() {
 
     let terms = settings().webhooks.retry_policy();
     let room = Capacity {
-        most: 128,
+        posts: 128,
         per_tenant: 8,
     };
     let claimed = deliveries::claim(&test.database, room, terms)
@@ -171,9 +143,10 @@ async fn a_receiver_that_fails_is_tried_by_one_post_at_a_time() {
     for _ in 0..6 {
         test.queued(1).await;
     }
-    execute(&test, "UPDATE webhook_endpoints SET failing_since = now()").await;
+    test.execute("UPDATE webhook_endpoints SET failing_since = now()")
+        .await;
     let room = Capacity {
-        most: 128,
+        posts: 128,
         per_tenant: 8,
     };
     let terms = settings().webhooks.retry_policy();
@@ -187,8 +160,7 @@ async fn a_receiver_that_fails_is_tried_by_one_post_at_a_time() {
 #[tokio::test]
 async fn a_claim_costs_the_same_however_much_is_due() {
     let test = TestDatabase::fresh().await;
-    execute(
-        &test,
+    test.execute(
         "INSERT INTO tenants (id, name)
          SELECT ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid, i::text
          FROM generate_series(1, 20) i;
@@ -212,7 +184,7 @@ async fn a_claim_costs_the_same_however_much_is_due() {
 
     let (room, terms) = (
         Capacity {
-            most: 20,
+            posts: 20,
             per_tenant: 8,
         },
         settings().webhooks.retry_policy(),
@@ -254,7 +226,7 @@ async fn a_tenant_has_so_many_endpoints_and_no_more() {
 #[tokio::test]
 async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
     let test = TestDatabase::fresh().await;
-    let (many, one) = (tenant(&test).await, tenant(&test).await);
+    let (many, one) = (test.tenant().await, test.tenant().await);
     sqlx::query(
         "INSERT INTO transfers (id, tenant, spec, max_attempts, available_at)
          SELECT uuid_v7(), $1, '{}', 3, now() - interval '1 hour' FROM generate_series(1, 19744)",
@@ -276,7 +248,7 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     let claim = async || {
         let begun = Instant::now();
-        let lease = leases::claim(&test.database, WorkerId::generate(), LONG)
+        let lease = attempts::claim(&test.database, WorkerId::generate(), LONG)
             .await
             .expect("claimed");
         (lease.expect("something to do"), begun.elapsed())
@@ -322,7 +294,7 @@ async fn a_claim_waits_for_nobody_who_holds_a_row() {
         .await
         .expect("held");
     let claim = async || {
-        let claimed = leases::claim(&test.database, WorkerId::generate(), LONG);
+        let claimed = attempts::claim(&test.database, WorkerId::generate(), LONG);
         let claimed = time::timeout(SOON, claimed)
             .await
             .expect("it does not wait");

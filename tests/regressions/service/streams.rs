@@ -14,7 +14,7 @@ use retune::{
     service::{
         database::api_keys,
         domain::access::{DEFAULT_TENANT, Role},
-        registry::transitions,
+        registry::{keys, transitions},
     },
 };
 use tokio::time;
@@ -134,7 +134,7 @@ async fn a_long_poll_is_answered_to_who_may_still_know() {
             .is_err(),
         "nothing happened"
     );
-    api_keys::revoke(&app.db.database, DEFAULT_TENANT, key_id)
+    keys::revoke(&app.db.database, DEFAULT_TENANT, key_id)
         .await
         .expect("withdrawn");
     transitions::request_cancel(&app.db.database, DEFAULT_TENANT, id)

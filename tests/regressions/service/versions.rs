@@ -3,16 +3,12 @@
 use std::{process::Command, time::Duration};
 
 use retune::{
-    contract::ids::{TransferId, WorkerId},
-    service::{
-        database::{leases, transfers::Enqueue},
-        domain::transfers::Status,
-        registry::attempts,
-    },
+    contract::ids::TransferId,
+    service::{database::transfers::Enqueue, domain::transfers::Status, registry::attempts},
 };
 use serde_json::json;
 
-use crate::support::{LONG, Process, TestDatabase, enqueue, retune, spec};
+use crate::support::{LONG, Process, TestDatabase, claim, enqueue, retune, spec};
 
 /// Queued by a version that knows more than this one.
 async fn newer(test: &TestDatabase) -> TransferId {
@@ -66,11 +62,7 @@ async fn a_specification_that_a_worker_cannot_read_is_left_to_others_at_no_cost(
         .execute(&test.database.pool)
         .await
         .expect("due");
-    let claim = async || {
-        leases::claim(&test.database, WorkerId::generate(), LONG)
-            .await
-            .expect("claimed")
-    };
+    let claim = async || claim(&test.database, LONG).await;
     assert!(claim().await.is_none());
     sqlx::query("UPDATE transfers SET unreadable_to = '0.0.0-other'")
         .execute(&test.database.pool)

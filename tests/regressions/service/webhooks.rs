@@ -9,56 +9,27 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
-use retune::{
-    config::Settings,
-    service::{
-        database::{
-            deliveries::{self, AfterFailure, Attempt, Capacity, ListFilter},
-            webhook_endpoints::{self, Wanted},
-        },
-        domain::{access::DEFAULT_TENANT, events::Delivery},
-        queue,
-        webhooks::{Sender, lookup},
-    },
+use retune::service::{
+    database::deliveries::{self, Capacity},
+    domain::{access::DEFAULT_TENANT, events::Attempt},
+    queue,
+    registry::delivery_attempts::{self, AfterFailure},
+    webhooks::{Sender, lookup},
 };
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{TestDatabase, within};
-
-const ROOM: Capacity = Capacity {
-    most: 10,
-    per_tenant: 10,
+use crate::support::{
+    TestDatabase,
+    webhooks::{newest_delivery, settings, subscribe},
+    within,
 };
 
-fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.webhooks.allow_private = true;
-    settings.webhooks.backoff = Duration::from_millis(20);
-    settings.webhooks.poll = Duration::from_millis(20);
-    settings
-}
-
-async fn subscribe(test: &TestDatabase, url: &str) {
-    let wanted = Wanted {
-        url: url.to_owned(),
-        events: vec!["*".to_owned()],
-        enabled: true,
-    };
-    webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
-        .await
-        .expect("an endpoint");
-}
-
-async fn delivery(test: &TestDatabase) -> Delivery {
-    let filter = ListFilter {
-        limit: 1,
-        ..ListFilter::default()
-    };
-    let listed = deliveries::list(&test.database, DEFAULT_TENANT, "ci", &filter).await;
-    listed.expect("the database answers").remove(0)
-}
+const ROOM: Capacity = Capacity {
+    posts: 10,
+    per_tenant: 10,
+};
 
 /// Who records locked the delivery and then the endpoint; who deletes locks the endpoint and then, by the
 /// cascade, its deliveries: each could wait for the other.
@@ -66,7 +37,7 @@ async fn delivery(test: &TestDatabase) -> Delivery {
 async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
     for gone in [false, true] {
         let test = TestDatabase::fresh().await;
-        subscribe(&test, "http://127.0.0.1:9/").await;
+        subscribe(&test, DEFAULT_TENANT, "ci", "http://127.0.0.1:9/").await;
         test.queued(1).await;
         let terms = settings().webhooks.retry_policy();
         let claimed = deliveries::claim(&test.database, ROOM, terms)
@@ -84,12 +55,12 @@ async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
         let recording = tokio::spawn(async move {
             if gone {
                 let taken = Attempt::answered(204, None);
-                return deliveries::succeed(&database, &claimed, &taken)
+                return delivery_attempts::succeed(&database, &claimed, &taken)
                     .await
                     .map(|held| !held);
             }
             let failed = Attempt::unanswered("cut".into());
-            let after = deliveries::fail(&database, &claimed, &failed, terms).await;
+            let after = delivery_attempts::fail(&database, &claimed, &failed, terms).await;
             after.map(|after| after == AfterFailure::Lost)
         });
         within("the record waits", async || {
@@ -125,7 +96,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
         (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "3600")])
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
-    subscribe(&test, &url).await;
+    subscribe(&test, DEFAULT_TENANT, "ci", &url).await;
 
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sender =
@@ -134,7 +105,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
     let sending = tokio::spawn(queue::drive(sender, end.clone()));
     test.queued(1).await;
     let first = within("the refusal is recorded", async || {
-        let now = delivery(&test).await;
+        let now = newest_delivery(&test, "ci").await;
         now.response_status.is_some().then_some(now)
     })
     .await;
@@ -145,7 +116,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
     test.queued(1).await;
     let claimed = deliveries::claim(&test.database, ROOM, settings().webhooks.retry_policy()).await;
     assert!(claimed.expect("claimed").is_empty());
-    assert_eq!(delivery(&test).await.attempts, 0);
+    assert_eq!(newest_delivery(&test, "ci").await.attempts, 0);
     assert_eq!(posts.load(Ordering::Relaxed), 1);
     end.cancel();
     sending.await.expect("no panic");
@@ -154,7 +125,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
 #[tokio::test]
 async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
     let test = TestDatabase::fresh().await;
-    subscribe(&test, "http://127.0.0.1:9/").await;
+    subscribe(&test, DEFAULT_TENANT, "ci", "http://127.0.0.1:9/").await;
     test.queued(1).await;
     let terms = settings().webhooks.retry_policy();
     let claimed = deliveries::claim(&test.database, ROOM, terms)
@@ -163,11 +134,11 @@ async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
         .remove(0);
     let month = Some(Duration::from_hours(30 * 24));
     let refused = Attempt::answered(503, Some("busy".into())).retry_after(month);
-    let after = deliveries::fail(&test.database, &claimed, &refused, terms)
+    let after = delivery_attempts::fail(&test.database, &claimed, &refused, terms)
         .await
         .expect("recorded");
     assert_eq!(after, AfterFailure::Pending);
-    let next = delivery(&test)
+    let next = newest_delivery(&test, "ci")
         .await
         .next_attempt_at
         .expect("it is tried again");

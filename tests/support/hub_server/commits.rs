@@ -1,5 +1,7 @@
 //! What changes a repository: which files are large, where those go, and the commit.
 
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
 use axum::{
     Json,
     body::{Bytes, to_bytes},
@@ -24,6 +26,18 @@ struct Wish<'a> {
 }
 
 impl HubServer {
+    /// Lets somebody else move the branch just before the next commit.
+    pub fn move_before_commit(&self) {
+        self.state.moves.store(1, Ordering::SeqCst);
+    }
+
+    /// The files of a branch.
+    pub fn files(&self, repository: &str, branch: &str) -> BTreeMap<String, Bytes> {
+        let repositories = self.repositories();
+        let found = &repositories[repository];
+        found.commits[&found.revisions[branch]].clone()
+    }
+
     /// What the hub itself is asked.
     pub(super) async fn ask(&self, request: Request) -> Response {
         if request.method() != Method::POST {

@@ -18,7 +18,7 @@ use parquet::{
 };
 
 use super::{
-    IDS, IMAGES, LABEL_COLUMNS, LONGEST_FOOTER, MASK, MOST_BYTES, ROW, ROWS_AT_ONCE, TYPES,
+    IDS, IMAGES, LABEL_COLUMNS, MASK, MAX_BYTES, MAX_FOOTER_BYTES, ROW_BYTES, ROWS_AT_ONCE, TYPES,
     malformed,
     pages::{Bounded, Budget, TooLarge},
 };
@@ -61,22 +61,9 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         let inputs = image
             .or_else(|| named(fields, &[IDS]))
             .ok_or_else(|| missing(location, fields, "image or input_ids"))?;
-        let labels = named(fields, &LABEL_COLUMNS);
-        if let Some(unread) = UNREAD
-            .into_iter()
-            .find(|name| named(fields, &[*name]).is_some())
-        {
-            let detail = format!(
-                "has the column {unread}, which changes what the network computes and is not read \
-                 here; leave it out"
-            );
-            return Err(ArtifactError::fault(
-                FailureCode::UnexpectedColumn,
-                location,
-                detail,
-            ));
-        }
 
+        let labels = named(fields, &LABEL_COLUMNS);
+        check_all_read(fields, location)?;
         if labels.is_none() {
             check_no_labels(fields, location)?;
         }
@@ -102,7 +89,8 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             labels,
             wanted,
         };
-        columns.room(ROW, samples)?;
+
+        columns.check_memory(ROW_BYTES, samples)?;
         for column in columns.wanted.iter().skip(usize::from(of_images)) {
             columns.check_whole_numbers(column)?;
         }
@@ -175,17 +163,18 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
     }
 
     /// Refuses what would take too much memory.
-    pub(super) fn room(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
+    pub(super) fn check_memory(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
         if size
             .checked_mul(samples)
-            .is_some_and(|bytes| bytes <= MOST_BYTES)
+            .is_some_and(|bytes| bytes <= MAX_BYTES)
         {
             return Ok(());
         }
+
         let detail = format!(
             "{samples} samples of {size} bytes are more than the {} GiB that are decoded in memory; \
              write them as safetensors, which is not held there",
-            MOST_BYTES >> 30
+            MAX_BYTES >> 30
         );
         Err(self.fault(FailureCode::DatasetTooLarge, &detail))
     }
@@ -231,6 +220,23 @@ fn missing(location: &Location, fields: &[Arc<Type>], what: &str) -> ArtifactErr
     ArtifactError::fault(FailureCode::MissingColumn, location, detail)
 }
 
+/// Refuses what networks read and nobody here does.
+fn check_all_read(fields: &[Arc<Type>], location: &Location) -> Result<(), ArtifactError> {
+    let unread = UNREAD
+        .into_iter()
+        .find(|name| named(fields, &[*name]).is_some());
+    let Some(unread) = unread else { return Ok(()) };
+    let detail = format!(
+        "has the column {unread}, which changes what the network computes and is not read here; leave it out"
+    );
+
+    Err(ArtifactError::fault(
+        FailureCode::UnexpectedColumn,
+        location,
+        detail,
+    ))
+}
+
 /// Refuses a file without labels that has other whole numbers, which may be its labels by another name.
 fn check_no_labels(fields: &[Arc<Type>], location: &Location) -> Result<(), ArtifactError> {
     let numbers = fields.iter().filter(|field| holds_whole_numbers(field));
@@ -243,6 +249,7 @@ fn check_no_labels(fields: &[Arc<Type>], location: &Location) -> Result<(), Arti
          labels, or leave it out if the samples have none",
         other.name()
     );
+
     Err(ArtifactError::fault(
         FailureCode::MissingColumn,
         location,
@@ -260,6 +267,7 @@ fn check_lists(fields: &[Arc<Type>], location: &Location) -> Result<(), Artifact
     let Some(list) = lists.find(|field| !known(field.name())) else {
         return Ok(());
     };
+
     let detail = format!(
         "has the column {}, a list of whole numbers as what a network reads beside the ids is, which is not read \
          here; leave it out, or give it its name: attention_mask, token_type_ids, labels",
@@ -287,11 +295,12 @@ fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, 
         let length = tail
             .first_chunk()
             .map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        if (u64::from(LONGEST_FOOTER)..=at).contains(&length.into()) {
+        if (u64::from(MAX_FOOTER_BYTES)..=at).contains(&length.into()) {
             let detail = format!("is described by {length} bytes; write larger row groups");
             return Err(ParquetError::External(Box::new(TooLarge(detail))));
         }
     }
+
     // What is unpacked is not to be longer than announced.
     let properties = ReaderProperties::builder()
         .set_backward_compatible_lz4(false)

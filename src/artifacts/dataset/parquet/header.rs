@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 
 /// How deep structures may lie in one another.
-const DEPTH: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -70,7 +70,7 @@ impl Header {
             (3, INTEGER) => self.packed = thrift.count()?,
             (5 | 7, STRUCTURE) => thrift.fields(&mut |thrift, id, kind| match (id, kind) {
                 (1, INTEGER) => thrift.count().map(|values| self.more_values(values)),
-                _ => thrift.skip(kind, DEPTH),
+                _ => thrift.skip(kind, MAX_DEPTH),
             })?,
             (8, STRUCTURE) => thrift.fields(&mut |thrift, id, kind| match (id, kind) {
                 (1, INTEGER) => thrift.count().map(|values| self.more_values(values)),
@@ -80,9 +80,9 @@ impl Header {
                     self.is_packed = kind == TRUE;
                     Ok(())
                 }
-                _ => thrift.skip(kind, DEPTH),
+                _ => thrift.skip(kind, MAX_DEPTH),
             })?,
-            _ => thrift.skip(kind, DEPTH)?,
+            _ => thrift.skip(kind, MAX_DEPTH)?,
         }
         Ok(())
     }

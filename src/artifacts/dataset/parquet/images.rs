@@ -13,7 +13,7 @@ use parquet::{
 use rayon::prelude::*;
 
 use super::{
-    Columns, IMAGES, INPUTS, LABEL_COLUMNS, ROW, malformed, of_labels, row_field, tensors,
+    Columns, IMAGES, INPUTS, LABEL_COLUMNS, ROW_BYTES, malformed, of_labels, row_field, tensors,
 };
 use crate::{
     artifacts::error::ArtifactError,
@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// The longest side of an image, and what decoding one may allocate.
-const LONGEST_SIDE: u32 = 8192;
-const MOST_FOR_AN_IMAGE: u64 = 512 << 20;
+const MAX_SIDE_PIXELS: u32 = 8192;
+const MAX_IMAGE_BYTES: u64 = 512 << 20;
 
 impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     pub(super) fn images(
@@ -35,13 +35,14 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         for (at, row) in rows.enumerate() {
             let row = row.map_err(|error| malformed(self.location, &error))?;
             let bytes = self.encoded(&row, at)?;
-            held = held.saturating_add(ROW + bytes.len());
-            self.room(held, 1)?;
+            held = held.saturating_add(ROW_BYTES + bytes.len());
+            self.check_memory(held, 1)?;
             encoded.push(bytes);
             if self.labels.is_some() {
                 labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
             }
         }
+
         let labels = self.labels.is_some().then_some(labels);
 
         let Some(first) = encoded.first() else {
@@ -51,7 +52,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let channels = channels(wanted, if first.color().has_color() { 3 } else { 1 });
         let (width, height) = (first.width(), first.height());
         let size = channels * width as usize * height as usize;
-        self.room(size, encoded.len())?;
+        self.check_memory(size, encoded.len())?;
         let mut values = vec![0; size * encoded.len()];
         values
             .par_chunks_mut(size)
@@ -75,6 +76,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 set(sample, image, channels);
                 Ok(())
             })?;
+
         let shape = vec![encoded.len(), channels, height as usize, width as usize];
         let labels = labels.map(|labels| of_labels(&labels));
         Ok(tensors(
@@ -123,8 +125,9 @@ fn decoded(encoded: &ByteArray) -> image::ImageResult<DynamicImage> {
 
 pub(super) fn decoder(encoded: &ByteArray) -> image::ImageResult<impl ImageDecoder> {
     let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST_SIDE), Some(LONGEST_SIDE));
-    limits.max_alloc = Some(MOST_FOR_AN_IMAGE);
+    (limits.max_image_width, limits.max_image_height) =
+        (Some(MAX_SIDE_PIXELS), Some(MAX_SIDE_PIXELS));
+    limits.max_alloc = Some(MAX_IMAGE_BYTES);
     let mut reader = ImageReader::new(Cursor::new(encoded.data())).with_guessed_format()?;
     reader.limits(limits);
     reader.into_decoder()

@@ -11,7 +11,7 @@ use parquet::{
 };
 
 use super::{
-    Columns, IDS, INPUTS, LABELS, MASK, ROW, TOKEN, TYPES,
+    Columns, IDS, INPUTS, LABELS, MASK, ROW_BYTES, TOKEN_BYTES, TYPES,
     images::{decoder, no_images},
     malformed,
     pages::Budget,
@@ -23,8 +23,8 @@ use crate::{
 };
 
 /// Rows of token ids that are looked at, and after how many ids no more are.
-const ROWS: usize = 1000;
-const TOKENS: usize = 1 << 20;
+const MAX_ROWS: usize = 1000;
+const MAX_TOKENS: usize = 1 << 20;
 const ROWS_AT_ONCE: usize = 16;
 
 /// Pages of images are large in the file too; runs of ids are not.
@@ -43,6 +43,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         } else {
             self.tokens_of_rows()?
         };
+
         for info in signature.values_mut() {
             info.shape[0] = self.samples;
         }
@@ -54,10 +55,11 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else {
             return Ok(signature);
         };
+
         let row = row.map_err(|error| malformed(self.location, &error))?;
         let encoded = self.encoded(&row, 0)?;
         let shape = shape_of(&encoded, wanted).map_err(|error| self.no_image(0, &error))?;
-        self.room(shape[1..].iter().product(), self.samples)?;
+        self.check_memory(shape[1..].iter().product(), self.samples)?;
         signature.insert(
             INPUTS.into(),
             TensorInfo {
@@ -76,8 +78,9 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             let detail = format!("has no list in the column {IDS}");
             return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
+
         self.check_length(length, 0)?;
-        self.room(ROW + TOKEN * length, self.samples)?;
+        self.check_memory(ROW_BYTES + TOKEN_BYTES * length, self.samples)?;
         let ids = vec![0, length];
         let labels = self.labels.as_ref().map(|column| {
             (
@@ -89,6 +92,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 },
             )
         });
+
         let types = self.has_types().then(|| (TYPES, ids.clone()));
         let shapes = [(IDS, ids.clone()), (MASK, ids)]
             .into_iter()
@@ -150,6 +154,7 @@ fn shape_of(encoded: &ByteArray, wanted: Option<usize>) -> image::ImageResult<Ve
     } else {
         1
     };
+
     let channels = super::images::channels(wanted, own);
 
     let (width, height) = decoder.dimensions();
@@ -174,7 +179,7 @@ struct Lists {
 
 impl Lists {
     fn is_enough(&self) -> bool {
-        self.rows >= ROWS || self.tokens >= TOKENS
+        self.rows >= MAX_ROWS || self.tokens >= MAX_TOKENS
     }
 
     /// `full` is the definition level of a value that is there.
@@ -188,7 +193,7 @@ impl Lists {
             there.clear();
             begins.clear();
             values.clear();
-            let at_once = ROWS_AT_ONCE.min(ROWS - self.rows);
+            let at_once = ROWS_AT_ONCE.min(MAX_ROWS - self.rows);
             let (rows, _, levels) =
                 reader.read_records(at_once, Some(&mut there), Some(&mut begins), &mut values)?;
             if (rows, levels) == (0, 0) {

@@ -29,7 +29,7 @@ use parquet::{
 use super::header::{Header, Kind};
 
 /// Entries of a dictionary. Writers end theirs at a megabyte.
-const DICTIONARY: u64 = 1 << 22;
+const MAX_DICTIONARY_ENTRIES: u64 = 1 << 22;
 
 /// A file holds more than is read.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub struct Budget {
 impl Budget {
     /// `values` is what the column has left.
     fn take(&self, header: &Header, values: &mut u64) -> Result<()> {
-        if header.kind == Kind::Dictionary && header.values > DICTIONARY {
+        if header.kind == Kind::Dictionary && header.values > MAX_DICTIONARY_ENTRIES {
             return Err(too_large(format!(
                 "has a dictionary of {} values",
                 header.values
@@ -76,6 +76,7 @@ impl Budget {
                 self.values
             )));
         };
+
         *values = left;
         Ok(())
     }
@@ -164,6 +165,7 @@ impl<R: ChunkReader> Pages<R> {
         if end > self.end {
             return Ok(()); // refused by the reader
         }
+
         let packed = self.file.get_bytes(body, header.packed as usize)?;
         let levels = packed.len().min(header.levels() as usize);
         let most = header.unpacked.saturating_sub(header.levels());

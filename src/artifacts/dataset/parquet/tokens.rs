@@ -7,8 +7,8 @@ use parquet::{
 };
 
 use super::{
-    Columns, IDS, LABEL_COLUMNS, LABELS, LONGEST_LIST, MASK, ROW, TOKEN, TYPES, i64s, malformed,
-    row_field, tensors,
+    Columns, IDS, LABEL_COLUMNS, LABELS, MASK, MAX_LIST_VALUES, ROW_BYTES, TOKEN_BYTES, TYPES,
+    i64s, malformed, row_field, tensors,
 };
 use crate::{
     artifacts::{dataset::NO_TOKEN, error::ArtifactError},
@@ -19,58 +19,104 @@ use crate::{
     },
 };
 
+/// The rows of a file as they are read.
+#[derive(Default)]
+struct Sentences {
+    ids: Vec<Vec<i64>>,
+    masks: Vec<Vec<i64>>,
+    /// None, or one of each row.
+    types: Vec<Vec<i64>>,
+    labels: Vec<Vec<i64>>,
+    /// Labels are at the tokens themselves.
+    of_tokens: bool,
+    longest: usize,
+}
+
 impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     pub(super) fn tokens(
         &self,
         rows: impl Iterator<Item = Result<Row, ParquetError>>,
     ) -> Result<Checkpoint, ArtifactError> {
-        let (mut ids, mut masks, mut types) = (Vec::new(), Vec::new(), Vec::new());
-        let mut labels = Vec::new();
-        let (mut of_tokens, mut longest) = (false, 0);
+        let mut sentences = Sentences::default();
         for (at, row) in rows.enumerate() {
             let row = row.map_err(|error| malformed(self.location, &error))?;
-            let sample = self.integers(row_field(&row, &[IDS]), IDS, at)?;
-            let of_length = |column: &str, values: Vec<i64>| {
-                if values.len() == sample.len() {
-                    return Ok(values);
-                }
-                let (found, ids) = (values.len(), sample.len());
-                let detail = format!("row {at} has {found} values of {column} for {ids} input_ids");
-                Err(self.fault(FailureCode::WrongShape, &detail))
-            };
-            masks.push(match row_field(&row, &[MASK]) {
-                Some(mask) => of_length(MASK, self.integers(Some(mask), MASK, at)?)?,
-                None => vec![1; sample.len()],
-            });
-            if let Some(own) = row_field(&row, &[TYPES]) {
-                types.push(of_length(TYPES, self.integers(Some(own), TYPES, at)?)?);
-            }
-            match row_field(&row, &LABEL_COLUMNS) {
-                None if self.labels.is_none() => {}
-                list @ Some(Field::ListInternal(_)) => {
-                    of_tokens = true;
-                    labels.push(of_length(LABELS, self.integers(list, LABELS, at)?)?);
-                }
-                label => labels.push(vec![self.integer(label, "label", at)?]),
-            }
-            ids.push(sample);
-            longest = longest.max(ids[at].len());
+            self.add_sentence(&mut sentences, &row, at)?;
             // As they will stand there, filled up.
-            self.room(ROW + TOKEN * longest, ids.len())?;
+            self.check_memory(
+                ROW_BYTES + TOKEN_BYTES * sentences.longest,
+                sentences.ids.len(),
+            )?;
+        }
+        Ok(self.filled_up(sentences))
+    }
+
+    fn add_sentence(
+        &self,
+        sentences: &mut Sentences,
+        row: &Row,
+        at: usize,
+    ) -> Result<(), ArtifactError> {
+        let ids = self.integers(row_field(row, &[IDS]), IDS, at)?;
+        let place = InRow {
+            at,
+            tokens: ids.len(),
+        };
+        sentences.masks.push(match row_field(row, &[MASK]) {
+            Some(mask) => self.as_many(MASK, mask, place)?,
+            None => vec![1; ids.len()],
+        });
+
+        if let Some(own) = row_field(row, &[TYPES]) {
+            sentences.types.push(self.as_many(TYPES, own, place)?);
+        }
+        match row_field(row, &LABEL_COLUMNS) {
+            None if self.labels.is_none() => {}
+            Some(list @ Field::ListInternal(_)) => {
+                sentences.of_tokens = true;
+                sentences.labels.push(self.as_many(LABELS, list, place)?);
+            }
+            label => sentences
+                .labels
+                .push(vec![self.integer(label, "label", at)?]),
         }
 
-        let length = longest;
-        let labels = if of_tokens {
-            filled(labels, length, IGNORED)
-        } else {
-            labels.concat()
-        };
+        sentences.longest = sentences.longest.max(ids.len());
+        sentences.ids.push(ids);
+        Ok(())
+    }
+
+    /// The integers of a list that has one for every token.
+    fn as_many(
+        &self,
+        column: &str,
+        field: &Field,
+        InRow { at, tokens }: InRow,
+    ) -> Result<Vec<i64>, ArtifactError> {
+        let values = self.integers(Some(field), column, at)?;
+        if values.len() == tokens {
+            return Ok(values);
+        }
+        let found = values.len();
+        let detail = format!("row {at} has {found} values of {column} for {tokens} input_ids");
+        Err(self.fault(FailureCode::WrongShape, &detail))
+    }
+
+    fn filled_up(&self, sentences: Sentences) -> Checkpoint {
+        let Sentences {
+            ids,
+            masks,
+            types,
+            labels,
+            of_tokens,
+            longest: length,
+        } = sentences;
         let shape = vec![ids.len(), length];
-        let labels_shape = if of_tokens {
-            shape.clone()
+        let (labels, labels_shape) = if of_tokens {
+            (filled(labels, length, IGNORED), shape.clone())
         } else {
-            vec![ids.len()]
+            (labels.concat(), vec![ids.len()])
         };
+
         let mut named = vec![
             (
                 IDS,
@@ -91,8 +137,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         if self.has_types() {
             named.push((TYPES, DType::I64, shape, i64s(&filled(types, length, 0))));
         }
-
-        Ok(tensors(named))
+        tensors(named)
     }
 
     fn integers(
@@ -105,6 +150,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             let detail = format!("row {at} has no list in the column {column}");
             return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
+
         self.check_length(list.len(), at)?;
         list.elements()
             .iter()
@@ -113,12 +159,19 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     }
 
     pub(super) fn check_length(&self, length: usize, at: usize) -> Result<(), ArtifactError> {
-        if length <= LONGEST_LIST {
+        if length <= MAX_LIST_VALUES {
             return Ok(());
         }
-        let detail = format!("row {at} is a list of {length}; {LONGEST_LIST} is the longest");
+        let detail = format!("row {at} is a list of {length}; {MAX_LIST_VALUES} is the longest");
         Err(self.fault(FailureCode::DatasetTooLarge, &detail))
     }
+}
+
+/// A row by its position, and how many tokens it has.
+#[derive(Clone, Copy)]
+struct InRow {
+    at: usize,
+    tokens: usize,
 }
 
 /// Rows of one length, one after the other.

@@ -36,6 +36,7 @@ impl<'a> Kind<'a> {
                 return Self::Factors { module, ends };
             }
         }
+
         if let Some((end, of)) = PARTS.into_iter().find(|(end, _)| plain.ends_with(end)) {
             return Self::Part { end, of };
         }
@@ -45,6 +46,7 @@ impl<'a> Kind<'a> {
         if let Some(module) = plain.strip_suffix(".token_adapter.trainable_tokens_delta") {
             return Self::Tokens(module);
         }
+
         if plain.contains(".original_module.") {
             return Self::Ignored;
         }

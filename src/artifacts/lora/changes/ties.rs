@@ -35,6 +35,7 @@ impl Reading<'_> {
                     .saves(tensor.strip_suffix(".weight").unwrap_or(tensor))
             })
             .find_map(|(change, _)| change.whole.clone());
+
         if of_both.is_some() {
             words.whole.clone_from(&of_both);
             output.whole = of_both;

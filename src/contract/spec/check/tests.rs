@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::contract::{codes::FailureCode, spec::Labels};
+use crate::contract::{
+    codes::FailureCode,
+    spec::{Alpha, FineTune, Labels, LearningRate, Methods},
+};
 
 fn minimal() -> Value {
     json!({

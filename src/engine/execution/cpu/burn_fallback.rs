@@ -1,7 +1,7 @@
 //! Layers that burn runs and differentiates, one at a time. The backward pass runs the layer once more,
 //! which is cheaper than storing what it did.
 
-use burn::tensor::{Device, Gradients as Found, Tensor};
+use burn::tensor::{Device, Gradients as BurnGradients, Tensor};
 
 use super::{activation::CpuActivation, gradients::Gradients};
 use crate::{
@@ -83,7 +83,7 @@ fn leaf(x: &CpuActivation) -> BurnActivation {
     }
 }
 
-fn taken(leaf: &BurnActivation, found: &mut Found) -> Option<CpuActivation> {
+fn taken(leaf: &BurnActivation, found: &mut BurnGradients) -> Option<CpuActivation> {
     match leaf {
         BurnActivation::Features(x) => x.grad_remove(found).map(downloaded),
         BurnActivation::Tokens(x) => x.grad_remove(found).map(downloaded),

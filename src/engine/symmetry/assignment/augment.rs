@@ -74,6 +74,7 @@ impl<'a> Search<'a> {
         for (j, &utility) in utilities.iter().enumerate() {
             scan::raise_to(self.rows.arch, self.rows.row(j), utility, &mut worth);
         }
+
         for (i, worth) in worth
             .into_iter()
             .enumerate()
@@ -156,6 +157,7 @@ impl<'a> Search<'a> {
             let distance = offset - (f64::from(value) - self.prices[column as usize]);
             self.tree.offer(column, distance, row as u32, &self.row_of);
         }
+
         let distance = offset - self.shortlists.bound(row);
         if distance < self.tree.end.1 {
             self.tree.queue.push(Event {

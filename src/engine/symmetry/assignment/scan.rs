@@ -32,8 +32,10 @@ impl WithSimd for Largest<'_> {
                 *h = (*h).max(x.abs().to_bits());
             }
         }
+
         let tail = tail.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
         let high = f32::from_bits(high.into_iter().max().unwrap_or(0).max(tail));
+
         if high.is_finite() {
             high
         } else {
@@ -54,12 +56,14 @@ pub(super) fn best(arch: Arch, row: &[f32], prices: &[f64]) -> (f64, u32) {
         .iter()
         .fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
     let mut first = row.len() - 1;
+
     for (group, _) in maxima.iter().enumerate().filter(|(_, high)| **high >= best) {
         let mut columns = (group..first).step_by(GROUPS);
         first = columns
             .find(|&i| f64::from(row[i]) - prices[i] >= best)
             .unwrap_or(first);
     }
+
     (best, first as u32)
 }
 

@@ -95,6 +95,7 @@ impl Shortlists {
                 found.2 = utility;
             }
         }
+
         found
     }
 

@@ -99,9 +99,11 @@ impl Tree {
         if distance >= self.end.1 || distance >= self.distance[i] {
             return;
         }
+
         self.touched.push(column);
         self.distance[i] = distance;
         self.through[i] = row;
+
         if row_of[i] == FREE {
             self.end = (column, distance);
         } else {

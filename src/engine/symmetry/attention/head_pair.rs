@@ -124,7 +124,7 @@ impl HeadPair<'_> {
         own.into_iter()
             .chain(each)
             .reduce(Block::plus)
-            .expect("a head has queries")
+            .unwrap_or_else(|| Block::zero(self.attention.head_size))
     }
 
     fn of_query_heads(&self, matrix: &[f32], heads: Heads) -> Block {
@@ -168,6 +168,14 @@ impl Block {
             .flat_map(|row| &matrix[row * width + at.source * size..][..size]);
         Self {
             values: rows.copied().collect(),
+            size,
+        }
+    }
+
+    /// The sum of none.
+    fn zero(size: usize) -> Self {
+        Self {
+            values: vec![0.0; size * size],
             size,
         }
     }

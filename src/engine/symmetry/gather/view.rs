@@ -23,10 +23,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// The view with axes `axes` whose entry at `(i, j, …)` is
-    /// `source[axes[0][i] + axes[1][j] + …]`.
-    ///
-    /// # Panics
-    /// Without an axis.
+    /// `source[axes[0][i] + axes[1][j] + …]`; without an axis it is the source's first.
     pub fn new(source: &'a [f32], axes: &'a [Offsets]) -> Self {
         Self {
             is_difference: false,
@@ -36,11 +33,8 @@ impl<'a> View<'a> {
 
     /// The view along `axes` less that along `others`, which differs from it behind the first axis
     /// only.
-    ///
-    /// # Panics
-    /// Without an axis.
     pub fn difference(source: &'a [f32], axes: &'a [Offsets], others: &'a [Offsets]) -> Self {
-        let first = axes.first().expect("a view has axes");
+        let first = axes.first().map_or(&[0][..], Vec::as_slice);
         let pairs = axes
             .iter()
             .zip(others)
@@ -49,6 +43,7 @@ impl<'a> View<'a> {
         let mut rest: Vec<_> = pairs.filter(|both| *both != [&[0], &[0]]).collect();
         let run = contiguous_run(&mut rest);
         let (is_interleaved, span) = (is_interleaved(first, run), span(&rest, run));
+
         Self {
             source,
             first,
@@ -84,11 +79,13 @@ impl<'a> View<'a> {
                 ..*self
             };
         };
+
         assert!(
             range.start.is_multiple_of(grain),
             "whole indices of the second axis"
         );
         *second = second.map(|axis| &axis[range.start / grain..range.end.div_ceil(grain)]);
+
         Self {
             span: span(&rest, self.run),
             rest,
@@ -119,7 +116,7 @@ impl<'a> View<'a> {
 
         for row in rows.chunks_mut(1) {
             let span = self.source[row[0].1..].iter().take(self.span);
-            black_box(span.step_by(LINE).sum::<f32>());
+            black_box(span.step_by(CACHE_LINE_VALUES).sum::<f32>());
             self.fill(row);
         }
     }
@@ -159,6 +156,7 @@ impl<'a> View<'a> {
         let Some((last, outer)) = self.rest.split_last() else {
             return rows.iter_mut().for_each(|(row, at)| write(row, [*at, *at]));
         };
+
         let strip = last[0].len() * run;
         walk(
             outer,
@@ -194,7 +192,7 @@ pub(super) const KERNEL: usize = 9;
 /// A span of so many times what is taken from it is not read as a whole.
 const SPARSE: usize = 4;
 /// Values of a cache line.
-const LINE: usize = 16;
+const CACHE_LINE_VALUES: usize = 16;
 
 fn kernel(source: &[f32], at: usize) -> &[f32; KERNEL] {
     source[at..]
@@ -231,6 +229,7 @@ fn contiguous_run(axes: &mut Vec<[&[usize]; 2]>) -> usize {
         run *= both[0].len();
         axes.pop();
     }
+
     run
 }
 
@@ -250,6 +249,7 @@ fn walk(axes: &[[&[usize]; 2]], at: Place, width: usize, visit: &mut impl FnMut(
     let [[from, less], rest @ ..] = axes else {
         return visit(at);
     };
+
     let each = self::width(rest, width);
     for (i, (from, less)) in from.iter().zip(*less).enumerate() {
         let column = at.column + i * each;

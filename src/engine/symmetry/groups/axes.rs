@@ -32,6 +32,13 @@ pub(super) struct AxisUse {
     opens: bool,
 }
 
+/// Groups, and which of them the units of a class are.
+#[derive(Default)]
+struct Opened {
+    groups: Vec<Group>,
+    of_class: HashMap<usize, usize>,
+}
+
 /// Entries of an axis: consecutive ones, or runs of them.
 struct Range {
     class: usize,
@@ -109,48 +116,23 @@ impl Spaces {
     }
 
     pub(super) fn collect(&self, axes: Vec<AxisUse>) -> Symmetry {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut of_class: HashMap<usize, usize> = HashMap::new();
-        // Axes that open a space come first, so that a group is named after where its units begin.
-        let (opening, reading): (Vec<&AxisUse>, Vec<&AxisUse>) =
-            axes.iter().partition(|axis| axis.opens);
-        for axis in opening.into_iter().chain(reading) {
-            for Range { class, part, .. } in self.ranges(axis) {
-                if self.fixed[class] || self.units[class] < 2 || of_class.contains_key(&class) {
-                    continue;
-                }
-                of_class.insert(class, groups.len());
-                let (name, units) = (axis.group_name(&part), self.units[class]);
-                groups.push(Group {
-                    name,
-                    units,
-                    members: Vec::new(),
-                });
-            }
-        }
-
+        let Opened {
+            mut groups,
+            of_class,
+        } = self.opened(&axes);
         let mut tensors: BTreeMap<String, Vec<Followed>> = BTreeMap::new();
         for axis in &axes {
             for range in self.ranges(axis) {
                 let Some(&group) = of_class.get(&range.class) else {
                     continue;
                 };
-                let member = groups[group].members.len();
-                let units = self.units[range.class];
-                groups[group].members.push(Member {
-                    tensor: axis.tensor.clone(),
-                    axis: axis.axis,
-                    start: range.start,
-                    repeat: (range.size / units).max(1),
-                    share: (units / range.size.max(1)).max(1),
-                    runs: range.runs,
-                    role: axis.role,
-                });
                 let followed = Followed {
                     axis: axis.axis,
                     group,
-                    member,
+                    member: groups[group].members.len(),
                 };
+                let member = self.member(axis, range);
+                groups[group].members.push(member);
                 tensors
                     .entry(axis.tensor.clone())
                     .or_default()
@@ -180,6 +162,44 @@ impl Spaces {
         .with_experts(experts)
     }
 
+    /// A group for every class of units that may move, still without members. Axes that open a space come
+    /// first, so that a group is named after where its units begin.
+    fn opened(&self, axes: &[AxisUse]) -> Opened {
+        let mut opened = Opened::default();
+        let (opening, reading): (Vec<&AxisUse>, Vec<&AxisUse>) =
+            axes.iter().partition(|axis| axis.opens);
+        for axis in opening.into_iter().chain(reading) {
+            for Range { class, part, .. } in self.ranges(axis) {
+                let is_known = opened.of_class.contains_key(&class);
+                if self.fixed[class] || self.units[class] < 2 || is_known {
+                    continue;
+                }
+                opened.of_class.insert(class, opened.groups.len());
+                opened.groups.push(Group {
+                    name: axis.group_name(&part),
+                    units: self.units[class],
+                    members: Vec::new(),
+                });
+            }
+        }
+
+        opened
+    }
+
+    /// A range of an axis as a member of its group.
+    fn member(&self, axis: &AxisUse, range: Range) -> Member {
+        let units = self.units[range.class];
+        Member {
+            tensor: axis.tensor.clone(),
+            axis: axis.axis,
+            start: range.start,
+            repeat: (range.size / units).max(1),
+            share: (units / range.size.max(1)).max(1),
+            runs: range.runs,
+            role: axis.role,
+        }
+    }
+
     /// Experts whose order is a group.
     fn ordered(&self, spaces: &ExpertSpaces, of_class: &HashMap<usize, usize>) -> Option<Experts> {
         let order = of_class
@@ -190,6 +210,7 @@ impl Spaces {
             .iter()
             .filter_map(|space| of_class.get(&self.find(space.class)));
         let (order, hidden) = (*order, hidden.copied().collect());
+
         Some(Experts {
             order,
             hidden,
@@ -213,6 +234,7 @@ impl Spaces {
         } = spaces;
         let [queries, keys, values, output] =
             classes.map(|class| of_class.get(&self.find(class)).copied());
+
         Some(Attention {
             queries: queries?,
             keys: keys?,

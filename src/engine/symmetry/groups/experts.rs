@@ -94,11 +94,13 @@ impl Spaces {
             })
             .collect();
         let mut tensors = vec![Vec::new(); layer.experts.len()];
+
         for param in &node.params {
             if let Some(expert) = param.expert {
                 tensors[expert].push(param.name.clone());
             }
         }
+
         let order = logits.map_or_else(|| self.open(layer.experts.len()), |space| space.class);
         self.of_experts.push(ExpertSpaces {
             order,

@@ -42,7 +42,7 @@ impl Matcher<'_> {
     /// The anchored start, in graph order: always the first group, or attention, that some usable
     /// member anchors.
     pub(super) fn anchored<E: From<NotFinite>>(&mut self, stages: Stages<E>) -> Result<Stage, E> {
-        let Stages { from, reached } = stages;
+        let Stages { from, on_stage } = stages;
         let mut at = from.unwrap_or_else(|| Stage::anchoring(self.symmetry));
         let mut solved = at.anchoring.take().unwrap_or_default();
         let mut waiting = self.symmetry.blocks();
@@ -65,7 +65,7 @@ impl Matcher<'_> {
             self.solve_anchored(&groups, &solved, &mut at.permutation)?;
             groups.into_iter().for_each(|group| solved[group] = true);
             at.anchoring = Some(solved.clone());
-            reached(&at)?;
+            on_stage(&at)?;
         }
 
         at.anchoring = None;

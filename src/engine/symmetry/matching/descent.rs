@@ -42,7 +42,7 @@ impl Matcher<'_> {
         &mut self,
         mut at: Stage,
         rng: &mut impl Rng,
-        reached: &dyn Fn(&Stage) -> Result<(), E>,
+        on_stage: &dyn Fn(&Stage) -> Result<(), E>,
     ) -> Result<Stage, E> {
         let blocks = self.symmetry.blocks();
         // A descent that goes on draws the orders of earlier sweeps again.
@@ -64,7 +64,7 @@ impl Matcher<'_> {
             at.done += 1;
             if std::mem::take(&mut at.dirty[block]) {
                 self.visit_block(&blocks, block, &mut at)?;
-                reached(&at)?;
+                on_stage(&at)?;
             }
         }
     }
@@ -118,8 +118,8 @@ impl Matcher<'_> {
         let before = permutation.clone();
         permutation.set(group, found.sigma);
         if quadratic {
-            let reached = self.pairs.objective_of(group, permutation);
-            if reached <= self.pairs.objective_of(group, &before) {
+            let after = self.pairs.objective_of(group, permutation);
+            if after <= self.pairs.objective_of(group, &before) {
                 *permutation = before;
                 return Ok(Visit {
                     moved: false,

@@ -118,9 +118,9 @@ impl<'a> Matcher<'a> {
         let Some(chosen) = chosen.collect::<Option<Vec<&Matched>>>() else {
             return Ok(false);
         };
-        let reached: f64 = chosen.iter().map(|one| one.value).sum();
+        let total: f64 = chosen.iter().map(|one| one.value).sum();
         let scale: f64 = chosen.iter().map(|one| one.value.abs()).sum();
-        if reached - present <= RELATIVE_GAIN * scale {
+        if total - present <= RELATIVE_GAIN * scale {
             return Ok(false);
         }
 
@@ -200,6 +200,7 @@ impl<'a> Matcher<'a> {
             ..
         } = held;
         let pairs = self.pairs.as_slice();
+
         self.profiler.time(Work::Similarity, || {
             let experts = ExpertPair { hidden, source };
             self.matrices
@@ -270,6 +271,7 @@ impl<'a> Matcher<'a> {
             target.extend(summed(pair.target.get(name)?, &members, units));
             source.extend(summed(&moved, &members, units));
         }
+
         Some([target, source])
     }
 
@@ -335,10 +337,12 @@ fn best_order(found: &[Vec<Matched>], current: &[u32]) -> Result<Vec<u32>, NotFi
     // One such pair costs more than all others together can gain.
     let away = least - (most - least + f64::MIN_POSITIVE) * (count + 1) as f64;
     let mut matrix = vec![away as f32; count * count];
+
     for (target, matched) in found.iter().enumerate() {
         matched
             .iter()
             .for_each(|one| matrix[target * count + one.source] = one.value as f32);
     }
+
     Ok(assignment::solve(&matrix, count, Some(current), None)?.sigma)
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// Bytes of matrices that are kept from one visit of a group to the next; a matrix beyond them is
 /// built anew at each.
-const MATRIX_CACHE_BYTES: usize = 256 << 20;
+pub const MATRIX_CACHE_BYTES: usize = 256 << 20;
 
 /// `A_g` of every group, over all members and over those that anchor the group.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ impl Cache {
                 Some(*sum <= bytes)
             });
         let by_group = symmetry.groups.iter().map(|_| Similarity::default());
+
         Self {
             by_group: by_group.collect(),
             fits: fits.collect(),
@@ -133,6 +134,7 @@ impl<'a> Matrices<'a> {
         // The anchored start's matrix lacks members, but may be nearer in what it has.
         let (kept, start) = (&mut whole.by_group[group], &mut anchored.by_group[group]);
         let left = start.outstanding(&task, permutation, pairs);
+
         if left < kept.outstanding(&task, permutation, pairs) {
             // A single pair is what weight matching has, which starts once.
             *kept = if pairs.len() == 1 {
@@ -141,6 +143,7 @@ impl<'a> Matrices<'a> {
                 start.clone()
             };
         }
+
         whole.updated(&task, permutation, pairs)
     }
 

@@ -117,6 +117,7 @@ impl<'a> Pairs<'a> {
             .map(|member| member.tensor.as_str())
             .collect();
         names.dedup();
+
         names
             .into_iter()
             .filter_map(|name| {

@@ -68,5 +68,5 @@ pub struct Stages<'a, E> {
     /// Where an earlier one was broken off; what does not fit the symmetry counts for nothing.
     pub from: Option<Stage>,
     /// Hears of every stage, and ends the descent by refusing.
-    pub reached: &'a dyn Fn(&Stage) -> Result<(), E>,
+    pub on_stage: &'a dyn Fn(&Stage) -> Result<(), E>,
 }

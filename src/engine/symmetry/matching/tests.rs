@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::{descent::value, stages::SWEEP_LIMIT, *};
 use crate::{
     network::Graph,
-    tensors::{DType, HostTensor, Signature, TensorInfo},
+    tensors::{HostTensor, Signature},
+    testing::{mlp, signature},
 };
 
 mod experts;
+mod resumption;
 mod transformers;
 
 fn random(signature: &Signature, rng: &mut ChaCha8Rng) -> Checkpoint {
@@ -28,40 +30,6 @@ fn random(signature: &Signature, rng: &mut ChaCha8Rng) -> Checkpoint {
             )
         })
         .collect()
-}
-
-fn signature(tensors: &[(String, Vec<usize>)]) -> Signature {
-    tensors
-        .iter()
-        .map(|(name, shape)| {
-            (
-                name.clone(),
-                TensorInfo {
-                    dtype: DType::F32,
-                    shape: shape.clone(),
-                },
-            )
-        })
-        .collect()
-}
-
-/// Linear layers with biases and `ReLU` between them.
-fn mlp(widths: &[usize]) -> (Graph, Signature) {
-    let mut nodes: Vec<Value> = Vec::new();
-    let mut tensors = Vec::new();
-    for (i, pair) in widths.windows(2).enumerate() {
-        if i > 0 {
-            nodes.push(json!({"op": "relu"}));
-        }
-        nodes.push(json!({"op": "linear", "param": format!("fc{i}")}));
-        tensors.push((format!("fc{i}.weight"), vec![pair[1], pair[0]]));
-        tensors.push((format!("fc{i}.bias"), vec![pair[1]]));
-    }
-    let input = json!({"kind": "features", "shape": [widths[0]]});
-    (
-        Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(),
-        signature(&tensors),
-    )
 }
 
 /// A residual stream of `width`, with `depth` blocks `x + down(relu(up x))`.
@@ -84,12 +52,55 @@ fn residual(width: usize, depth: usize) -> (Graph, Signature) {
     let input = json!({"kind": "features", "shape": [6]});
     (
         Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(),
-        signature(&tensors),
+        signature(tensors),
     )
 }
 
 fn profiler() -> Profiler {
     Profiler::new(|| 0.0)
+}
+
+/// Pairs of parameter sets, drawn one after the other.
+fn random_pairs(
+    count: usize,
+    signature: &Signature,
+    rng: &mut ChaCha8Rng,
+) -> Vec<(Checkpoint, Checkpoint)> {
+    (0..count)
+        .map(|_| (random(signature, rng), random(signature, rng)))
+        .collect()
+}
+
+/// A matcher over these pairs.
+fn matcher<'a>(
+    symmetry: &'a Symmetry,
+    profiler: &'a Profiler,
+    pairs: &[(Checkpoint, Checkpoint)],
+) -> Matcher<'a> {
+    let mut matcher = Matcher::new(symmetry, &Executor::Cpu, profiler);
+    for (target, source) in pairs {
+        matcher.push(Kind::Matched, target.clone(), source.clone());
+    }
+    matcher
+}
+
+/// `A_g` built anew, which is what the descent has left.
+fn matrix_anew(
+    matcher: &mut Matcher,
+    group: usize,
+    permutation: &Permutation,
+    case: impl std::fmt::Debug,
+) -> Vec<f32> {
+    let kept = matcher.matrix(group, permutation);
+    matcher.matrices.whole.by_group[group].clear();
+    let anew = matcher.matrix(group, permutation);
+    assert!(
+        kept.iter()
+            .zip(anew.iter())
+            .all(|(a, b)| (a - b).abs() < 1e-3),
+        "{case:?}, group {group}"
+    );
+    anew.to_vec()
 }
 
 /// All permutations of `0..n`.
@@ -130,12 +141,9 @@ proptest! {
         let (graph, signature) = mlp(&[3, first, second, 2]);
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let pairs: Vec<_> = (0..3).map(|_| (random(&signature, &mut rng), random(&signature, &mut rng))).collect();
+        let pairs = random_pairs(3, &signature, &mut rng);
         let profiler = profiler();
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        for (target, source) in &pairs {
-            matcher.push(Kind::Matched, target.clone(), source.clone());
-        }
+        let mut matcher = matcher(&symmetry, &profiler, &pairs);
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         prop_assert!((solution.objective - objective(&symmetry, &pairs, &solution.permutation)).abs() < 1e-4);
@@ -223,7 +231,7 @@ fn a_quadratic_group_never_lowers_the_objective() {
         {"op": "add", "inputs": ["embed", "w"]}, {"op": "linear", "param": "head"}]}),
     )
     .unwrap();
-    let signature = signature(&[
+    let signature = signature([
         ("embed.weight".into(), vec![5, 3]),
         ("w.weight".into(), vec![5, 5]),
         ("head.weight".into(), vec![2, 5]),
@@ -231,10 +239,8 @@ fn a_quadratic_group_never_lowers_the_objective() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     for seed in 0..20 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
         let profiler = profiler();
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        matcher.push(Kind::Matched, pair.0.clone(), pair.1.clone());
+        let mut matcher = matcher(&symmetry, &profiler, &random_pairs(1, &signature, &mut rng));
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(solution.objective >= matcher.objective(&start));
@@ -259,126 +265,6 @@ fn a_gradient_that_is_not_finite_is_refused() {
     assert!(matcher.solve(Start::Anchored, &mut rng).is_err());
 }
 
-/// Every stage that a descent passes, as it would lie in a file.
-fn stages(matcher: &mut Matcher, start: Start, from: Option<Stage>) -> (Solution, Vec<String>) {
-    let passed = std::cell::RefCell::new(Vec::new());
-    let reached = |stage: &Stage| -> Result<(), NotFinite> {
-        passed
-            .borrow_mut()
-            .push(serde_json::to_string(stage).unwrap());
-        Ok(())
-    };
-    let mut rng = ChaCha8Rng::seed_from_u64(5);
-    let stages = Stages {
-        from,
-        reached: &reached,
-    };
-    let solution = matcher.solve_in_stages(start, &mut rng, stages).unwrap();
-    (solution, passed.into_inner())
-}
-
-#[test]
-fn a_descent_goes_on_from_wherever_it_was_broken_off() {
-    let (graph, signature) = residual(6, 3);
-    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-    let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let (target, source) = (random(&signature, &mut rng), random(&signature, &mut rng));
-    let profiler = profiler();
-    let fresh = || {
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        matcher.push(Kind::Matched, target.clone(), source.clone());
-        matcher
-    };
-    let identity = Permutation::identity(&symmetry);
-    let mut most = 0;
-    for start in [
-        Start::Anchored,
-        Start::Best(&[&identity]),
-        Start::From(&identity),
-    ] {
-        let (whole, passed) = stages(&mut fresh(), start, None);
-        most = most.max(whole.sweeps);
-        for (behind, text) in (1..).zip(&passed) {
-            let from: Stage = serde_json::from_str(text).unwrap();
-            let (resumed, rest) = stages(&mut fresh(), start, Some(from));
-            assert_eq!(
-                resumed.permutation, whole.permutation,
-                "after {behind} visits"
-            );
-            assert_eq!(resumed.sweeps, whole.sweeps);
-            assert_eq!(rest.len(), passed.len() - behind);
-            let proved = |solution: &Solution| {
-                solution
-                    .certificates
-                    .iter()
-                    .map(Option::is_some)
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(proved(&resumed), proved(&whole));
-        }
-    }
-    assert!(most > 1, "breaks between sweeps were seen too");
-}
-
-#[test]
-fn a_stage_of_another_symmetry_counts_for_nothing() {
-    let (graph, signature) = residual(6, 3);
-    let (other, larger) = residual(6, 4);
-    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-    let stranger = Stage::anchoring(&Symmetry::derive(&other, &larger).unwrap());
-    let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let profiler = profiler();
-    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-    matcher.push(
-        Kind::Matched,
-        random(&signature, &mut rng),
-        random(&signature, &mut rng),
-    );
-    let (undisturbed, passed) = stages(&mut matcher, Start::Anchored, None);
-    let mut torn: Stage = serde_json::from_str(&passed[0]).unwrap();
-    torn.permutation
-        .set(0, (0..symmetry.groups[0].units as u32).collect());
-    torn.dirty.pop();
-    for from in [stranger, torn] {
-        let (solution, again) = stages(&mut matcher, Start::Anchored, Some(from));
-        assert_eq!(solution.permutation, undisturbed.permutation);
-        assert_eq!(again.len(), passed.len());
-    }
-}
-
-#[derive(Debug, PartialEq)]
-struct Enough;
-
-impl From<NotFinite> for Enough {
-    fn from(_: NotFinite) -> Self {
-        unreachable!("all values are finite")
-    }
-}
-
-#[test]
-fn whoever_hears_of_the_stages_may_end_the_descent() {
-    let (graph, signature) = mlp(&[5, 4, 3]);
-    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let profiler = profiler();
-    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-    matcher.push(
-        Kind::Matched,
-        random(&signature, &mut rng),
-        random(&signature, &mut rng),
-    );
-    let stages = Stages {
-        from: None,
-        reached: &|_| Err(Enough),
-    };
-    assert_eq!(
-        matcher
-            .solve_in_stages(Start::Anchored, &mut rng, stages)
-            .unwrap_err(),
-        Enough
-    );
-}
-
 #[test]
 fn anchored_matrices_are_kept_up_to_date_as_pairs_are_added() {
     let (graph, signature) = residual(6, 3);
@@ -391,14 +277,11 @@ fn anchored_matrices_are_kept_up_to_date_as_pairs_are_added() {
         let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
         growing.push(Kind::Matched, pair.0.clone(), pair.1.clone());
         pairs.push(pair);
-        let mut fresh = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        for (target, source) in &pairs {
-            fresh.push(Kind::Matched, target.clone(), source.clone());
-        }
+        let mut fresh = matcher(&symmetry, &profiler, &pairs);
         let start = |matcher: &mut Matcher| {
             let stages = Stages::<NotFinite> {
                 from: None,
-                reached: &|_| Ok(()),
+                on_stage: &|_| Ok(()),
             };
             matcher.anchored(stages).unwrap().permutation
         };

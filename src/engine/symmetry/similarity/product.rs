@@ -24,7 +24,7 @@ use crate::{
 
 /// Elements of one side that are held, and laid out, at a time: a bound on memory where a group runs
 /// through a whole model.
-const MAX_BLOCK_ELEMENTS: usize = 1 << 22;
+pub const MAX_BLOCK_ELEMENTS: usize = 1 << 22;
 
 /// Columns at least that are worth going over a matrix once more for.
 const MIN_COLUMNS: usize = 1024;
@@ -217,6 +217,7 @@ fn slices(tensor: &HostTensor, member: &Member) -> impl Iterator<Item = Range<us
         MAX_BLOCK_ELEMENTS * rows / tensor.len().max(1)
     }
     .max(1);
+
     (0..rows)
         .step_by(step)
         .map(move |start| start..(start + step).min(rows))
@@ -228,6 +229,7 @@ fn parts(views: [View; 2], columns: usize) -> impl Iterator<Item = [View; 2]> {
     let [one, other] = views.each_ref().map(View::grain);
     let (width, grain) = (views[0].width(), one.max(other));
     let step = grain * (columns / grain.max(1)).max(1);
+
     (0..width).step_by(step.max(1)).map(move |start| {
         views
             .each_ref()

@@ -29,6 +29,7 @@ impl Soft<'_> {
         if self.known.is_empty() {
             return normaliser(row);
         }
+
         let maximum = self
             .among(row)
             .map(|(_, v)| v)
@@ -87,6 +88,7 @@ pub fn soft_scores(logits: &[f32], labels: &[i64], soft: Soft) -> Scores {
     let (losses, predictions) = counted
         .map(|((row, taught), _)| soft.score(row, taught))
         .unzip();
+
     Scores {
         losses,
         predictions,

@@ -22,6 +22,7 @@ impl Batch {
     pub fn parts(&self, samples: usize) -> impl Iterator<Item = Self> + '_ {
         let size = self.inputs.len() / self.len().max(1);
         let labels = self.labels.len() / self.len().max(1);
+
         self.inputs
             .chunks(size * samples)
             .enumerate()

@@ -15,6 +15,7 @@ impl Dataset {
             1 => self.hold_out_of(&self.labels, fraction, seed),
             _ => self.hold_out_of(&together, fraction, seed),
         };
+
         if split.1.is_empty() {
             self.hold_out_of(&together, fraction, seed)
         } else {

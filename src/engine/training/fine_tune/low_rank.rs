@@ -109,6 +109,7 @@ impl LowRank {
         let Some(update) = self.updates.get_mut(name) else {
             return;
         };
+
         let part = if which == LEFT {
             &mut update.left
         } else {

@@ -221,6 +221,7 @@ impl<'r, 'g> Run<'r, 'g> {
             let values = host.f32().into_owned();
             checkpoint.insert(name, HostTensor::from_f32_as(dtype, shape, values));
         }
+
         self.with_statistics(&checkpoint, statistics_samples)
     }
 

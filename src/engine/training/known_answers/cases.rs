@@ -19,105 +19,133 @@ fn tokens() -> Value {
 /// One case for every kind of kernel.
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        Case {
-            kind: "matrix product",
-            input: features(),
-            nodes: json!([{"op":"linear","param":"a"},{"op":"relu"},{"op":"linear","param":"head"}]),
-            tensors: vec![
-                ("a.weight", vec![129, 67]),
-                ("a.bias", vec![129]),
-                ("head.weight", vec![CLASSES, 129]),
-            ],
-        },
-        Case {
-            kind: "convolution",
-            input: image(),
-            nodes: json!([{"op":"conv2d","param":"a","stride":2,"padding":1},{"op":"gelu"},
-                {"op":"conv2d","param":"b","groups":7,"padding":[0,1]},{"op":"global_avg_pool"},
-                {"op":"linear","param":"head"}]),
-            tensors: vec![
-                ("a.weight", vec![7, 3, 3, 3]),
-                ("a.bias", vec![7]),
-                ("b.weight", vec![14, 1, 3, 3]),
-                ("head.weight", vec![CLASSES, 14]),
-            ],
-        },
-        Case {
-            kind: "batch norm",
-            input: image(),
-            nodes: json!([{"op":"conv2d","param":"a","stride":3},{"op":"batch_norm","param":"n"},
-                {"op":"relu"},{"op":"global_avg_pool"},{"op":"linear","param":"head"}]),
-            tensors: vec![
-                ("a.weight", vec![5, 3, 3, 3]),
-                ("n.weight", vec![5]),
-                ("n.bias", vec![5]),
-                ("n.running_mean", vec![5]),
-                ("n.running_var", vec![5]),
-                ("head.weight", vec![CLASSES, 5]),
-            ],
-        },
-        Case {
-            kind: "pooling",
-            input: image(),
-            nodes: json!([{"op":"conv2d","param":"a"},
-                {"op":"max_pool","kernel":3,"stride":2,"padding":1},
-                {"op":"avg_pool","kernel":2,"stride":1},
-                {"op":"adaptive_avg_pool","output":[3,2]},{"op":"flatten"},
-                {"op":"linear","param":"head"}]),
-            tensors: vec![
-                ("a.weight", vec![4, 3, 2, 2]),
-                ("head.weight", vec![CLASSES, 24]),
-            ],
-        },
-        Case {
-            kind: "gather",
-            input: tokens(),
-            nodes: json!([{"op":"embedding","param":"words"},
-                {"op":"select_token","position":"end","padding":0,"inputs":["words","input"]},
-                {"op":"linear","param":"head"}]),
-            tensors: vec![
-                ("words.weight", vec![VOCABULARY, 9]),
-                ("head.weight", vec![CLASSES, 9]),
-            ],
-        },
-        Case {
-            kind: "norm",
-            input: tokens(),
-            nodes: json!([{"op":"embedding","param":"words"},{"op":"layer_norm","param":"n1"},
-                {"op":"linear","param":"a"},{"op":"rms_norm","param":"n2"},{"op":"silu","id":"s"},
-                {"op":"mean_tokens","inputs":["s","input"]},{"op":"linear","param":"head"}]),
-            tensors: vec![
-                ("words.weight", vec![VOCABULARY, 9]),
-                ("n1.weight", vec![9]),
-                ("n1.bias", vec![9]),
-                ("a.weight", vec![13, 9]),
-                ("n2.weight", vec![13]),
-                ("head.weight", vec![CLASSES, 13]),
-            ],
-        },
-        Case {
-            kind: "softmax",
-            input: tokens(),
-            nodes: json!([{"op":"embedding","param":"words"},
-                {"op":"linear","param":"q","inputs":["words"]},
-                {"op":"linear","param":"k","inputs":["words"]},
-                {"op":"linear","param":"v","inputs":["words"]},
-                {"op":"attention","heads":3,"kv_heads":1,"causal":true,"mask":true,"rotary":{"theta":50.0},
-                 "inputs":["q","k","v","input"],"id":"attended"},
-                {"op":"gelu_tanh","id":"g"},{"op":"mean_tokens","inputs":["g","input"]},
-                {"op":"tanh"},{"op":"linear","param":"head"}]),
-            tensors: vec![
-                ("words.weight", vec![VOCABULARY, 10]),
-                ("q.weight", vec![18, 10]),
-                ("k.weight", vec![6, 10]),
-                ("v.weight", vec![6, 10]),
-                ("head.weight", vec![CLASSES, 18]),
-            ],
-        },
+        matrix_product(),
+        convolution(),
+        batch_norm(),
+        pooling(),
+        gather(),
+        norm(),
+        softmax(),
         options_of_attention(),
         tables(),
         patches(),
     ]
+}
+
+fn matrix_product() -> Case {
+    Case {
+        kind: "matrix product",
+        input: features(),
+        nodes: json!([{"op":"linear","param":"a"},{"op":"relu"},{"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("a.weight", vec![129, 67]),
+            ("a.bias", vec![129]),
+            ("head.weight", vec![CLASSES, 129]),
+        ],
+    }
+}
+
+fn convolution() -> Case {
+    Case {
+        kind: "convolution",
+        input: image(),
+        nodes: json!([{"op":"conv2d","param":"a","stride":2,"padding":1},{"op":"gelu"},
+            {"op":"conv2d","param":"b","groups":7,"padding":[0,1]},{"op":"global_avg_pool"},
+            {"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("a.weight", vec![7, 3, 3, 3]),
+            ("a.bias", vec![7]),
+            ("b.weight", vec![14, 1, 3, 3]),
+            ("head.weight", vec![CLASSES, 14]),
+        ],
+    }
+}
+
+fn batch_norm() -> Case {
+    Case {
+        kind: "batch norm",
+        input: image(),
+        nodes: json!([{"op":"conv2d","param":"a","stride":3},{"op":"batch_norm","param":"n"},
+            {"op":"relu"},{"op":"global_avg_pool"},{"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("a.weight", vec![5, 3, 3, 3]),
+            ("n.weight", vec![5]),
+            ("n.bias", vec![5]),
+            ("n.running_mean", vec![5]),
+            ("n.running_var", vec![5]),
+            ("head.weight", vec![CLASSES, 5]),
+        ],
+    }
+}
+
+fn pooling() -> Case {
+    Case {
+        kind: "pooling",
+        input: image(),
+        nodes: json!([{"op":"conv2d","param":"a"},
+            {"op":"max_pool","kernel":3,"stride":2,"padding":1},
+            {"op":"avg_pool","kernel":2,"stride":1},
+            {"op":"adaptive_avg_pool","output":[3,2]},{"op":"flatten"},
+            {"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("a.weight", vec![4, 3, 2, 2]),
+            ("head.weight", vec![CLASSES, 24]),
+        ],
+    }
+}
+
+fn gather() -> Case {
+    Case {
+        kind: "gather",
+        input: tokens(),
+        nodes: json!([{"op":"embedding","param":"words"},
+            {"op":"select_token","position":"end","padding":0,"inputs":["words","input"]},
+            {"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("words.weight", vec![VOCABULARY, 9]),
+            ("head.weight", vec![CLASSES, 9]),
+        ],
+    }
+}
+
+fn norm() -> Case {
+    Case {
+        kind: "norm",
+        input: tokens(),
+        nodes: json!([{"op":"embedding","param":"words"},{"op":"layer_norm","param":"n1"},
+            {"op":"linear","param":"a"},{"op":"rms_norm","param":"n2"},{"op":"silu","id":"s"},
+            {"op":"mean_tokens","inputs":["s","input"]},{"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("words.weight", vec![VOCABULARY, 9]),
+            ("n1.weight", vec![9]),
+            ("n1.bias", vec![9]),
+            ("a.weight", vec![13, 9]),
+            ("n2.weight", vec![13]),
+            ("head.weight", vec![CLASSES, 13]),
+        ],
+    }
+}
+
+fn softmax() -> Case {
+    Case {
+        kind: "softmax",
+        input: tokens(),
+        nodes: json!([{"op":"embedding","param":"words"},
+            {"op":"linear","param":"q","inputs":["words"]},
+            {"op":"linear","param":"k","inputs":["words"]},
+            {"op":"linear","param":"v","inputs":["words"]},
+            {"op":"attention","heads":3,"kv_heads":1,"causal":true,"mask":true,"rotary":{"theta":50.0},
+             "inputs":["q","k","v","input"],"id":"attended"},
+            {"op":"gelu_tanh","id":"g"},{"op":"mean_tokens","inputs":["g","input"]},
+            {"op":"tanh"},{"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("words.weight", vec![VOCABULARY, 10]),
+            ("q.weight", vec![18, 10]),
+            ("k.weight", vec![6, 10]),
+            ("v.weight", vec![6, 10]),
+            ("head.weight", vec![CLASSES, 18]),
+        ],
+    }
 }
 
 /// Tables of positions and types, heads in their own order, a product of two branches.

@@ -19,6 +19,7 @@ const GRAIN: f64 = 0.05;
 pub fn minimum(losses: [f64; 3]) -> f64 {
     let (least, most) = (ALPHAS[0], ALPHAS[ALPHAS.len() - 1]);
     let [left, middle, right] = losses.map(|loss| if loss.is_finite() { loss } else { f64::MAX });
+
     let stride = LINE[1] - LINE[0];
     let curvature = left / 2.0 - middle + right / 2.0;
     let slope = right / 2.0 - left / 2.0;

@@ -11,7 +11,7 @@
 use std::cell::Cell;
 
 use super::{
-    Found, Rivals, Score, Selection,
+    Incumbents, Score, SelectedPoint, Selection,
     line::{LINE, LOOK, MOST_ARMS, PATIENCE, arms, minimum},
 };
 use crate::transfer::{
@@ -46,12 +46,16 @@ struct Trials<'p> {
 
 impl Search<'_> {
     /// Chooses among the points.
-    pub fn run(&self, selection: Selection, rivals: Rivals) -> Result<Found, TransferError> {
+    pub fn run(
+        &self,
+        selection: Selection,
+        incumbents: Incumbents,
+    ) -> Result<SelectedPoint, TransferError> {
         let Search { problem, race, .. } = self;
         let (looked, all) = (Cell::new(0), self.most_samples());
         let track = Track {
             learner: problem.learner,
-            profiler: problem.ledger,
+            profiler: problem.profiler,
             blocks: race.blocks,
             go_on: &|samples: usize| {
                 let seen = looked.get();
@@ -66,7 +70,7 @@ impl Search<'_> {
             points: Vec::new(),
             arms: Vec::new(),
         };
-        let chosen = trials.choose(selection, rivals)?;
+        let chosen = trials.choose(selection, incumbents)?;
         if selection.completes {
             race.finish(&mut trials.arms[chosen])?;
         }
@@ -100,8 +104,12 @@ impl Search<'_> {
 
 impl<'p> Trials<'p> {
     /// The position of the chosen point.
-    fn choose(&mut self, selection: Selection, rivals: Rivals) -> Result<usize, TransferError> {
-        let Rivals { mut old, leader } = rivals;
+    fn choose(
+        &mut self,
+        selection: Selection,
+        incumbents: Incumbents,
+    ) -> Result<usize, TransferError> {
+        let Incumbents { mut old, leader } = incumbents;
         let last = self.search.transports.len();
         let first = self.at(Point {
             step: last,
@@ -171,6 +179,7 @@ impl<'p> Trials<'p> {
             let position = self.at(Point { step, alpha });
             *loss = self.loss(position)?;
         }
+
         let arms = arms(minimum(losses));
         Ok(arms
             .into_iter()
@@ -178,11 +187,11 @@ impl<'p> Trials<'p> {
             .collect())
     }
 
-    /// The best of some points, and of a rival that may be better than all of them.
+    /// The best of some points, and of an incumbent that may be better than all of them.
     fn winner(
         &mut self,
         finalists: &[usize],
-        rival: Option<&mut dyn Runner>,
+        incumbent: Option<&mut dyn Runner>,
     ) -> Result<usize, TransferError> {
         for (position, arm) in self.arms.iter_mut().enumerate() {
             if !finalists.contains(&position) {
@@ -197,10 +206,10 @@ impl<'p> Trials<'p> {
             .filter(|(position, _)| finalists.contains(position))
             .collect();
         racing.sort_by_key(|(position, _)| finalists.iter().position(|one| one == position));
-        let has_rival = rival.is_some();
+        let has_incumbent = incumbent.is_some();
         let mut runners: Vec<&mut dyn Runner> = Vec::new();
-        if let Some(rival) = rival {
-            runners.push(rival);
+        if let Some(incumbent) = incumbent {
+            runners.push(incumbent);
         }
         for (_, arm) in racing {
             runners.push(arm);
@@ -208,19 +217,19 @@ impl<'p> Trials<'p> {
 
         let won = self.search.race.run(&mut runners)?;
         drop(runners);
-        match won.checked_sub(usize::from(has_rival)) {
+        match won.checked_sub(usize::from(has_incumbent)) {
             Some(own) => Ok(finalists[own]),
             None => Ok(self.farthest(finalists)),
         }
     }
 
-    /// Of points that a rival has beaten, the one that stayed in the race for longest.
+    /// Of points that an incumbent has beaten, the one that stayed in the race for longest.
     fn farthest(&self, finalists: &[usize]) -> usize {
-        let reached = finalists.iter().map(|&position| {
+        let seen = finalists.iter().map(|&position| {
             let record = self.arms[position].record();
             (position, (record.samples(), record.accuracy()))
         });
-        let best = reached.reduce(|best, one| if one.1 > best.1 { one } else { best });
+        let best = seen.reduce(|best, one| if one.1 > best.1 { one } else { best });
         best.map_or(0, |(position, _)| position)
     }
 
@@ -234,6 +243,7 @@ impl<'p> Trials<'p> {
         let loss = self.arms[position]
             .record()
             .loss_within(blocks.within(look));
+
         Ok(if loss.is_finite() {
             loss
         } else {
@@ -246,6 +256,7 @@ impl<'p> Trials<'p> {
         if let Some(position) = self.points.iter().position(|one| *one == point) {
             return position;
         }
+
         let search = self.search;
         let transport = &search.transports[point.step - 1];
         self.points.push(point);
@@ -256,7 +267,7 @@ impl<'p> Trials<'p> {
     }
 
     /// The chosen point, and the curves of what was looked at.
-    fn found(self, chosen: usize, alpha: Alpha) -> Found {
+    fn found(mut self, chosen: usize, alpha: Alpha) -> SelectedPoint {
         let point = self.points[chosen];
         let looked: Vec<usize> = (0..self.points.len())
             .filter(|&position| self.arms[position].record().samples() > 0)
@@ -285,10 +296,9 @@ impl<'p> Trials<'p> {
         alphas.retain(|_| alpha == Alpha::Search);
         alphas.sort_by(|(a, _), (b, _)| a.total_cmp(b));
 
-        let arm = self.arms.into_iter().nth(chosen).map(Arm::into_parts);
-        let (model, record) = arm.expect("the chosen point was looked at");
+        let (model, record) = self.arms.swap_remove(chosen).into_parts();
         let Point { step, alpha } = point;
-        Found {
+        SelectedPoint {
             step,
             alpha,
             model,
@@ -303,9 +313,11 @@ impl<'p> Trials<'p> {
         if alpha.to_bits() == first.to_bits() {
             return Some(step);
         }
+
         let trajectory = self.search.problem.trajectory;
         let length = alpha * trajectory.fraction(step);
         let is_line = step == self.points[0].step && self.search.is_line();
+
         (1..step)
             .filter(|_| is_line)
             .find(|step| (first * trajectory.fraction(*step) - length).abs() < 1e-9)

@@ -99,8 +99,8 @@ impl Case {
             completes: true,
         };
         let old = beside_old.then_some(&mut old as &mut dyn Runner);
-        let rivals = Rivals { old, leader: None };
-        select(Method::Identity, &problem, alignment, selection, rivals).unwrap()
+        let incumbents = Incumbents { old, leader: None };
+        select(Method::Identity, &problem, alignment, selection, incumbents).unwrap()
     }
 }
 

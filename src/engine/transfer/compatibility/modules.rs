@@ -57,18 +57,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tensors::{DType, TensorInfo};
-
-    fn model(names: &[&str]) -> Signature {
-        let info = TensorInfo {
-            dtype: DType::F32,
-            shape: vec![1],
-        };
-        names
-            .iter()
-            .map(|name| ((*name).to_owned(), info.clone()))
-            .collect()
-    }
+    use crate::tensors::testing::named as model;
 
     #[test]
     fn a_head_is_a_module_that_a_model_lacks_and_a_block_is_none() {

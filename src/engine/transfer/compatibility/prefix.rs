@@ -58,6 +58,7 @@ fn before(bare: &Signature, whole: &Signature) -> Option<String> {
         .filter(|name| !whole.contains_key(*name))
         .collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+
     names.into_iter().take(TRIED).find_map(|name| {
         let ending = format!(".{name}");
         let found = whole.keys().find_map(|other| other.strip_suffix(&ending))?;
@@ -68,18 +69,7 @@ fn before(bare: &Signature, whole: &Signature) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensors::{DType, TensorInfo};
-
-    fn model(names: &[&str]) -> Signature {
-        let info = TensorInfo {
-            dtype: DType::F32,
-            shape: vec![1],
-        };
-        names
-            .iter()
-            .map(|name| ((*name).to_owned(), info.clone()))
-            .collect()
-    }
+    use crate::tensors::testing::named as model;
 
     #[test]
     fn a_body_alone_lacks_the_prefix_that_it_has_below_a_head() {

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{
     layer::{Layer, vector},
-    ridge::Fit,
+    ridge::RidgeFit,
     sites::Site,
     walk::Walk,
 };
@@ -30,7 +30,7 @@ pub struct Change<'c> {
 impl Change<'_> {
     /// Writes the fits, one for each group of channels, into the result and walks its path once more; the
     /// tensors that changed.
-    pub fn apply(&self, result: &mut Walk, fits: &[Option<Fit>]) -> Checkpoint {
+    pub fn apply(&self, result: &mut Walk, fits: &[Option<RidgeFit>]) -> Checkpoint {
         let Layer {
             param, has_bias, ..
         } = *self.layer;
@@ -78,7 +78,7 @@ impl Change<'_> {
     }
 
     /// The layer's weight with the fits added, and what is to be added to its output, by channel.
-    fn weight(&self, weight: &HostTensor, fits: &[Option<Fit>]) -> (Vec<f32>, Vec<f64>) {
+    fn weight(&self, weight: &HostTensor, fits: &[Option<RidgeFit>]) -> (Vec<f32>, Vec<f64>) {
         let Layer {
             op,
             groups,
@@ -137,17 +137,16 @@ impl Change<'_> {
         let channels = before.mean.len();
         let (weight, bias) = (format!("{norm}.weight"), format!("{norm}.bias"));
         let gamma = vector(params, &weight).unwrap_or_else(|| vec![1.0; channels]);
-        let deviation = |variance: f64| (variance + eps).sqrt();
         let slopes: Vec<f64> = gamma
             .iter()
             .zip(&before.variance)
-            .map(|(gamma, &v)| gamma / deviation(v))
+            .map(|(gamma, &v)| gamma / deviation(v, eps))
             .collect();
 
         let new_gamma = slopes
             .iter()
             .zip(&after.variance)
-            .map(|(slope, &v)| slope * deviation(v));
+            .map(|(slope, &v)| slope * deviation(v, eps));
         let new_gamma: Vec<f32> = new_gamma.map(|v| v as f32).collect();
         let shift: Vec<f64> = (0..channels)
             .map(|c| slopes[c] * (intercept[c] + after.mean[c] - before.mean[c]))
@@ -168,6 +167,7 @@ impl Change<'_> {
         let Some(values) = vector(params, name) else {
             return;
         };
+
         let values: Vec<f32> = values
             .iter()
             .zip(shift)
@@ -198,4 +198,9 @@ struct Renormalisation<'r> {
     before: &'r Moments,
     after: &'r Moments,
     intercept: &'r [f64],
+}
+
+/// What a batch norm divides by.
+fn deviation(variance: f64, eps: f64) -> f64 {
+    (variance + eps).sqrt()
 }

@@ -8,7 +8,7 @@ use super::{
     is_output,
     layer::{Layer, vector},
     may_be_shifted,
-    ridge::Fit,
+    ridge::RidgeFit,
     rows::{self, Counted, Row, Window},
     sites::Site,
     store::FittedLayer,
@@ -200,6 +200,7 @@ impl Fitter<'_> {
                 .zip(factors)
                 .for_each(|(scale, factor): (&mut f64, f64)| *scale *= factor);
         }
+
         let largest = scale
             .iter()
             .fold(0f64, |largest, scale| largest.max(scale.abs()));
@@ -208,6 +209,7 @@ impl Fitter<'_> {
                 *scale = f64::INFINITY;
             }
         }
+
         scale
     }
 
@@ -227,7 +229,7 @@ impl Fitter<'_> {
         layer: &Layer,
         rows: &[Row],
         residuals: &Mat<f64>,
-    ) -> Vec<Option<Fit>> {
+    ) -> Vec<Option<RidgeFit>> {
         let x = result.at(self.functions.graph.nodes[self.site.layer].inputs[0]);
         let output = result.at(Operand::Node(self.site.layer));
         let kernel = match result.params[&format!("{}.weight", layer.param)].shape() {

@@ -7,7 +7,7 @@
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::ridge::{Chosen, Errors, FACTORS, Fit, intercept, less, means, ridged, take_off};
+use super::ridge::{Chosen, Errors, FACTORS, RidgeFit, intercept, less, means, ridged, take_off};
 use crate::tensors::{
     matmul::{exact_accumulate, exact_gram, exact_product},
     solve::solve_positive,
@@ -90,7 +90,7 @@ impl Gram {
     }
 
     /// The regression of residuals `[rows, outputs]`; `None` where the rows say nothing of them or overflow.
-    pub fn fit(&self, residuals: MatRef<f64>) -> Option<Fit> {
+    pub fn fit(&self, residuals: MatRef<f64>) -> Option<RidgeFit> {
         let (rows, outputs) = residuals.shape();
         let mean = match self.x_mean {
             Some(_) => means(residuals),
@@ -128,7 +128,7 @@ impl Gram {
             Some(x_mean) => intercept(&weight, x_mean, &mean),
             None => mean,
         };
-        Some(Fit {
+        Some(RidgeFit {
             weight,
             intercept,
             chosen,

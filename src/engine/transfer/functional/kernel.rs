@@ -11,7 +11,7 @@ use std::ops::AddAssign;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::ridge::{Chosen, Errors, FACTORS, Fit, intercept, less, means, ridged};
+use super::ridge::{Chosen, Errors, FACTORS, RidgeFit, intercept, less, means, ridged};
 use crate::tensors::{
     matmul::{exact_gram, exact_product},
     solve::Positive,
@@ -57,6 +57,7 @@ impl Kernel {
             is_centred,
             predictors: Vec::new(),
         };
+
         if held_back > 0 && used > 1 {
             kernel.predictors = kernel.predictors();
         }
@@ -67,6 +68,7 @@ impl Kernel {
         let (centred, rows) = (self.centred(self.used), self.x.nrows());
         let system = centred.submatrix(0, 0, self.used, self.used);
         let across = centred.submatrix(0, self.used, self.used, rows - self.used);
+
         FACTORS
             .par_iter()
             .map(|&factor| {
@@ -84,6 +86,7 @@ impl Kernel {
         if !self.is_centred {
             return self.products.clone();
         }
+
         let rows = self.products.nrows();
         let with_mean: Vec<f64> = (0..rows)
             .map(|row| {
@@ -94,6 +97,7 @@ impl Kernel {
             })
             .collect();
         let mean = with_mean[..used].iter().sum::<f64>() / used as f64;
+
         Mat::from_fn(rows, rows, |i, j| {
             self.products[(i, j)] - with_mean[i] - with_mean[j] + mean
         })
@@ -134,10 +138,10 @@ impl Kernel {
     }
 
     /// The regression of residuals `[rows, outputs]`; `None` where the rows say nothing of them or overflow.
-    pub fn fit(&self, residuals: MatRef<f64>) -> Option<Fit> {
+    pub fn fit(&self, residuals: MatRef<f64>) -> Option<RidgeFit> {
         let chosen = self.choose(&self.errors(residuals))?;
         let (weight, intercept) = self.solver(chosen.factor)?.fit(residuals)?;
-        Some(Fit {
+        Some(RidgeFit {
             weight,
             intercept,
             chosen,
@@ -153,6 +157,7 @@ impl Kernel {
         } else {
             Vec::new()
         };
+
         Some(Solver {
             kernel: self,
             ridged,
@@ -225,7 +230,7 @@ mod tests {
             let told = x.subcols(0, 6) * drawn(6, 6, 5);
             let residuals = told + 0.1 * drawn(40, 6, 11);
             let gram = Gram::of(x.clone(), held_back, is_centred);
-            let Some(Fit {
+            let Some(RidgeFit {
                 weight,
                 intercept,
                 chosen: Chosen { factor, left },

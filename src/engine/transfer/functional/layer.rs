@@ -31,6 +31,7 @@ impl<'l> Layer<'l> {
         let outputs = outputs(op, weight);
         let width = weight.len() / outputs;
         let has_bias = params.get(&format!("{param}.bias")).is_some();
+
         Self {
             op,
             param,

@@ -7,7 +7,7 @@ use faer::{Mat, MatRef};
 pub const FACTORS: [f64; 7] = [1e-9, 3e-5, 0.003, 0.03, 0.3, 3.0, 30.0];
 
 /// A linear map with an intercept.
-pub struct Fit {
+pub struct RidgeFit {
     /// `[outputs, inputs]`
     pub weight: Mat<f64>,
     pub intercept: Vec<f64>,
@@ -48,6 +48,7 @@ impl Errors {
                 best = Some((factor, left));
             }
         }
+
         let (factor, left) = best.filter(|(_, left)| *left < self.whole)?;
         Some(Chosen {
             factor,
@@ -65,6 +66,7 @@ pub fn ridged(products: MatRef<f64>, factor: f64, rows: usize) -> Option<Mat<f64
     if !(ridge > 0.0 && ridge.is_finite()) {
         return None;
     }
+
     let mut ridged = products.to_owned();
     (0..size).for_each(|i| ridged[(i, i)] += ridge);
     Some(ridged)
@@ -72,14 +74,12 @@ pub fn ridged(products: MatRef<f64>, factor: f64, rows: usize) -> Option<Mat<f64
 
 /// What is to be added to the outputs once the weight has what the inputs' means do not tell.
 pub fn intercept(weight: &Mat<f64>, x_mean: &[f64], mean: &[f64]) -> Vec<f64> {
-    let shift = |output: usize| -> f64 {
-        let inputs = x_mean.iter().enumerate();
-        inputs
-            .map(|(input, mean)| weight[(output, input)] * mean)
-            .sum()
-    };
     (0..weight.nrows())
-        .map(|output| mean[output] - shift(output))
+        .map(|output| {
+            let inputs = x_mean.iter().enumerate();
+            let products = inputs.map(|(input, mean)| weight[(output, input)] * mean);
+            mean[output] - products.sum::<f64>()
+        })
         .collect()
 }
 

@@ -13,7 +13,7 @@ use crate::{
 /// Rows that one fit sees at most.
 const MAX_ROWS: usize = 60_000;
 /// Values of a layer's inputs, and of its outputs, that one fit holds at most, f64: 256 MB.
-const MAX_VALUES: usize = 1 << 25;
+pub const MAX_FITTED_VALUES: usize = 1 << 25;
 
 /// A sample and a position of it.
 pub type Row = (usize, usize);
@@ -30,6 +30,7 @@ impl Counted {
         let Input::Tokens { .. } = graph.input else {
             return Self { seen: None };
         };
+
         let rows = input.values().chunks(input.size());
         Self {
             seen: Some(
@@ -42,28 +43,33 @@ impl Counted {
     /// The rows of an activation, in the order of the samples; drawn where there are more than `most`.
     pub fn rows(&self, activation: &CpuActivation, most: usize, seed: u64) -> Vec<Row> {
         let positions = positions(activation);
-        let is_seen = |row: &Row| match &self.seen {
-            Some(seen) if seen.first().is_some_and(|first| first.len() == positions) => {
-                seen[row.0][row.1]
-            }
-            _ => true,
-        };
         let all =
             (0..activation.batch()).flat_map(|sample| (0..positions).map(move |p| (sample, p)));
-        let all: Vec<Row> = all.filter(is_seen).collect();
+        let all: Vec<Row> = all.filter(|&row| self.is_seen(row, positions)).collect();
         if all.len() <= most {
             return all;
         }
+
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut drawn = index::sample(&mut rng, all.len(), most).into_vec();
         drawn.sort_unstable();
         drawn.into_iter().map(|i| all[i]).collect()
     }
+
+    /// Whether a row of an activation with so many positions counts.
+    fn is_seen(&self, row: Row, positions: usize) -> bool {
+        match &self.seen {
+            Some(seen) if seen.first().is_some_and(|first| first.len() == positions) => {
+                seen[row.0][row.1]
+            }
+            _ => true,
+        }
+    }
 }
 
 /// Rows that a fit with inputs or outputs of this width takes.
 pub fn most_rows(width: usize) -> usize {
-    (MAX_VALUES / width.max(1)).min(MAX_ROWS)
+    (MAX_FITTED_VALUES / width.max(1)).min(MAX_ROWS)
 }
 
 /// Positions of a sample: of an image its pixels, of tokens their number, of features one.
@@ -88,6 +94,7 @@ pub fn matrix(activation: &CpuActivation, rows: &[Row]) -> Mat<f64> {
     let (values, size, channels) = (activation.values(), activation.size(), channels(activation));
     let positions = positions(activation);
     let is_image = activation.shape().len() == 3;
+
     filled(rows.len(), channels, |i, out| {
         let (sample, position) = rows[i];
         let sample = &values[sample * size..][..size];

@@ -92,6 +92,7 @@ fn has_layer_before(graph: &Graph, operand: Operand) -> bool {
     let Operand::Node(position) = operand else {
         return false;
     };
+
     let node = &graph.nodes[position];
     is_layer(&node.op)
         || node
@@ -113,6 +114,7 @@ impl Readers {
                 }
             }
         }
+
         Self(readers)
     }
 
@@ -142,6 +144,7 @@ impl Readers {
             path.push(reader);
             at = reader;
         }
+
         Site { layer, path }
     }
 

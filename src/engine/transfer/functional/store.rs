@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::{FunctionalTrial, LayerFit};
-use crate::tensors::Checkpoint;
+use super::LayerFit;
+use crate::{tensors::Checkpoint, transfer::gradient_store::InMemory};
 
 /// Which layer of which fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,31 +27,25 @@ pub struct FittedLayer {
 }
 
 /// A place for fitted layers.
-pub trait FitStore: fmt::Debug + Sync {
-    /// The layer that an earlier run with the same inputs has kept.
-    fn find_layer(&self, _key: LayerKey) -> Option<FittedLayer> {
+pub trait LayerStore: fmt::Debug + Sync {
+    /// The layer that an earlier run with the same inputs has put here.
+    fn get(&self, key: LayerKey) -> Option<FittedLayer>;
+
+    /// Keeps a layer and gives it back, its tensors lazy where memory is short.
+    fn put(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer;
+
+    /// Removes the layers of a run; what is open stays readable.
+    fn remove_run(&self, run: usize);
+}
+
+impl LayerStore for InMemory {
+    fn get(&self, _: LayerKey) -> Option<FittedLayer> {
         None
     }
 
-    /// Keeps a layer and gives it back, its tensors lazy where memory is short.
-    fn keep_layer(&self, _key: LayerKey, layer: FittedLayer) -> FittedLayer {
+    fn put(&self, _: LayerKey, layer: FittedLayer) -> FittedLayer {
         layer
     }
 
-    /// How an earlier run with the same inputs has judged its trials.
-    fn find_trials(&self) -> Option<Vec<FunctionalTrial>> {
-        None
-    }
-
-    /// Keeps the judgement of the trials.
-    fn keep_trials(&self, _trials: &[FunctionalTrial]) {}
-
-    /// Removes the layers of a run; what is open stays readable.
-    fn forget_layers(&self, _run: usize) {}
+    fn remove_run(&self, _: usize) {}
 }
-
-/// Holds every layer in memory, for this run alone.
-#[derive(Clone, Copy, Debug)]
-pub struct Unkept;
-
-impl FitStore for Unkept {}

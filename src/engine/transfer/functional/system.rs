@@ -10,7 +10,7 @@ use faer::{Mat, MatRef};
 use super::{
     gram::Gram,
     kernel::{self, Kernel},
-    ridge::Fit,
+    ridge::RidgeFit,
 };
 
 /// What every regression on the same rows has in common.
@@ -31,7 +31,7 @@ impl System {
     }
 
     /// The regression of residuals `[rows, outputs]`; `None` where the rows say nothing of them or overflow.
-    pub fn fit(&self, residuals: MatRef<f64>) -> Option<Fit> {
+    pub fn fit(&self, residuals: MatRef<f64>) -> Option<RidgeFit> {
         match self {
             Self::Inputs(gram) => gram.fit(residuals),
             Self::Rows(kernel) => kernel.fit(residuals),

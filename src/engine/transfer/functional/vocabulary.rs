@@ -32,7 +32,7 @@ use crate::{
 /// From so many outputs on they are a vocabulary.
 pub const LEAST_OUTPUTS: usize = 8192;
 /// Outputs that are gone through at a time.
-const PART: usize = 4096;
+const PART_OUTPUTS: usize = 4096;
 
 /// Whether a layer that is fitted puts out a vocabulary.
 pub fn is_vocabulary(functions: &Functions, site: &Site) -> bool {
@@ -44,6 +44,7 @@ pub fn is_vocabulary(functions: &Functions, site: &Site) -> bool {
             ..
         }
     );
+
     is_plain
         && may_be_shifted(functions.graph, site)
         && Layer::of(op, functions.new_base).outputs >= LEAST_OUTPUTS
@@ -87,11 +88,7 @@ impl Vocabulary<'_> {
         let chosen = kernel.choose(&errors)?;
 
         let solver = kernel.solver(chosen.factor)?;
-        let dtype = if self.functions.rounds {
-            missing.own.weight.dtype()
-        } else {
-            DType::F32
-        };
+        let dtype = self.rounded_to(missing.own.weight);
         let (mut weights, mut biases) = (Vec::new(), missing.own.bias.clone());
         for part in parts(layer.outputs) {
             let residuals = missing.residuals(part.clone(), &means);
@@ -103,39 +100,52 @@ impl Vocabulary<'_> {
                 .for_each(|(bias, more)| *bias += more);
         }
 
-        let name = format!("{}.weight", layer.param);
         let shape = missing.own.weight.shape().to_vec();
+        let weight = HostTensor::from_bytes(dtype, shape, weights.into())?;
+        let fit = Some(LayerFit {
+            layer: layer.param.to_owned(),
+            rows: rows.len(),
+            factor: chosen.factor,
+            left: chosen.left,
+        });
+        Some(FittedLayer {
+            fit,
+            tensors: self.tensors(&layer, weight, biases),
+        })
+    }
+
+    /// The layer's tensors, as the result has them.
+    fn tensors(&self, layer: &Layer, weight: HostTensor, biases: Vec<f64>) -> Checkpoint {
         let mut tensors = Checkpoint::new();
-        tensors.insert(name, HostTensor::from_bytes(dtype, shape, weights.into())?);
+        tensors.insert(format!("{}.weight", layer.param), weight);
         if layer.has_bias {
             let name = format!("{}.bias", layer.param);
+            let dtype = self.rounded_to(&self.result.params[&name]);
             let biases: Vec<f32> = biases.into_iter().map(|bias| bias as f32).collect();
-            let dtype = if self.functions.rounds {
-                self.result.params[&name].dtype()
-            } else {
-                dtype
-            };
             tensors.insert(
                 name,
                 HostTensor::from_f32_as(dtype, vec![layer.outputs], biases),
             );
         }
-        let (layer, rows) = (layer.param.to_owned(), rows.len());
-        let fit = Some(LayerFit {
-            layer,
-            rows,
-            factor: chosen.factor,
-            left: chosen.left,
-        });
-        Some(FittedLayer { fit, tensors })
+
+        tensors
+    }
+
+    /// The dtype that a tensor is fitted in.
+    fn rounded_to(&self, tensor: &HostTensor) -> DType {
+        if self.functions.rounds {
+            tensor.dtype()
+        } else {
+            DType::F32
+        }
     }
 }
 
 /// All outputs, a part of them at a time.
 fn parts(outputs: usize) -> impl Iterator<Item = Range<usize>> {
     (0..outputs)
-        .step_by(PART)
-        .map(move |start| start..(start + PART).min(outputs))
+        .step_by(PART_OUTPUTS)
+        .map(move |start| start..(start + PART_OUTPUTS).min(outputs))
 }
 
 /// Some rows of an activation, row-major.
@@ -145,6 +155,7 @@ fn selected(activation: &CpuActivation, rows: &[Row]) -> Vec<f32> {
     let starts = rows
         .iter()
         .map(|(sample, position)| (sample * positions + position) * width);
+
     starts
         .flat_map(|start| &values[start..start + width])
         .copied()
@@ -167,6 +178,7 @@ impl<'h> Head<'h> {
         let weight = &params[&format!("{}.weight", layer.param)];
         let bias = vector(params, &format!("{}.bias", layer.param));
         let width = weight.len() / layer.outputs;
+
         Self {
             weight,
             bias: bias.unwrap_or_else(|| vec![0.0; layer.outputs]),
@@ -199,8 +211,10 @@ impl<'h> Head<'h> {
                     .for_each(|(sum, &value)| *sum += f64::from(value));
             }
         }
+
         let bias: f64 = self.bias.iter().sum();
         let rows = self.rows.par_chunks(self.width);
+
         rows.map(|row| {
             let products = row
                 .iter()
@@ -261,10 +275,10 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        super::{Rule, Unkept, Variant, walks::Walks},
+        super::{Rule, Variant, walks::Walks},
         *,
     };
-    use crate::training::testing;
+    use crate::{training::testing, transfer::gradient_store::InMemory};
 
     /// Some outputs at a time, the layer becomes what it becomes at once.
     #[test]
@@ -293,7 +307,7 @@ mod tests {
                 keeps_head: false,
                 seed: 0,
                 rounds: false,
-                store: &Unkept,
+                store: &InMemory,
                 run: 0,
             };
             let variant = Variant {
@@ -325,9 +339,9 @@ mod tests {
             assert!((fit.left - whole.layers[0].left).abs() < 1e-5);
             assert_eq!(found.tensors.len(), 1 + usize::from(has_bias));
             for (name, tensor) in found.tensors.iter() {
-                let off = tensor.sums(&whole.model[name], |a, b| f64::from(a - b).powi(2));
+                let off = tensor.squared_distance(&whole.model[name]);
                 assert!(off < 1e-6 * tensor.inner(tensor), "{name}: {off}");
-                let moved = tensor.sums(&new_base[name], |a, b| f64::from(a - b).powi(2));
+                let moved = tensor.squared_distance(&new_base[name]);
                 assert!(moved > 0.01, "{name}");
             }
         }

@@ -21,24 +21,19 @@ use crate::{
 /// Another method's alignment, masked.
 ///
 /// # Errors
-/// When the caller interrupts.
-///
-/// # Panics
-/// Without training data.
+/// When the caller interrupts; without training data, or where `on` has no step.
 pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferError> {
     problem.step(0, 1)?;
-    let train = problem
-        .train
-        .expect("a checked specification gives gradfix data");
+    let train = problem.training_samples()?;
     let learner = problem.learner;
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let samples = problem.batch_size.min(train.len());
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
 
     // α = 0: the target, with the head that the problem asks for.
-    let last = on.transports.last().expect("there is a step");
+    let last = on.transports.last().ok_or(TransferError::NoAlignment)?;
     let start = problem.carried(last, problem.trajectory.timesteps(), 0.0);
-    let votes = problem.ledger.time(Work::Gradients, || {
+    let votes = problem.profiler.time(Work::Gradients, || {
         Arc::new(learner.sign_votes(&start, train, &positions))
     });
     let loss = learner.evaluate(&start, &train.subset(&positions)).loss;
@@ -73,6 +68,6 @@ fn squared_length(problem: &Problem, start: &Checkpoint, transport: &Transport) 
     let end = problem.carried(transport, problem.trajectory.timesteps(), 1.0);
     start
         .iter()
-        .map(|(name, tensor)| end[name].sums(tensor, |a, b| (f64::from(a) - f64::from(b)).powi(2)))
+        .map(|(name, tensor)| end[name].squared_distance(tensor))
         .sum()
 }

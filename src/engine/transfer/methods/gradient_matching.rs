@@ -25,8 +25,9 @@ use crate::{
         alignment::Alignment,
         error::TransferError,
         evidence::{Evidence, GroupEvidence, certificate_names},
-        gradient_store::{GradientKey, Reached, Side},
+        gradient_store::{GradientKey, Retention, Side},
         problem::Problem,
+        resume_point::{StepKey, StepState},
         transport::Transport,
     },
 };
@@ -55,17 +56,23 @@ impl Variant {
         accumulate: true,
         freeze_after: None,
     };
+
+    /// A pair that is drawn once depends on nothing but the problem.
+    fn retention(&self) -> Retention {
+        if self.redraw {
+            Retention::ThisRun
+        } else {
+            Retention::LaterRuns
+        }
+    }
 }
 
 /// `π_1 … π_T` by gradient matching.
 ///
 /// # Errors
-/// When the caller interrupts or gradients overflow.
-///
-/// # Panics
-/// Without training data.
+/// When the caller interrupts or gradients overflow; without training data.
 pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, TransferError> {
-    let mut run = Run::new(problem);
+    let mut run = Run::new(problem)?;
     let timesteps = problem.trajectory.timesteps();
     let mut transports = Vec::with_capacity(timesteps);
     let mut evidence = Vec::with_capacity(timesteps);
@@ -74,15 +81,15 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
     for step in 1..=timesteps {
         problem.step(step - 1, timesteps)?;
         if variant.freeze_after.is_none_or(|last| step <= last) {
-            let reached = match run.resumed(step, variant) {
-                Some(reached) => reached,
+            let end = match run.resumed(step, variant) {
+                Some(end) => end,
                 None => run.step(step, variant)?,
             };
-            let Reached {
+            let StepState {
                 evidence: found,
                 certificates,
                 ..
-            } = reached;
+            } = end;
             groups = GroupEvidence::of(
                 problem.symmetry,
                 &found.fit,
@@ -107,8 +114,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
 struct Draw {
     t: usize,
     batch: Batch,
-    /// The pair depends on nothing but the problem, so that a later run may use it.
-    lasting: bool,
+    retention: Retention,
 }
 
 struct Run<'a> {
@@ -120,31 +126,33 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(problem: &'a Problem<'a>) -> Self {
-        Self {
+    fn new(problem: &'a Problem<'a>) -> Result<Self, TransferError> {
+        Ok(Self {
             problem,
-            train: problem
-                .train
-                .expect("a checked specification gives gradient methods data"),
-            matcher: Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger),
+            train: problem.training_samples()?,
+            matcher: Matcher::new(
+                problem.symmetry,
+                problem.learner.executor(),
+                problem.profiler,
+            ),
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
-        }
+        })
     }
 
     /// Adds the step's pairs and solves over all that count.
-    fn step(&mut self, step: usize, variant: &Variant) -> Result<Reached, TransferError> {
+    fn step(&mut self, step: usize, variant: &Variant) -> Result<StepState, TransferError> {
         if variant.redraw || !variant.accumulate {
             self.matcher.clear();
         }
         let first = if variant.redraw { 1 } else { step };
         for t in first..=step {
-            self.add_pair(t, !variant.redraw);
+            self.add_pair(t, variant.retention());
         }
 
         let solution = self.solve(step)?;
         let groups = 0..self.problem.symmetry.groups.len();
-        let reached = Reached {
+        let end = StepState {
             sigmas: groups
                 .map(|group| self.permutation.sigma(group).to_vec())
                 .collect(),
@@ -155,37 +163,40 @@ impl<'a> Run<'a> {
         };
 
         if variant.redraw {
-            self.problem.shelf.reach(step, &reached);
+            self.problem.stores.steps.save(StepKey { step }, &end);
         }
-        Ok(reached)
+        Ok(end)
     }
 
-    /// Goes to the end of a step that an interrupted run has reached, if it is there. Of a step whose
-    /// pairs last the gradients are, and solving is repeated.
-    fn resumed(&mut self, step: usize, variant: &Variant) -> Option<Reached> {
+    /// Goes to the end of a step that an interrupted run has saved, if it has. A step whose pairs are kept
+    /// for later runs is solved anew.
+    fn resumed(&mut self, step: usize, variant: &Variant) -> Option<StepState> {
+        if !variant.redraw {
+            return None;
+        }
         let Problem {
             symmetry,
             learner,
-            shelf,
+            stores,
             ..
         } = self.problem;
 
-        let reached = variant.redraw.then(|| shelf.reached(step))??;
-        self.permutation = Permutation::from_sigmas(symmetry, reached.sigmas.clone())?;
-        self.rng.set_word_pos(reached.position);
-        self.matcher.start_from(reached.prices.clone());
+        let end = stores.steps.load(StepKey { step })?;
+        self.permutation = Permutation::from_sigmas(symmetry, end.sigmas.clone())?;
+        self.rng.set_word_pos(end.position);
+        self.matcher.start_from(end.prices.clone());
 
         let samples = self.problem.batch_size.min(self.train.len());
         learner.spent_gradients(2 * step * samples);
-        Some(reached)
+        Some(end)
     }
 
     /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm.
-    fn add_pair(&mut self, t: usize, lasting: bool) {
+    fn add_pair(&mut self, t: usize, retention: Retention) {
         let draw = Draw {
             t,
             batch: self.draw(),
-            lasting,
+            retention,
         };
         let transport = Transport::from(self.permutation.clone());
         let problem = self.problem;
@@ -204,22 +215,27 @@ impl<'a> Run<'a> {
     /// One model's gradient at a point, or the one that an interrupted run has left.
     fn gradient(&self, draw: &Draw, side: Side, point: impl FnOnce() -> Checkpoint) -> Checkpoint {
         let Problem {
-            ledger,
+            profiler,
             learner,
-            shelf,
+            stores,
             ..
         } = self.problem;
         let key = GradientKey { step: draw.t, side };
-        if let Some(found) = shelf.find(key).filter(|_| draw.lasting) {
+        // A gradient of another draw may lie under the same key.
+        let kept = match draw.retention {
+            Retention::ThisRun => None,
+            Retention::LaterRuns => stores.gradients.get(key),
+        };
+        if let Some(kept) = kept {
             learner.spent_gradients(draw.batch.len());
-            return found;
+            return kept;
         }
 
-        let point = ledger.time(Work::Arithmetic, point);
-        let parts = ledger.time(Work::Gradients, || {
+        let point = profiler.time(Work::Arithmetic, point);
+        let parts = profiler.time(Work::Gradients, || {
             learner.gradient(&point, &draw.batch).parts
         });
-        shelf.keep(key, parts, draw.lasting)
+        stores.gradients.put(key, parts, draw.retention)
     }
 
     /// The bases' parameters as a pair, their product scaled by the size of the gradients'.
@@ -228,6 +244,7 @@ impl<'a> Run<'a> {
         let source = self.problem.learned(self.problem.trajectory.base());
         let gradients = target_gradient.norm() * source_gradient.norm();
         let weights = target.norm() * source.norm();
+
         if weights > 0.0 {
             let scale = (self.problem.weight_anchor * gradients / weights).sqrt();
             self.matcher

@@ -48,10 +48,7 @@ pub enum Outputs {
 /// The maps of one method.
 ///
 /// # Errors
-/// When the caller interrupts or values overflow.
-///
-/// # Panics
-/// Without training data.
+/// When the caller interrupts or values overflow; without training data.
 pub fn align(
     problem: &Problem,
     outputs: Outputs,
@@ -79,7 +76,7 @@ pub fn align(
             Entry::Vacant(entry) => {
                 problem.step(evidence.maps, places.len())?;
                 let open = one.left_open(problem, permutation);
-                let (map, completed) = problem.ledger.time(Work::Assignment, || {
+                let (map, completed) = problem.profiler.time(Work::Assignment, || {
                     orthogonal_map(products.get(one.place), &open)
                 })?;
                 evidence.maps += 1;
@@ -203,9 +200,7 @@ fn products(
     placed: Option<&Transport>,
     places: &[Place],
 ) -> Result<(CrossCovariances, usize), TransferError> {
-    let train = problem
-        .train
-        .expect("a checked specification gives the maps data");
+    let train = problem.training_samples()?;
     let samples = STATISTICS_SAMPLES.min(train.len());
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
@@ -219,7 +214,7 @@ fn products(
     for (done, positions) in batches.iter().enumerate() {
         problem.step(done, batches.len())?;
         let batch = train.batch(positions);
-        problem.ledger.time(Work::Gradients, || {
+        problem.profiler.time(Work::Gradients, || {
             let source = problem
                 .source()
                 .layer_rows(problem.trajectory.base(), &batch, places);

@@ -12,14 +12,12 @@ use crate::{
 };
 
 pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, TransferError> {
-    let train = problem
-        .train
-        .expect("a checked specification gives the oracle data");
+    let train = problem.training_samples()?;
     let mut observe = |event: Event| match event {
         Event::Step { done, total, .. } => (problem.go_on)(done, total),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
-    let tuned = problem.ledger.time(Work::FineTuning, || {
+    let tuned = problem.profiler.time(Work::FineTuning, || {
         problem
             .learner
             .fine_tune(problem.target, train, plan, &mut observe)

@@ -1,6 +1,6 @@
 //! Weight matching: π that brings the two bases themselves closest together. Data-free, and the same
 //! whatever the job's seed: it belongs to the pair of bases. After every group the caller is asked
-//! whether to go on, and the store told how far it is: large models take minutes.
+//! whether to go on, and how far it is is saved: large models take minutes.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +13,7 @@ use crate::{
         error::TransferError,
         evidence::{Evidence, GroupEvidence, certificate_names},
         problem::Problem,
+        resume_point::OnePerRun,
     },
 };
 
@@ -35,14 +36,18 @@ pub fn match_pair(
 ) -> Result<Alignment, TransferError> {
     problem.step(0, 1)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut matcher = Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger);
+    let mut matcher = Matcher::new(
+        problem.symmetry,
+        problem.learner.executor(),
+        problem.profiler,
+    );
     matcher.push(Kind::Matched, target, source);
 
     let identity = Permutation::identity(problem.symmetry);
     let stages = Stages {
-        from: problem.shelf.stage(),
-        reached: &|stage: &Stage| {
-            problem.shelf.pass(stage);
+        from: problem.stores.descent.load(OnePerRun),
+        on_stage: &|stage: &Stage| {
+            problem.stores.descent.save(OnePerRun, stage);
             problem.step(0, 1)
         },
     };

@@ -41,6 +41,7 @@ impl<'a> Arm<'a> {
             go_on,
         } = track;
         let (make, record) = (Box::new(make), Record::default());
+
         Self {
             learner,
             profiler,

@@ -67,6 +67,7 @@ impl Elements for Gathered {
                 None => bytes.resize(bytes.len() + part.len() * size, 0),
             }
         }
+
         bytes.into()
     }
 }
@@ -107,6 +108,7 @@ impl Elements for Completed {
             };
             values.extend_from_slice(&of.floats(part));
         }
+
         values
     }
 

@@ -8,20 +8,18 @@
 //! has it, in the tuned model's own row where that is free, else after all others. Rows without a token
 //! (tables are padded) follow their number.
 
+mod rows;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Axis, Names, SharedRows, gathered};
+use self::rows::{Placed, by_row, common_rows, own_rows, tuned_rows};
+use super::{Axis, SharedRows, gathered};
 use crate::tensors::{Checkpoint, HostTensor, Signature};
 
-/// A model's tokens: how many rows it has, and their texts where its folder lists them.
-#[derive(Clone, Copy, Debug)]
-pub struct Numbering<'a> {
-    pub rows: usize,
-    pub names: Option<&'a Names>,
-}
+pub use rows::Numbering;
 
 /// Which rows of the three models are one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,61 +52,46 @@ impl OwnTokens {
             return None;
         }
 
-        let old_of = |row: usize, name: Option<&str>| match name {
-            _ if same => (row < old.rows).then_some(row),
-            Some(name) => old.names?.get(name).copied().filter(|&row| row < old.rows),
-            None => None,
-        };
         let texts = by_row(new);
-        let mut rows: Vec<Option<(usize, usize)>> = (0..new.rows)
-            .map(|row| {
-                let old = old_of(row, texts.get(&row).copied())?;
-                Some((old, *in_tuned.get(&old)?))
-            })
-            .collect();
-
-        let mut own = BTreeMap::new();
-        let mut keeps_numbers = true;
-
+        let mut placed = Placed {
+            rows: common_rows([old, new], same, &in_tuned),
+            own: BTreeMap::new(),
+            keeps_numbers: true,
+        };
         for (at, name) in own_in_tuned {
             let named = name.as_ref().and_then(|name| new.names?.get(name).copied());
-            let is_free = |row: &usize| {
-                same && !own.contains_key(row)
-                    && rows
-                        .get(*row)
-                        .is_none_or(|taken| taken.is_none() && !texts.contains_key(row))
-            };
             let place = named
-                .filter(|row| *row < new.rows && !own.contains_key(row))
-                .or_else(|| Some(at).filter(is_free))
-                .unwrap_or(rows.len());
-            if place >= rows.len() {
-                rows.resize(place + 1, None);
-            }
-            rows[place] = Some((at, at));
-            keeps_numbers &= place == at;
-            own.insert(place, name);
+                .filter(|row| *row < new.rows && !placed.own.contains_key(row))
+                .or_else(|| Some(at).filter(|row| same && placed.is_free(*row, &texts)))
+                .unwrap_or(placed.rows.len());
+            placed.put(place, at, name);
         }
 
-        let of = |row: usize| {
-            rows[row]
-                .filter(|_| !own.contains_key(&row))
-                .map(|(old, _)| old)
-        };
-        let of_base: Vec<Option<usize>> = (0..rows.len()).map(of).collect();
-        let mask = (0..rows.len()).map(|row| {
+        Some(Self::of(placed, tensors, [old, new]))
+    }
+
+    /// What follows from where the rows come from.
+    fn of(placed: Placed, tensors: BTreeSet<String>, [old, new]: [Numbering; 2]) -> Self {
+        let Placed {
+            rows,
+            own,
+            keeps_numbers,
+        } = placed;
+        let mask = rows.iter().enumerate().map(|(row, common)| {
             if own.contains_key(&row) {
                 Some(0)
             } else {
-                of_base[row]
+                common.map(|common| common.old)
             }
         });
 
-        let rows_of_result = rows.len();
-        Some(Self {
+        Self {
             keeps_numbers,
-            of_tuned: rows.iter().map(|row| row.map(|(_, tuned)| tuned)).collect(),
-            of_target: (0..rows_of_result)
+            of_tuned: rows
+                .iter()
+                .map(|common| common.map(|common| common.tuned))
+                .collect(),
+            of_target: (0..rows.len())
                 .map(|row| (row < new.rows).then_some(row))
                 .collect(),
             shared: SharedRows {
@@ -118,7 +101,7 @@ impl OwnTokens {
                 of: old.rows,
                 own,
             },
-        })
+        }
     }
 
     /// Rows of the result.
@@ -185,62 +168,10 @@ impl OwnTokens {
     }
 }
 
-/// Texts of a model's rows.
-fn by_row(of: Numbering<'_>) -> BTreeMap<usize, &str> {
-    let names = of.names.into_iter().flatten();
-    names
-        .map(|(name, &row)| (row, name.as_str()))
-        .filter(|(row, _)| *row < of.rows)
-        .collect()
-}
-
-/// The tuned model's row of each of the old base's: by text where both list them, else by number, and by number
-/// where a token was renamed.
-fn tuned_rows(old: Numbering<'_>, tuned: Numbering<'_>) -> BTreeMap<usize, usize> {
-    let common = old.rows.min(tuned.rows);
-    let (Some(old_names), Some(tuned_names)) = (old.names, tuned.names) else {
-        return (0..common).map(|row| (row, row)).collect();
-    };
-    let [of_old, of_tuned] = [by_row(old), by_row(tuned)];
-    let by_number = |row: &usize| match (of_old.get(row), of_tuned.get(row)) {
-        (None, None) => true,
-        (Some(&was), Some(&is)) => !tuned_names.contains_key(was) && !old_names.contains_key(is),
-        _ => false,
-    };
-    let mut rows: BTreeMap<usize, usize> = (0..common)
-        .filter(by_number)
-        .map(|row| (row, row))
-        .collect();
-
-    for (name, &row) in old_names.iter().filter(|(_, row)| **row < old.rows) {
-        if let Some(&at) = tuned_names.get(name).filter(|at| **at < tuned.rows) {
-            rows.insert(row, at);
-        }
-    }
-
-    rows
-}
-
-/// The tuned model's rows that the old base has not: those with a text of their own, or all.
-fn own_rows(
-    old: Numbering<'_>,
-    tuned: Numbering<'_>,
-    in_tuned: &BTreeMap<usize, usize>,
-) -> Vec<(usize, Option<String>)> {
-    let (Some(old_names), Some(_)) = (old.names, tuned.names) else {
-        return (old.rows..tuned.rows).map(|row| (row, None)).collect();
-    };
-    let shared: BTreeSet<usize> = in_tuned.values().copied().collect();
-    by_row(tuned)
-        .into_iter()
-        .filter(|(row, name)| !shared.contains(row) && !old_names.contains_key(*name))
-        .map(|(row, name)| (row, Some(name.to_owned())))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::shared_vocabulary::Names;
 
     fn names(all: &[&str]) -> Names {
         all.iter()

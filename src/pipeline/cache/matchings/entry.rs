@@ -41,6 +41,7 @@ impl Entry {
         let evidence = alignment.evidence.first()?;
         let fit = &evidence.fit;
         let groups = 0..problem.symmetry.groups.len();
+
         Some(Self {
             format: FORMAT.into(),
             key,
@@ -87,6 +88,7 @@ impl Entry {
             .iter()
             .filter(|group| group.certificate.is_some())
             .count();
+
         let cosines_at_identity = groups
             .iter()
             .map(|group| group.cosine_at_identity)
@@ -99,6 +101,7 @@ impl Entry {
             cosines_at_identity,
             cosines,
         };
+
         let (sweeps, weight_anchor) = (self.sweeps, None);
         let evidence = Evidence {
             step: 1,

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    contract::spec::Spec,
+    contract::{plan::SampleCounts, spec::Spec},
     engine::{
         network::Graph,
         symmetry::Symmetry,

@@ -70,6 +70,7 @@ pub fn tell(report: &mut Report, unlabelled: Unlabelled) {
         standing.into_iter().flatten(),
         trained.into_iter().flatten(),
     );
+
     if unlabelled.validation {
         report
             .candidates
@@ -85,6 +86,7 @@ pub fn tell(report: &mut Report, unlabelled: Unlabelled) {
             .flatten()
             .for_each(Figures::become_agreements);
     }
+
     if unlabelled.test {
         let tests = report
             .candidates
@@ -97,6 +99,7 @@ pub fn tell(report: &mut Report, unlabelled: Unlabelled) {
             .and_then(|tuned| tuned.test.as_mut());
         tuned.into_iter().for_each(Figures::become_agreements);
     }
+
     standing.for_each(|one| one.tell(unlabelled));
     trained.for_each(|one| one.tell(unlabelled));
 }

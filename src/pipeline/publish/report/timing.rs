@@ -5,10 +5,11 @@ use crate::{
     contract::report::{Energy, Named, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin},
     engine::profiler::Work,
     pipeline::{
-        cache::Origin,
+        cache::{DiskGradients, Origin},
         comparison::Comparison,
         context::Context,
         meter::{Meter, Seconds, WATTS_PER_CORE},
+        publish::Results,
     },
 };
 
@@ -21,14 +22,20 @@ const ON_DEVICE: [Work; 4] = [
 ];
 const HAS_GPU: bool = cfg!(any(feature = "wgpu", feature = "cuda"));
 
-/// `diagnosis` is in seconds.
-pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnosis: f64) -> Timing {
+/// What the results took so far.
+pub fn timing(context: &Context, meter: &Meter, results: &Results) -> Timing {
+    let Results {
+        comparison,
+        related,
+        ..
+    } = results;
     let passed = meter.passed();
     let (peak, of_this_job) = meter.most_memory();
     let on_device: f64 = ON_DEVICE
         .iter()
-        .map(|work| context.ledger.seconds(*work))
+        .map(|work| context.profiler.seconds(*work))
         .sum();
+
     Timing {
         wall_seconds: Some(passed.wall),
         cpu_seconds: Some(passed.cpu),
@@ -41,7 +48,7 @@ pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnos
             comparison.choice.candidates.iter().map(|one| one.seconds),
         ),
         methods_cpu_seconds: by_method(comparison, comparison.choice.cpu_seconds.iter().copied()),
-        diagnosis_seconds: Some(diagnosis),
+        diagnosis_seconds: Some(related.seconds),
         few_shot_seconds: comparison
             .few_shot
             .as_ref()
@@ -56,46 +63,34 @@ pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnos
             .map(|tuned| tuned.training.seconds.wall),
         winner_over_training: training(comparison)
             .map(|cpu| comparison.choice.cpu_seconds[comparison.choice.chosen] / cpu),
-        training: TrainingTimes {
-            fine_tune: comparison
-                .fine_tuning
-                .as_ref()
-                .map(|tuned| used(tuned.training.seconds)),
-            few_shot: comparison.few_shot.as_ref().map(|few| used(few.seconds)),
-            fine_tune_only: comparison
-                .fine_tune_only
-                .as_ref()
-                .map(|tuned| used(tuned.seconds)),
-        },
-        weight_matching: context
-            .weight_matching
-            .get()
-            .map(|origin| WeightMatchingOrigin {
-                cached: origin == Origin::Cached,
-                resumed: origin == Origin::Resumed,
-            }),
-        resumed_gradients: Some(
-            context
-                .gradients
-                .borrow()
-                .iter()
-                .map(|gradients| gradients.found())
-                .sum(),
-        ),
-        resumed_layers: Some(
-            context
-                .gradients
-                .borrow()
-                .iter()
-                .map(|gradients| gradients.found_layers())
-                .sum(),
-        ),
+        training: training_times(comparison),
+        weight_matching: context.weight_matching.get().map(told_origin),
+        resumed_gradients: Some(context.resumed(DiskGradients::found)),
+        resumed_layers: Some(context.resumed(DiskGradients::found_layers)),
         peak_memory_bytes: peak,
         peak_memory_of: if of_this_job { "job" } else { "process" }.to_owned(),
         energy: Energy {
             joules: passed.joules(),
             assumption: format!("{WATTS_PER_CORE} W for each busy core, processor only"),
         },
+    }
+}
+
+fn training_times(comparison: &Comparison) -> TrainingTimes {
+    let fine_tuning = comparison.fine_tuning.as_ref();
+    let few_shot = comparison.few_shot.as_ref();
+    let fine_tune_only = comparison.fine_tune_only.as_ref();
+    TrainingTimes {
+        fine_tune: fine_tuning.map(|tuned| used(tuned.training.seconds)),
+        few_shot: few_shot.map(|few| used(few.seconds)),
+        fine_tune_only: fine_tune_only.map(|tuned| used(tuned.seconds)),
+    }
+}
+
+fn told_origin(origin: Origin) -> WeightMatchingOrigin {
+    WeightMatchingOrigin {
+        cached: origin == Origin::Cached,
+        resumed: origin == Origin::Resumed,
     }
 }
 
@@ -137,7 +132,7 @@ fn by_phase(meter: &Meter) -> Named<PhaseTime> {
 fn by_kind(context: &Context) -> Named<f64> {
     let kinds = Work::ALL.iter().copied();
     kinds
-        .map(|work| (name_of(work).to_owned(), context.ledger.seconds(work)))
+        .map(|work| (name_of(work).to_owned(), context.profiler.seconds(work)))
         .collect()
 }
 

@@ -127,6 +127,7 @@ impl From<&Score> for StepScore {
             samples,
         } = *of;
         let (accuracy, loss, samples) = (Some(accuracy), Some(loss), Some(samples));
+
         Self {
             step: Some(step),
             accuracy,

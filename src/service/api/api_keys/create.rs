@@ -19,8 +19,8 @@ use crate::{
             extract::JsonBody,
             problem::{BodyRefusals, Problem, ProblemCode, Refusals},
         },
-        database::api_keys::{self, CreateError},
         domain::access::{ApiKey, Role},
+        registry::keys::{self, CreateError},
     },
 };
 
@@ -101,7 +101,7 @@ pub async fn handle(
         return Err(Problem::invalid(ProblemCode::InvalidBody, vec![fault]));
     }
 
-    let (key, secret) = api_keys::create(
+    let (key, secret) = keys::create(
         &state.database,
         name,
         caller,

@@ -11,7 +11,7 @@ use crate::{
             extract::Id,
             problem::{Missing, Problem, Refusals, removed},
         },
-        database::api_keys,
+        registry::keys,
     },
 };
 
@@ -34,7 +34,7 @@ pub async fn handle(
     Administrator(caller): Administrator,
     Id(id): Id<KeyId>,
 ) -> Result<StatusCode, Problem> {
-    let known = api_keys::revoke(&state.database, caller, id).await?;
+    let known = keys::revoke(&state.database, caller, id).await?;
     state.forget_keys();
     removed(known, "key")
 }

@@ -18,10 +18,11 @@ use crate::service::{
         extract::{JsonBody, Name},
         problem::{BodyRefusals, Problem, ProblemCode, Refusals},
     },
-    database::base_models::{self, Description},
+    database::base_models::Description,
     domain::registry::{
         base_models::BaseModel, cards::SuccessorPolicy, check_metadata, check_name, check_text,
     },
+    registry::base_models,
 };
 
 /// What its owner says of a base model; `{}` will do.
@@ -84,7 +85,7 @@ pub async fn handle(
         successors: new.successors,
     };
 
-    let (model, created) = base_models::put(&state.database, caller, &name, description).await?;
+    let (model, created) = base_models::put(&state.database, caller, &name, &description).await?;
     let status = if created {
         StatusCode::CREATED
     } else {

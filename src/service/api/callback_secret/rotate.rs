@@ -16,7 +16,7 @@ use crate::service::{
         authentication::Administrator,
         problem::{Problem, Refusals},
     },
-    database::tenants,
+    registry::tenant_settings,
 };
 
 /// The key drawn.
@@ -46,7 +46,7 @@ pub async fn handle(
     Administrator(caller): Administrator,
 ) -> Result<Response, Problem> {
     let (secret, previous_secret_until) =
-        tenants::rotate_callback_secret(&state.database, caller).await?;
+        tenant_settings::rotate_callback_secret(&state.database, caller).await?;
     let body = CallbackSecret {
         secret: secret.reveal(),
         previous_secret_until,

@@ -3,6 +3,7 @@
 //! A refusal of a job's specification has the [`FailureCode`] that the job would end with.
 
 use axum::http::StatusCode;
+use serde::{Serialize, Serializer};
 
 use crate::contract::codes::FailureCode;
 
@@ -131,14 +132,14 @@ codes! {
     Timeout = "timeout", SERVICE_UNAVAILABLE;
 }
 
-/// Of a refusal for the sake of a field: the API's own code, or that of the job that would fail.
-#[derive(Clone, Copy, Debug)]
-pub enum FieldCode {
+/// Of a refusal: the API's own code, or that of the job that would fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
     Own(ProblemCode),
     OfJob(FailureCode),
 }
 
-impl FieldCode {
+impl RefusalCode {
     pub fn name(self) -> &'static str {
         match self {
             Self::Own(code) => code.name(),
@@ -147,13 +148,19 @@ impl FieldCode {
     }
 }
 
-impl From<ProblemCode> for FieldCode {
+impl Serialize for RefusalCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl From<ProblemCode> for RefusalCode {
     fn from(code: ProblemCode) -> Self {
         Self::Own(code)
     }
 }
 
-impl From<FailureCode> for FieldCode {
+impl From<FailureCode> for RefusalCode {
     fn from(code: FailureCode) -> Self {
         Self::OfJob(code)
     }

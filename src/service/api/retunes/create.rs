@@ -115,39 +115,18 @@ pub async fn handle(
 }
 
 fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
-    // Before anything looks at every entry. Of two lists, one may be empty.
-    let fine_tunes = new.fine_tunes.as_ref().map_or(1, Vec::len);
-    let targets = new.targets.as_ref().map_or(1, Vec::len);
-    if fine_tunes
-        .max(targets)
-        .max(fine_tunes.saturating_mul(targets))
-        > MAX_TRANSFERS
-    {
-        let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
-        return Err(Problem::invalid(ProblemCode::InvalidBody, vec![fault]));
-    }
+    check_size(&new)?;
 
     let mut faults = Vec::new();
     check_list("/fine_tunes", new.fine_tunes.as_deref(), &mut faults);
     check_list("/targets", new.targets.as_deref(), &mut faults);
-    for (pointer, limit) in [
-        (
-            "/limits/max_concurrent",
-            new.limits.max_concurrent.map(i64::from),
-        ),
-        (
-            "/limits/max_compute_seconds",
-            new.limits.max_compute_seconds,
-        ),
-    ] {
-        if limit.is_some_and(|limit| limit < 1) {
-            faults.push(Fault::new(pointer, "must be at least 1"));
-        }
-    }
+    check_limits(new.limits, &mut faults);
 
+    let (fine_tunes, limits) = (new.fine_tunes, new.limits);
+    let has_fine_tunes = fine_tunes.is_some();
     let onto = match (new.targets, new.base_model, new.version) {
         (Some(targets), None, None) => {
-            if new.fine_tunes.is_none() {
+            if !has_fine_tunes {
                 faults.push(Fault::new(
                     "/fine_tunes",
                     "name what is to be carried onto targets",
@@ -169,17 +148,42 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     };
 
     match onto {
-        Some(onto) if faults.is_empty() => {
-            let (fine_tunes, limits) = (new.fine_tunes, new.limits);
-            Ok(Wish {
-                fine_tunes,
-                onto,
-                limits,
-                idempotency: None,
-                max_attempts,
-            })
-        }
+        Some(onto) if faults.is_empty() => Ok(Wish {
+            fine_tunes,
+            onto,
+            limits,
+            idempotency: None,
+            max_attempts,
+        }),
         _ => Err(Problem::invalid(ProblemCode::InvalidBody, faults)),
+    }
+}
+
+/// Before anything looks at every entry. Of two lists, one may be empty.
+fn check_size(new: &NewRetune) -> Result<(), Problem> {
+    let fine_tunes = new.fine_tunes.as_ref().map_or(1, Vec::len);
+    let targets = new.targets.as_ref().map_or(1, Vec::len);
+    let transfers = fine_tunes.saturating_mul(targets);
+    if fine_tunes.max(targets).max(transfers) <= MAX_TRANSFERS {
+        return Ok(());
+    }
+
+    let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
+    Err(Problem::invalid(ProblemCode::InvalidBody, vec![fault]))
+}
+
+fn check_limits(limits: Limits, faults: &mut Vec<Fault>) {
+    let given = [
+        (
+            "/limits/max_concurrent",
+            limits.max_concurrent.map(i64::from),
+        ),
+        ("/limits/max_compute_seconds", limits.max_compute_seconds),
+    ];
+    for (pointer, limit) in given {
+        if limit.is_some_and(|limit| limit < 1) {
+            faults.push(Fault::new(pointer, "must be at least 1"));
+        }
     }
 }
 

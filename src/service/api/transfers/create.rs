@@ -18,9 +18,9 @@ use crate::{
             idempotency,
             problem::{BodyRefusals, Problem, Refusals},
         },
-        database::transfers::{Enqueue, EnqueueError, Enqueued},
+        database::transfers::Enqueue,
         domain::transfers::Transfer,
-        registry::submit::submit,
+        registry::submit::{EnqueueError, Enqueued, submit},
     },
     telemetry::traces,
 };

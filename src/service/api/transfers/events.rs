@@ -1,11 +1,6 @@
 //! `GET /v1/transfers/{id}/events`: what happened, as a page or as a stream, which ends with the transfer.
 
-use axum::{
-    Json,
-    extract::State,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use tokio::sync::broadcast::Receiver;
 
 use crate::{
@@ -14,7 +9,7 @@ use crate::{
         api::{
             AppState,
             authentication::Reader,
-            event_stream::{self, BATCH, Bounds, Follower, Look, Source, Told},
+            event_stream::{self, Bounds, Source, Told},
             extract::{Id, QueryPairs},
             page::Page,
             problem::{Missing, Problem, QueryRefusals, Refusals},
@@ -57,26 +52,14 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let bounds = Bounds::read(&query, &headers)?;
     super::load(&state, caller.tenant, id).await?;
-    if event_stream::is_wanted(&headers) {
-        let source = OfTransfer {
-            database: state.database.clone(),
-            tenant: caller.tenant,
-            id,
-            changes: state.changes.subscribe(),
-        };
-        return Ok(Follower::start(&state, caller, source, bounds.after)?.answer());
-    }
-
-    let rows = events::list(
-        &state.database,
-        caller.tenant,
+    let source = OfTransfer {
+        database: state.database.clone(),
+        tenant: caller.tenant,
         id,
-        bounds.after,
-        bounds.rows(),
-    )
-    .await?;
+        changes: state.changes.subscribe(),
+    };
 
-    Ok(Json(Page::cut(rows, bounds.limit, |event| event.seq.to_string())).into_response())
+    event_stream::answer(&state, caller, source, &headers, bounds).await
 }
 
 impl Told for Event {
@@ -85,7 +68,7 @@ impl Told for Event {
     }
 
     fn kind(&self) -> &str {
-        &self.kind
+        self.kind.text()
     }
 }
 
@@ -99,18 +82,15 @@ struct OfTransfer {
 impl Source for OfTransfer {
     type Event = Event;
 
-    async fn look(&self, after: i64) -> Option<Look<Event>> {
-        // Whether it is over is read first: what happened before is then in the events.
+    async fn list(&self, after: i64, limit: i64) -> Result<Vec<Event>, sqlx::Error> {
+        events::list(&self.database, self.tenant, self.id, after, limit).await
+    }
+
+    async fn is_over(&self) -> Option<bool> {
         let transfer = transfers::get(&self.database, self.tenant, self.id)
             .await
             .ok()??;
-        let events = events::list(&self.database, self.tenant, self.id, after, BATCH)
-            .await
-            .ok()?;
-        Some(Look {
-            events,
-            is_over: transfer.status.is_final(),
-        })
+        Some(transfer.status.is_final())
     }
 
     async fn changed(&mut self) {

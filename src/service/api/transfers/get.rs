@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The longest `wait`, in seconds.
-const LONGEST_WAIT: u64 = 60;
+const MAX_WAIT_SECONDS: u64 = 60;
 
 /// Show a transfer.
 ///
@@ -98,9 +98,9 @@ fn wait(query: &[(String, String)]) -> Result<Duration, Problem> {
     let mut wait = 0;
     for (name, value) in query {
         match (name.as_str(), value.parse()) {
-            ("wait", Ok(seconds)) if seconds <= LONGEST_WAIT => wait = seconds,
+            ("wait", Ok(seconds)) if seconds <= MAX_WAIT_SECONDS => wait = seconds,
             ("wait", _) => {
-                let detail = format!("whole seconds, at most {LONGEST_WAIT}");
+                let detail = format!("whole seconds, at most {MAX_WAIT_SECONDS}");
                 return Err(Problem::invalid_query("wait", detail));
             }
             _ => {

@@ -10,11 +10,11 @@ use crate::service::{
         extract::{Name, TwoNames},
         problem::{Found, Missing, Problem, ProblemCode, Refusals, removed},
     },
-    database::{
-        deliveries::{self, ReplayError},
-        webhook_endpoints,
-    },
     domain::events::Delivery,
+    registry::{
+        endpoints,
+        redelivery::{self, ReplayError},
+    },
 };
 
 /// Remove an endpoint, with the history of its deliveries.
@@ -36,7 +36,7 @@ pub async fn delete(
     Administrator(caller): Administrator,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
-    let known = webhook_endpoints::delete(&state.database, caller, &name).await?;
+    let known = endpoints::delete(&state.database, caller, &name).await?;
     removed(known, "endpoint")
 }
 
@@ -62,7 +62,7 @@ pub async fn rotate(
     Administrator(caller): Administrator,
     Name(name): Name,
 ) -> Result<Response, Problem> {
-    let rotated = webhook_endpoints::rotate(&state.database, caller, &name).await?;
+    let rotated = endpoints::rotate(&state.database, caller, &name).await?;
     let (endpoint, secret) = rotated.found("endpoint")?;
     let secret = Some(secret.reveal());
     Ok(EndpointWithSecret { endpoint, secret }.answer(StatusCode::OK))
@@ -103,7 +103,7 @@ pub async fn replay(
     TwoNames(name, id): TwoNames,
 ) -> Result<(StatusCode, Json<Delivery>), Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("delivery"))?;
-    let delivery = deliveries::replay(&state.database, caller, &name, id).await?;
+    let delivery = redelivery::replay(&state.database, caller, &name, id).await?;
     let delivery = delivery.found("delivery")?;
     Ok((StatusCode::ACCEPTED, Json(delivery)))
 }
@@ -130,7 +130,7 @@ pub async fn test(
     Administrator(caller): Administrator,
     Name(name): Name,
 ) -> Result<(StatusCode, Json<Delivery>), Problem> {
-    let delivery = deliveries::test(&state.database, caller, &name).await?;
+    let delivery = redelivery::test(&state.database, caller, &name).await?;
     let delivery = delivery.found("endpoint")?;
     Ok((StatusCode::ACCEPTED, Json(delivery)))
 }

@@ -18,8 +18,9 @@ use crate::{
             extract::{JsonBody, Name},
             problem::{BodyRefusals, Problem, ProblemCode, Refusals},
         },
-        database::webhook_endpoints::{self, PutError, Wanted},
+        database::webhook_endpoints::Wanted,
         domain::events::{Endpoint, is_name},
+        registry::endpoints::{self, PutError},
         webhooks::Guard,
     },
 };
@@ -110,8 +111,7 @@ pub async fn handle(
         enabled,
     };
     let limit = state.settings.webhooks.endpoints_per_tenant;
-    let (endpoint, secret) =
-        webhook_endpoints::put(&state.database, caller, &name, &wanted, limit).await?;
+    let (endpoint, secret) = endpoints::put(&state.database, caller, &name, &wanted, limit).await?;
     let status = if secret.is_some() {
         StatusCode::CREATED
     } else {

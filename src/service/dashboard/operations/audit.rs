@@ -144,7 +144,7 @@ impl Row {
         Self {
             created_at: format::instant(event.created_at),
             age: format::age(event.created_at, now),
-            action: event.action,
+            action: event.action.text().to_owned(),
             href: page_of(&event.subject),
             subject: event.subject,
             by: by.unwrap_or_else(|| "the service, or no key".into()),

@@ -131,8 +131,8 @@ impl Told {
                 .subject
                 .starts_with("transfers/")
                 .then(|| format!("/{}", one.subject)),
-            replay: replay.about(one.kind.clone()),
-            kind: one.kind,
+            replay: replay.about(one.kind.text()),
+            kind: one.kind.to_string(),
             status: format::label(&one.status),
             class: match one.status {
                 DeliveryStatus::Pending => "running",

@@ -7,7 +7,10 @@ use axum::{
 
 use super::{list, page::Decision};
 use crate::{
-    contract::ids::{RetuneId, TransferId},
+    contract::{
+        ids::{RetuneId, TransferId},
+        outcome::Verdict,
+    },
     service::{
         campaign::{self, Campaign, CampaignCost, CampaignCounts, CampaignMember},
         dashboard::{
@@ -169,8 +172,8 @@ fn basis(cost: CampaignCost) -> String {
 
 impl From<CampaignMember> for Line {
     fn from(member: CampaignMember) -> Self {
-        let (class, outcome) = match (member.status, member.verdict.as_deref()) {
-            (Status::Succeeded, Some("rejected")) => ("rejected", "fell short".to_owned()),
+        let (class, outcome) = match (member.status, member.verdict) {
+            (Status::Succeeded, Some(Verdict::Rejected)) => ("rejected", "fell short".to_owned()),
             (Status::Succeeded, _) if member.in_production => ("published", "in production".into()),
             (Status::Succeeded, _) => ("published", "carried".into()),
             (Status::Failed, _) => ("rejected", "failed".into()),
@@ -188,8 +191,7 @@ impl From<CampaignMember> for Line {
             score: format::percent(member.score),
             advice: member
                 .recommendation
-                .as_deref()
-                .map(format::words)
+                .map(|advice| format::words(advice.name()))
                 .unwrap_or_default(),
             computed: format::seconds(member.compute_seconds),
         }

@@ -1,7 +1,7 @@
 //! Fine-tunes × bases, filling in.
 
 use crate::{
-    contract::ids::TransferId,
+    contract::{ids::TransferId, outcome::Verdict},
     service::{campaign::CampaignMember, dashboard::format, domain::transfers::Status},
 };
 
@@ -67,8 +67,8 @@ impl Grid {
 
 impl Cell {
     fn of(member: &CampaignMember) -> Self {
-        let (word, class) = match (member.status, member.verdict.as_deref()) {
-            (Status::Succeeded, Some("rejected")) => ("fell short", "rejected"),
+        let (word, class) = match (member.status, member.verdict) {
+            (Status::Succeeded, Some(Verdict::Rejected)) => ("fell short", "rejected"),
             (Status::Succeeded, _) if member.in_production => ("in production", "production"),
             (Status::Succeeded, _) => ("carried", "published"),
             (status, _) => (status.name(), status.name()),

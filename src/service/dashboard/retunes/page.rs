@@ -10,7 +10,7 @@ use super::{grid::Grid, list::Row};
 use crate::{
     contract::ids::RetuneId,
     service::{
-        campaign::{Campaign, OpenDecision},
+        campaign::{Campaign, DecisionKind, OpenDecision},
         dashboard::{
             action::Action,
             error::PageError,
@@ -52,9 +52,11 @@ pub struct Decision {
 
 impl From<&OpenDecision> for Decision {
     fn from(open: &OpenDecision) -> Self {
-        let href = match open.kind.as_str() {
-            "promote" => format!("/fine-tunes/{}", open.fine_tune),
-            _ => format!("/transfers/{}", open.transfer),
+        let href = match open.kind {
+            DecisionKind::Promote => format!("/fine-tunes/{}", open.fine_tune),
+            DecisionKind::Judge | DecisionKind::Retry | DecisionKind::Collect => {
+                format!("/transfers/{}", open.transfer)
+            }
         };
         Self {
             href,

@@ -1,8 +1,11 @@
 //! What happened to a transfer, in words.
 
-use crate::service::{
-    dashboard::format,
-    domain::events::{Event, Level},
+use crate::{
+    contract::events::EventKind,
+    service::{
+        dashboard::format,
+        domain::events::{Event, Level},
+    },
 };
 
 /// A line of the history.
@@ -17,9 +20,9 @@ pub struct Line {
 
 impl From<Event> for Line {
     fn from(event: Event) -> Self {
-        let tone = match (event.level, event.kind.as_str()) {
-            (Level::Error, _) | (_, "gate.failed") => "bad",
-            (Level::Info, "transfer.succeeded" | "gate.passed") => "good",
+        let tone = match (event.level, event.kind.known()) {
+            (Level::Error, _) | (_, Some(EventKind::GateFailed)) => "bad",
+            (Level::Info, Some(EventKind::TransferSucceeded | EventKind::GatePassed)) => "good",
             _ => "",
         };
         Self {
@@ -37,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    fn line(kind: &str, level: Level) -> Line {
+    fn line(kind: EventKind, level: Level) -> Line {
         let created_at = time::macros::datetime!(2026-01-01 10:00:01.5 UTC);
         let (seq, id, data) = (1, Uuid::nil().into(), serde_json::Value::Null);
         Event {
@@ -54,13 +57,13 @@ mod tests {
 
     #[test]
     fn what_ended_badly_looks_so() {
-        let failed = line("transfer.failed", Level::Error);
+        let failed = line(EventKind::TransferFailed, Level::Error);
         assert_eq!((failed.text.as_str(), failed.tone), ("so it is", "bad"));
         assert_eq!(failed.time, "10:00:01");
-        assert_eq!(line("gate.failed", Level::Warning).tone, "bad");
-        assert_eq!(line("gate.passed", Level::Info).tone, "good");
+        assert_eq!(line(EventKind::GateFailed, Level::Warning).tone, "bad");
+        assert_eq!(line(EventKind::GatePassed, Level::Info).tone, "good");
         // A rejected result is done, and nothing to be glad of.
-        assert_eq!(line("transfer.succeeded", Level::Warning).tone, "");
-        assert_eq!(line("transfer.phase_changed", Level::Info).tone, "");
+        assert_eq!(line(EventKind::TransferSucceeded, Level::Warning).tone, "");
+        assert_eq!(line(EventKind::TransferPhaseChanged, Level::Info).tone, "");
     }
 }

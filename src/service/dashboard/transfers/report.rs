@@ -1,13 +1,14 @@
 //! What a page shows of `report.json`. Absent or unexpected parts are not shown; none is an error,
 //! so that reports of other versions can be looked at.
 
-use serde_json::{Value, json};
+mod candidates;
+mod cost;
+mod lines;
 
 use super::curve::{self, Curve};
-use crate::{
-    contract::report::{self, Baselines, Scores},
-    service::dashboard::format,
-};
+use crate::{contract::report, service::dashboard::format};
+
+pub use candidates::{Candidate, Rung};
 
 /// The parts of a report on a page.
 pub struct Report {
@@ -25,20 +26,7 @@ pub struct Report {
     pub curve: Option<Curve>,
     pub candidates: Vec<Candidate>,
     pub baselines: Vec<Entry>,
-    pub ledger: Vec<Entry>,
-}
-
-/// A row of the candidates' table.
-pub struct Candidate {
-    pub method: String,
-    pub winner: bool,
-    pub accuracy: String,
-    pub loss: String,
-    pub test: String,
-    pub step: String,
-    pub alpha: String,
-    pub sample_gradients: String,
-    pub seconds: String,
+    pub cost: Vec<Entry>,
 }
 
 /// A condition of the gate.
@@ -47,16 +35,6 @@ pub struct Condition {
     pub bound: String,
     pub value: String,
     pub passed: bool,
-}
-
-/// A method that `auto` took or passed over.
-pub struct Rung {
-    pub method: String,
-    pub taken: bool,
-    pub reason: String,
-    pub validation: String,
-    pub sample_gradients: String,
-    pub seconds: String,
 }
 
 /// A named figure.
@@ -68,7 +46,7 @@ pub struct Entry {
 impl Report {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let report = report::Report::from_json(bytes).ok()?;
-        let baselines = baselines(&report.baselines);
+        let baselines = lines::baselines(&report.baselines);
         Some(Self {
             sentence: report.decision.sentence.clone(),
             next_step: report.decision.next_step.clone(),
@@ -81,19 +59,19 @@ impl Report {
                 .ladder
                 .iter()
                 .flatten()
-                .map(|rung| self::rung(rung, &report))
+                .map(|rung| candidates::rung(rung, &report))
                 .collect(),
             measure: if report.splits.lacks_labels("validation") {
                 "agreement"
             } else {
                 "accuracy"
             },
-            curve: curve::draw(&series(&report.candidates), &baselines),
+            curve: curve::draw(&lines::series(&report.candidates), &baselines),
             candidates: report
                 .candidates
                 .iter()
-                .map(|one| candidate(one, &report))
-                .chain(fine_tuned(&report))
+                .map(|one| candidates::candidate(one, &report))
+                .chain(candidates::fine_tuned(&report))
                 .collect(),
             baselines: baselines
                 .into_iter()
@@ -102,25 +80,9 @@ impl Report {
                     value: format::percent(Some(value)),
                 })
                 .collect(),
-            ledger: ledger(&report),
+            cost: cost::cost(&report),
         })
     }
-}
-
-fn method(candidate: &report::Candidate) -> &str {
-    candidate.method.as_deref().unwrap_or("?")
-}
-
-fn accuracy(scores: Option<&Scores>) -> String {
-    format::percent(scores.and_then(Scores::share))
-}
-
-fn loss(scores: Option<&Scores>) -> String {
-    format::figure(scores.and_then(|scores| scores.loss))
-}
-
-fn count(value: Option<u64>) -> String {
-    format::figure(value.map(|value| value as f64))
 }
 
 fn condition(check: &report::GateCheck) -> Condition {
@@ -129,175 +91,6 @@ fn condition(check: &report::GateCheck) -> Condition {
         bound: format::figure(Some(check.bound)),
         value: format::figure(Some(check.value)),
         passed: check.passed,
-    }
-}
-
-fn rung(step: &report::LadderStep, report: &report::Report) -> Rung {
-    let seconds = report
-        .timing
-        .methods
-        .get(&step.method)
-        .copied()
-        .filter(|_| step.taken);
-    let validation = step.validation_accuracy.or(step.validation_agreement);
-    Rung {
-        method: format::words(&step.method),
-        taken: step.taken,
-        reason: step.reason.clone(),
-        validation: format::percent(validation),
-        sample_gradients: if step.taken {
-            count(Some(step.sample_gradients))
-        } else {
-            format::ABSENT.into()
-        },
-        seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
-    }
-}
-
-fn candidate(one: &report::Candidate, report: &report::Report) -> Candidate {
-    let seconds = report.timing.methods.get(method(one)).copied();
-    Candidate {
-        method: format::words(method(one)),
-        winner: report.winner == method(one),
-        accuracy: accuracy(one.validation.as_ref()),
-        loss: loss(one.validation.as_ref()),
-        test: accuracy(one.test.as_ref()),
-        step: format::figure(one.step.map(|step| step as f64)),
-        alpha: format::figure(one.alpha),
-        sample_gradients: count(one.sample_gradients),
-        seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
-    }
-}
-
-/// The winner after its short training, where there was one.
-fn fine_tuned(report: &report::Report) -> Option<Candidate> {
-    let tuned = report.fine_tune.as_ref()?;
-    let seconds = report.timing.fine_tune_seconds;
-    Some(Candidate {
-        method: "+ fine-tuning".to_owned(),
-        winner: false,
-        accuracy: accuracy(tuned.validation.as_ref()),
-        loss: loss(tuned.validation.as_ref()),
-        test: accuracy(tuned.test.as_ref()),
-        step: String::new(),
-        alpha: String::new(),
-        sample_gradients: count(tuned.sample_gradients),
-        seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
-    })
-}
-
-/// Accuracy by step; a candidate without steps is one point. Nothing, where all are points: the table has
-/// them.
-fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
-    let series: Vec<curve::Given> = candidates
-        .iter()
-        .map(|one| {
-            let chosen = one.step.map(|step| step as f64);
-            let mut points: Vec<(f64, f64)> = one
-                .steps
-                .iter()
-                .filter_map(|step| Some((step.step? as f64, step.share()?)))
-                .collect();
-            if points.is_empty() {
-                let accuracy = one.validation.as_ref().and_then(Scores::share);
-                points.extend(chosen.zip(accuracy));
-            }
-            curve::Given {
-                name: format::words(method(one)),
-                points,
-                chosen,
-            }
-        })
-        .filter(|given| !given.points.is_empty())
-        .collect();
-
-    if series.iter().any(|given| given.points.len() > 1) {
-        series
-    } else {
-        Vec::new()
-    }
-}
-
-/// The curve shows validation; so should the lines it is measured against.
-fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
-    let Baselines {
-        source_tuned,
-        target_before,
-        few_shot,
-        fine_tune_only,
-        without_pull,
-    } = baselines;
-    let standing = [
-        ("source_tuned", source_tuned),
-        ("target_before", target_before),
-    ]
-    .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.share()))));
-    let trained = [
-        ("few_shot", few_shot),
-        ("fine_tune_only", fine_tune_only),
-        ("without_pull", without_pull),
-    ]
-    .map(|(name, one)| {
-        (
-            name,
-            one.as_ref().map(|one| (&one.validation, one.accuracy)),
-        )
-    });
-    standing
-        .into_iter()
-        .chain(trained)
-        .filter_map(|(name, figures)| {
-            let (validation, test) = figures?;
-            let validation = validation.as_ref().and_then(Scores::share);
-            Some((format::words(name), validation.or(test)?))
-        })
-        .collect()
-}
-
-/// Seconds by phase, then every other figure of the cost, one level deep.
-fn ledger(report: &report::Report) -> Vec<Entry> {
-    let phases = report.timing.phases.iter();
-    let mut entries: Vec<Entry> = phases
-        .map(|(name, seconds)| Entry {
-            name: format::words(name),
-            value: format::seconds(*seconds),
-        })
-        .collect();
-    if let Value::Object(cost) = json!(report.cost) {
-        for (name, value) in &cost {
-            flatten(name, value, &mut entries);
-        }
-    }
-
-    entries
-}
-
-fn flatten(name: &str, value: &Value, entries: &mut Vec<Entry>) {
-    let shown = match value {
-        Value::Number(number) => quantity(name, number.as_f64()),
-        Value::String(text) => text.clone(),
-        Value::Bool(true) => "yes".into(),
-        Value::Bool(false) => "no".into(),
-        Value::Object(inner) => {
-            for (key, value) in inner.iter().filter(|(_, value)| !value.is_object()) {
-                flatten(&format!("{name} {key}"), value, entries);
-            }
-            return;
-        }
-        Value::Null | Value::Array(_) => return,
-    };
-    entries.push(Entry {
-        name: format::words(name),
-        value: shown,
-    });
-}
-
-/// A figure in the unit that its name ends with.
-fn quantity(name: &str, value: Option<f64>) -> String {
-    match value {
-        Some(value) if name.ends_with("seconds") => format::seconds(value),
-        Some(value) if name.ends_with("bytes") => format::size(value),
-        value => format::figure(value),
     }
 }
 
@@ -366,13 +159,13 @@ mod tests {
             [1, 2]
         );
         assert_eq!(curve.baselines.len(), 1);
-        let ledger: Vec<_> = report
-            .ledger
+        let cost: Vec<_> = report
+            .cost
             .iter()
             .map(|e| format!("{}={}", e.name, e.value))
             .collect();
         assert_eq!(
-            ledger,
+            cost,
             [
                 "aligning=2.0 s",
                 "sample gradients=2\u{a0}560",
@@ -412,7 +205,7 @@ mod tests {
     fn an_unknown_report_shows_nothing_and_breaks_nothing() {
         let text = "{\"candidates\": [3, {}], \"cost\": 1, \"winner\": []}";
         let report = Report::read(text.as_bytes()).unwrap();
-        assert!(report.curve.is_none() && report.ledger.is_empty(), "{text}");
+        assert!(report.curve.is_none() && report.cost.is_empty(), "{text}");
         for text in ["{", "{}", "[]", "3"] {
             assert!(Report::read(text.as_bytes()).is_none(), "{text}");
         }

@@ -101,3 +101,17 @@ pub(in crate::service) async fn set(
     .await?;
     Ok(())
 }
+
+/// Deletes the aliases of a base model.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_of(
+    connection: &mut PgConnection,
+    id: BaseModelId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM base_model_aliases WHERE base_model = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -73,6 +73,23 @@ pub(in crate::service) async fn read(
     Ok(())
 }
 
+/// Sets the times at which cards are due back by so many seconds.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn set_back(
+    connection: &mut PgConnection,
+    seconds: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE base_models SET card_due_at = card_due_at - make_interval(secs => $1)",
+        seconds
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Lets the card of a base model be read at once: its hub has said that something changed.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Versions of base models: registered once, never changed.
 
+pub(in crate::service) mod removal;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;

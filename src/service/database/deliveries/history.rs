@@ -1,17 +1,12 @@
 //! Deliveries as the endpoint's owner sees them.
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Database, audit_events};
+use super::Database;
 use crate::{
-    contract::{
-        events::{AuditAction, EventKind},
-        ids::{DeliveryId, TenantId},
-    },
-    service::domain::{
-        access::Caller,
-        events::{Delivery, DeliveryStatus},
-    },
+    contract::ids::{DeliveryId, EventId, TenantId, WebhookEndpointId},
+    service::domain::events::{Delivery, DeliveryStatus},
 };
 
 /// Which deliveries of an endpoint to list.
@@ -57,41 +52,43 @@ pub async fn list(
     .await
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    #[error("the endpoint is disabled; enable it first")]
-    Disabled,
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// A delivery of an endpoint, by its name.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::service) struct Replay<'a> {
+    pub tenant: TenantId,
+    pub endpoint: &'a str,
+    pub delivery: DeliveryId,
 }
 
-/// Makes a delivery due at once, with all its time before it; `None` where the tenant's endpoint has
-/// none of this id. An attempt under way is not waited for.
+/// Whether the delivery's endpoint is enabled; `None` where the tenant's endpoint has no such delivery.
 ///
 /// # Errors
-/// See [`ReplayError`].
-pub async fn replay(
-    database: &Database,
-    caller: impl Into<Caller>,
-    endpoint: &str,
-    id: DeliveryId,
-) -> Result<Option<Delivery>, ReplayError> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
-    let enabled = sqlx::query_scalar!(
+/// From the database.
+pub(in crate::service) async fn is_enabled(
+    connection: &mut PgConnection,
+    wanted: Replay<'_>,
+) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar!(
         "SELECT e.enabled FROM webhook_endpoints e JOIN deliveries d ON d.endpoint = e.id
          WHERE d.id = $3 AND d.tenant = $1 AND e.tenant = $1 AND e.name = $2",
-        caller.tenant.0,
-        endpoint,
-        id.0,
+        wanted.tenant.0,
+        wanted.endpoint,
+        wanted.delivery.0,
     )
-    .fetch_optional(&mut *scope)
-    .await?;
-    if enabled == Some(false) {
-        return Err(ReplayError::Disabled);
-    }
+    .fetch_optional(connection)
+    .await
+}
 
-    let delivery = sqlx::query_as!(
+/// Makes a delivery due at once, with all its time before it; `None` where the tenant's endpoint has none of this
+/// id.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn replay(
+    connection: &mut PgConnection,
+    wanted: Replay<'_>,
+) -> Result<Option<Delivery>, sqlx::Error> {
+    sqlx::query_as!(
         Delivery,
         r#"UPDATE deliveries d
            SET status = 'pending', retry_since = now(), next_attempt_at = now(),
@@ -102,102 +99,78 @@ pub async fn replay(
            RETURNING d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
                      d.attempts, d.response_status, d.error, d.created_at, d.last_attempt_at,
                      d.next_attempt_at AS "next_attempt_at?", d.finished_at"#,
-        caller.tenant.0,
-        endpoint,
-        id.0,
+        wanted.tenant.0,
+        wanted.endpoint,
+        wanted.delivery.0,
     )
-    .fetch_optional(&mut *scope)
-    .await?;
-    let Some(delivery) = delivery else {
-        return Ok(None);
-    };
-
-    sqlx::query!("SELECT pg_notify('deliveries', '')")
-        .execute(&mut *scope)
-        .await?;
-    let subject = format!("webhook_endpoints/{endpoint}/deliveries/{id}");
-    audit_events::record(&mut scope, caller, AuditAction::DeliveryReplay, &subject).await?;
-    scope.commit().await?;
-
-    Ok(Some(delivery))
+    .fetch_optional(connection)
+    .await
 }
 
-/// Posts an event of its own to an endpoint, and to no other; `None` where the tenant has no such endpoint.
+/// Makes an event be delivered to one endpoint, whatever that listens to, and to no other.
 ///
 /// # Errors
-/// See [`ReplayError`].
-pub async fn test(
-    database: &Database,
-    caller: impl Into<Caller>,
-    endpoint: &str,
-) -> Result<Option<Delivery>, ReplayError> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
-    let found = sqlx::query!(
-        "SELECT id, enabled FROM webhook_endpoints WHERE tenant = $1 AND name = $2 FOR KEY SHARE",
-        caller.tenant.0,
-        endpoint,
-    )
-    .fetch_optional(&mut *scope)
-    .await?;
-    let Some(found) = found else { return Ok(None) };
-    if !found.enabled {
-        return Err(ReplayError::Disabled);
-    }
-
-    let event = Uuid::now_v7();
-    let subject = format!("webhook_endpoints/{endpoint}");
-    sqlx::query!(
-        "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, '{}')",
-        event,
-        caller.tenant.0,
-        subject,
-        EventKind::WebhookEndpointTest.name(),
-    )
-    .execute(&mut *scope)
-    .await?;
-    // The event's trigger has told whoever listens to everything; this one is for one endpoint, whatever that
-    // listens to.
+/// From the database.
+pub(in crate::service) async fn insert_only_for(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    event: EventId,
+    endpoint: WebhookEndpointId,
+) -> Result<Delivery, sqlx::Error> {
+    // The event's trigger has told every endpoint that listens to everything.
     sqlx::query!(
         "DELETE FROM deliveries WHERE event = $1 AND endpoint <> $2",
-        event,
-        found.id
+        event.0,
+        endpoint.0
     )
-    .execute(&mut *scope)
+    .execute(&mut *connection)
     .await?;
     sqlx::query!(
         "INSERT INTO deliveries (tenant, event, endpoint) VALUES ($1, $2, $3)
          ON CONFLICT (event, endpoint) DO NOTHING",
-        caller.tenant.0,
-        event,
-        found.id,
+        tenant.0,
+        event.0,
+        endpoint.0,
     )
-    .execute(&mut *scope)
+    .execute(&mut *connection)
     .await?;
-    sqlx::query!("SELECT pg_notify('deliveries', '')")
-        .execute(&mut *scope)
-        .await?;
 
-    let delivery = sqlx::query_as!(
+    sqlx::query_as!(
         Delivery,
         r#"SELECT d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
                   d.attempts, d.response_status, d.error, d.created_at, d.last_attempt_at,
                   d.next_attempt_at AS "next_attempt_at?", d.finished_at
            FROM deliveries d JOIN events v ON v.id = d.event
            WHERE d.event = $1 AND d.endpoint = $2"#,
-        event,
-        found.id,
+        event.0,
+        endpoint.0,
     )
-    .fetch_one(&mut *scope)
-    .await?;
-    audit_events::record(
-        &mut scope,
-        caller,
-        AuditAction::WebhookEndpointTest,
-        &subject,
-    )
-    .await?;
-    scope.commit().await?;
+    .fetch_one(connection)
+    .await
+}
 
-    Ok(Some(delivery))
+/// Wakes the senders, when the transaction commits.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn wake(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_notify('deliveries', '')")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Deletes deliveries that ended so many days ago; how many.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn prune(database: &Database, days: i32) -> Result<u64, sqlx::Error> {
+    let pruned = sqlx::query!(
+        "DELETE FROM deliveries WHERE finished_at < now() - make_interval(days => $1)",
+        days
+    )
+    .execute(&database.pool)
+    .await?;
+
+    Ok(pruned.rows_affected())
 }

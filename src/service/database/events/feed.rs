@@ -9,13 +9,13 @@ use sqlx::PgConnection;
 use crate::{
     contract::ids::TenantId,
     service::{
-        database::Database,
-        domain::events::{FeedEvent, Telling},
+        database::{Database, tenants},
+        domain::events::{FeedEvent, RecordedKind, Summary},
     },
 };
 
-/// Most events that get their places in one transaction.
-const PLACED_AT_ONCE: i64 = 10_000;
+/// Events that get their places in one transaction, at most.
+const MAX_PLACED: i64 = 10_000;
 
 /// Up to `limit` events of a tenant after a place, oldest first.
 ///
@@ -42,17 +42,18 @@ pub async fn list(
     scope.commit().await?;
 
     let events = rows.into_iter().map(|row| {
-        let telling = Telling {
-            kind: &row.kind,
+        let kind = RecordedKind::from(row.kind);
+        let summary = Summary {
+            kind: &kind,
             data: &row.data,
         };
         FeedEvent {
             place: row.place,
             id: row.id.into(),
             subject: row.subject,
-            level: telling.level(),
-            message: telling.message(),
-            kind: row.kind,
+            level: summary.level(),
+            message: summary.message(),
+            kind,
             created_at: row.created_at,
             data: row.data,
         }
@@ -72,12 +73,7 @@ async fn give_places(connection: &mut PgConnection, tenant: TenantId) -> Result<
         return Ok(());
     }
 
-    let last = sqlx::query_scalar!(
-        "SELECT events_placed FROM tenants WHERE id = $1 FOR NO KEY UPDATE",
-        tenant.0
-    )
-    .fetch_one(&mut *connection)
-    .await?;
+    let last = tenants::lock_last_place(connection, tenant).await?;
     // Looked for only now: whoever had the lock before has given places meanwhile.
     let placed = sqlx::query!(
         "WITH next AS (
@@ -88,17 +84,10 @@ async fn give_places(connection: &mut PgConnection, tenant: TenantId) -> Result<
          UPDATE events e SET place = $2 + next.number FROM next WHERE e.seq = next.seq",
         tenant.0,
         last,
-        PLACED_AT_ONCE,
+        MAX_PLACED,
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query!(
-        "UPDATE tenants SET events_placed = events_placed + $2 WHERE id = $1",
-        tenant.0,
-        i64::try_from(placed.rows_affected()).unwrap_or(i64::MAX),
-    )
-    .execute(connection)
-    .await?;
 
-    Ok(())
+    tenants::add_places(connection, tenant, placed.rows_affected()).await
 }

@@ -136,3 +136,17 @@ pub(in crate::service) async fn show(
         version,
     }))
 }
+
+/// Deletes the aliases of a fine-tune.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_of(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM fine_tune_aliases WHERE fine_tune = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -14,8 +14,8 @@ pub struct Point {
     pub state: VersionState,
 }
 
-/// The most that is looked at.
-const LIMIT: i64 = 2000;
+/// Versions that are looked at, at most.
+const MAX_VERSIONS: i64 = 2000;
 
 /// What was carried onto versions of a tenant's base model, the newest last.
 ///
@@ -39,7 +39,7 @@ pub async fn list(
            ORDER BY v.id DESC LIMIT $3"#,
         tenant.0,
         base_model,
-        LIMIT,
+        MAX_VERSIONS,
     )
     .fetch_all(&mut *scope)
     .await?;

@@ -294,3 +294,17 @@ pub async fn proposed(database: &Database, tenant: TenantId) -> Result<Vec<Strin
     .fetch_all(&mut *database.scope(tenant).await?)
     .await
 }
+
+/// Deletes the versions of a fine-tune.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_of(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM fine_tune_versions WHERE fine_tune = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -38,12 +38,12 @@ pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Err
     .execute(&mut *scope)
     .await?;
 
-    ring(&mut scope).await?;
+    notify(&mut scope).await?;
     scope.commit().await
 }
 
-/// Wakes who lists, when the transaction commits.
-pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Wakes the processes that list folders, when the transaction commits.
+pub(in crate::service) async fn notify(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_notify('arrivals', '')")
         .fetch_one(connection)
         .await?;
@@ -53,13 +53,13 @@ pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Erro
 /// Listings of one tenant at once, over all processes.
 const MAX_PER_TENANT: i64 = 2;
 
-/// Takes up to `most` listings that are due, few of a tenant, tenants in turn; of each those that waited longest.
+/// Takes up to `limit` listings that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
 /// # Errors
 /// From the database.
 pub async fn claim(
     database: &Database,
-    most: i64,
+    limit: i64,
     policy: RetryPolicy,
 ) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
     let until = Instant::now() + policy.lease;
@@ -83,7 +83,7 @@ pub async fn claim(
            FROM next, base_models m WHERE t.id = next.id AND m.id = t.base_model
            RETURNING t.id, t.tenant, m.name AS base_model, t.prefix, t.listing_token AS "token!",
                      t.listing_failures, coalesce(next.asked, false) AS "asked!""#,
-        most,
+        limit,
         policy.lease.as_secs_f64(),
         MAX_PER_TENANT,
     )
@@ -161,6 +161,27 @@ pub async fn fail(
         error,
     )
     .execute(&database.pool)
+    .await?;
+    Ok(())
+}
+
+/// Sets every time that a listing waits for, or counts from, back by so many seconds.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn set_back(
+    connection: &mut PgConnection,
+    seconds: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE inbound_tokens
+         SET listing_due_at = listing_due_at - make_interval(secs => $1),
+             listing_asked_at = listing_asked_at - make_interval(secs => $1),
+             listing_began_at = listing_began_at - make_interval(secs => $1),
+             listed_at = listed_at - make_interval(secs => $1)",
+        seconds,
+    )
+    .execute(connection)
     .await?;
     Ok(())
 }

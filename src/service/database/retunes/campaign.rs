@@ -4,9 +4,12 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    contract::ids::{RetuneId, TenantId, TransferId},
+    contract::{
+        ids::{RetuneId, TenantId, TransferId},
+        outcome::{Recommendation, Verdict},
+    },
     service::{
-        database::Database,
+        database::{Database, enum_labels},
         domain::{registry::fine_tunes::VersionState, transfers::Status},
     },
 };
@@ -20,8 +23,8 @@ pub struct Member {
     pub base_version: Option<String>,
     pub target_base: String,
     pub status: Status,
-    pub verdict: Option<String>,
-    pub recommendation: Option<String>,
+    pub verdict: Option<Verdict>,
+    pub recommendation: Option<Recommendation>,
     pub metrics: Option<Value>,
     pub error_detail: Option<String>,
     pub progress_done: Option<i64>,
@@ -35,6 +38,51 @@ pub struct Member {
     pub in_production: bool,
 }
 
+/// The columns of [`Member`], flat.
+struct Row {
+    transfer: TransferId,
+    fine_tune: String,
+    base_version: Option<String>,
+    target_base: String,
+    status: Status,
+    verdict: Option<String>,
+    recommendation: Option<String>,
+    metrics: Option<Value>,
+    error_detail: Option<String>,
+    progress_done: Option<i64>,
+    progress_total: Option<i64>,
+    compute_seconds: f64,
+    finished_at: Option<OffsetDateTime>,
+    version: Option<i32>,
+    state: Option<VersionState>,
+    in_production: bool,
+}
+
+impl TryFrom<Row> for Member {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            transfer: row.transfer,
+            fine_tune: row.fine_tune,
+            base_version: row.base_version,
+            target_base: row.target_base,
+            status: row.status,
+            verdict: enum_labels::value(row.verdict)?,
+            recommendation: enum_labels::value(row.recommendation)?,
+            metrics: row.metrics,
+            error_detail: row.error_detail,
+            progress_done: row.progress_done,
+            progress_total: row.progress_total,
+            compute_seconds: row.compute_seconds,
+            finished_at: row.finished_at,
+            version: row.version,
+            state: row.state,
+            in_production: row.in_production,
+        })
+    }
+}
+
 /// The members of a tenant's retune, by fine-tune and base.
 ///
 /// # Errors
@@ -45,8 +93,8 @@ pub async fn members(
     retune: RetuneId,
 ) -> Result<Vec<Member>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
-    sqlx::query_as!(
-        Member,
+    let rows = sqlx::query_as!(
+        Row,
         r#"SELECT t.id AS transfer, f.name AS fine_tune, b.version AS "base_version?",
                   coalesce(t.target_base, '') AS "target_base!",
                   t.status AS "status: Status", t.verdict::text AS verdict,
@@ -66,5 +114,7 @@ pub async fn members(
         retune.0,
     )
     .fetch_all(&mut *scope)
-    .await
+    .await?;
+
+    rows.into_iter().map(Member::try_from).collect()
 }

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    contract::ids::{RetuneId, TenantId},
+    contract::ids::{BaseVersionId, RetuneId, TenantId},
     service::{
         database::idempotency::Idempotency,
         domain::registry::{
@@ -171,6 +171,23 @@ pub(in crate::service) async fn resume(
     sqlx::query!(
         "UPDATE retunes SET status = 'running' WHERE id = $1 AND status = 'paused'",
         id.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes retunes forget the versions that they are about.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn forget_base_versions(
+    connection: &mut PgConnection,
+    ids: &[BaseVersionId],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE retunes SET base_model = NULL, base_version = NULL WHERE base_version = ANY ($1)",
+        ids as &[BaseVersionId]
     )
     .execute(connection)
     .await?;

@@ -1,22 +1,11 @@
-//! Transfers are queued, once per idempotency key.
+//! Transfers are queued, once per idempotency key, within a transaction of a use case.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{Database, by_id};
 use crate::{
-    contract::{
-        events::EventKind,
-        ids::{TenantId, TransferId},
-    },
-    service::{
-        database::{
-            events,
-            idempotency::{Idempotency, KeyReused},
-            quotas::QuotaExceeded,
-        },
-        domain::transfers::Transfer,
-    },
+    contract::ids::{TenantId, TransferId},
+    service::database::idempotency::Idempotency,
 };
 
 /// A transfer to be queued.
@@ -31,42 +20,14 @@ pub struct Enqueue {
     pub max_attempts: i32,
 }
 
-/// The transfer of a submission, `replayed` when an earlier request had made it.
-#[derive(Clone, Debug)]
-pub struct Enqueued {
-    pub transfer: Transfer,
-    pub replayed: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum EnqueueError {
-    #[error(transparent)]
-    KeyReused(#[from] KeyReused),
-    #[error(transparent)]
-    QuotaExceeded(#[from] QuotaExceeded),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-/// Queues a transfer, once per idempotency key.
+/// Queues a transfer; `None` where there is one of this idempotency key.
 ///
 /// # Errors
-/// [`EnqueueError::KeyReused`] when the key came with another request before.
-pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, EnqueueError> {
-    let mut scope = database.scope(new.tenant).await?;
-    let enqueued = enqueue_in(&mut scope, new).await?;
-    scope.commit().await?;
-    Ok(enqueued)
-}
-
-/// The same within a transaction that has entered the tenant.
-///
-/// # Errors
-/// As [`enqueue`].
-pub(in crate::service) async fn enqueue_in(
+/// From the database.
+pub(in crate::service) async fn insert(
     connection: &mut PgConnection,
-    new: Enqueue,
-) -> Result<Enqueued, EnqueueError> {
+    new: &Enqueue,
+) -> Result<Option<TransferId>, sqlx::Error> {
     let id = TransferId::generate();
     let (key, sha256) = match &new.idempotency {
         Some(idempotency) => (
@@ -89,37 +50,33 @@ pub(in crate::service) async fn enqueue_in(
         sha256,
         new.max_attempts,
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    if inserted.rows_affected() == 1 {
-        events::insert(
-            connection,
-            id,
-            EventKind::TransferQueued,
-            json!({"reason": "submitted"}),
-        )
-        .await?;
-        let transfer = by_id(connection, id).await?;
-        return Ok(Enqueued {
-            transfer,
-            replayed: false,
-        });
-    }
 
-    let earlier = sqlx::query!(
+    Ok((inserted.rows_affected() == 1).then_some(id))
+}
+
+/// A transfer that an earlier request has made.
+pub(in crate::service) struct Earlier {
+    pub id: TransferId,
+    pub request_sha256: Option<Vec<u8>>,
+}
+
+/// The transfer of an idempotency key, which there is.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn find_by_key(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    key: Option<&str>,
+) -> Result<Earlier, sqlx::Error> {
+    sqlx::query_as!(
+        Earlier,
         "SELECT id, request_sha256 FROM transfers WHERE tenant = $1 AND idempotency_key = $2",
-        new.tenant.0,
+        tenant.0,
         key,
     )
-    .fetch_one(&mut *connection)
-    .await?;
-    if let Some(idempotency) = &new.idempotency {
-        idempotency.check(earlier.request_sha256.as_deref())?;
-    }
-    let transfer = by_id(connection, earlier.id.into()).await?;
-
-    Ok(Enqueued {
-        transfer,
-        replayed: true,
-    })
+    .fetch_one(connection)
+    .await
 }

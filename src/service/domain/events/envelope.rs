@@ -5,7 +5,14 @@
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::contract::ids::{EventId, TenantId, TransferId};
+use super::RecordedKind;
+use crate::{
+    contract::{
+        events::EventKind,
+        ids::{EventId, TenantId, TransferId},
+    },
+    service::domain::transfers::Status,
+};
 
 /// The content type of the body.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -17,7 +24,7 @@ pub struct Envelope {
     pub tenant: TenantId,
     /// Set where the event is a transfer's.
     pub transfer: Option<TransferId>,
-    pub kind: String,
+    pub kind: RecordedKind,
     /// What it is about: a path below `/v1`.
     pub subject: String,
     pub created_at: OffsetDateTime,
@@ -51,7 +58,7 @@ impl Envelope {
 
         let mut data = json!({"id": transfer});
         if let Some(status) = status_after(&self.kind) {
-            data["status"] = status.into();
+            data["status"] = status.name().into();
         }
         for (key, value) in self.data.as_object().into_iter().flatten() {
             data[key] = value.clone();
@@ -60,11 +67,30 @@ impl Envelope {
     }
 }
 
-/// The status of a transfer right after an event of this kind.
-fn status_after(kind: &str) -> Option<&str> {
-    match kind {
-        "transfer.started" | "transfer.phase_changed" => Some("running"),
-        _ => kind.strip_prefix("transfer."),
+/// The status of a transfer right after an event of this kind; `None` where the event does not move it, or is of
+/// another version of this program.
+fn status_after(kind: &RecordedKind) -> Option<Status> {
+    match kind.known()? {
+        EventKind::TransferQueued => Some(Status::Queued),
+        EventKind::TransferStarted | EventKind::TransferPhaseChanged => Some(Status::Running),
+        EventKind::TransferAwaitingEvaluation => Some(Status::AwaitingEvaluation),
+        EventKind::TransferSucceeded => Some(Status::Succeeded),
+        EventKind::TransferFailed => Some(Status::Failed),
+        EventKind::TransferCancelled => Some(Status::Cancelled),
+        EventKind::GatePassed
+        | EventKind::GateFailed
+        | EventKind::BaseModelVersionCreated
+        | EventKind::BaseModelAliasMoved
+        | EventKind::BaseModelSuccessorNamed
+        | EventKind::BaseModelArrivalFailed
+        | EventKind::RetuneCreated
+        | EventKind::RetuneCompleted
+        | EventKind::FineTuneVersionCreated
+        | EventKind::FineTuneVersionAwaitingPromotion
+        | EventKind::FineTuneVersionPromoted
+        | EventKind::FineTuneVersionRolledBack
+        | EventKind::WebhookEndpointDisabled
+        | EventKind::WebhookEndpointTest => None,
     }
 }
 
@@ -75,12 +101,12 @@ mod tests {
 
     use super::*;
 
-    fn read(kind: &str, transfer: Option<TransferId>, data: Value) -> Value {
+    fn read(kind: impl Into<RecordedKind>, transfer: Option<TransferId>, data: Value) -> Value {
         let envelope = Envelope {
             id: EventId(Uuid::max()),
             tenant: TenantId(Uuid::nil()),
             transfer,
-            kind: kind.to_owned(),
+            kind: kind.into(),
             subject: "transfers/x".to_owned(),
             created_at: datetime!(2026-11-24 10:00:00.5 UTC),
             data,
@@ -90,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_body_has_what_cloudevents_asks_for() {
-        let body = read("retune.created", None, json!({"transfers": 3}));
+        let body = read(EventKind::RetuneCreated, None, json!({"transfers": 3}));
         assert_eq!(
             body,
             json!({
@@ -107,10 +133,13 @@ mod tests {
         let id = TransferId(Uuid::max());
         let data = |kind| read(kind, Some(id), json!({"attempt": 1}))["data"].clone();
         for (kind, status) in [
-            ("transfer.queued", "queued"),
-            ("transfer.started", "running"),
-            ("transfer.phase_changed", "running"),
-            ("transfer.succeeded", "succeeded"),
+            (EventKind::TransferQueued, "queued"),
+            (EventKind::TransferStarted, "running"),
+            (EventKind::TransferPhaseChanged, "running"),
+            (EventKind::TransferAwaitingEvaluation, "awaiting_evaluation"),
+            (EventKind::TransferSucceeded, "succeeded"),
+            (EventKind::TransferFailed, "failed"),
+            (EventKind::TransferCancelled, "cancelled"),
         ] {
             assert_eq!(
                 data(kind),
@@ -118,6 +147,18 @@ mod tests {
                 "{kind}"
             );
         }
-        assert_eq!(data("gate.passed"), json!({"id": id, "attempt": 1}));
+        assert_eq!(data(EventKind::GatePassed), json!({"id": id, "attempt": 1}));
+    }
+
+    #[test]
+    fn an_event_of_another_version_is_delivered_under_its_own_kind() {
+        let id = TransferId(Uuid::max());
+        let body = read(
+            "transfer.paused".to_owned(),
+            Some(id),
+            json!({"attempt": 1}),
+        );
+        assert_eq!(body["type"], "transfer.paused");
+        assert_eq!(body["data"], json!({"id": id, "attempt": 1}));
     }
 }

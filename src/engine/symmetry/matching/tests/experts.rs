@@ -69,7 +69,7 @@ impl Decoder {
         let config = json!({"input": input, "task": "next_token", "nodes": self.nodes});
         (
             Graph::from_document(&config).unwrap(),
-            signature(&self.tensors),
+            signature(self.tensors),
         )
     }
 
@@ -245,9 +245,7 @@ fn few_experts_are_solved_exactly() {
 
     for seed in 0..20 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let pairs: Vec<_> = (0..2)
-            .map(|_| (random(&signature, &mut rng), random(&signature, &mut rng)))
-            .collect();
+        let pairs = random_pairs(2, &signature, &mut rng);
         let mut best = f64::MIN;
         for order in permutations(3) {
             for swapped in 0..8u32 {
@@ -265,10 +263,7 @@ fn few_experts_are_solved_exactly() {
             }
         }
         let profiler = profiler();
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        for (target, source) in &pairs {
-            matcher.push(Kind::Matched, target.clone(), source.clone());
-        }
+        let mut matcher = matcher(&symmetry, &profiler, &pairs);
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(
@@ -286,14 +281,7 @@ fn matrices_beside_moved_experts_are_up_to_date() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(33);
     let profiler = profiler();
-    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-    for _ in 0..2 {
-        matcher.push(
-            Kind::Matched,
-            random(&signature, &mut rng),
-            random(&signature, &mut rng),
-        );
-    }
+    let mut matcher = matcher(&symmetry, &profiler, &random_pairs(2, &signature, &mut rng));
     let start = Permutation::random(&symmetry, &mut rng);
     let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
     assert!(solution.objective > matcher.objective(&start));
@@ -305,15 +293,7 @@ fn matrices_beside_moved_experts_are_up_to_date() {
         {
             continue;
         }
-        let kept = matcher.matrix(group, &solution.permutation);
-        matcher.matrices.whole.by_group[group].clear();
-        let anew = matcher.matrix(group, &solution.permutation);
-        assert!(
-            kept.iter()
-                .zip(anew.iter())
-                .all(|(a, b)| (a - b).abs() < 1e-3),
-            "group {group}"
-        );
+        let anew = matrix_anew(&mut matcher, group, &solution.permutation, Form::Plain);
         let share = value(&anew, solution.permutation.sigma(group));
         let others = matcher.pairs.objective_of(group, &solution.permutation);
         assert!((share - others).abs() < 1e-2, "{share} against {others}");

@@ -114,7 +114,7 @@ fn transformer(projection: Projection, depth: usize) -> (Graph, Signature) {
     let input = json!({"kind": "tokens", "shape": [9]});
     (
         Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(),
-        signature(&tensors),
+        signature(tensors),
     )
 }
 
@@ -252,8 +252,7 @@ fn a_fused_space_that_is_read_otherwise_too_stays() {
                 .iter()
                 .any(|used| name.starts_with(&format!("{used}.")))
         });
-        let symmetry =
-            Symmetry::derive(&graph.unwrap(), &signature(&used.collect::<Vec<_>>())).unwrap();
+        let symmetry = Symmetry::derive(&graph.unwrap(), &signature(used)).unwrap();
         symmetry
             .groups
             .iter()
@@ -306,26 +305,12 @@ fn corrected_matrices_equal_those_built_anew() {
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(22);
         let profiler = profiler();
-        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
-        for _ in 0..2 {
-            matcher.push(
-                Kind::Matched,
-                random(&signature, &mut rng),
-                random(&signature, &mut rng),
-            );
-        }
+        let mut matcher = matcher(&symmetry, &profiler, &random_pairs(2, &signature, &mut rng));
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(solution.objective > matcher.objective(&start));
         for group in 0..symmetry.groups.len() {
-            let kept = matcher.matrix(group, &solution.permutation);
-            matcher.matrices.whole.by_group[group].clear();
-            let anew = matcher.matrix(group, &solution.permutation);
-            let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
-            assert!(
-                kept.iter().zip(anew.iter()).all(close),
-                "{projection:?}, group {group}"
-            );
+            let anew = matrix_anew(&mut matcher, group, &solution.permutation, projection);
             // Its diagonal value is the group's share of the objective.
             let share = value(&anew, solution.permutation.sigma(group));
             let others = matcher.pairs.objective_of(group, &solution.permutation);

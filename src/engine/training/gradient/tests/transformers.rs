@@ -194,6 +194,16 @@ fn a_transformer_of_patches() {
     );
 }
 
+fn check_experts(nodes: Value, shapes: &[(String, Vec<usize>)]) {
+    let shapes: Vec<(&str, &[usize])> = shapes
+        .iter()
+        .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+        .collect();
+    let graph = testing::token_graph(6, nodes);
+    let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
+    check_on(&graph, &shapes, &batch);
+}
+
 /// One of the experts has no token; shares that sum to one, and shares of a softmax over all.
 #[test]
 fn experts_and_their_router() {
@@ -224,13 +234,7 @@ fn experts_and_their_router() {
                 }
             }
         }
-        let shapes: Vec<(&str, &[usize])> = shapes
-            .iter()
-            .map(|(name, shape)| (name.as_str(), shape.as_slice()))
-            .collect();
-        let graph = testing::token_graph(6, nodes);
-        let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
-        check_on(&graph, &shapes, &batch);
+        check_experts(nodes, &shapes);
     }
 }
 
@@ -260,11 +264,5 @@ fn clamped_experts_behind_an_attention_with_sinks() {
             shapes.push((format!("e.{expert}.{layer}.bias"), vec![shape[1]]));
         }
     }
-    let shapes: Vec<(&str, &[usize])> = shapes
-        .iter()
-        .map(|(name, shape)| (name.as_str(), shape.as_slice()))
-        .collect();
-    let graph = testing::token_graph(6, nodes);
-    let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
-    check_on(&graph, &shapes, &batch);
+    check_experts(nodes, &shapes);
 }

@@ -20,8 +20,9 @@ use crate::{
             extract::{JsonBody, Name},
             problem::{BodyRefusals, Found, Missing, Problem, ProblemCode, Refusals},
         },
-        database::inbound_tokens::{self, NewInbound},
+        database::inbound_tokens::NewInbound,
         domain::access::Secret,
+        registry::inbound_addresses,
     },
 };
 
@@ -103,7 +104,7 @@ pub async fn handle(
         secret_sha256: secret.sha256(),
     };
 
-    let id = inbound_tokens::create(&state.database, caller, &new).await?;
+    let id = inbound_addresses::create(&state.database, caller, &new).await?;
     let id = id.found("base model")?;
     let made = MadeInboundToken {
         id,

@@ -9,7 +9,7 @@ use crate::service::{
         extract::TwoNames,
         problem::{Missing, Problem, Refusals, removed},
     },
-    database::inbound_tokens,
+    registry::inbound_addresses,
 };
 
 /// Withdraw an address for notifications.
@@ -35,6 +35,6 @@ pub async fn handle(
     TwoNames(name, id): TwoNames,
 ) -> Result<StatusCode, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("address"))?;
-    let known = inbound_tokens::delete(&state.database, caller, &name, id).await?;
+    let known = inbound_addresses::delete(&state.database, caller, &name, id).await?;
     removed(known, "address")
 }

@@ -20,7 +20,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::{JsonBody, Name},
-            problem::{BodyRefusals, FieldCode, Missing, Problem, ProblemCode, Refusals},
+            problem::{BodyRefusals, Missing, Problem, ProblemCode, RefusalCode, Refusals},
         },
         domain::registry::{
             base_models::{BaseVersion, NewVersion},
@@ -77,7 +77,7 @@ impl From<RegisterError> for Problem {
 impl From<ModelFilesError> for Problem {
     fn from(error: ModelFilesError) -> Self {
         let at_uri =
-            |code: FieldCode| Self::invalid(code, vec![Fault::new("/uri", error.to_string())]);
+            |code: RefusalCode| Self::invalid(code, vec![Fault::new("/uri", error.to_string())]);
         match &error {
             ModelFilesError::NoModel(..) => at_uri(ProblemCode::NoModel.into()),
             ModelFilesError::Storage(fault) if fault.is_input() => at_uri(fault.code().into()),

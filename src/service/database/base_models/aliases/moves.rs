@@ -75,3 +75,37 @@ pub(in crate::service) async fn insert(
     .await?;
     Ok(())
 }
+
+/// Deletes the moves of aliases to these versions.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_to(
+    connection: &mut PgConnection,
+    ids: &[BaseVersionId],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM base_model_alias_moves WHERE version = ANY ($1)",
+        ids as &[BaseVersionId]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes moves of aliases forget that they were from these versions.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn forget_previous(
+    connection: &mut PgConnection,
+    ids: &[BaseVersionId],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE base_model_alias_moves SET previous = NULL WHERE previous = ANY ($1)",
+        ids as &[BaseVersionId]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

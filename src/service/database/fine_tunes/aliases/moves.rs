@@ -103,3 +103,20 @@ pub(in crate::service) async fn before_promotion(
     .fetch_optional(connection)
     .await
 }
+
+/// Deletes the moves of all aliases of a fine-tune.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_of(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM fine_tune_alias_moves WHERE fine_tune = $1",
+        id.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -39,6 +39,23 @@ pub(in crate::service) async fn begin(
     Ok(begun.rows_affected() == 1)
 }
 
+/// Ends every protection of a fine-tune that is deleted.
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn delete_of(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM fine_tune_protected_aliases WHERE fine_tune = $1",
+        id.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Ends the protection of an alias; false where there is none.
 pub(in crate::service) async fn end(
     connection: &mut PgConnection,

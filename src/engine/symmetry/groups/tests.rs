@@ -1,0 +1,176 @@
+//! Groups by hand: what follows what, by axis and by entry.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::training::testing;
+
+fn derive(input: &Value, nodes: &Value, tensors: &[(&str, &[usize])]) -> Symmetry {
+    let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();
+    Symmetry::derive(&graph, &testing::signature(tensors)).unwrap()
+}
+
+fn members(group: &Group) -> Vec<(&str, usize, usize)> {
+    group
+        .members
+        .iter()
+        .map(|m| (m.tensor.as_str(), m.axis, m.repeat))
+        .collect()
+}
+
+#[test]
+fn flatten_gives_each_channel_consecutive_columns() {
+    let symmetry = derive(
+        &json!({"kind":"image","shape":[1,4,4]}),
+        &json!([{"op":"conv2d","param":"c"},{"op":"batch_norm","param":"bn"},{"op":"relu"},{"op":"flatten"},
+                {"op":"linear","param":"fc"}]),
+        &[
+            ("c.weight", &[3, 1, 3, 3]),
+            ("bn.running_mean", &[3]),
+            ("bn.running_var", &[3]),
+            ("fc.weight", &[2, 12]),
+        ],
+    );
+    assert_eq!(symmetry.groups.len(), 1);
+    assert_eq!(
+        (symmetry.groups[0].name.as_str(), symmetry.groups[0].units),
+        ("c", 3)
+    );
+    let expected = [
+        ("c.weight", 0, 1),
+        ("bn.running_mean", 0, 1),
+        ("bn.running_var", 0, 1),
+        ("fc.weight", 1, 4),
+    ];
+    assert_eq!(members(&symmetry.groups[0]), expected);
+}
+
+#[test]
+fn a_residual_stream_is_one_group_and_the_block_inside_another() {
+    let symmetry = derive(
+        &json!({"kind":"features","shape":[5]}),
+        &json!([{"op":"linear","param":"embed"},{"op":"linear","param":"up"},{"op":"relu"},
+                {"op":"linear","param":"down"},{"op":"add","inputs":["embed","down"],"id":"stream"},
+                {"op":"linear","param":"head"}]),
+        &[
+            ("embed.weight", &[4, 5]),
+            ("up.weight", &[6, 4]),
+            ("down.weight", &[4, 6]),
+            ("down.bias", &[4]),
+            ("head.weight", &[2, 4]),
+        ],
+    );
+    let names: Vec<_> = symmetry
+        .groups
+        .iter()
+        .map(|g| (g.name.as_str(), g.units))
+        .collect();
+    assert_eq!(names, [("embed", 4), ("up", 6)]);
+    let stream = [
+        ("embed.weight", 0, 1),
+        ("up.weight", 1, 1),
+        ("down.weight", 0, 1),
+        ("down.bias", 0, 1),
+        ("head.weight", 1, 1),
+    ];
+    assert_eq!(members(&symmetry.groups[0]), stream);
+    assert_eq!(
+        members(&symmetry.groups[1]),
+        [("up.weight", 0, 1), ("down.weight", 1, 1)]
+    );
+}
+
+#[test]
+fn a_grouped_convolution_moves_in_blocks() {
+    let symmetry = derive(
+        &json!({"kind":"image","shape":[1,4,4]}),
+        &json!([{"op":"conv2d","param":"a"},{"op":"conv2d","param":"g","groups":2},{"op":"global_avg_pool"},
+                {"op":"linear","param":"fc"}]),
+        &[
+            ("a.weight", &[6, 1, 1, 1]),
+            ("g.weight", &[4, 3, 1, 1]),
+            ("fc.weight", &[2, 4]),
+        ],
+    );
+    assert_eq!(symmetry.groups.len(), 1);
+    assert_eq!(symmetry.groups[0].units, 2);
+    assert_eq!(
+        members(&symmetry.groups[0]),
+        [("a.weight", 0, 3), ("g.weight", 0, 2), ("fc.weight", 1, 2)]
+    );
+}
+
+#[test]
+fn adding_the_input_or_reading_out_fixes_a_space() {
+    let symmetry = derive(
+        &json!({"kind":"features","shape":[3]}),
+        &json!([{"op":"linear","param":"a"},{"op":"add","inputs":["a","input"]},{"op":"linear","param":"b"}]),
+        &[("a.weight", &[3, 3]), ("b.weight", &[2, 3])],
+    );
+    assert_eq!(symmetry.groups, []);
+}
+
+#[test]
+fn a_tied_tensor_ties_the_spaces_of_its_axes() {
+    let symmetry = derive(
+        &json!({"kind":"features","shape":[3]}),
+        &json!([{"op":"linear","param":"a"},{"op":"linear","param":"w"},{"op":"linear","param":"w","id":"again"},
+                {"op":"linear","param":"b"}]),
+        &[
+            ("a.weight", &[3, 3]),
+            ("w.weight", &[3, 3]),
+            ("b.weight", &[2, 3]),
+        ],
+    );
+    assert_eq!(symmetry.groups.len(), 1);
+    assert_eq!(
+        members(&symmetry.groups[0]),
+        [
+            ("a.weight", 0, 1),
+            ("w.weight", 0, 1),
+            ("w.weight", 1, 1),
+            ("b.weight", 1, 1)
+        ]
+    );
+}
+
+#[test]
+fn a_tied_embedding_is_one_stream_and_its_rows_are_words() {
+    let input = json!({"kind":"tokens","shape":[3]});
+    let nodes = json!([{"op":"embedding","param":"e"},{"op":"rms_norm","param":"n"},
+        {"op":"linear","param":"a"},{"op":"linear","param":"b"},{"op":"linear","param":"e","id":"out"}]);
+    let shapes: [(&str, &[usize]); 4] = [
+        ("e.weight", &[5, 2]),
+        ("n.weight", &[2]),
+        ("a.weight", &[4, 2]),
+        ("b.weight", &[2, 4]),
+    ];
+    let symmetry = derive(&input, &nodes, &shapes);
+    let names: Vec<_> = symmetry
+        .groups
+        .iter()
+        .map(|g| (g.name.as_str(), g.units))
+        .collect();
+    assert_eq!(names, [("e", 2), ("a", 4)]);
+    assert_eq!(
+        members(&symmetry.groups[0]),
+        [
+            ("e.weight", 1, 1),
+            ("n.weight", 0, 1),
+            ("a.weight", 1, 1),
+            ("b.weight", 0, 1)
+        ]
+    );
+    // Words in the middle of a network are words too.
+    let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"words"},
+        {"op":"linear","param":"a"}]);
+    let symmetry = derive(
+        &input,
+        &nodes,
+        &[("e.weight", &[5, 2]), ("a.weight", &[3, 5])],
+    );
+    assert_eq!(
+        symmetry.groups.iter().map(|g| g.units).collect::<Vec<_>>(),
+        [2]
+    );
+}

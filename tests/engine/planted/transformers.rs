@@ -1,0 +1,81 @@
+//! Transformers: a planted order of heads and hidden units is found.
+
+use super::{
+    super::{
+        fixtures,
+        transformers::{ALL, CAUSAL, Projection, Size, language_model, transformer},
+    },
+    Case,
+};
+
+#[test]
+fn the_order_of_transformers_is_found() {
+    for projection in ALL {
+        for depth in [1, 12] {
+            Case::of(transformer(projection, Size { depth, width: 32 }, 10), 32)
+                .recovers_the_planted_permutation();
+        }
+    }
+}
+
+/// As their own builders wire them: pre-norm and post-norm, poolers, patches, class tokens, layer
+/// scales, tied and untied outputs.
+#[test]
+fn the_order_of_every_familys_transformer_is_found() {
+    let fixtures = fixtures::all("transformers");
+    assert!(fixtures.len() >= 13, "{} of them", fixtures.len());
+    for fixture in fixtures {
+        let case = Case::of(fixture.network, 32);
+        case.recovers_the_planted_permutation();
+        case.recovers_the_order_of_a_drifted_copy(&fixture.name);
+    }
+}
+
+#[test]
+fn the_order_of_language_models_is_found() {
+    for projection in CAUSAL {
+        for (depth, tied) in [(1, true), (1, false), (12, true)] {
+            Case::of(
+                language_model(projection, Size { depth, width: 32 }, tied),
+                32,
+            )
+            .recovers_the_planted_permutation();
+        }
+    }
+}
+
+#[test]
+fn language_models_on_their_own_base_are_the_tuned_ones() {
+    for tied in [true, false] {
+        Case::of(
+            language_model(
+                Projection::Grouped,
+                Size {
+                    depth: 2,
+                    width: 32,
+                },
+                tied,
+            ),
+            32,
+        )
+        .returns_the_tuned_model_on_the_same_base();
+    }
+}
+
+#[test]
+fn transformers_on_their_own_base_are_the_tuned_ones() {
+    for projection in ALL {
+        Case::of(
+            transformer(
+                projection,
+                Size {
+                    depth: 2,
+                    width: 32,
+                },
+                10,
+            ),
+            32,
+        )
+        .returns_the_tuned_model_on_the_same_base();
+    }
+}
