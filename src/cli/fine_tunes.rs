@@ -57,14 +57,14 @@ pub enum Command {
     /// Move an alias back from a version to where it stood before.
     Rollback(Move),
     /// Let only administrators move an alias; results that a policy would move it to wait for one of them.
-    Protect(Alias),
+    Protect(Protection),
     /// Let everyone who may submit move an alias again, and policies.
-    Unprotect(Alias),
+    Unprotect(Protection),
 }
 
 /// Which alias of which fine-tune.
 #[derive(Debug, clap::Args)]
-pub struct Alias {
+pub struct Protection {
     name: String,
     #[arg(long, default_value = "production")]
     alias: String,
@@ -161,7 +161,7 @@ async fn relocate(it: Move, how: &str) -> anyhow::Result<ExitCode> {
     )
 }
 
-async fn protect(it: Alias, protected: bool) -> anyhow::Result<ExitCode> {
+async fn protect(it: Protection, protected: bool) -> anyhow::Result<ExitCode> {
     let path = ["fine_tunes", &it.name, "aliases", &it.alias];
     let body = json!({"protected": protected});
     it.remote.show(

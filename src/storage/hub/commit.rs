@@ -60,7 +60,8 @@ struct Modes {
 #[serde(rename_all = "camelCase")]
 struct Mode {
     path: String,
-    upload_mode: String,
+    #[serde(rename = "uploadMode")]
+    way: String,
     #[serde(default)]
     should_ignore: bool,
 }
@@ -159,7 +160,7 @@ impl Modes {
 
     /// An empty file is never one: no store takes it.
     fn is_large(&self, path: &str, size: u64) -> bool {
-        size > 0 && self.of(path).is_some_and(|mode| mode.upload_mode == "lfs")
+        size > 0 && self.of(path).is_some_and(|mode| mode.way == "lfs")
     }
 
     /// That the hub takes the file, in one of the two ways.
@@ -168,8 +169,8 @@ impl Modes {
             Some(mode) if mode.should_ignore => {
                 "the repository's .gitignore has it ignored".to_owned()
             }
-            Some(mode) if ["lfs", "regular"].contains(&mode.upload_mode.as_str()) => return Ok(()),
-            Some(mode) => format!("the hub takes it by {:?} alone", mode.upload_mode),
+            Some(mode) if ["lfs", "regular"].contains(&mode.way.as_str()) => return Ok(()),
+            Some(mode) => format!("the hub takes it by {:?} alone", mode.way),
             None => "the hub says nothing of it".to_owned(),
         };
         Err(Error::PermissionDenied {

@@ -43,8 +43,8 @@ pub fn successor(card: &str) -> Option<String> {
     if lines.next()?.trim_end() != "---" {
         return None;
     }
-    let head = lines.take_while(|line| line.trim_end() != "---");
-    let value = head.filter_map(|line| line.strip_prefix(FIELD)).next()?;
+    let mut head = lines.take_while(|line| line.trim_end() != "---");
+    let value = head.find_map(|line| line.strip_prefix(FIELD))?;
     let value = value.split(" #").next()?.trim();
     let value = value.trim_matches(['"', '\'']);
     is_repository(value).then(|| value.to_owned())
