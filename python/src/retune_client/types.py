@@ -19,6 +19,7 @@ Role = Literal["read", "submit", "admin"]
 Schedule = Literal["uniform", "cosine"]
 Status = Literal["queued", "running", "awaiting_evaluation", "cancelling", "succeeded", "failed", "cancelled"]
 Step = Literal["best", "last"]
+SuccessorPolicy = Literal["ignore", "propose", "follow"]
 TrajectoryKind = Literal["linear", "stored"]
 UpdateFormat = Literal["lora"]
 Verdict = Literal["published", "rejected"]
@@ -79,6 +80,7 @@ class BaseModel(TypedDict):
     description: "NotRequired[str | None]"
     licence: "NotRequired[str | None]"
     metadata: "dict[str, str]"
+    successors: "SuccessorPolicy"
     aliases: "dict[str, str]"
     versions: "int"
     created_at: "str"
@@ -276,6 +278,7 @@ class FineTune(TypedDict):
     spec: "dict[str, Any]"
     policy: "Policy"
     aliases: "dict[str, int]"
+    protected_aliases: "list[str]"
     created_at: "str"
     updated_at: "str"
 
@@ -303,6 +306,7 @@ class FineTuneAlias(TypedDict):
     created_at: "str"
     alias: "str"
     moved_at: "str"
+    protected: "bool"
 
 
 class FineTuneStage(TypedDict):
@@ -569,6 +573,7 @@ class NewBaseModel(TypedDict):
     description: "NotRequired[str | None]"
     licence: "NotRequired[str | None]"
     metadata: "NotRequired[dict[str, str]]"
+    successors: "NotRequired[SuccessorPolicy]"
 
 
 class NewBaseVersion(TypedDict):
