@@ -3,7 +3,14 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
-use super::{activation::BurnActivation, layers::soft_capped, rotary::Angles, tokens::norm_along};
+use super::{
+    activation::BurnActivation,
+    distances::{OfDistances, of_distances},
+    layers::soft_capped,
+    position_bias::position_bias,
+    rotary::Angles,
+    tokens::norm_along,
+};
 use crate::{
     execution::weights::Weights,
     network::{
@@ -23,6 +30,7 @@ pub(super) struct Operands {
     pub keys: Tensor<3>,
     pub values: Tensor<3>,
     pub ids: Option<Tensor<2>>,
+    pub distances: OfDistances,
 }
 
 impl Operands {
@@ -36,6 +44,7 @@ impl Operands {
             None
         };
         let widths = layer.widths();
+        let distances = OfDistances::taken(layer, &mut rest);
 
         if let Ok([keys, values]) = <[BurnActivation; 2]>::try_from(rest) {
             let queries = first.tokens(widths[0]);
@@ -45,6 +54,7 @@ impl Operands {
                 keys,
                 values,
                 ids,
+                distances,
             };
         }
 
@@ -61,6 +71,7 @@ impl Operands {
             keys,
             values,
             ids,
+            distances,
         }
     }
 }
@@ -92,6 +103,7 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         keys,
         values,
         ids,
+        distances,
     } = operands;
     let [batch, length, width] = queries.dims();
 
@@ -109,7 +121,14 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         repeated(keys, heads),
         repeated(split(values, kv_heads), heads),
     );
-    let mut scores = queries.matmul(keys.swap_dims(2, 3)) * layer.scale;
+    let mut scores = queries.clone().matmul(keys.clone().swap_dims(2, 3));
+    if let Some(layer) = &layer.distances {
+        scores = scores + of_distances(layer, distances, [queries, keys]);
+    }
+    scores = scores * layer.scale;
+    if let Some(bias) = &layer.position_bias {
+        scores = scores + position_bias(bias, [length, length], weights);
+    }
     if let Some(cap) = layer.soft_cap {
         scores = soft_capped(scores, cap);
     }
@@ -130,7 +149,11 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
 
     let padded = ids.clone().lower_elem(0.0).float() * AWAY;
     scores = scores + padded.reshape([batch, 1, 1, length]);
-    let sees = sight.sees_something(ids);
+    let mut sees = sight.sees_something(ids.clone());
+    if layer.mask_queries {
+        let own = ids.greater_equal_elem(0.0).float();
+        sees = sees * own.reshape([batch, 1, length, 1]);
+    }
     let of_the_blind = match layer.fully_masked {
         FullyMasked::Zero => None,
         FullyMasked::Mean => Some(values.clone().mean_dim(2) * (1.0 - sees.clone())),
@@ -266,6 +289,9 @@ mod tests {
             soft_cap: None,
             fully_masked: FullyMasked::Zero,
             sinks: None,
+            position_bias: None,
+            distances: None,
+            mask_queries: false,
         }
     }
 
@@ -276,6 +302,7 @@ mod tests {
             keys: tensor(&[0.0, 1.0], [1, 2, 1]),
             values: tensor(&[4.0, 8.0], [1, 2, 1]),
             ids: Some(tensor(ids, [1, 2])),
+            distances: OfDistances::default(),
         }
     }
 
@@ -321,6 +348,16 @@ mod tests {
         };
         close(
             attention(&evenly, operands(&[5.0, -1.0])),
+            [4.0, 4.0, 6.0, 6.0],
+        );
+        // A padded position sees nothing, and gets the mean of all values.
+        let blind = Attention {
+            mask_queries: true,
+            fully_masked: FullyMasked::Mean,
+            ..layer(false)
+        };
+        close(
+            attention(&blind, operands(&[5.0, -1.0])),
             [4.0, 4.0, 6.0, 6.0],
         );
         // The score ln 3 becomes ln 2 by a factor.
