@@ -93,7 +93,6 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
     let &Attention {
         heads,
         kv_heads,
-        head_size,
         causal,
         window,
         ..
@@ -107,31 +106,13 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
     } = operands;
     let [batch, length, width] = queries.dims();
 
-    let (mut queries, mut keys) = (split(queries, heads), split(keys, kv_heads));
-    if let Some(norms) = &layer.head_norms {
-        queries = norm_along(3, queries, &norms.queries, weights);
-        keys = norm_along(3, keys, &norms.keys, weights);
-    }
-    if let Some(rotary) = &layer.rotary {
-        let angles = Angles::new(rotary, length, head_size, &queries.device());
-        (queries, keys) = (angles.turn(queries), angles.turn(keys));
-    }
-
-    let (keys, values) = (
-        repeated(keys, heads),
-        repeated(split(values, kv_heads), heads),
-    );
-    let mut scores = queries.clone().matmul(keys.clone().swap_dims(2, 3));
-    if let Some(layer) = &layer.distances {
-        scores = scores + of_distances(layer, distances, [queries, keys]);
-    }
-    scores = scores * layer.scale;
-    if let Some(bias) = &layer.position_bias {
-        scores = scores + position_bias(bias, [length, length], weights);
-    }
-    if let Some(cap) = layer.soft_cap {
-        scores = soft_capped(scores, cap);
-    }
+    let values = repeated(split(values, kv_heads), heads);
+    let of = Scored {
+        queries: split(queries, heads),
+        keys: split(keys, kv_heads),
+        distances,
+    };
+    let mut scores = scores(layer, of, weights);
     let sight = Sight {
         length,
         causal,
@@ -164,6 +145,45 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         attended = attended + mean;
     }
     attended.swap_dims(1, 2).reshape([batch, length, width])
+}
+
+/// Queries and keys `[B, heads, S, d]`, and what distances are.
+struct Scored {
+    queries: Tensor<4>,
+    keys: Tensor<4>,
+    distances: OfDistances,
+}
+
+/// The score of each key for each query, `[B, heads, S, S]`, before masks.
+fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
+    let Scored {
+        mut queries,
+        mut keys,
+        distances,
+    } = of;
+    let length = queries.dims()[2];
+    if let Some(norms) = &layer.head_norms {
+        queries = norm_along(3, queries, &norms.queries, weights);
+        keys = norm_along(3, keys, &norms.keys, weights);
+    }
+    if let Some(rotary) = &layer.rotary {
+        let angles = Angles::new(rotary, length, layer.head_size, &queries.device());
+        (queries, keys) = (angles.turn(queries), angles.turn(keys));
+    }
+
+    let keys = repeated(keys, layer.heads);
+    let mut scores = queries.clone().matmul(keys.clone().swap_dims(2, 3));
+    if let Some(layer) = &layer.distances {
+        scores = scores + of_distances(layer, distances, [queries, keys]);
+    }
+    scores = scores * layer.scale;
+    if let Some(bias) = &layer.position_bias {
+        scores = scores + position_bias(bias, [length, length], weights);
+    }
+    match layer.soft_cap {
+        Some(cap) => soft_capped(scores, cap),
+        None => scores,
+    }
 }
 
 /// What each query takes of each key, `[B, heads, S, S]`; a head's sink, `[heads]`, takes the rest.

@@ -1,4 +1,4 @@
-//! BERT, `RoBERTa`, `DistilBERT` and MPNet for sequence classification, with Hugging Face's names.
+//! BERT, `RoBERTa`, `DistilBERT` and `MPNet` for sequence classification, with Hugging Face's names.
 //!
 //! Norms stand after each sum. Token types are those of the data, the first where it has none.
 

@@ -60,16 +60,9 @@ impl Resolver<'_> {
         if let Some(rotary) = rotary {
             self.check_rotary(rotary, head_size)?;
         }
-        let numbers = [("scale", scale), ("soft_cap", soft_cap)];
-        if let Some((name, _)) = numbers
-            .iter()
-            .find(|(_, number)| number.is_some_and(|number| !(number.is_finite() && number > 0.0)))
-        {
-            return Err(self.fault(format!("{name} must be above 0")));
-        }
-        if *window == Some(0) {
-            return Err(self.fault("window must be above 0"));
-        }
+        self.check_above_zero("scale", *scale)?;
+        self.check_above_zero("soft_cap", *soft_cap)?;
+        self.check_above_zero("window", window.map(|window| window as f64))?;
         if *mask_queries && !mask {
             return Err(self.fault("mask_queries needs mask"));
         }
@@ -133,6 +126,13 @@ impl Resolver<'_> {
                 "reads [q, k, v] or one fused [q|k|v], behind them what distances are, and with mask the ids",
             )),
         }
+    }
+
+    fn check_above_zero(&self, name: &str, number: Option<f64>) -> Result<(), GraphError> {
+        if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
+            return Err(self.fault(format!("{name} must be above 0")));
+        }
+        Ok(())
     }
 
     /// What distances are must have a middle row, and be as wide as the heads.

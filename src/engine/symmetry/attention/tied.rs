@@ -7,7 +7,7 @@ use rand::Rng;
 use super::{Arrangement, Attention, Inside, shuffled};
 use crate::symmetry::assignment::{self, NotFinite};
 
-/// Attentions that share a tensor with an entry for each head, as all layers of MPNet do; mostly a single
+/// Attentions that share a tensor with an entry for each head, as all layers of `MPNet` do; mostly a single
 /// one. Each has as many key/value heads as the others, and dimensions of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct TiedHeads<'a>(pub &'a [Attention]);

@@ -4,7 +4,7 @@
 //!
 //! - Layers that share all their parameters are one attention, computed more than once: ALBERT.
 //! - Attentions that read one tensor with an entry for each head have their heads in one order, and the
-//!   dimensions of each head as they like: MPNet and T5, whose layers share a table of position biases.
+//!   dimensions of each head as they like: `MPNet` and T5, whose layers share a table of position biases.
 
 use super::spaces::Spaces;
 

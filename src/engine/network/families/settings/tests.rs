@@ -76,11 +76,16 @@ const OF_WRITERS: [(&str, &str); 3] = [
 const OF_PICTURES: [&str; 3] = ["mm_tokens_per_image", "text_config", "vision_config"];
 
 fn fixture() -> Value {
-    let path = concat!(
+    read("defaults.json")
+}
+
+fn read(name: &str) -> Value {
+    let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/fixtures/configurations/defaults.json"
+        "/../../tests/fixtures/configurations"
     );
-    serde_json::from_slice(&std::fs::read(path).expect("the fixture")).expect("JSON")
+    let file = std::path::Path::new(folder).join(name);
+    serde_json::from_slice(&std::fs::read(file).expect("the fixture")).expect("JSON")
 }
 
 fn values(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -108,6 +113,15 @@ fn the_libraries_own_configurations_pass() {
         let [arguments, pool] = arguments_of(name);
         // `reg4` is refused for its tensors: no argument tells it.
         check_timm(saved, arguments.0, pool.1).expect(name);
+    }
+}
+
+/// After the configurations of well-known checkpoints, written down by hand: keys of old versions among them.
+#[test]
+fn published_encoders_pass() {
+    for (name, config) in values(&read("published_encoders.json")) {
+        let family = Family::of(config).expect(name);
+        check(config, family.settings).expect(name);
     }
 }
 
