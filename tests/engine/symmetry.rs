@@ -142,6 +142,7 @@ fn a_random_order_leaves_the_outputs_of_every_fixture_unchanged() {
                 network,
                 parameters,
                 data,
+                ..
             } = &fixture;
             stays_unchanged(name, network, parameters, data);
         }

@@ -213,7 +213,7 @@ pub enum Op {
         padding: Option<u32>,
         /// With `end`: the last token of this id, whatever the mask says; the first position where there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        id: Option<u32>,
+        token: Option<u32>,
     },
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens {},

@@ -246,11 +246,11 @@ impl<'a> Resolver<'a> {
             &Op::SelectToken {
                 position,
                 padding,
-                id,
+                token,
             } => self.select_token(SelectToken {
                 position,
                 padding,
-                id,
+                token,
             }),
             Op::MeanTokens {} => self.mean_tokens(),
             Op::Experts { .. } => self.experts(),

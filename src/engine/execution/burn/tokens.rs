@@ -145,7 +145,7 @@ pub(super) fn select(select: SelectToken, pooled: Pooled) -> Tensor<2> {
     let SelectToken {
         position,
         padding,
-        id,
+        token,
     } = select;
     let Pooled { tokens: x, ids } = pooled;
     let [batch, length, width] = x.dims();
@@ -160,7 +160,7 @@ pub(super) fn select(select: SelectToken, pooled: Pooled) -> Tensor<2> {
 
     let positions = positions(length, &packed.device());
     let tokens = PackedTokens::of(packed);
-    let counted = match (position, padding, id) {
+    let counted = match (position, padding, token) {
         (Position::End, Some(padding), _) => tokens.other_than(padding),
         (Position::End, None, Some(id)) => tokens.present.clone() - tokens.other_than(id),
         (Position::End, None, None) => tokens.present,
@@ -246,11 +246,11 @@ mod tests {
         };
         assert_eq!(floats(mean(of(None))), [2.0, 5.0]);
         assert_eq!(floats(mean(of(ids()))), [1.5, 6.0]);
-        let select_by = |position, padding, id, ids| {
+        let select_by = |position, padding, token, ids| {
             let layer = SelectToken {
                 position,
                 padding,
-                id,
+                token,
             };
             floats(select(layer, of(ids)))
         };

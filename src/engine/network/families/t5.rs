@@ -66,7 +66,7 @@ fn head(builder: &mut Builder, decoded: Operand, last: u32) {
     let op = Op::SelectToken {
         position: Position::End,
         padding: None,
-        id: Some(last),
+        token: Some(last),
     };
     let end = builder.push("end", op, &[decoded, Operand::Input]);
     let hidden = builder.linear("classification_head.dense", end);

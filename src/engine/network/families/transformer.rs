@@ -283,7 +283,7 @@ impl Builder {
             Op::SelectToken {
                 position: Position::First,
                 padding: None,
-                id: None,
+                token: None,
             },
             &[x],
         )
@@ -340,7 +340,7 @@ impl Builder {
         let op = Op::SelectToken {
             position: Position::End,
             padding,
-            id: None,
+            token: None,
         };
         self.push("last_token", op, &[x, Operand::Input])
     }

@@ -182,7 +182,7 @@ pub struct SelectToken {
     /// The last of another id than this.
     pub padding: Option<u32>,
     /// The last of this id.
-    pub id: Option<u32>,
+    pub token: Option<u32>,
 }
 
 /// One row per position, `[S, D]`.

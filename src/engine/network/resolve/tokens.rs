@@ -300,16 +300,16 @@ impl Resolver<'_> {
         let SelectToken {
             position,
             padding,
-            id,
+            token,
         } = select;
         self.at_most(if position == Position::First { 1 } else { 2 })?;
-        let looks_at_ids = padding.is_some() || id.is_some();
+        let looks_at_ids = padding.is_some() || token.is_some();
         if looks_at_ids && (position != Position::End || self.inputs.len() != 2) {
-            let detail = "padding and id need the position \"end\" and the ids as second input";
+            let detail = "padding and token need the position \"end\" and the ids as second input";
             return Err(self.fault(detail));
         }
-        if padding.is_some() && id.is_some() {
-            return Err(self.fault("takes padding or id, not both"));
+        if padding.is_some() && token.is_some() {
+            return Err(self.fault("takes padding or token, not both"));
         }
         Ok(Resolved {
             layer: Layer::SelectToken(select),
