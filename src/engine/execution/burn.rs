@@ -6,10 +6,12 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod distances;
 mod experts;
 mod forward;
 mod layers;
 mod packed_tokens;
+mod position_bias;
 mod rotary;
 mod tokens;
 
