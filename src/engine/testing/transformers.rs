@@ -13,7 +13,7 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// BERT-base and ViT-B.
+    /// BERT-base and `ViT`-B.
     pub const BASE: Self = Self {
         width: 768,
         layers: 12,
@@ -53,10 +53,10 @@ impl Transformer {
         shapes.graph(&config)
     }
 
-    /// A ViT of images of 224 × 224 in patches of 16 × 16, under timm's names.
+    /// A `ViT` of images of 224 × 224 in patches of 16 × 16, under timm's names.
     ///
     /// # Panics
-    /// When the width is not that of a ViT-B.
+    /// When the width is not that of a `ViT`-B.
     pub fn vit(&self) -> (Graph, Signature) {
         let config = json!({"architecture": "vit_base_patch16_224", "input_size": [3, 224, 224]});
         let width = self.width;

@@ -190,6 +190,8 @@ pub fn tanh_slope(x: f32) -> f32 {
 mod tests {
     use super::*;
 
+    type Function = fn(f32) -> f32;
+
     /// From −`end` to `end`, 20 001 numbers.
     fn points(end: f64) -> impl Iterator<Item = f32> {
         (-10_000..=10_000).map(move |i| (f64::from(i) / 10_000.0 * end) as f32)
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn slopes_are_those_of_the_functions() {
-        let pairs: [(fn(f32) -> f32, fn(f32) -> f32); 4] = [
+        let pairs: [(Function, Function); 4] = [
             (gelu, gelu_slope),
             (gelu_tanh, gelu_tanh_slope),
             (silu, silu_slope),

@@ -64,7 +64,7 @@ impl Trace<'_> {
             }
             _ => return self.step_of_tokens(instruction, dy, gradients),
         };
-        self.handed_on(instruction, [Some(dx)])
+        handed_on(instruction, [Some(dx)])
     }
 
     /// Tables, patches, and tokens that become one.
@@ -102,7 +102,7 @@ impl Trace<'_> {
             Layer::MeanTokens => Some(Shares::of_mean(x, ids).backward(&dy, x.shape())),
             _ => return self.step_by_burn(instruction, &dy, gradients),
         };
-        self.handed_on(instruction, [dx])
+        handed_on(instruction, [dx])
     }
 
     /// Of `a · b · …` each gets the product of the others.
@@ -119,7 +119,7 @@ impl Trace<'_> {
             });
             Some(dx.reshaped(&self.shapes[&operands[own]]))
         });
-        self.handed_on(instruction, others)
+        handed_on(instruction, others)
     }
 
     fn step_of_attention(
@@ -138,23 +138,22 @@ impl Trace<'_> {
             rows: &self.softmaxes[&instruction.position],
         };
         let dxs = Attention::new(layer, &inputs, self.weights).backward(output, gradients);
-        self.handed_on(instruction, dxs)
+        handed_on(instruction, dxs)
     }
+}
 
-    /// To whom each gradient goes; the sample itself needs none.
-    fn handed_on(
-        &self,
-        instruction: &Instruction,
-        dxs: impl IntoIterator<Item = Option<CpuActivation>>,
-    ) -> Vec<(Operand, CpuActivation)> {
-        instruction
-            .inputs
-            .iter()
-            .zip(dxs)
-            .filter(|(operand, _)| **operand != Operand::Input)
-            .filter_map(|(&operand, dx)| Some((operand, dx?)))
-            .collect()
-    }
+/// To whom each gradient goes; the sample itself needs none.
+fn handed_on(
+    instruction: &Instruction,
+    dxs: impl IntoIterator<Item = Option<CpuActivation>>,
+) -> Vec<(Operand, CpuActivation)> {
+    instruction
+        .inputs
+        .iter()
+        .zip(dxs)
+        .filter(|(operand, _)| **operand != Operand::Input)
+        .filter_map(|(&operand, dx)| Some((operand, dx?)))
+        .collect()
 }
 
 /// The gradient of a function's input.
