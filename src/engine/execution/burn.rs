@@ -18,3 +18,4 @@ mod tokens;
 pub use activation::BurnActivation;
 pub use forward::forward;
 pub(super) use forward::run;
+pub(super) use rotary::Rotations;

@@ -2,7 +2,10 @@
 //! many to be held at once.
 
 use super::{Batch, Learner};
-use crate::network::{Input, Instruction, Layer, program::layer::Attention};
+use crate::{
+    execution::Executor,
+    network::{Input, Instruction, Layer, program::layer::Attention},
+};
 
 /// Bytes of activations that the backward pass may hold.
 pub const MAX_ACTIVATION_BYTES: usize = 512 << 20;
@@ -31,7 +34,7 @@ impl Learner<'_> {
     }
 
     /// What one sample's activations take: every node's output once, attention's scores three
-    /// times. Tokens count as many as the sample has.
+    /// times where burn holds them. Tokens count as many as the sample has.
     fn sample_bytes(&self, sample_shape: &[usize]) -> usize {
         let longest = self.program.input.shape()[0];
         let is_tokens = matches!(self.program.input, Input::Tokens { .. });
@@ -45,7 +48,9 @@ impl Learner<'_> {
                 output[0]
             };
             values += output.iter().skip(1).product::<usize>() * positions;
-            if let Layer::Attention(Attention { heads, .. }) = layer {
+            if let Layer::Attention(Attention { heads, .. }) = layer
+                && matches!(self.executor, Executor::Burn(_))
+            {
                 values += 3 * heads * positions * positions;
             }
             if let Layer::Experts(layer) = layer {
