@@ -43,6 +43,14 @@ impl Executor {
 
 /// Whether `cpu` has a kernel for a layer.
 fn has_cpu_kernel(layer: &Layer) -> bool {
+    match layer {
+        Layer::Attention(attention) => !attention.scores_distances(),
+        _ => has_kernel_for_all(layer),
+    }
+}
+
+/// Whether `cpu` has a kernel for every layer of this kind.
+fn has_kernel_for_all(layer: &Layer) -> bool {
     matches!(
         layer,
         Layer::Add
@@ -59,13 +67,12 @@ fn has_cpu_kernel(layer: &Layer) -> bool {
             | Layer::Split { .. }
             | Layer::LayerScale { .. }
             | Layer::Norm(_)
-            | Layer::Attention(_)
             | Layer::Embedding { .. }
             | Layer::TokenTypeEmbedding { .. }
             | Layer::PositionEmbedding(_)
             | Layer::ClassToken { .. }
             | Layer::PatchEmbed(_)
-            | Layer::SelectToken { .. }
+            | Layer::SelectToken(_)
             | Layer::MeanTokens
     )
 }

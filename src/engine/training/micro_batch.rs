@@ -2,10 +2,7 @@
 //! many to be held at once.
 
 use super::{Batch, Learner};
-use crate::{
-    execution::Executor,
-    network::{Input, Instruction, Layer, program::layer::Attention},
-};
+use crate::network::{Input, Instruction, Layer};
 
 /// Bytes of activations that the backward pass may hold.
 pub const MAX_ACTIVATION_BYTES: usize = 512 << 20;
@@ -48,10 +45,10 @@ impl Learner<'_> {
                 output[0]
             };
             values += output.iter().skip(1).product::<usize>() * positions;
-            if let Layer::Attention(Attention { heads, .. }) = layer
-                && matches!(self.executor, Executor::Burn(_))
+            if let Layer::Attention(attention) = layer
+                && self.executor.runs_by_burn(layer)
             {
-                values += 3 * heads * positions * positions;
+                values += 3 * attention.heads * positions * positions;
             }
             if let Layer::Experts(layer) = layer {
                 let width = output.last().copied().unwrap_or(1);

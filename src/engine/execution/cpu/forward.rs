@@ -135,7 +135,7 @@ fn step(
             let y = batch_norm::forward(layer, x, weights, &seen);
             (y, Seen::Moments(seen))
         }
-        Layer::Attention(layer) => {
+        Layer::Attention(layer) if !layer.scores_distances() => {
             let (y, rows) = transformer::attention(layer, &inputs, weights);
             (y, Seen::Softmaxes(rows))
         }

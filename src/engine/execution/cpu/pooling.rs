@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::activation::CpuActivation;
-use crate::network::{Token, op::Position};
+use crate::network::{Token, op::Position, program::layer::SelectToken};
 
 /// What each token `[S]` of a sample has of its vector.
 pub(super) struct Shares {
@@ -14,21 +14,16 @@ pub(super) struct Shares {
 
 impl Shares {
     /// One token a sample; the ids say which tokens count.
-    pub fn of_one(
-        position: Position,
-        padding: Option<u32>,
-        x: &CpuActivation,
-        ids: Option<&CpuActivation>,
-    ) -> Self {
+    pub fn of_one(select: &SelectToken, x: &CpuActivation, ids: Option<&CpuActivation>) -> Self {
         let length = x.shape()[0];
         let mut shares = vec![0.0; x.batch() * length];
         for (sample, shares) in shares.chunks_mut(length).enumerate() {
-            let chosen = match (position, ids) {
+            let chosen = match (select.position, ids) {
                 (Position::First, _) => 0,
                 (_, None) => length - 1,
-                (position, Some(ids)) => {
+                (_, Some(ids)) => {
                     let packed = &ids.values()[sample * length..][..length];
-                    let last = packed.iter().rposition(|&v| counts(v, position, padding));
+                    let last = packed.iter().rposition(|&v| counts(v, select));
                     last.unwrap_or(0)
                 }
             };
@@ -93,11 +88,15 @@ impl Shares {
 }
 
 /// Whether a position may be the last that counts.
-fn counts(packed: f32, position: Position, padding: Option<u32>) -> bool {
-    match Token::of(packed) {
-        Some(token) if position == Position::End => Some(token.id) != padding,
-        Some(token) => !token.masked,
-        None => false,
+fn counts(packed: f32, select: &SelectToken) -> bool {
+    let Some(token) = Token::of(packed) else {
+        return false;
+    };
+    match (select.position, select.padding, select.token) {
+        (Position::End, Some(padding), _) => token.id != padding,
+        (Position::End, None, Some(id)) => token.id == id,
+        (Position::End, None, None) => true,
+        _ => !token.masked,
     }
 }
 
@@ -141,7 +140,12 @@ mod tests {
         assert_eq!(mean(Some(&ids)).values(), [1.5, 6.0]);
 
         let one = |position, padding, ids| {
-            let shares = Shares::of_one(position, padding, &tokens(), ids);
+            let select = SelectToken {
+                position,
+                padding,
+                token: None,
+            };
+            let shares = Shares::of_one(&select, &tokens(), ids);
             shares.forward(&tokens()).into_values()
         };
         assert_eq!(one(Position::First, None, None), [1.0, 4.0]);
@@ -161,7 +165,12 @@ mod tests {
         let dy = CpuActivation::new(vec![4.0, 6.0], &[1]);
         let mean = Shares::of_mean(&tokens(), Some(&ids)).backward(&dy, &[3, 1]);
         assert_eq!(mean.values(), [2.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
-        let last = Shares::of_one(Position::Last, None, &tokens(), Some(&ids));
+        let last = SelectToken {
+            position: Position::Last,
+            padding: None,
+            token: None,
+        };
+        let last = Shares::of_one(&last, &tokens(), Some(&ids));
         assert_eq!(
             last.backward(&dy, &[3, 1]).values(),
             [0.0, 4.0, 0.0, 6.0, 0.0, 0.0]

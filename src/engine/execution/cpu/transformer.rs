@@ -35,7 +35,9 @@ pub(super) fn run(
         Layer::Norm(layer) if is_last_axis(layer, &inputs.first) => {
             RowNorm::new(layer, weights).forward(&inputs.first)
         }
-        Layer::Attention(layer) => attention(layer, &inputs, weights).0,
+        Layer::Attention(layer) if !layer.scores_distances() => {
+            attention(layer, &inputs, weights).0
+        }
         Layer::Embedding { table } => {
             Rows::of_ids(table, &inputs.first).forward(&weights.host(table))
         }
@@ -47,8 +49,8 @@ pub(super) fn run(
             pooling::with_class_token(&inputs.first, &weights.host(token))
         }
         Layer::PatchEmbed(layer) => Patches::new(layer, weights).forward(&inputs.first),
-        Layer::SelectToken { position, padding } => {
-            Shares::of_one(*position, *padding, &inputs.first, second).forward(&inputs.first)
+        Layer::SelectToken(chosen) => {
+            Shares::of_one(chosen, &inputs.first, second).forward(&inputs.first)
         }
         Layer::MeanTokens => Shares::of_mean(&inputs.first, second).forward(&inputs.first),
         _ => burn_fallback::forward(instruction, &inputs, weights),
@@ -93,7 +95,7 @@ pub(super) fn is_last_axis(layer: &Norm, x: &CpuActivation) -> bool {
 pub(super) fn read_by_backward(instruction: &Instruction) -> Option<Vec<Operand>> {
     let inputs = instruction.inputs.iter().copied();
     match &instruction.layer {
-        Layer::Attention(_) => Some(
+        Layer::Attention(layer) if !layer.scores_distances() => Some(
             inputs
                 .chain([Operand::Node(instruction.position)])
                 .collect(),

@@ -240,6 +240,11 @@ pub struct Attention {
 }
 
 impl Attention {
+    /// Whether scores depend on more than queries, keys and what is masked: the CPU has no kernel for that.
+    pub fn scores_distances(&self) -> bool {
+        self.position_bias.is_some() || self.distances.is_some() || self.mask_queries
+    }
+
     /// Channels of all queries, all keys and all values.
     pub fn widths(&self) -> [usize; 3] {
         [self.heads, self.kv_heads, self.kv_heads].map(|heads| heads * self.head_size)

@@ -22,6 +22,9 @@ fn layer(causal: bool) -> layer::Attention {
         soft_cap: None,
         fully_masked: FullyMasked::Zero,
         sinks: None,
+        position_bias: None,
+        distances: None,
+        mask_queries: false,
     }
 }
 

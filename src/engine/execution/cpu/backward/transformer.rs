@@ -54,7 +54,7 @@ impl Trace<'_> {
                     shape,
                 )
             }
-            Layer::Attention(layer) => {
+            Layer::Attention(layer) if !layer.scores_distances() => {
                 return self.step_of_attention(instruction, layer, &dy, gradients);
             }
             Layer::ClassToken { token } => {
@@ -96,8 +96,8 @@ impl Trace<'_> {
                 let wanted = source != Operand::Input;
                 Patches::new(layer, self.weights).backward(x, &dy, gradients, wanted)
             }
-            Layer::SelectToken { position, padding } => {
-                Some(Shares::of_one(*position, *padding, x, ids).backward(&dy, x.shape()))
+            Layer::SelectToken(chosen) => {
+                Some(Shares::of_one(chosen, x, ids).backward(&dy, x.shape()))
             }
             Layer::MeanTokens => Some(Shares::of_mean(x, ids).backward(&dy, x.shape())),
             _ => return self.step_by_burn(instruction, &dy, gradients),
