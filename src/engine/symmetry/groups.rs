@@ -12,6 +12,7 @@
 //!   space of their own.
 //! - The sample's channels and the output's are fixed.
 
+mod attention_spaces;
 mod axes;
 mod experts;
 mod free;

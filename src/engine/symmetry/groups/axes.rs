@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Followed, Group, Member, Runs, Symmetry,
+    attention_spaces::AttentionSpaces,
     experts::Experts,
-    heads::AttentionSpaces,
     spaces::{ExpertSpaces, Space, Spaces},
 };
 use crate::{

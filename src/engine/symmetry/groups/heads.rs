@@ -6,32 +6,7 @@
 //! - Attentions that read one tensor with an entry for each head have their heads in one order, and the
 //!   dimensions of each head as they like: `MPNet` and T5, whose layers share a table of position biases.
 
-use super::spaces::Spaces;
-
-/// An attention's spaces.
-pub(super) struct AttentionSpaces {
-    /// The fused projection that the first three are parts of.
-    pub fused: Option<usize>,
-    /// Queries, keys, values, output.
-    pub classes: [usize; 4],
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub head_size: usize,
-    pub fixed_dimensions: usize,
-    /// The tensors with an entry for each of its heads.
-    pub by_head: Vec<String>,
-}
-
-impl AttentionSpaces {
-    /// Whether every head has keys and values of its own.
-    fn is_plain(&self) -> bool {
-        self.heads == self.kv_heads
-    }
-
-    fn shares_a_tensor(&self, other: &Self) -> bool {
-        self.by_head.iter().any(|name| other.by_head.contains(name))
-    }
-}
+use super::{attention_spaces::AttentionSpaces, spaces::Spaces};
 
 impl Spaces {
     /// The attentions whose heads are in one order, by their positions, in graph order.

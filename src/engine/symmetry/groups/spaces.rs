@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::heads::AttentionSpaces;
+use super::attention_spaces::AttentionSpaces;
 use crate::network::{
     Axis, Inputs, Instruction, Layer,
     op::FusedOrder,
