@@ -18,7 +18,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test dist test-dist test-signing python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
+.PHONY: demo test dist test-dist test-signing python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-gradient bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -125,6 +125,7 @@ bench: bench-digits
 	$(BENCH) fgmt -- resnet18
 	$(BENCH) gradient -- mlp
 	$(BENCH) gradient -- resnet18
+	for network in bert vit llama; do $(BENCH) gradient -- $$network || exit 1; done
 	$(BENCH) assignment
 
 bench-digits:
@@ -166,6 +167,11 @@ bench-reference: $(VENV)/bin/pip
 	$(VENV)/bin/python benches/reference/fgmt_mlp.py
 	$(VENV)/bin/python benches/reference/fgmt_resnet18.py
 	$(VENV)/bin/python benches/reference/digits.py
+
+# Forward passes and gradients beside PyTorch, the ratio first. The packages are those of test-libraries.
+bench-gradient:
+	for network in mlp resnet18 bert vit llama; do \
+	  RETUNE_BENCH_PYTHON=$(LIBRARIES)/bin/python $(BENCH) gradient -- $$network || exit 1; done
 
 # The server's binaries; the service runs a private server of its own from them.
 postgres:

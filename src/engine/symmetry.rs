@@ -16,7 +16,7 @@ mod permutation;
 mod permuted_tensor;
 mod similarity;
 
-pub use attention::Attention;
+pub use attention::{Attention, TiedHeads};
 pub use fit::{Fit, Kind};
 pub use groups::{Experts, Group, Member, Runs, Symmetry};
 pub use matching::{MATCHED_EXPERTS, MATRIX_CACHE_BYTES, Matcher, Solution, Stage, Stages, Start};

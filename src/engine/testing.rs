@@ -6,7 +6,9 @@
 mod llama;
 mod networks;
 mod threads;
+mod transformers;
 
 pub use llama::{Change, Llama};
 pub use networks::{ResNet, mlp, signature};
 pub use threads::with_threads;
+pub use transformers::Transformer;

@@ -100,6 +100,14 @@ impl Network {
                 .collect();
             return Dataset::of_tokens(HostTensor::from_f32(shape, values), &labels);
         }
+        if self.graph.task == Task::TokenClassification {
+            let label = |id: &f32| match *id {
+                id if id < 0.0 => -100,
+                _ => rng.random_range(0..classes),
+            };
+            let labels = values.iter().map(label).collect();
+            return Dataset::unlabelled(HostTensor::from_f32(shape, values)).labelled(labels);
+        }
         let labels = (0..samples).map(|_| rng.random_range(0..classes)).collect();
         Dataset::from_floats(HostTensor::from_f32(shape, values), labels)
     }

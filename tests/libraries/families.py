@@ -7,6 +7,7 @@ import transformers as t
 
 import settings
 import settings_decoders
+import settings_encoders
 
 HIDDEN, HEADS, LAYERS, INNER, VOCABULARY, POSITIONS = 16, 4, 2, 24, 40, 16
 
@@ -33,6 +34,8 @@ class Text:
     classifier: bool = True
     # Whether the network of its body alone is read, not its tensors' names alone.
     body: bool = True
+    # The id that every sentence must end in, where its classifier looks for it.
+    end: int | None = None
 
     @property
     def positions(self):
@@ -134,6 +137,37 @@ EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
 LOCAL_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 PHI_TARGETS = LLAMA_TARGETS | FUSED_MLP | {"attention": ["qkv_proj"]}
 
+NARROW = PLAIN | {"embedding_size": 8}
+ALBERT = NARROW | {"num_hidden_layers": 4, "num_hidden_groups": 2}
+MPNET = PLAIN | {"max_position_embeddings": POSITIONS + 2}
+DEBERTA = PLAIN | {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True,
+    "position_buckets": 6,
+    "norm_rel_ebd": "layer_norm",
+    "position_biased_input": False,
+    "type_vocab_size": 2,
+}
+T5 = {
+    "d_model": HIDDEN,
+    "d_kv": 4,
+    "d_ff": INNER,
+    "num_layers": LAYERS,
+    "num_heads": HEADS,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 9,
+    "vocab_size": VOCABULARY,
+    "decoder_start_token_id": 0,
+}
+T5_TARGETS = {
+    "attention": ["q", "v"],
+    "rest": ["k", "o", "wo"],
+    "embedding": ["shared"],
+    "head": "out_proj",
+}
+DEBERTA_TARGETS = BERT_TARGETS | {"attention": ["query_proj", "value_proj"]}
+
 # The library has no classifier of tokens of it.
 NO_TOKENS = {"tokens": False}
 TEXT = [
@@ -177,6 +211,26 @@ TEXT = [
             "head": "classifier",
         },
     ),
+    Text(
+        "albert",
+        t.AlbertConfig,
+        ALBERT,
+        settings_encoders.ALBERT,
+        types=2,
+        targets=BERT_TARGETS | {"rest": ["ffn", "ffn_output"]},
+    ),
+    Text("deberta-v2", t.DebertaV2Config, DEBERTA, settings_encoders.DEBERTA, types=2, targets=DEBERTA_TARGETS),
+    Text("electra", t.ElectraConfig, NARROW, settings_encoders.ELECTRA, types=2, targets=BERT_TARGETS | {"head": "out_proj"}),
+    Text(
+        "mpnet",
+        t.MPNetConfig,
+        MPNET,
+        settings_encoders.MPNET,
+        targets=BERT_TARGETS | {"attention": ["q", "v"], "head": "out_proj"},
+        offset=2,
+    ),
+    Text("t5", t.T5Config, T5, settings_encoders.T5, targets=T5_TARGETS, body=False, end=1),
+    Text("mt5", t.MT5Config, T5, settings_encoders.T5, targets=T5_TARGETS, body=False, end=1),
     Text(
         "gpt2",
         t.GPT2Config,

@@ -76,6 +76,13 @@ def with_last_word(ids, mask, id):
     return ids.scatter(1, last[:, None], id)
 
 
+def ended(data, id):
+    """The same sentences, each of which ends in this id."""
+    ids = data.columns["input_ids"]
+    mask = data.columns.get("attention_mask", torch.ones_like(ids))
+    return replace(data, columns=data.columns | {"input_ids": with_last_word(ids, mask, id)})
+
+
 def pairs(mask):
     """Types of two sentences: the second begins in the middle of each row."""
     position = mask.cumsum(1)

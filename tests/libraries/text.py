@@ -9,7 +9,7 @@ from checks import Ask, Check, LibraryRefuses, settled
 from models import DTYPES, away_from_defaults, copy_with, save
 from program import Crashed
 from reference import AUTO, IGNORED, expectation
-from sentences import Sentences, every_kind, padded, words
+from sentences import Sentences, ended, every_kind, padded, words
 from tensors import stored
 
 SEED = 7
@@ -50,6 +50,8 @@ class Cases:
         return save(model, self.place(), **saving)
 
     def check(self, case, task, model, data, named=(), refuse=""):
+        if self.family.end is not None and task == "classifier":
+            data = ended(data, self.family.end)
         theirs, data = expectation(model, task, data)
         theirs, named = settled(theirs, named, refuse)
         file = data.write(self.place())

@@ -239,6 +239,8 @@ def share(part: int, whole: int) -> str:
 
 def measured(root: Path) -> dict:
     files = read(root / "src")
+    if not files:
+        sys.exit(f"no Rust files under {root / 'src'}; ROOT is a checkout")
     lines = [line for file in files for line in file.text.splitlines()]
     all_functions = [function for file in files for function in file.functions]
     closures = sum(len(CLOSURE.findall(file.code)) for file in files)
@@ -271,6 +273,7 @@ def measured(root: Path) -> dict:
 if __name__ == "__main__":
     sys.setrecursionlimit(10_000)
     chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2]
+    table = measured(chosen)
     print("| measure | |\n|---|---:|")
-    for name, value in measured(chosen).items():
+    for name, value in table.items():
         print(f"| {name} | {value} |")

@@ -6,13 +6,16 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod distances;
 mod experts;
 mod forward;
 mod layers;
 mod packed_tokens;
+mod position_bias;
 mod rotary;
 mod tokens;
 
 pub use activation::BurnActivation;
 pub use forward::forward;
 pub(super) use forward::run;
+pub(super) use rotary::Rotations;

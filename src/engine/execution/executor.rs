@@ -2,10 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::network::program::{
-    Layer,
-    layer::{Conv2d, Nonlinearity},
-};
+use crate::network::program::{Layer, layer::Conv2d};
 
 /// What runs a graph, decided once, where the device is chosen.
 #[derive(Clone, Debug)]
@@ -46,15 +43,36 @@ impl Executor {
 
 /// Whether `cpu` has a kernel for a layer.
 fn has_cpu_kernel(layer: &Layer) -> bool {
+    match layer {
+        Layer::Attention(attention) => !attention.scores_distances(),
+        _ => has_kernel_for_all(layer),
+    }
+}
+
+/// Whether `cpu` has a kernel for every layer of this kind.
+fn has_kernel_for_all(layer: &Layer) -> bool {
     matches!(
         layer,
         Layer::Add
             | Layer::Linear(_)
             | Layer::Conv2d(Conv2d { groups: 1, .. })
             | Layer::BatchNorm(_)
-            | Layer::Nonlinear(Nonlinearity::Relu)
             | Layer::GlobalAvgPool { .. }
             | Layer::Flatten
             | Layer::Identity
+            | Layer::Nonlinear(_)
+            | Layer::Gate
+            | Layer::Scale { .. }
+            | Layer::SoftCap { .. }
+            | Layer::Split { .. }
+            | Layer::LayerScale { .. }
+            | Layer::Norm(_)
+            | Layer::Embedding { .. }
+            | Layer::TokenTypeEmbedding { .. }
+            | Layer::PositionEmbedding(_)
+            | Layer::ClassToken { .. }
+            | Layer::PatchEmbed(_)
+            | Layer::SelectToken(_)
+            | Layer::MeanTokens
     )
 }

@@ -3,25 +3,31 @@
 //! A builder knows names and wiring, nothing else; every size is read from the tensors. What may be
 //! permuted follows from the graph alone.
 
+mod albert;
 mod aliases;
 mod bert;
 mod builder;
 mod classifier;
+mod configured;
+mod deberta;
+mod electra;
+mod encoders;
 mod gpt2;
 mod gpt_neox;
 mod listing;
 mod llama;
 mod modernbert;
 mod naming;
+mod post_norm;
 mod resnet;
 mod rope;
 mod settings;
 mod source;
+mod t5;
+mod tasks;
 mod transformer;
 mod vgg;
 mod vit;
-
-use serde_json::Value;
 
 pub use classifier::{ClassOf, as_classifier};
 pub use listing::{Entry, entries};
@@ -35,11 +41,7 @@ use naming::Names;
 use settings::Settings;
 use source::Source;
 
-use super::{
-    error::GraphError,
-    graph::{Graph, Input},
-};
-use crate::tensors::Signature;
+use super::{error::GraphError, graph::Graph};
 
 type Build = fn(&Source<'_>) -> Result<Graph, GraphError>;
 
@@ -109,7 +111,8 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 24] = [
+const MODEL_TYPES: [Family; 29] = [
+    encoders::ALBERT,
     Family {
         model_type: "bert",
         build: bert::bert,
@@ -162,6 +165,8 @@ const MODEL_TYPES: [Family; 24] = [
             stacked: &[],
         },
     },
+    encoders::DEBERTA,
+    encoders::ELECTRA,
     Family {
         model_type: "gpt2",
         build: gpt2::build,
@@ -258,6 +263,8 @@ const MODEL_TYPES: [Family; 24] = [
             stacked: &[],
         },
     },
+    encoders::MPNET,
+    encoders::T5,
     Family {
         model_type: "vit",
         build: vit::hugging_face,
@@ -312,179 +319,7 @@ const fn stacked(family: Family) -> Family {
     Family { names, ..family }
 }
 
-impl Graph {
-    /// The graph that a `config.json` names: `"model_type": "graph"` spells it out, an
-    /// `"architecture"` as timm writes it (`resnet18`, `resnet18.a1_in1k`) or another `model_type`,
-    /// Hugging Face's, picks a known family. Of an architecture that no builder knows, and of a known family's
-    /// body with a head that it does not read, the graph is one opaque node ([`Graph::by_names`]).
-    ///
-    /// # Errors
-    /// A malformed document, packed weights, a tensor missing from which the builder reads a size.
-    pub fn from_config(config: &Value, signature: &Signature) -> Result<Self, GraphError> {
-        Self::build(Source {
-            config,
-            signature,
-            sample: None,
-        })
-    }
-
-    /// The same for samples of this shape: a known family reads images of another size where its builder
-    /// can, and sentences up to its longest. A graph as data says itself what it reads.
-    ///
-    /// # Errors
-    /// As [`Graph::from_config`]; images of a size that the family does not read.
-    pub fn for_samples(
-        config: &Value,
-        signature: &Signature,
-        sample: &[usize],
-    ) -> Result<Self, GraphError> {
-        let mut graph = Self::build(Source {
-            config,
-            signature,
-            sample: Some(sample),
-        })?;
-        // What is computed is counted for sentences as long as these.
-        if let (Input::Tokens { shape }, &[length]) = (&mut graph.input, sample)
-            && config["model_type"] != "graph"
-        {
-            shape[0] = shape[0].min(length);
-        }
-        Ok(graph)
-    }
-
-    fn build(source: Source<'_>) -> Result<Self, GraphError> {
-        let config = source.config;
-        if config["model_type"] == "graph" {
-            return Self::from_document(config);
-        }
-
-        if let Some(family) = Family::of(config) {
-            check_packed(family, config)?;
-            settings::check(config, family.settings)?;
-            return match (family.build)(&source) {
-                Err(GraphError::UnknownArchitecture { name, known }) => {
-                    source.by_names(&name, known)
-                }
-                built => built,
-            };
-        }
-
-        // timm writes an architecture, and beside it whatever its user added.
-        if let Some(name) = config["model_type"].as_str()
-            && config["architecture"].is_null()
-        {
-            return source.by_names(name, known());
-        }
-        let Some(full) = config["architecture"].as_str() else {
-            // diffusers writes the class.
-            let class = config["_class_name"]
-                .as_str()
-                .or(config["architectures"][0].as_str());
-            return source.by_names(class.unwrap_or("(none)"), known());
-        };
-        // timm appends the training recipe after a dot.
-        let name = full.split('.').next().unwrap_or(full);
-        if vit::is_timm(name) {
-            return vit::timm(&source);
-        }
-
-        match FAMILIES.iter().find(|(known, _)| *known == name) {
-            Some((_, build)) => build(&source),
-            None => source.by_names(name, known()),
-        }
-    }
-}
-
-impl Source<'_> {
-    /// The network by its tensors' names alone.
-    fn by_names(&self, name: &str, known: String) -> Result<Graph, GraphError> {
-        Graph::of_names(name, known, self.config, self.signature)
-    }
-}
-
-/// Refuses gpt-oss as it is published: its experts are packed.
-fn check_packed(family: &Family, config: &Value) -> Result<(), GraphError> {
-    let packed = &config["quantization_config"];
-    if family.names.stacked.is_empty() || packed.is_null() {
-        return Ok(());
-    }
-    let method = packed["quant_method"].as_str().unwrap_or("unnamed");
-    let what = format!(
-        "config.json has quantization_config ({method}). transformers unpacks mxfp4: from_pretrained(…, \
-         quantization_config=Mxfp4Config(dequantize=True)), then save_pretrained"
-    );
-    Err(GraphError::Packed { what })
-}
-
-/// Every architecture that a builder knows.
-fn known() -> String {
-    let names = entries().into_iter().flat_map(|entry| entry.names);
-    names.collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod published;
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::tensors::{DType, TensorInfo};
-
-    /// Tensors by name and shape, batch norms as `name` and channels.
-    pub(super) fn signature(weights: &[(&str, &[usize])], norms: &[(&str, usize)]) -> Signature {
-        let info = |shape: &[usize]| TensorInfo {
-            dtype: DType::F32,
-            shape: shape.to_vec(),
-        };
-        let mut all: Signature = weights
-            .iter()
-            .map(|(name, shape)| ((*name).to_owned(), info(shape)))
-            .collect();
-        for (name, channels) in norms {
-            for suffix in ["weight", "bias", "running_mean", "running_var"] {
-                all.insert(format!("{name}.{suffix}"), info(&[*channels]));
-            }
-        }
-        all
-    }
-
-    #[test]
-    fn a_configuration_of_no_known_network_is_one_by_names() {
-        let name = |config: Value| {
-            let graph = Graph::from_config(&config, &Signature::new()).expect("a network by names");
-            graph.by_names().map(|network| network.name.clone())
-        };
-        assert_eq!(name(json!({})).as_deref(), Some("(none)"));
-        assert_eq!(
-            name(json!({"_class_name": "A", "model": 1})).as_deref(),
-            Some("A")
-        );
-        assert_eq!(
-            name(json!({"architecture": "resnext50"})).as_deref(),
-            Some("resnext50")
-        );
-        let answers = json!({"model_type": "bert", "architectures": ["BertForQuestionAnswering"]});
-        assert_eq!(name(answers).as_deref(), Some("BertForQuestionAnswering"));
-
-        let code = |config: Value| {
-            Graph::from_config(&config, &Signature::new())
-                .expect_err("no such network")
-                .code()
-        };
-        let packed =
-            json!({"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}});
-        assert_eq!(code(packed), "wrong_dtype");
-        assert_eq!(code(json!({"architecture":"resnet18"})), "missing_tensor");
-        assert_eq!(
-            code(json!({"model_type": "bert", "new_key": 1})),
-            "malformed_config"
-        );
-        let conv = signature(&[("conv1.weight", &[8, 3, 7, 7])], &[]);
-        let config = json!({"architecture":"resnet18","input_size":[64]});
-        assert_eq!(
-            Graph::from_config(&config, &conv).unwrap_err().code(),
-            "malformed_config"
-        );
-    }
-}
+mod tests;

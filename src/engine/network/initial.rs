@@ -42,6 +42,7 @@ impl Graph {
                     Op::Embedding { .. }
                     | Op::PositionEmbedding { .. }
                     | Op::TokenTypeEmbedding { .. }
+                    | Op::Table { .. }
                     | Op::ClassToken { .. },
                     _,
                 ) => uniform(info.shape.clone(), 0.02 * 3f32.sqrt(), &mut rng),

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{
-    Activation, Clamp, ExpertLayers, FullyMasked, FusedOrder, HeadNorms, Llama3Scaling, LongRope,
-    MAX_EXPERTS, Pair, Position, Rotary, Yarn,
+    Activation, Clamp, Distances, ExpertLayers, FullyMasked, FusedOrder, HeadNorms, Llama3Scaling,
+    LongRope, MAX_EXPERTS, Pair, Position, PositionBias, Rotary, Yarn,
 };
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
@@ -138,10 +138,21 @@ pub enum Op {
     PatchEmbed {
         param: String,
     },
+    /// `[R, D]`, the rows of the table `param.weight`, the same for every sample. It reads the input, and
+    /// nothing of it.
+    Table {
+        param: String,
+    },
+    /// `[S]` ids to `[S]` ids: every position reads the one before it, the first the id `first`.
+    ShiftTokens {
+        first: u32,
+    },
+    /// Tokens `[S, D]`, 0 at the positions that are padded; the ids are the second input.
+    MaskTokens {},
     /// Softmax attention of tokens. Reads `[q, k, v]` or one fused `[q|k|v]`, heads side by side,
     /// and with `mask` the ids last, whose padded positions are not attended to.
     ///
-    /// In this order: `head_norms`, `rotary`, scores times `scale`, `soft_cap`, masks, softmax.
+    /// In this order: `head_norms`, `rotary`, scores times `scale`, `position_bias`, `soft_cap`, masks, softmax.
     Attention {
         heads: usize,
         /// Key and value heads; each serves `heads / kv_heads` consecutive query heads.
@@ -176,6 +187,14 @@ pub enum Op {
         /// 2023).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sinks: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position_bias: Option<PositionBias>,
+        /// What distances are is read behind the values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        distances: Option<Distances>,
+        /// Padded positions see nothing either.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        mask_queries: bool,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},
@@ -192,6 +211,9 @@ pub enum Op {
         /// where there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         padding: Option<u32>,
+        /// With `end`: the last token of this id, whatever the mask says; the first position where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<u32>,
     },
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens {},
@@ -267,6 +289,9 @@ impl Op {
             Self::TokenTypeEmbedding { .. } => "token_type_embedding",
             Self::ClassToken { .. } => "class_token",
             Self::PatchEmbed { .. } => "patch_embed",
+            Self::Table { .. } => "table",
+            Self::ShiftTokens { .. } => "shift_tokens",
+            Self::MaskTokens {} => "mask_tokens",
             Self::Attention { .. } => "attention",
             Self::GeluTanh {} => "gelu_tanh",
             Self::Silu {} => "silu",
@@ -284,7 +309,7 @@ impl Op {
     }
 
     /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 31] = [
+    pub const NAMES: [&'static str; 34] = [
         "linear",
         "conv2d",
         "batch_norm",
@@ -304,6 +329,9 @@ impl Op {
         "token_type_embedding",
         "class_token",
         "patch_embed",
+        "table",
+        "shift_tokens",
+        "mask_tokens",
         "attention",
         "gelu_tanh",
         "silu",
@@ -331,6 +359,7 @@ impl Op {
             | Self::TokenTypeEmbedding { param }
             | Self::ClassToken { param }
             | Self::PatchEmbed { param }
+            | Self::Table { param }
             | Self::LayerScale { param }
             | Self::Experts { param, .. } => Some(param),
             _ => None,

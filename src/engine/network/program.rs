@@ -105,6 +105,16 @@ impl Program {
         }
     }
 
+    /// Whether an operand is ids: the network's own, or those shifted.
+    pub fn is_ids(&self, operand: Operand) -> bool {
+        match operand {
+            Operand::Input => true,
+            Operand::Node(position) => {
+                matches!(self.instructions[position].layer, Layer::ShiftTokens { .. })
+            }
+        }
+    }
+
     /// The last node that reads an operand; none of the output.
     pub fn last_readers(&self) -> HashMap<Operand, usize> {
         let mut last = HashMap::new();

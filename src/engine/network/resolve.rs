@@ -14,7 +14,7 @@ use super::{
     op::Op,
     program::{
         Inputs, Instruction, Layer, Param, Program, SampleShape,
-        layer::{Linear, Nonlinearity, NormKind, PoolKind},
+        layer::{Linear, Nonlinearity, NormKind, PoolKind, SelectToken},
     },
 };
 use crate::tensors::{Signature, TensorInfo};
@@ -88,6 +88,8 @@ struct Resolver<'a> {
     signature: &'a Signature,
     /// The network reads images.
     of_images: bool,
+    /// It reads ids: the network's own, or those shifted.
+    of_ids: bool,
 }
 
 /// What a node computes, and the shape that it puts out.
@@ -109,6 +111,7 @@ impl<'a> Resolver<'a> {
                 .collect(),
             signature,
             of_images: matches!(before.input, Input::Image { .. }),
+            of_ids: matches!(node.inputs[..], [operand] if before.is_ids(operand)),
         }
     }
 
@@ -236,8 +239,19 @@ impl<'a> Resolver<'a> {
             }
             Op::ClassToken { param } => self.class_token(param),
             Op::PatchEmbed { param } => self.patch_embed(param),
+            Op::Table { param } => self.table(param),
+            &Op::ShiftTokens { first } => self.shift_tokens(first),
+            Op::MaskTokens {} => self.mask_tokens(),
             Op::Attention { .. } => self.attention(),
-            Op::SelectToken { position, padding } => self.select_token(*position, *padding),
+            &Op::SelectToken {
+                position,
+                padding,
+                token,
+            } => self.select_token(SelectToken {
+                position,
+                padding,
+                token,
+            }),
             Op::MeanTokens {} => self.mean_tokens(),
             Op::Experts { .. } => self.experts(),
             Op::Opaque { network } => Err(GraphError::unknown(network)),

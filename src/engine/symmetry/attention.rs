@@ -14,18 +14,23 @@
 
 mod arrangement;
 mod head_pair;
+mod tied;
 
 use std::borrow::Borrow;
 
 use rand::{Rng, seq::SliceRandom};
 
-use super::assignment::{self, NotFinite};
+use super::assignment::NotFinite;
 use arrangement::{Arrangement, Inside};
 use head_pair::{HeadPair, Heads, Matrices};
+use tied::Given;
+pub use tied::TiedHeads;
 
 /// An attention's channel groups, by their positions in the symmetry, and what may move in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attention {
+    /// Attentions of the same number have their heads in one order ([`TiedHeads`]).
+    pub order: usize,
     pub queries: usize,
     /// Equal to `queries` where every head has keys of its own.
     pub keys: usize,
@@ -49,66 +54,48 @@ impl Attention {
         groups
     }
 
-    /// Where one of this attention's groups stands among [`Attention::groups`].
-    fn position(&self, group: usize) -> usize {
-        self.groups().iter().take_while(|own| **own < group).count()
-    }
-
     /// Query heads that a key/value head serves.
     fn served(&self) -> usize {
         self.heads / self.kv_heads
     }
 
-    /// The best order of every group's channels, `(group, σ)`, given the similarity matrices and the
-    /// present orders, both in the order of [`Attention::groups`].
-    ///
-    /// # Errors
-    /// When a matrix holds values that are not finite.
-    pub fn solve(
+    /// Its present arrangement.
+    fn current<M: Borrow<Vec<f32>>>(&self, given: &Given<'_, M>) -> Arrangement {
+        self.arrangement(|group| given.order(group))
+    }
+
+    /// The best inside of every pair of key/value heads, and its value, row by row of the target's.
+    fn pairs<M: Borrow<Vec<f32>>>(
         &self,
-        matrices: &[impl Borrow<Vec<f32>>],
-        current: &[&[u32]],
-    ) -> Result<Vec<(usize, Vec<u32>)>, NotFinite> {
-        let [queries, keys, of_values, output] =
-            [self.queries, self.keys, self.values, self.output]
-                .map(|group| matrices[self.position(group)].borrow().as_slice());
-        let current = self.arrangement(|group| current[self.position(group)]);
+        given: &Given<'_, M>,
+    ) -> Result<Vec<(Inside, f64)>, NotFinite> {
+        let current = self.current(given);
         let matrices = Matrices {
-            queries,
-            keys: (self.keys != self.queries).then_some(keys),
-            values: of_values,
-            output: (self.output != self.values).then_some(output),
+            queries: given.matrix(self.queries),
+            keys: (self.keys != self.queries).then(|| given.matrix(self.keys)),
+            values: given.matrix(self.values),
+            output: (self.output != self.values).then(|| given.matrix(self.output)),
         };
 
         let n = self.kv_heads;
-        let mut insides = Vec::with_capacity(n * n);
-        let mut values = Vec::with_capacity(n * n);
-        for target in 0..n {
-            for source in 0..n {
-                let heads = Heads { target, source };
+        let pairs = (0..n * n).map(|at| Heads {
+            target: at / n,
+            source: at % n,
+        });
+        pairs
+            .map(|heads| {
                 let pair = HeadPair {
                     attention: self,
                     matrices: &matrices,
                     heads,
                 };
-                let (inside, value) = pair.solve(current.inside[target].clone())?;
-                insides.push(inside);
-                values.push(value as f32);
-            }
-        }
-
-        let heads = assignment::solve(&values, n, Some(&current.heads), None)?.sigma;
-        let inside = heads
-            .iter()
-            .enumerate()
-            .map(|(target, &source)| insides[target * n + source as usize].clone())
-            .collect();
-        Ok(self.channels(&Arrangement { heads, inside }))
+                pair.solve(current.inside[heads.target].clone())
+            })
+            .collect()
     }
 
-    /// A uniformly random element.
-    pub fn random(&self, rng: &mut impl Rng) -> Vec<(usize, Vec<u32>)> {
-        let heads = shuffled(self.kv_heads, rng);
+    /// Uniformly random insides of the heads in this order.
+    fn random(&self, heads: Vec<u32>, rng: &mut impl Rng) -> Arrangement {
         let inside = (0..self.kv_heads)
             .map(|_| Inside {
                 queries: shuffled(self.served(), rng),
@@ -116,7 +103,7 @@ impl Attention {
                 value_dimensions: shuffled(self.head_size, rng),
             })
             .collect();
-        self.channels(&Arrangement { heads, inside })
+        Arrangement { heads, inside }
     }
 
     /// The dimensions of queries and keys, those shuffled that may move.
@@ -130,7 +117,7 @@ impl Attention {
 
     /// Whether the orders of this attention's groups, among those of all, keep heads together and
     /// move only what may move.
-    pub fn admits(&self, sigmas: &[Vec<u32>]) -> bool {
+    fn admits(&self, sigmas: &[Vec<u32>]) -> bool {
         let arrangement = self.arrangement(|group| &sigmas[group]);
         let moves_tied_dimensions = !arrangement
             .inside
@@ -167,6 +154,7 @@ mod tests {
         let [keys, values, output] = if grouped { [1, 2, 3] } else { [0, 1, 1] };
         let fixed_dimensions = if rotary { head_size } else { 0 };
         Attention {
+            order: 0,
             queries: 0,
             keys,
             values,
@@ -176,6 +164,10 @@ mod tests {
             head_size,
             fixed_dimensions,
         }
+    }
+
+    fn alone(attention: &Attention) -> TiedHeads<'_> {
+        TiedHeads(std::slice::from_ref(attention))
     }
 
     fn value(found: &[(usize, Vec<u32>)], matrices: &[Vec<f32>]) -> f64 {
@@ -195,11 +187,11 @@ mod tests {
             .map(|matrix| (0..matrix.len().isqrt() as u32).collect())
             .collect();
         let current: Vec<&[u32]> = still.iter().map(Vec::as_slice).collect();
-        attention.solve(matrices, &current).unwrap()
+        alone(attention).solve(matrices, &current).unwrap()
     }
 
     fn random_matrices(attention: &Attention, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
-        let sizes = attention.random(rng);
+        let sizes = alone(attention).random(rng);
         sizes
             .iter()
             .map(|(_, s)| {
@@ -220,7 +212,7 @@ mod tests {
                 let matrices = random_matrices(&attention, &mut rng);
                 let found = value(&solved(&attention, &matrices), &matrices);
                 let best = (0..2000)
-                    .map(|_| value(&attention.random(&mut rng), &matrices))
+                    .map(|_| value(&alone(&attention).random(&mut rng), &matrices))
                     .fold(f64::NEG_INFINITY, f64::max);
                 assert!((found - best).abs() < 1e-5, "{found} against {best}");
             }
@@ -233,12 +225,12 @@ mod tests {
         for (heads, kv_heads, rotary) in [(4, 4, false), (4, 4, true), (6, 2, true), (6, 2, false)]
         {
             let attention = attention(heads, kv_heads, 4, rotary);
-            let sound: Vec<Vec<u32>> = attention
+            let sound: Vec<Vec<u32>> = alone(&attention)
                 .random(&mut rng)
                 .into_iter()
                 .map(|(_, sigma)| sigma)
                 .collect();
-            assert!(attention.admits(&sound));
+            assert!(alone(&attention).admits(&sound));
             for group in 0..sound.len() {
                 // Two units of one head, and two of different heads.
                 for (a, b) in [(0, 1), (1, 4)] {
@@ -250,7 +242,7 @@ mod tests {
                     let sound_again =
                         inside_a_head && (is_order_of_values || (is_order_of_keys && !rotary));
                     assert_eq!(
-                        attention.admits(&torn),
+                        alone(&attention).admits(&torn),
                         sound_again,
                         "{heads} {group} {a} {b}"
                     );
@@ -270,7 +262,7 @@ mod tests {
             (6, 2, false),
         ] {
             let attention = attention(heads, kv_heads, 5, rotary);
-            let planted = attention.random(&mut rng);
+            let planted = alone(&attention).random(&mut rng);
             let matrices: Vec<Vec<f32>> = planted
                 .iter()
                 .map(|(_, sigma)| {
@@ -344,8 +336,63 @@ mod tests {
             };
             let matrices: Vec<Vec<f32>> = planted.iter().map(matrix).collect();
             let current: Vec<&[u32]> = now.iter().map(|(_, sigma)| sigma.as_slice()).collect();
-            let found = attention.solve(&matrices, &current).unwrap();
+            let found = alone(&attention).solve(&matrices, &current).unwrap();
             assert_eq!(found, wanted, "{heads} heads, rotary {rotary}");
         }
+    }
+
+    /// Two attentions over three groups each have their own dimensions and one order of heads, which both
+    /// together tell: the first alone would prefer another.
+    #[test]
+    fn tied_heads_move_in_one_order() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let first = attention(3, 3, 4, false);
+        let second = Attention {
+            queries: 2,
+            keys: 2,
+            values: 3,
+            output: 3,
+            ..first.clone()
+        };
+        let tied = [first, second];
+        let tied = TiedHeads(&tied);
+        assert_eq!(tied.groups(), [0, 1, 2, 3]);
+        let planted = tied.random(&mut rng);
+        let sigmas: Vec<Vec<u32>> = planted.iter().map(|(_, sigma)| sigma.clone()).collect();
+        assert!(tied.admits(&sigmas));
+        let heads =
+            |sigma: &[u32]| -> Vec<u32> { sigma.iter().step_by(4).map(|c| c / 4).collect() };
+        assert_eq!(heads(&sigmas[0]), heads(&sigmas[2]));
+        assert_ne!(
+            sigmas[0], sigmas[2],
+            "their dimensions have orders of their own"
+        );
+
+        // Orders of heads that differ are no element, though each attention's is.
+        let mut torn = sigmas.clone();
+        for group in [2, 3] {
+            torn[group].rotate_left(4);
+        }
+        assert!(!tied.admits(&torn));
+
+        // The first attention's heads look alike but for noise that prefers another order.
+        let strength = [0.001f32, 0.001, 1.0, 1.0];
+        let matrices: Vec<Vec<f32>> = planted
+            .iter()
+            .zip(strength)
+            .map(|((_, sigma), strength)| {
+                let n = sigma.len();
+                let mut matrix: Vec<f32> =
+                    (0..n * n).map(|_| rng.random_range(-0.2..0.2)).collect();
+                (0..n).for_each(|j| matrix[j * n + sigma[j] as usize] += 1.0);
+                matrix.iter_mut().for_each(|value| *value *= strength);
+                matrix
+            })
+            .collect();
+        let still: Vec<u32> = (0..12).collect();
+        let found = tied
+            .solve(&matrices, &[&still, &still, &still, &still])
+            .unwrap();
+        assert_eq!(found, planted);
     }
 }

@@ -6,15 +6,18 @@
 //! - `add` ties its operands; a tied tensor ties the spaces of its axes; a convolution with G
 //!   groups ties input and output, in blocks of consecutive channels.
 //! - Attention ties queries to keys and values to what it puts out, head by head (`attention`); a
-//!   fused projection's output is cut into its parts, and so is what `split` nodes read.
+//!   fused projection's output is cut into its parts, and so is what `split` nodes read. Attentions that
+//!   share a tensor with an entry for each head have one order of heads (`heads`).
 //! - Experts follow their router's outputs, as whole tensors ([`Experts`]); the hidden units of each are a
 //!   space of their own.
 //! - The sample's channels and the output's are fixed.
 
+mod attention_spaces;
 mod axes;
 mod experts;
 mod free;
 mod group;
+mod heads;
 mod spaces;
 
 use std::{
@@ -22,7 +25,7 @@ use std::{
     ops::Range,
 };
 
-use super::attention::Attention;
+use super::attention::{Attention, TiedHeads};
 use crate::{
     network::{Graph, GraphError, Instruction, Layer, Operand, Program},
     tensors::{Checkpoint, HostTensor, Signature},
@@ -39,7 +42,7 @@ pub struct Symmetry {
     pub groups: Vec<Group>,
     /// Layers whose experts may change places.
     pub experts: Vec<Experts>,
-    /// Groups that only move as heads and dimensions of heads.
+    /// Groups that only move as heads and dimensions of heads; those of one order of heads together.
     pub attentions: Vec<Attention>,
     /// Entries that no output depends on: they follow their channels, and say nothing of which fits
     /// which.
@@ -144,10 +147,17 @@ impl Symmetry {
             })
     }
 
-    /// Groups that are solved together, in graph order: those of an attention, those of a layer's experts,
-    /// every other alone.
+    /// The attentions by the order of their heads.
+    pub fn tied_heads(&self) -> impl Iterator<Item = TiedHeads<'_>> {
+        self.attentions
+            .chunk_by(|one, next| one.order == next.order)
+            .map(TiedHeads)
+    }
+
+    /// Groups that are solved together, in graph order: those of attentions with one order of heads, those of
+    /// a layer's experts, every other alone.
     pub fn blocks(&self) -> Vec<Vec<usize>> {
-        let attentions = self.attentions.iter().map(Attention::groups);
+        let attentions = self.tied_heads().map(|tied| tied.groups());
         let mut blocks: Vec<Vec<usize>> = attentions
             .chain(self.experts.iter().map(Experts::groups))
             .collect();

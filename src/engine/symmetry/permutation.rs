@@ -39,8 +39,8 @@ impl Permutation {
             .sigmas
             .iter_mut()
             .for_each(|sigma| sigma.shuffle(rng));
-        for attention in &symmetry.attentions {
-            for (group, sigma) in attention.random(rng) {
+        for tied in symmetry.tied_heads() {
+            for (group, sigma) in tied.random(rng) {
                 permutation.set(group, sigma);
             }
         }
@@ -62,10 +62,7 @@ impl Permutation {
                 .iter()
                 .zip(&symmetry.groups)
                 .all(|(s, g)| s.len() == g.units && is_bijection(s))
-            && symmetry
-                .attentions
-                .iter()
-                .all(|attention| attention.admits(&self.sigmas))
+            && symmetry.tied_heads().all(|tied| tied.admits(&self.sigmas))
     }
 
     /// σ of a group: unit `j` of the result is unit `σ[j]` of the source.

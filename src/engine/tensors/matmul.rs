@@ -36,6 +36,15 @@ pub fn product(a: MatRef<f32>, b: MatRef<f32>) -> Vec<f32> {
     values
 }
 
+/// `a · b` in the place of row-major values.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn product_into(result: &mut [f32], a: MatRef<f32>, b: MatRef<f32>) {
+    let result = MatMut::from_row_major_slice_mut(result, a.nrows(), b.ncols());
+    multiply(result, Accum::Replace, a, b, halvings(a, b));
+}
+
 /// Adds `a · b` to a row-major sum.
 ///
 /// # Panics
@@ -156,6 +165,8 @@ mod tests {
         let mut sum = vec![1.0, 1.0, 1.0, 1.0];
         accumulate(&mut sum, matrix(&a, 3), matrix(&b, 2));
         assert_eq!(sum, [3.0, 14.0, 6.0, 29.0]);
+        product_into(&mut sum, matrix(&a, 3), matrix(&b, 2));
+        assert_eq!(sum, found[..]);
         let transposed = product(matrix(&b, 2).transpose(), matrix(&a, 3).transpose());
         assert_eq!(transposed, [2.0, 5.0, 13.0, 28.0]);
     }

@@ -22,6 +22,18 @@ pub struct Llama {
 }
 
 impl Llama {
+    /// A hundred million numbers, as language models of that size have them.
+    pub const HUNDRED_MILLION: Self = Self {
+        hidden: 640,
+        intermediate: 1728,
+        layers: 13,
+        heads: 10,
+        kv_heads: 5,
+        vocabulary: 32_000,
+        positions: 256,
+        classes: 0,
+    };
+
     /// `config.json`.
     pub fn config(&self) -> Value {
         let task = if self.classes == 0 {

@@ -17,7 +17,7 @@ pub struct Load {
     pub convolutions: f64,
     /// Elements that single passes over slices put out: sums, `relu`, batch norm.
     pub light: f64,
-    /// Elements that go through burn: norms of tokens, smooth activations, scores of attention.
+    /// Elements of costlier passes: norms of tokens, smooth activations, scores of attention.
     pub heavy: f64,
     /// Elements held during the backward pass, at most: the stored activations, and a few on the way.
     pub held: f64,

@@ -1,7 +1,8 @@
 //! Cross-entropy on the host: `−log softmax(logits)[label]`, one label for every row of logits.
 //!
 //! The logits are brought to the host whatever the device; the exponentials are taken in f64 after
-//! the row's maximum, so neither overflow nor the order of a parallel sum touches the loss. A row
+//! the row's maximum, so neither overflow nor the order of a parallel sum touches the loss. Those of a
+//! vocabulary are taken in f32, which is as exact as its logits. A row
 //! whose label is [`IGNORED`] counts nowhere: not in the loss, not in the accuracy, not in a mean.
 
 mod soft;
@@ -9,6 +10,11 @@ mod soft;
 use rayon::prelude::*;
 
 pub use soft::{Soft, soft_gradient, soft_scores};
+
+use crate::execution::cpu;
+
+/// Rows of so many classes are a vocabulary's.
+const VOCABULARY: usize = 1024;
 
 /// The label of a row that predicts nothing, as `PyTorch` has it.
 pub const IGNORED: i64 = -100;
@@ -94,14 +100,24 @@ pub fn shared_gradient(mut logits: Vec<f32>, labels: &[i64], share: f64) -> Vec<
             if label == IGNORED {
                 return row.fill(0.0);
             }
-            let (maximum, total) = normaliser(row);
-            for (class, value) in row.iter_mut().enumerate() {
-                let probability = (f64::from(*value) - maximum).exp() / total;
-                let target = f64::from(u8::from(class == label as usize));
-                *value = ((probability - target) * share) as f32;
-            }
+            differentiate(row, label as usize, share);
         });
     logits
+}
+
+/// `(softmax − one-hot) · share` in the place of one row.
+fn differentiate(row: &mut [f32], label: usize, share: f64) {
+    let (maximum, total) = normaliser(row);
+    let of_label = (f64::from(row[label]) - maximum).exp() / total;
+
+    if row.len() >= VOCABULARY {
+        cpu::exponentials(row, maximum, share / total);
+    } else {
+        for value in row.iter_mut() {
+            *value = ((f64::from(*value) - maximum).exp() / total * share) as f32;
+        }
+    }
+    row[label] = ((of_label - 1.0) * share) as f32;
 }
 
 fn width(logits: &[f32], labels: &[i64]) -> usize {
@@ -110,6 +126,9 @@ fn width(logits: &[f32], labels: &[i64]) -> usize {
 
 /// The row's maximum and `Σ exp(v − maximum)`.
 fn normaliser(row: &[f32]) -> (f64, f64) {
+    if row.len() >= VOCABULARY {
+        return cpu::normaliser(row);
+    }
     let maximum = row
         .iter()
         .copied()
@@ -140,6 +159,24 @@ mod tests {
         for (value, expected) in result.iter().zip([0.25, -0.25, -0.125, 0.125]) {
             assert!((value - expected).abs() < 1e-7);
         }
+    }
+
+    #[test]
+    fn a_vocabulary_costs_what_its_classes_do() {
+        let row: Vec<f32> = (0..5000).map(|i| (i as f32 * 0.7).sin() * 20.0).collect();
+        let found = scores(&row, &[1234]);
+        let maximum = row
+            .iter()
+            .fold(f64::NEG_INFINITY, |a, &v| a.max(f64::from(v)));
+        let exact: f64 = row.iter().map(|&v| (f64::from(v) - maximum).exp()).sum();
+        let expected = exact.ln() + maximum - f64::from(row[1234]);
+        assert!((found.losses[0] - expected).abs() < 1e-6);
+        for (class, found) in gradient(&row, &[1234]).into_iter().enumerate() {
+            let share = (f64::from(row[class]) - maximum).exp() / exact;
+            let expected = share - f64::from(u8::from(class == 1234));
+            assert!((f64::from(found) - expected).abs() < 1e-6 * expected.abs().max(1e-3));
+        }
+        assert!(scores(&[f32::NAN; 2000], &[0]).losses[0].is_nan());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! many to be held at once.
 
 use super::{Batch, Learner};
-use crate::network::{Input, Instruction, Layer, program::layer::Attention};
+use crate::network::{Input, Instruction, Layer};
 
 /// Bytes of activations that the backward pass may hold.
 pub const MAX_ACTIVATION_BYTES: usize = 512 << 20;
@@ -31,7 +31,7 @@ impl Learner<'_> {
     }
 
     /// What one sample's activations take: every node's output once, attention's scores three
-    /// times. Tokens count as many as the sample has.
+    /// times where burn holds them. Tokens count as many as the sample has.
     fn sample_bytes(&self, sample_shape: &[usize]) -> usize {
         let longest = self.program.input.shape()[0];
         let is_tokens = matches!(self.program.input, Input::Tokens { .. });
@@ -45,8 +45,10 @@ impl Learner<'_> {
                 output[0]
             };
             values += output.iter().skip(1).product::<usize>() * positions;
-            if let Layer::Attention(Attention { heads, .. }) = layer {
-                values += 3 * heads * positions * positions;
+            if let Layer::Attention(attention) = layer
+                && self.executor.runs_by_burn(layer)
+            {
+                values += 3 * attention.heads * positions * positions;
             }
             if let Layer::Experts(layer) = layer {
                 let width = output.last().copied().unwrap_or(1);

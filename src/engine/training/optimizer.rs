@@ -1,9 +1,13 @@
 //! First-order optimisers on flat tensors, and the learning rate over time.
 
+mod one_pass;
+
 use std::collections::HashMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
+
+use one_pass::{AdamStep, Stepped, Tensors};
 
 /// How a gradient becomes a step. Both as `PyTorch` computes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -109,6 +113,20 @@ impl Moments {
 
     /// `θ ← (1 − rate · decay) θ − rate · m̂ / (√v̂ + ε)` with bias-corrected moments.
     fn adamw(&mut self, value: Tensor<1>, gradient: Tensor<1>, rate: f64, decay: f64) -> Tensor<1> {
+        if value.device() == Device::flex() {
+            self.adamw_in_one_pass(value, gradient, rate, decay)
+        } else {
+            self.adamw_by_tensors(value, gradient, rate, decay)
+        }
+    }
+
+    fn adamw_by_tensors(
+        &mut self,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        rate: f64,
+        decay: f64,
+    ) -> Tensor<1> {
         let square = gradient.clone() * gradient.clone() * (1.0 - SQUARE_MOMENTUM);
         let fresh = gradient * (1.0 - MOMENTUM);
         let first = match self.first.take() {
@@ -131,6 +149,33 @@ impl Moments {
             value
         };
         decayed - first * (rate / first_bias) / denominator
+    }
+
+    fn adamw_in_one_pass(
+        &mut self,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        rate: f64,
+        decay: f64,
+    ) -> Tensor<1> {
+        let step = AdamStep {
+            kept: 1.0 - rate * decay,
+            rate: rate / (1.0 - MOMENTUM.powi(self.steps)),
+            second_bias: 1.0 - SQUARE_MOMENTUM.powi(self.steps),
+        };
+        let Stepped {
+            value,
+            first,
+            second,
+        } = step.apply(Tensors {
+            value,
+            gradient,
+            first: self.first.take(),
+            second: self.second.take(),
+        });
+        self.first = Some(first);
+        self.second = Some(second);
+        value
     }
 }
 
@@ -209,6 +254,28 @@ mod tests {
         assert!((f64::from(two_steps(Optimizer::AdamW, 0.0)) - (0.9 - second)).abs() < 1e-5);
         let decayed = (0.99 - 0.1) * 0.99 - second;
         assert!((f64::from(two_steps(Optimizer::AdamW, 0.1)) - decayed).abs() < 1e-5);
+    }
+
+    #[test]
+    fn one_pass_has_the_bits_of_many() {
+        let tensor = |salt: f32| {
+            let values: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37 + salt).sin()).collect();
+            Tensor::<1>::from_data(&values[..], &Device::flex())
+        };
+        for decay in [0.0, 0.1] {
+            let (mut one, mut many) = (Moments::default(), Moments::default());
+            let (mut by_one, mut by_many) = (tensor(0.0), tensor(0.0));
+            for step in 1..4 {
+                (one.steps, many.steps) = (step, step);
+                let gradient = tensor(step as f32);
+                by_one = one.adamw_in_one_pass(by_one, gradient.clone(), 0.01, decay);
+                by_many = many.adamw_by_tensors(by_many, gradient, 0.01, decay);
+                assert_eq!(floats(by_one.clone()), floats(by_many.clone()));
+            }
+            for (one, many) in [(one.first, many.first), (one.second, many.second)] {
+                assert_eq!(one.map(floats), many.map(floats));
+            }
+        }
     }
 
     /// One step from 1 with the gradient 0.25, pulled to 0.5.

@@ -80,6 +80,9 @@ fn any_heads(op: &Op) -> Op {
             soft_cap,
             fully_masked,
             sinks,
+            position_bias,
+            distances,
+            mask_queries,
             ..
         } => Op::Attention {
             heads: 1,
@@ -94,6 +97,9 @@ fn any_heads(op: &Op) -> Op {
             soft_cap,
             fully_masked,
             sinks,
+            position_bias,
+            distances,
+            mask_queries,
         },
         // Embeddings times the root of their width.
         Op::Scale { .. } => Op::Scale { factor: 1.0 },

@@ -8,6 +8,16 @@ use super::{
     Case,
 };
 
+const DEEP: [&str; 7] = [
+    "albert",
+    "deberta_v2",
+    "electra",
+    "mpnet",
+    "mpnet_tokens",
+    "t5",
+    "t5_tokens",
+];
+
 #[test]
 fn the_order_of_transformers_is_found() {
     for projection in ALL {
@@ -23,12 +33,29 @@ fn the_order_of_transformers_is_found() {
 #[test]
 fn the_order_of_every_familys_transformer_is_found() {
     let fixtures = fixtures::all("transformers");
-    assert!(fixtures.len() >= 13, "{} of them", fixtures.len());
+    assert!(fixtures.len() >= 41, "{} of them", fixtures.len());
     for fixture in fixtures {
         let case = Case::of(fixture.network, 32);
         case.recovers_the_planted_permutation();
         case.recovers_the_order_of_a_drifted_copy(&fixture.name);
     }
+}
+
+/// Twelve layers of the families whose layers share something: a table of position biases, or all they have.
+#[test]
+fn the_order_of_deep_encoders_is_found() {
+    let fixtures = fixtures::all("transformers");
+    let deep = fixtures
+        .iter()
+        .filter(|fixture| DEEP.contains(&fixture.name.as_str()));
+    let mut found = 0;
+    for fixture in deep {
+        let case = Case::of(fixture.deepened(12), 32);
+        assert!(case.network.graph.nodes.len() > 100, "{}", fixture.name);
+        case.recovers_the_planted_permutation();
+        found += 1;
+    }
+    assert_eq!(found, DEEP.len());
 }
 
 #[test]

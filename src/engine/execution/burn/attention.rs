@@ -3,7 +3,14 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
-use super::{activation::BurnActivation, layers::soft_capped, rotary::Angles, tokens::norm_along};
+use super::{
+    activation::BurnActivation,
+    distances::{OfDistances, of_distances},
+    layers::soft_capped,
+    position_bias::position_bias,
+    rotary::Angles,
+    tokens::norm_along,
+};
 use crate::{
     execution::weights::Weights,
     network::{
@@ -23,6 +30,7 @@ pub(super) struct Operands {
     pub keys: Tensor<3>,
     pub values: Tensor<3>,
     pub ids: Option<Tensor<2>>,
+    pub distances: OfDistances,
 }
 
 impl Operands {
@@ -36,6 +44,7 @@ impl Operands {
             None
         };
         let widths = layer.widths();
+        let distances = OfDistances::taken(layer, &mut rest);
 
         if let Ok([keys, values]) = <[BurnActivation; 2]>::try_from(rest) {
             let queries = first.tokens(widths[0]);
@@ -45,6 +54,7 @@ impl Operands {
                 keys,
                 values,
                 ids,
+                distances,
             };
         }
 
@@ -61,6 +71,7 @@ impl Operands {
             keys,
             values,
             ids,
+            distances,
         }
     }
 }
@@ -82,7 +93,6 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
     let &Attention {
         heads,
         kv_heads,
-        head_size,
         causal,
         window,
         ..
@@ -92,27 +102,17 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         keys,
         values,
         ids,
+        distances,
     } = operands;
     let [batch, length, width] = queries.dims();
 
-    let (mut queries, mut keys) = (split(queries, heads), split(keys, kv_heads));
-    if let Some(norms) = &layer.head_norms {
-        queries = norm_along(3, queries, &norms.queries, weights);
-        keys = norm_along(3, keys, &norms.keys, weights);
-    }
-    if let Some(rotary) = &layer.rotary {
-        let angles = Angles::new(rotary, length, head_size, &queries.device());
-        (queries, keys) = (angles.turn(queries), angles.turn(keys));
-    }
-
-    let (keys, values) = (
-        repeated(keys, heads),
-        repeated(split(values, kv_heads), heads),
-    );
-    let mut scores = queries.matmul(keys.swap_dims(2, 3)) * layer.scale;
-    if let Some(cap) = layer.soft_cap {
-        scores = soft_capped(scores, cap);
-    }
+    let values = repeated(split(values, kv_heads), heads);
+    let of = Scored {
+        queries: split(queries, heads),
+        keys: split(keys, kv_heads),
+        distances,
+    };
+    let mut scores = scores(layer, of, weights);
     let sight = Sight {
         length,
         causal,
@@ -130,7 +130,11 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
 
     let padded = ids.clone().lower_elem(0.0).float() * AWAY;
     scores = scores + padded.reshape([batch, 1, 1, length]);
-    let sees = sight.sees_something(ids);
+    let mut sees = sight.sees_something(ids.clone());
+    if layer.mask_queries {
+        let own = ids.greater_equal_elem(0.0).float();
+        sees = sees * own.reshape([batch, 1, length, 1]);
+    }
     let of_the_blind = match layer.fully_masked {
         FullyMasked::Zero => None,
         FullyMasked::Mean => Some(values.clone().mean_dim(2) * (1.0 - sees.clone())),
@@ -141,6 +145,45 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         attended = attended + mean;
     }
     attended.swap_dims(1, 2).reshape([batch, length, width])
+}
+
+/// Queries and keys `[B, heads, S, d]`, and what distances are.
+struct Scored {
+    queries: Tensor<4>,
+    keys: Tensor<4>,
+    distances: OfDistances,
+}
+
+/// The score of each key for each query, `[B, heads, S, S]`, before masks.
+fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
+    let Scored {
+        mut queries,
+        mut keys,
+        distances,
+    } = of;
+    let length = queries.dims()[2];
+    if let Some(norms) = &layer.head_norms {
+        queries = norm_along(3, queries, &norms.queries, weights);
+        keys = norm_along(3, keys, &norms.keys, weights);
+    }
+    if let Some(rotary) = &layer.rotary {
+        let angles = Angles::new(rotary, length, layer.head_size, &queries.device());
+        (queries, keys) = (angles.turn(queries), angles.turn(keys));
+    }
+
+    let keys = repeated(keys, layer.heads);
+    let mut scores = queries.clone().matmul(keys.clone().swap_dims(2, 3));
+    if let Some(layer) = &layer.distances {
+        scores = scores + of_distances(layer, distances, [queries, keys]);
+    }
+    scores = scores * layer.scale;
+    if let Some(bias) = &layer.position_bias {
+        scores = scores + position_bias(bias, [length, length], weights);
+    }
+    match layer.soft_cap {
+        Some(cap) => soft_capped(scores, cap),
+        None => scores,
+    }
 }
 
 /// What each query takes of each key, `[B, heads, S, S]`; a head's sink, `[heads]`, takes the rest.
@@ -266,6 +309,9 @@ mod tests {
             soft_cap: None,
             fully_masked: FullyMasked::Zero,
             sinks: None,
+            position_bias: None,
+            distances: None,
+            mask_queries: false,
         }
     }
 
@@ -276,6 +322,7 @@ mod tests {
             keys: tensor(&[0.0, 1.0], [1, 2, 1]),
             values: tensor(&[4.0, 8.0], [1, 2, 1]),
             ids: Some(tensor(ids, [1, 2])),
+            distances: OfDistances::default(),
         }
     }
 
@@ -321,6 +368,16 @@ mod tests {
         };
         close(
             attention(&evenly, operands(&[5.0, -1.0])),
+            [4.0, 4.0, 6.0, 6.0],
+        );
+        // A padded position sees nothing, and gets the mean of all values.
+        let blind = Attention {
+            mask_queries: true,
+            fully_masked: FullyMasked::Mean,
+            ..layer(false)
+        };
+        close(
+            attention(&blind, operands(&[5.0, -1.0])),
             [4.0, 4.0, 6.0, 6.0],
         );
         // The score ln 3 becomes ln 2 by a factor.

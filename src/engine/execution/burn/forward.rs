@@ -113,6 +113,9 @@ pub(in crate::execution) fn run(
             layer,
             weights,
         )),
+        Layer::Table { table } => Tokens(weights.tensor(table).unsqueeze()),
+        Layer::ShiftTokens { first } => Features(tokens::shifted(inputs.first.features(), *first)),
+        Layer::MaskTokens => Tokens(tokens::masked(tokens::Pooled::of(inputs, width))),
         Layer::Attention(layer) => Tokens(attention(layer, Operands::of(layer, inputs), weights)),
         Layer::Experts(layer) => {
             let Inputs { first, rest } = inputs;
@@ -127,11 +130,9 @@ pub(in crate::execution) fn run(
             let (x, logits) = (first.tokens(inside), router.tokens(layer.experts.len()));
             Tokens(experts(x, logits, layer, weights))
         }
-        Layer::SelectToken { position, padding } => Features(tokens::select(
-            *position,
-            *padding,
-            tokens::Pooled::of(inputs, width),
-        )),
+        Layer::SelectToken(layer) => {
+            Features(tokens::select(*layer, tokens::Pooled::of(inputs, width)))
+        }
         Layer::MeanTokens => Features(tokens::mean(tokens::Pooled::of(inputs, width))),
     }
 }

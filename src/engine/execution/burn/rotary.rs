@@ -18,25 +18,15 @@ impl Angles {
     /// Of `length` positions, for heads of `size` channels.
     pub fn new(rotary: &Rotary, length: usize, size: usize, device: &Device) -> Self {
         let dims = rotary.dims.unwrap_or(size);
-        let frequencies = frequencies(rotary, dims, length);
-        let factor = rotary.attention_factor.unwrap_or(1.0);
+        let Rotations { cosines, sines } = Rotations::new(rotary, length, size);
 
-        let (mut cosines, mut sines) = (Vec::new(), Vec::new());
-        for position in 0..length {
-            for channel in 0..dims {
-                let pair = if rotary.interleaved {
-                    channel / 2
-                } else {
-                    channel % (dims / 2)
-                };
-                let angle = position as f64 * frequencies[pair];
-                cosines.push((factor * angle.cos()) as f32);
-                sines.push((factor * angle.sin()) as f32);
-            }
-        }
-
-        let [cosines, sines] = [cosines, sines]
-            .map(|values| Tensor::from_data(TensorData::new(values, [1, 1, length, dims]), device));
+        let [cosines, sines] = [cosines, sines].map(|of_pairs| {
+            let values = of_pairs.chunks(dims / 2).flat_map(|pairs| {
+                (0..dims).map(move |channel| pairs[pair_of(rotary, dims, channel)])
+            });
+            let data = TensorData::new(values.collect(), [1, 1, length, dims]);
+            Tensor::from_data(data, device)
+        });
         Self {
             cosines,
             sines,
@@ -62,6 +52,40 @@ impl Angles {
             halves(&x)
         };
         x * self.cosines.clone() + across * self.sines.clone()
+    }
+}
+
+/// Cosines and sines of the rotations of each position's pairs, `[S, dims / 2]`.
+pub(in crate::execution) struct Rotations {
+    pub cosines: Vec<f32>,
+    pub sines: Vec<f32>,
+}
+
+impl Rotations {
+    /// Of `length` positions, for heads of `size` channels.
+    pub fn new(rotary: &Rotary, length: usize, size: usize) -> Self {
+        let dims = rotary.dims.unwrap_or(size);
+        let frequencies = frequencies(rotary, dims, length);
+        let factor = rotary.attention_factor.unwrap_or(1.0);
+
+        let (mut cosines, mut sines) = (Vec::new(), Vec::new());
+        for position in 0..length {
+            for frequency in &frequencies {
+                let angle = position as f64 * frequency;
+                cosines.push((factor * angle.cos()) as f32);
+                sines.push((factor * angle.sin()) as f32);
+            }
+        }
+        Self { cosines, sines }
+    }
+}
+
+/// The pair that a channel is of.
+fn pair_of(rotary: &Rotary, dims: usize, channel: usize) -> usize {
+    if rotary.interleaved {
+        channel / 2
+    } else {
+        channel % (dims / 2)
     }
 }
 

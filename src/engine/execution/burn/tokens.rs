@@ -6,9 +6,9 @@ use super::{activation::BurnActivation, layers::along, packed_tokens::PackedToke
 use crate::{
     execution::weights::Weights,
     network::{
-        Inputs,
+        Inputs, Token,
         op::Position,
-        program::layer::{Norm, NormKind, PatchEmbed, PositionEmbedding},
+        program::layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken},
     },
 };
 
@@ -141,7 +141,12 @@ impl Pooled {
 }
 
 /// `[B, S, D]` to `[B, D]`.
-pub(super) fn select(position: Position, padding: Option<u32>, pooled: Pooled) -> Tensor<2> {
+pub(super) fn select(select: SelectToken, pooled: Pooled) -> Tensor<2> {
+    let SelectToken {
+        position,
+        padding,
+        token,
+    } = select;
     let Pooled { tokens: x, ids } = pooled;
     let [batch, length, width] = x.dims();
     let Some(packed) = ids.filter(|_| position != Position::First) else {
@@ -155,9 +160,10 @@ pub(super) fn select(position: Position, padding: Option<u32>, pooled: Pooled) -
 
     let positions = positions(length, &packed.device());
     let tokens = PackedTokens::of(packed);
-    let counted = match (position, padding) {
-        (Position::End, Some(padding)) => tokens.other_than(padding),
-        (Position::End, None) => tokens.present,
+    let counted = match (position, padding, token) {
+        (Position::End, Some(padding), _) => tokens.other_than(padding),
+        (Position::End, None, Some(id)) => tokens.present.clone() - tokens.other_than(id),
+        (Position::End, None, None) => tokens.present,
         _ => tokens.seen,
     };
 
@@ -173,6 +179,33 @@ pub(super) fn select(position: Position, padding: Option<u32>, pooled: Pooled) -
 fn positions(length: usize, device: &Device) -> Tensor<2> {
     let values: Vec<f32> = (0..length).map(|p| p as f32).collect();
     Tensor::from_data(TensorData::new(values, [1, length]), device)
+}
+
+/// Packed ids `[B, S]`, each that of the position before; the first is this one.
+pub(super) fn shifted(packed: Tensor<2>, first: u32) -> Tensor<2> {
+    let [batch, length] = packed.dims();
+    let first = Token {
+        id: first,
+        ..Token::default()
+    };
+    let first = packed.clone().narrow(1, 0, 1).zeros_like() + first.packed();
+    if length == 1 {
+        return first.reshape([batch, 1]);
+    }
+    Tensor::cat(vec![first, packed.narrow(1, 0, length - 1)], 1)
+}
+
+/// `[B, S, D]`, 0 where a position is padded.
+pub(super) fn masked(pooled: Pooled) -> Tensor<3> {
+    let Pooled { tokens: x, ids } = pooled;
+    let [batch, length, _] = x.dims();
+    match ids {
+        Some(ids) => {
+            let seen = ids.greater_equal_elem(0.0).float();
+            x * seen.reshape([batch, length, 1])
+        }
+        None => x,
+    }
 }
 
 /// `[B, S, D]` to `[B, D]`; zero where every position is padded.
@@ -213,7 +246,15 @@ mod tests {
         };
         assert_eq!(floats(mean(of(None))), [2.0, 5.0]);
         assert_eq!(floats(mean(of(ids()))), [1.5, 6.0]);
-        let select = |position, padding, ids| floats(select(position, padding, of(ids)));
+        let select_by = |position, padding, token, ids| {
+            let layer = SelectToken {
+                position,
+                padding,
+                token,
+            };
+            floats(select(layer, of(ids)))
+        };
+        let select = |position, padding, ids| select_by(position, padding, None, ids);
         assert_eq!(select(Position::First, None, None), [1.0, 4.0]);
         assert_eq!(select(Position::Last, None, None), [3.0, 6.0]);
         assert_eq!(select(Position::Last, None, ids()), [2.0, 6.0]);
@@ -221,8 +262,21 @@ mod tests {
         assert_eq!(select(Position::End, Some(0), ids()), [1.0, 6.0]);
         assert_eq!(select(Position::End, Some(2), ids()), [3.0, 5.0]);
         assert_eq!(select(Position::End, Some(9), ids()), [3.0, 6.0]);
+        // The last of an id, masked or not; the first position where there is none.
+        assert_eq!(select_by(Position::End, None, Some(0), ids()), [3.0, 5.0]);
+        assert_eq!(select_by(Position::End, None, Some(7), ids()), [1.0, 4.0]);
         let filled = Some(tensor(&[7.0, ABSENT, ABSENT, 4.0, -5.0, ABSENT], [2, 3]));
         assert_eq!(select(Position::End, None, filled), [1.0, 5.0]);
+    }
+
+    #[test]
+    fn ids_are_shifted_with_their_masks() {
+        let ids = tensor(&[4.0, -6.0, 3.0, 8.0, ABSENT, ABSENT], [2, 3]);
+        assert_eq!(floats(shifted(ids, 9)), [9.0, 4.0, -6.0, 9.0, 8.0, ABSENT]);
+        assert_eq!(floats(shifted(tensor(&[4.0], [1, 1]), 9)), [9.0]);
+        let tokens = tensor(&[1.0, 2.0, 3.0], [1, 3, 1]);
+        let ids = Some(tensor(&[4.0, -6.0, ABSENT], [1, 3]));
+        assert_eq!(floats(masked(Pooled { tokens, ids })), [1.0, 0.0, 0.0]);
     }
 
     #[test]

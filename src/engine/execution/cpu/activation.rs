@@ -6,10 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use faer::MatRef;
 use rayon::prelude::*;
 
+use super::loops::{TASK_ELEMENTS, vectorized};
 use crate::tensors::matmul::matrix;
-
-/// Elements a task handles at a time.
-const TASK_ELEMENTS: usize = 1 << 15;
 
 /// `[B, …shape]`, row-major. Cloning shares the values; functions that take `self` work in place
 /// where nobody else holds them.
@@ -77,13 +75,26 @@ impl CpuActivation {
         matrix(&self.values, self.shape.last().copied().unwrap_or(1))
     }
 
+    /// `f` of every value; in place where nobody else holds them.
     #[must_use]
     pub fn map(self, f: impl Fn(f32) -> f32 + Sync) -> Self {
-        let shape = self.shape.clone();
-        let mut values = self.into_values();
-        values
-            .par_chunks_mut(TASK_ELEMENTS)
-            .for_each(|part| part.iter_mut().for_each(|v| *v = f(*v)));
+        let Self { values, shape } = self;
+        let values = match Arc::try_unwrap(values) {
+            Ok(mut own) => {
+                own.par_chunks_mut(TASK_ELEMENTS)
+                    .for_each(|part| vectorized(|| part.iter_mut().for_each(|v| *v = f(*v))));
+                own
+            }
+            Err(shared) => {
+                let mut new = vec![0.0; shared.len()];
+                new.par_chunks_mut(TASK_ELEMENTS)
+                    .zip(shared.par_chunks(TASK_ELEMENTS))
+                    .for_each(|(to, from)| {
+                        vectorized(|| to.iter_mut().zip(from).for_each(|(to, &v)| *to = f(v)));
+                    });
+                new
+            }
+        };
         Self {
             values: Arc::new(values),
             shape,
@@ -102,17 +113,35 @@ impl CpuActivation {
         }
     }
 
-    /// `f(self, other)`, element by element.
+    /// `f(self, other)`, element by element; in place where nobody else holds this one's values.
     #[must_use]
     pub fn zip(self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
-        let shape = self.shape.clone();
-        let mut values = self.into_values();
-        values
-            .par_chunks_mut(TASK_ELEMENTS)
-            .zip(other.values.par_chunks(TASK_ELEMENTS))
-            .for_each(|(a, b)| {
-                a.iter_mut().zip(b).for_each(|(a, &b)| *a = f(*a, b));
-            });
+        let Self { values, shape } = self;
+        let others = other.values.par_chunks(TASK_ELEMENTS);
+        let values = match Arc::try_unwrap(values) {
+            Ok(mut own) => {
+                own.par_chunks_mut(TASK_ELEMENTS)
+                    .zip(others)
+                    .for_each(|(a, b)| {
+                        vectorized(|| a.iter_mut().zip(b).for_each(|(a, &b)| *a = f(*a, b)));
+                    });
+                own
+            }
+            Err(shared) => {
+                let mut new = vec![0.0; shared.len()];
+                new.par_chunks_mut(TASK_ELEMENTS)
+                    .zip(shared.par_chunks(TASK_ELEMENTS).zip(others))
+                    .for_each(|(to, (a, b))| {
+                        let pairs = a.iter().zip(b);
+                        vectorized(|| {
+                            to.iter_mut()
+                                .zip(pairs)
+                                .for_each(|(to, (&a, &b))| *to = f(a, b));
+                        });
+                    });
+                new
+            }
+        };
         Self {
             values: Arc::new(values),
             shape,

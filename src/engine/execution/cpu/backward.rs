@@ -1,5 +1,7 @@
 //! Walks a program in reverse on the CPU.
 
+mod transformer;
+
 use std::collections::HashMap;
 
 use super::{
@@ -129,7 +131,7 @@ impl Trace<'_> {
             Layer::Identity => Some(dy),
             Layer::Flatten => Some(dy.reshaped(&self.shapes[&source])),
             Layer::GlobalAvgPool { .. } => Some(dy.spread_over_space(&self.shapes[&source])),
-            _ => return self.step_by_burn(instruction, &dy, gradients),
+            _ => return self.step_of_transformer(instruction, dy, gradients),
         };
         dx.filter(|_| wanted)
             .map(|dx| (source, dx))

@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{activation::CpuActivation, batch_norm, kernels, recompute::BackwardPlan};
+use super::{
+    activation::CpuActivation, attention::RowSoftmax, batch_norm, kernels, recompute::BackwardPlan,
+    transformer,
+};
 use crate::{
     execution::{
         statistics::{BatchNormMode, Moments},
@@ -30,6 +33,8 @@ pub struct Trace<'a> {
     pub(super) values: HashMap<Operand, CpuActivation>,
     /// Of every batch-norm node.
     pub moments: HashMap<usize, Moments>,
+    /// Of every attention whose backward pass may follow.
+    pub(super) softmaxes: HashMap<usize, Vec<RowSoftmax>>,
     /// Of one sample.
     pub(super) shapes: HashMap<Operand, Vec<usize>>,
     /// `[B, classes]` or `[B, S, vocabulary]`, row-major.
@@ -56,7 +61,7 @@ pub fn forward<'a>(
     };
     let mut shapes = HashMap::from([(Operand::Input, input.shape().to_vec())]);
     let mut alive = HashMap::from([(Operand::Input, input)]);
-    let mut moments = HashMap::new();
+    let (mut moments, mut softmaxes) = (HashMap::new(), HashMap::new());
 
     for instruction in &program.instructions {
         let position = instruction.position;
@@ -70,7 +75,15 @@ pub fn forward<'a>(
         });
 
         let (output, seen) = step(instruction, inputs, weights, mode);
-        moments.extend(seen.map(|seen| (position, seen)));
+        match seen {
+            Seen::Moments(seen) => {
+                moments.insert(position, seen);
+            }
+            Seen::Softmaxes(rows) if stored.contains(&Operand::Node(position)) => {
+                softmaxes.insert(position, rows);
+            }
+            _ => {}
+        }
         shapes.insert(Operand::Node(position), output.shape().to_vec());
         alive.insert(Operand::Node(position), output);
     }
@@ -90,28 +103,44 @@ pub fn forward<'a>(
         plan,
         values: alive,
         moments,
+        softmaxes,
         shapes,
         logits,
     }
 }
 
-/// One instruction, and what it normalised by where it is a batch norm.
+/// What an instruction has seen that others need.
+enum Seen {
+    Nothing,
+    /// What a batch norm normalised by.
+    Moments(Moments),
+    /// Of the rows of an attention.
+    Softmaxes(Vec<RowSoftmax>),
+}
+
+/// One instruction, and what it has seen.
 fn step(
     instruction: &Instruction,
     inputs: Inputs<CpuActivation>,
     weights: &Weights,
     mode: BatchNormMode,
-) -> (CpuActivation, Option<Moments>) {
-    let Layer::BatchNorm(layer) = &instruction.layer else {
-        return (kernels::run(instruction, inputs, weights), None);
-    };
-
-    let x = inputs.first;
-    let seen = match mode {
-        BatchNormMode::Batch => batch_norm::moments(&x),
-        BatchNormMode::Running => batch_norm::running(layer, weights),
-    };
-    (batch_norm::forward(layer, x, weights, &seen), Some(seen))
+) -> (CpuActivation, Seen) {
+    match &instruction.layer {
+        Layer::BatchNorm(layer) => {
+            let x = inputs.first;
+            let seen = match mode {
+                BatchNormMode::Batch => batch_norm::moments(&x),
+                BatchNormMode::Running => batch_norm::running(layer, weights),
+            };
+            let y = batch_norm::forward(layer, x, weights, &seen);
+            (y, Seen::Moments(seen))
+        }
+        Layer::Attention(layer) if !layer.scores_distances() => {
+            let (y, rows) = transformer::attention(layer, &inputs, weights);
+            (y, Seen::Softmaxes(rows))
+        }
+        _ => (kernels::run(instruction, inputs, weights), Seen::Nothing),
+    }
 }
 
 /// Runs one instruction.

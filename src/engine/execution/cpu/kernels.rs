@@ -1,6 +1,6 @@
-//! One node forward: by its kernel here, or by burn.
+//! One node forward: by its kernel here, by a transformer's (`transformer`), or by burn.
 
-use super::{activation::CpuActivation, burn_fallback, conv2d::Convolution, linear};
+use super::{activation::CpuActivation, conv2d::Convolution, linear, transformer};
 use crate::{
     execution::weights::Weights,
     network::{
@@ -25,6 +25,6 @@ pub(super) fn run(
         Layer::GlobalAvgPool { .. } => inputs.first.mean_over_space(),
         Layer::Flatten => inputs.first.flattened(),
         Layer::Identity => inputs.first,
-        _ => burn_fallback::forward(instruction, &inputs, weights),
+        _ => transformer::run(instruction, inputs, weights),
     }
 }

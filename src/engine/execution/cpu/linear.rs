@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use faer::MatRef;
 use rayon::prelude::*;
 
-use super::{activation::CpuActivation, gradients::Gradients};
+use super::{activation::CpuActivation, gradients::Gradients, loops::sum_of_rows};
 use crate::{
     execution::weights::Weights,
     network::program::layer,
@@ -73,14 +73,7 @@ impl<'a> Linear<'a> {
         gradients.add(&self.layer.weight.name, weight);
 
         if let Some(bias) = &self.layer.bias {
-            let mut sums = vec![0f64; self.outputs];
-            for row in dy.values().chunks(self.outputs) {
-                sums.iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, &v)| *sum += f64::from(v));
-            }
-            let sums = sums.into_iter().map(|sum| sum as f32).collect();
-            gradients.add(&bias.name, sums);
+            gradients.add(&bias.name, sum_of_rows(dy.values(), self.outputs));
         }
 
         wanted.then(|| CpuActivation::new(product(dy_rows, self.weight()), x.shape()))

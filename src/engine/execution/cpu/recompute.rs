@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::transformer;
 use crate::network::{Instruction, Layer, Operand, Program, program::layer::Nonlinearity};
 
 /// An activation more than this many elementwise layers from the nearest stored one is stored too;
@@ -89,7 +90,8 @@ pub(super) fn read_by_backward(instruction: &Instruction) -> Vec<Operand> {
     match &instruction.layer {
         Layer::Nonlinear(Nonlinearity::Relu) => vec![Operand::Node(instruction.position)],
         Layer::Add | Layer::Flatten | Layer::Identity | Layer::GlobalAvgPool { .. } => Vec::new(),
-        _ => instruction.inputs.iter().copied().collect(),
+        _ => transformer::read_by_backward(instruction)
+            .unwrap_or_else(|| instruction.inputs.iter().copied().collect()),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Alias {
     pub classifier: &'static str,
 }
 
-pub(super) const ALIASES: [Alias; 2] = [
+pub(super) const ALIASES: [Alias; 3] = [
     Alias {
         model_type: "xlm-roberta",
         family: "roberta",
@@ -22,6 +22,11 @@ pub(super) const ALIASES: [Alias; 2] = [
         model_type: "camembert",
         family: "roberta",
         classifier: "CamembertForSequenceClassification",
+    },
+    Alias {
+        model_type: "mt5",
+        family: "t5",
+        classifier: "MT5ForSequenceClassification",
     },
 ];
 

@@ -1,41 +1,16 @@
-//! BERT, `RoBERTa` and `DistilBERT` for sequence classification, with Hugging Face's names.
+//! BERT, `RoBERTa`, `DistilBERT` and `MPNet` for sequence classification, with Hugging Face's names.
 //!
 //! Norms stand after each sum. Token types are those of the data, the first where it has none.
 
 use super::{
     Builder, Source,
+    post_norm::{self, Block, BlockNames, Embeddings, Head},
     transformer::{Attending, LAYERS},
 };
 use crate::network::{
     error::GraphError,
-    graph::{Graph, Operand, Task},
-    op::Op,
-};
-
-/// The layer that tells the class of every token.
-const EVERY_TOKEN: &str = "classifier";
-
-/// Where a block's layers are, within its prefix.
-struct BlockNames {
-    qkv: [&'static str; 3],
-    attention_out: &'static str,
-    attention_norm: &'static str,
-    up: &'static str,
-    down: &'static str,
-    norm: &'static str,
-}
-
-const BERT: BlockNames = BlockNames {
-    qkv: [
-        "attention.self.query",
-        "attention.self.key",
-        "attention.self.value",
-    ],
-    attention_out: "attention.output.dense",
-    attention_norm: "attention.output.LayerNorm",
-    up: "intermediate.dense",
-    down: "output.dense",
-    norm: "output.LayerNorm",
+    graph::Graph,
+    op::{FullyMasked, Op, PositionBias},
 };
 
 const DISTILBERT: BlockNames = BlockNames {
@@ -47,9 +22,31 @@ const DISTILBERT: BlockNames = BlockNames {
     norm: "output_layer_norm",
 };
 
+const MPNET: BlockNames = BlockNames {
+    qkv: ["attention.attn.q", "attention.attn.k", "attention.attn.v"],
+    attention_out: "attention.attn.o",
+    attention_norm: "attention.LayerNorm",
+    ..post_norm::BERT
+};
+/// The library's, which it reads from no configuration.
+const MPNET_PADDING: u32 = 1;
+const MPNET_BUCKETS: usize = 32;
+const MPNET_DISTANCE: usize = 128;
+
 /// The head: a pooled first token, tanh, the classifier. Of every token it is the last layer alone.
 pub(super) fn bert(source: &Source<'_>) -> Result<Graph, GraphError> {
-    bert_like(source, "bert", None, ["bert.pooler.dense", "classifier"])
+    let embeddings = Embeddings {
+        prefix: "bert.embeddings",
+        eps: source.number("layer_norm_eps", 1e-12)?,
+        padding: None,
+        has_types: true,
+    };
+    let head = Head {
+        layers: ["bert.pooler.dense", "classifier"],
+        activation: Op::Tanh {},
+        pooler: Some("bert.pooler.dense"),
+    };
+    bert_like(source, &embeddings, head)
 }
 
 /// Positions are counted over the ids that are no padding, from the row after the padding's.
@@ -66,152 +63,113 @@ pub(super) fn roberta(source: &Source<'_>) -> Result<Graph, GraphError> {
             });
         }
     };
-    bert_like(
-        source,
-        "roberta",
-        Some(padding),
-        ["classifier.dense", "classifier.out_proj"],
-    )
+    let embeddings = Embeddings {
+        prefix: "roberta.embeddings",
+        eps: source.number("layer_norm_eps", 1e-12)?,
+        padding: Some(padding),
+        has_types: true,
+    };
+    let head = Head {
+        layers: ["classifier.dense", "classifier.out_proj"],
+        activation: Op::Tanh {},
+        pooler: Some("roberta.pooler.dense"),
+    };
+    bert_like(source, &embeddings, head)
 }
 
 fn bert_like(
     source: &Source<'_>,
-    prefix: &str,
-    padding: Option<u32>,
-    head: [&str; 2],
+    embeddings: &Embeddings<'_>,
+    head: Head<'_>,
 ) -> Result<Graph, GraphError> {
-    let task = source.encoder_task()?;
-    let heads = Attending::plain(source.count("num_attention_heads")?, true);
-    let eps = source.number("layer_norm_eps", 1e-12)?;
-    let activation = source.activation("hidden_act", "gelu")?;
-
-    let embeddings = format!("{prefix}.embeddings");
-    let table = format!("{embeddings}.position_embeddings");
-    let first_row = padding.map_or(0, |id| id as usize + 1);
-    let input = source.ids(&format!("{table}.weight"), first_row)?;
+    source.encoder_task()?;
+    let block = Block {
+        names: &post_norm::BERT,
+        heads: &Attending::plain(source.count("num_attention_heads")?, true),
+        eps: embeddings.eps,
+        activation: &source.activation("hidden_act", "gelu")?,
+    };
+    let input = embeddings.input(source)?;
 
     let mut builder = Builder::default();
-    let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
-    let places = match padding {
-        Some(padding) => builder.counted_positions(&table, padding),
-        None => builder.positions(&table),
-    };
-    let param = format!("{embeddings}.token_type_embeddings");
-    let op = Op::TokenTypeEmbedding {
-        param: param.clone(),
-    };
-    let types = builder.push(param, op, &[Operand::Input]);
-    let sum = builder.add(format!("{embeddings}.sum"), &[words, places, types]);
-    let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
-
-    let layers = format!("{prefix}.encoder.layer");
-    let block = Block {
-        names: &BERT,
-        heads: &heads,
-        eps,
-        activation: &activation,
-    };
+    let mut x = embeddings.push(&mut builder);
+    let layers = embeddings.prefix.replace("embeddings", "encoder.layer");
     for layer in 0..source.layers(&layers, "output.dense.weight", LAYERS)? {
-        x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
+        x = block.push(&mut builder, &format!("{layers}.{layer}"), x);
     }
-
-    match task {
-        Task::TokenClassification => {
-            builder.linear(EVERY_TOKEN, x);
-            return Ok(builder.finish_for(task, input));
-        }
-        Task::Representation => {
-            builder.body(
-                source,
-                &format!("{prefix}.pooler.dense"),
-                &[x, Operand::Input],
-            );
-            return Ok(builder.finish_for(task, input));
-        }
-        Task::Classification | Task::NextToken => {}
-    }
-    let first = builder.first_token(x);
-    let pooled = builder.linear(head[0], first);
-    let pooled = builder.push("pooled", Op::Tanh {}, &[pooled]);
-    builder.linear(head[1], pooled);
-    Ok(builder.finish(input))
+    head.finish(source, builder, input, x)
 }
 
 /// No token types; the head has a `relu`, but for that of every token.
 pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
-    let task = source.encoder_task()?;
-    let heads = Attending::plain(source.count_of(&["n_heads", "num_attention_heads"])?, true);
-    let activation = source.activation("activation", "gelu")?;
-    let (eps, embeddings) = (1e-12, "distilbert.embeddings");
-    let table = format!("{embeddings}.position_embeddings");
-    let input = source.ids(&format!("{table}.weight"), 0)?;
-
-    let mut builder = Builder::default();
-    let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
-    let places = builder.positions(&table);
-    let sum = builder.add(format!("{embeddings}.sum"), &[words, places]);
-    let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
-
-    let layers = "distilbert.transformer.layer";
+    source.encoder_task()?;
+    let embeddings = Embeddings {
+        prefix: "distilbert.embeddings",
+        eps: 1e-12,
+        padding: None,
+        has_types: false,
+    };
     let block = Block {
         names: &DISTILBERT,
-        heads: &heads,
-        eps,
-        activation: &activation,
+        heads: &Attending::plain(source.count_of(&["n_heads", "num_attention_heads"])?, true),
+        eps: embeddings.eps,
+        activation: &source.activation("activation", "gelu")?,
     };
-    for layer in 0..source.layers(
-        layers,
-        "ffn.lin1.weight",
-        &["n_layers", "num_hidden_layers"],
-    )? {
-        x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
-    }
+    let input = embeddings.input(source)?;
 
-    match task {
-        Task::TokenClassification => {
-            builder.linear(EVERY_TOKEN, x);
-            return Ok(builder.finish_for(task, input));
-        }
-        Task::Representation => return Ok(builder.finish_for(task, input)),
-        Task::Classification | Task::NextToken => {}
+    let mut builder = Builder::default();
+    let mut x = embeddings.push(&mut builder);
+    let layers = "distilbert.transformer.layer";
+    let keys = ["n_layers", "num_hidden_layers"];
+    for layer in 0..source.layers(layers, "ffn.lin1.weight", &keys)? {
+        x = block.push(&mut builder, &format!("{layers}.{layer}"), x);
     }
-    let first = builder.first_token(x);
-    let pooled = builder.linear("pre_classifier", first);
-    let pooled = builder.push("pooled", Op::Relu {}, &[pooled]);
-    builder.linear("classifier", pooled);
-    Ok(builder.finish(input))
+    let head = Head {
+        layers: ["pre_classifier", "classifier"],
+        activation: Op::Relu {},
+        pooler: None,
+    };
+    head.finish(source, builder, input, x)
 }
 
-/// How the blocks of a network compute.
-struct Block<'a> {
-    names: &'a BlockNames,
-    heads: &'a Attending,
-    eps: f64,
-    activation: &'a Op,
-}
+/// Every score has a bias by the distance of its key, of one table for all layers; no token types.
+pub(super) fn mpnet(source: &Source<'_>) -> Result<Graph, GraphError> {
+    source.encoder_task()?;
+    let embeddings = Embeddings {
+        prefix: "mpnet.embeddings",
+        eps: source.number("layer_norm_eps", 1e-12)?,
+        padding: Some(MPNET_PADDING),
+        has_types: false,
+    };
+    let bias = PositionBias {
+        param: "mpnet.encoder.relative_attention_bias".into(),
+        buckets: MPNET_BUCKETS,
+        max_distance: MPNET_DISTANCE,
+        one_sided: false,
+    };
+    let heads = Attending {
+        position_bias: Some(bias),
+        fully_masked: FullyMasked::Mean,
+        ..Attending::plain(source.count("num_attention_heads")?, true)
+    };
+    let block = Block {
+        names: &MPNET,
+        heads: &heads,
+        eps: embeddings.eps,
+        activation: &source.activation("hidden_act", "gelu")?,
+    };
+    let input = embeddings.input(source)?;
 
-impl Block<'_> {
-    /// A block whose layers' names begin with `prefix`.
-    fn build(&self, builder: &mut Builder, prefix: &str, x: Operand) -> Operand {
-        let BlockNames {
-            qkv,
-            attention_out,
-            attention_norm,
-            up,
-            down,
-            norm,
-        } = self.names;
-        let qkv = qkv.map(|part| format!("{prefix}.{part}"));
-        let attended = builder.attend(qkv, self.heads, x);
-        let attended = builder.linear(&format!("{prefix}.{attention_out}"), attended);
-        let sum = builder.add(format!("{prefix}.attention.sum"), &[attended, x]);
-        let x = builder.layer_norm(&format!("{prefix}.{attention_norm}"), self.eps, sum);
-
-        let hidden = builder.linear(&format!("{prefix}.{up}"), x);
-        let activation = self.activation.clone();
-        let hidden = builder.push(format!("{prefix}.activation"), activation, &[hidden]);
-        let output = builder.linear(&format!("{prefix}.{down}"), hidden);
-        let sum = builder.add(format!("{prefix}.sum"), &[output, x]);
-        builder.layer_norm(&format!("{prefix}.{norm}"), self.eps, sum)
+    let mut builder = Builder::default();
+    let mut x = embeddings.push(&mut builder);
+    let layers = "mpnet.encoder.layer";
+    for layer in 0..source.layers(layers, "output.dense.weight", LAYERS)? {
+        x = block.push(&mut builder, &format!("{layers}.{layer}"), x);
     }
+    let head = Head {
+        layers: ["classifier.dense", "classifier.out_proj"],
+        activation: Op::Tanh {},
+        pooler: Some("mpnet.pooler.dense"),
+    };
+    head.finish(source, builder, input, x)
 }

@@ -71,14 +71,16 @@ impl Builder {
     }
 
     pub fn linear(&mut self, param: &str, x: Operand) -> Operand {
-        self.push(
+        self.linear_as(param.to_owned(), param.to_owned(), x)
+    }
+
+    /// A linear layer that others may read too, by a node of its own name.
+    pub fn linear_as(&mut self, id: String, param: String, x: Operand) -> Operand {
+        let op = Op::Linear {
             param,
-            Op::Linear {
-                param: param.to_owned(),
-                transposed: false,
-            },
-            &[x],
-        )
+            transposed: false,
+        };
+        self.push(id, op, &[x])
     }
 
     pub fn finish(self, input: Input) -> Graph {

@@ -23,7 +23,7 @@ pub struct Entry {
 }
 
 /// Endings of Hugging Face's classes.
-const CLASSES: [&str; 7] = [
+const CLASSES: [&str; 8] = [
     "ForSequenceClassification",
     "ForImageClassification",
     "ForCausalLM",
@@ -31,8 +31,11 @@ const CLASSES: [&str; 7] = [
     "ForTokenClassification",
     "ForQuestionAnswering",
     "ForMaskedLM",
+    ENCODER,
 ];
 const BODY: &str = "Model";
+/// A body of a family that has another side too.
+const ENCODER: &str = "EncoderModel";
 /// Families of which the library has no classifier of tokens.
 const WITHOUT_TOKEN_CLASSIFIER: [&str; 5] = ["olmo2", "olmo3", "olmoe", "gemma3_text", "granite"];
 
@@ -77,6 +80,7 @@ impl Family {
         let [classifier, _] = self.classifier;
         let is_missing = match class {
             TOKEN_CLASSIFIER => WITHOUT_TOKEN_CLASSIFIER.contains(&self.model_type),
+            ENCODER => reads(self.model_type, BODY),
             class => class.ends_with("Classification") && classifier == NO_CLASSIFIER,
         };
         !is_missing && reads(self.model_type, class)
@@ -134,6 +138,16 @@ mod tests {
             "the library has no other"
         );
         assert!(!of("olmo2").classes.contains(&"ForTokenClassification"));
+        assert_eq!(
+            of("mt5").classes,
+            [
+                "ForSequenceClassification",
+                "ForTokenClassification",
+                "EncoderModel"
+            ]
+        );
+        assert!(!of("t5").has_bodies && !of("bert").classes.contains(&ENCODER));
+        assert!(of("mpnet").has_bodies && of("deberta-v2").has_bodies);
         assert!(of("mixtral").has_experts && !of("mistral").has_experts);
         assert_eq!(
             (of("resnet18").library, of("vit_*").library),

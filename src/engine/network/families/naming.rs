@@ -16,7 +16,7 @@ pub use modules::{
     body_prefix, is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of,
     wrapper_of,
 };
-use modules::{file_of_module, output_of};
+use modules::{file_of_module, original_of, output_of};
 
 use super::Family;
 use crate::{
@@ -66,8 +66,8 @@ pub struct Naming {
     /// Where they differ.
     outside: BTreeMap<String, String>,
     dropped: BTreeSet<String>,
-    /// The file's copy of a tied tensor, and what it is a copy of, by its name in the graph.
-    copy: Option<(String, String)>,
+    /// The file's copies of tied tensors, and what they are copies of, by their names in the graph.
+    copies: Vec<(String, String)>,
     /// What files call the output matrix, where it is not [`OUTPUT`].
     output: Option<String>,
     /// Tensors of the file that are several in the graph.
@@ -124,13 +124,15 @@ impl Naming {
             }
             if let Some(parts) = names.parts_of(&inside, &signature[name].shape) {
                 naming.stacks.insert(name.clone(), Stack { inside, parts });
-            } else if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
-                naming.copy = Some((name.clone(), format!("{embedding}.weight")));
+            } else if let Some(original) = tied
+                .filter(|_| inside == OUTPUT)
+                .map(|embedding| format!("{embedding}.weight"))
+                .or_else(|| original_of(config, &inside).map(str::to_owned))
+            {
+                naming.copies.push((name.clone(), original));
                 naming.dropped.insert(name.clone());
             } else if names.is_buffer(&inside)
-                || unread
-                    .as_ref()
-                    .is_some_and(|module| inside.starts_with(module))
+                || unread.iter().any(|module| inside.starts_with(module))
             {
                 naming.dropped.insert(name.clone());
             } else if inside != *name && !signature.contains_key(&inside) {
@@ -212,12 +214,12 @@ impl Naming {
 
     /// The copy of a tied tensor that is none: the file and its configuration contradict each other.
     pub fn untied(&self, file: &Checkpoint) -> Option<&str> {
-        let (copy, original) = self.copy.as_ref()?;
-        let original = self.outside.get(original).unwrap_or(original);
-        let same = file
-            .get(original)
-            .is_none_or(|tensor| tensor.bytes() == file[copy].bytes());
-        (!same).then_some(copy)
+        let (copy, _) = self.copies.iter().find(|(copy, original)| {
+            let original = self.outside.get(original).unwrap_or(original);
+            file.get(original)
+                .is_some_and(|tensor| tensor.bytes() != file[copy].bytes())
+        })?;
+        Some(copy)
     }
 
     /// Under the graph's names; `row` takes one index of the first axis.
@@ -262,12 +264,19 @@ impl Names {
         })
     }
 
-    /// What a class of the library does not read, where old files have it: the pooler, below a head of tokens.
-    fn unread_by(&self, config: &Value) -> Option<String> {
-        let class = config["architectures"][0].as_str()?;
-        class
+    /// What a class of the library does not read, where files have it: the pooler, below a head of tokens;
+    /// `DeBERTa`'s positions, where a configuration says that its embeddings have none; an encoder's decoder.
+    fn unread_by(&self, config: &Value) -> Vec<String> {
+        let class = config["architectures"][0].as_str().unwrap_or_default();
+        let pooler = class
             .ends_with("ForTokenClassification")
-            .then(|| format!("{}.pooler.", self.body))
+            .then(|| format!("{}.pooler.", self.body));
+        let positions = (config["position_biased_input"] == false)
+            .then(|| format!("{}.embeddings.position_embeddings.", self.body));
+        let decoder = class
+            .ends_with("EncoderModel")
+            .then(|| format!("{}.decoder.", self.body));
+        pooler.into_iter().chain(positions).chain(decoder).collect()
     }
 
     fn is_buffer(&self, name: &str) -> bool {
@@ -324,185 +333,4 @@ fn unwrapped<'a>(name: &'a str, wrapper: &str) -> &'a str {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::tensors::{DType, TensorInfo};
-
-    fn signature(names: &[&str]) -> Signature {
-        let info = TensorInfo {
-            dtype: DType::F32,
-            shape: vec![1],
-        };
-        names
-            .iter()
-            .map(|name| ((*name).to_owned(), info.clone()))
-            .collect()
-    }
-
-    fn read(model_type: &str, names: &[&str]) -> Vec<String> {
-        let signature = signature(names);
-        let naming = Naming::of(&json!({"model_type": model_type}), &signature);
-        naming.read_signature(signature).into_keys().collect()
-    }
-
-    #[test]
-    fn exactly_the_declared_buffers_are_dropped() {
-        let bert = [
-            "bert.embeddings.position_ids",
-            "bert.embeddings.x",
-            "classifier.bias",
-        ];
-        assert_eq!(read("bert", &bert), bert[1..]);
-        let gpt2 = [
-            "transformer.h.0.attn.bias",
-            "transformer.h.0.attn.c_attn.bias",
-            "transformer.h.11.attn.masked_bias",
-            "transformer.h.x.attn.bias",
-        ];
-        assert_eq!(read("gpt2", &gpt2), [gpt2[1], gpt2[3]]);
-        let llama = [
-            "model.layers.3.self_attn.rotary_emb.inv_freq",
-            "model.norm.weight",
-        ];
-        assert_eq!(read("llama", &llama), llama[1..]);
-        assert_eq!(
-            read("gpt2", &llama[..1]),
-            ["transformer.".to_owned() + llama[0]]
-        );
-        assert_eq!(read("graph", &bert), bert);
-    }
-
-    #[test]
-    fn a_tensor_of_all_experts_is_taken_apart_and_put_together() {
-        let name = "model.layers.0.mlp.experts.down_proj";
-        let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
-        let file: Checkpoint = [(name.to_owned(), HostTensor::from_f32(vec![3, 2, 2], values))]
-            .into_iter()
-            .collect();
-        let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &file.signature());
-        let read = naming.read(&file);
-        let second = "model.layers.0.mlp.experts.1.down_proj.weight";
-        assert_eq!((read.len(), read[second].shape()), (3, &[2, 2][..]));
-        assert_eq!(read[second].f32().as_ref(), [4.0, 5.0, 6.0, 7.0]);
-        assert_eq!(naming.read_signature(file.signature()), read.signature());
-        let back = naming.written(&read);
-        assert_eq!((back.len(), back[name].bytes()), (1, file[name].bytes()));
-        assert_eq!(back.signature(), file.signature());
-        // A body saved alone lacks the prefix that it has below a head.
-        let bare: Checkpoint = [(name["model.".len()..].to_owned(), file[name].clone())]
-            .into_iter()
-            .collect();
-        let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &bare.signature());
-        assert_eq!(naming.read(&bare).signature(), read.signature());
-        assert_eq!(naming.written(&read).signature(), bare.signature());
-        assert_eq!(
-            naming.under_own_names().written(&read).signature(),
-            file.signature()
-        );
-        // Of no other family.
-        let other = Naming::of(&json!({"model_type": "llama"}), &file.signature());
-        assert_eq!(other.read(&file).signature(), file.signature());
-    }
-
-    #[test]
-    fn a_pooler_is_no_part_of_a_classifier_of_tokens() {
-        let names = signature(&[
-            "bert.x.weight",
-            "bert.pooler.dense.weight",
-            "classifier.bias",
-        ]);
-        let read = |class: &str| {
-            let config = json!({"model_type": "bert", "architectures": [class]});
-            Naming::of(&config, &names)
-                .read_signature(names.clone())
-                .len()
-        };
-        assert_eq!(read("BertForTokenClassification"), 2);
-        assert_eq!(read("BertForSequenceClassification"), 3);
-    }
-
-    #[test]
-    fn a_body_saved_alone_gets_its_prefix_and_gives_it_back() {
-        let names = [
-            "embeddings.LayerNorm.gamma",
-            "embeddings.position_ids",
-            "cls.bias",
-        ];
-        assert_eq!(
-            read("bert", &names),
-            ["bert.embeddings.LayerNorm.weight", "cls.bias"]
-        );
-        let naming = Naming::of(&json!({"model_type": "bert"}), &signature(&names));
-        let one = HostTensor::from_f32(vec![1], vec![1.0]);
-        let file: Checkpoint = names
-            .iter()
-            .map(|n| ((*n).to_owned(), one.clone()))
-            .collect();
-        let back = naming.written(&naming.read(&file));
-        let back: Vec<&str> = back.iter().map(|(name, _)| name).collect();
-        assert_eq!(back, ["cls.bias", "embeddings.LayerNorm.gamma"]);
-    }
-
-    #[test]
-    fn a_wrappers_prefix_is_taken_away_and_given_back() {
-        for wrapper in ["_orig_mod.", "module.", "module._orig_mod."] {
-            let wrapped = |name: &str| format!("{wrapper}{name}");
-            let names = [wrapped("embeddings.x"), wrapped("classifier.bias")];
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            assert_eq!(
-                read("bert", &names),
-                ["bert.embeddings.x", "classifier.bias"]
-            );
-            assert_eq!(read("of timm", &names), ["classifier.bias", "embeddings.x"]);
-            let naming = Naming::of(&json!({"model_type": "bert"}), &signature(&names));
-            let one = HostTensor::from_f32(vec![1], vec![1.0]);
-            let file: Checkpoint = names
-                .iter()
-                .map(|n| ((*n).to_owned(), one.clone()))
-                .collect();
-            let back = naming.written(&naming.read(&file));
-            assert_eq!(back.signature(), file.signature());
-        }
-        // One name without it, or a graph's own name: nothing is taken away.
-        assert_eq!(read("of timm", &["_orig_mod.a", "b"]), ["_orig_mod.a", "b"]);
-        let graph =
-            json!({"model_type": "graph", "nodes": [{"op": "linear", "param": "module.a"}]});
-        let names = signature(&["module.a.weight"]);
-        assert_eq!(Naming::of(&graph, &names), Naming::default());
-    }
-
-    #[test]
-    fn a_name_that_is_taken_is_not_given_twice() {
-        let names = ["bert.x.LayerNorm.gamma", "bert.x.LayerNorm.weight"];
-        assert_eq!(read("bert", &names), names);
-    }
-
-    #[test]
-    fn a_tied_output_is_read_once() {
-        let names = ["lm_head.weight", "transformer.wte.weight"];
-        assert_eq!(read("gpt2", &names), names[1..]);
-        let signature = signature(&["lm_head.weight", "model.embed_tokens.weight"]);
-        for (tie, read) in [(json!(true), 1), (json!(false), 2), (json!(null), 2)] {
-            let config = json!({"model_type": "llama", "tie_word_embeddings": tie});
-            let naming = Naming::of(&config, &signature);
-            assert_eq!(naming.read_signature(signature.clone()).len(), read);
-        }
-    }
-
-    #[test]
-    fn a_copy_that_differs_is_noticed() {
-        let tensor = |value: f32| HostTensor::from_f32(vec![1], vec![value]);
-        let untied = |copy: f32| {
-            let file: Checkpoint = [("lm_head.weight", copy), ("wte.weight", 1.0)]
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), tensor(value)))
-                .collect();
-            let naming = Naming::of(&json!({"model_type": "gpt2"}), &file.signature());
-            naming.untied(&file).map(str::to_owned)
-        };
-        assert_eq!(untied(1.0), None);
-        assert_eq!(untied(2.0), Some("lm_head.weight".into()));
-    }
-}
+mod tests;

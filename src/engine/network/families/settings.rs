@@ -6,6 +6,7 @@
 //! configurations, and what their sources read, through these tables.
 
 mod decoders;
+mod encoders;
 mod timm;
 mod transformers;
 
@@ -18,6 +19,7 @@ pub(super) use decoders::{
     GEMMA, GEMMA2, GEMMA3, GLM4, GPT_NEOX, GPT_OSS, GRANITE, LLAMA, MISTRAL, MIXTRAL, OLMO2, OLMO3,
     OLMOE, PARTIAL_ROPE, PHI3, QWEN2, QWEN3, QWEN3_MOE, ROPE, SMOLLM3,
 };
+pub(super) use encoders::{ALBERT, DEBERTA, ELECTRA, MPNET, T5};
 pub(super) use timm::{TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm};
 pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, VIT, check};
 

@@ -43,3 +43,15 @@ pub(super) fn beta_fast() -> f64 {
 pub(super) fn beta_slow() -> f64 {
     1.0
 }
+
+pub(super) fn buckets() -> usize {
+    32
+}
+
+pub(super) fn max_distance() -> usize {
+    128
+}
+
+pub(super) fn max_position() -> usize {
+    512
+}

@@ -104,7 +104,10 @@ impl Op {
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
         if let Self::Attention {
-            head_norms, sinks, ..
+            head_norms,
+            sinks,
+            position_bias,
+            ..
         } = self
         {
             // All heads share the weight, one entry a dimension of a head.
@@ -116,7 +119,10 @@ impl Op {
             let sinks = sinks
                 .iter()
                 .map(|name| ParamUse::needed(name.clone(), &[Axis::Heads]));
-            return norms.chain(sinks).collect();
+            let tables = position_bias.iter().map(|bias| {
+                ParamUse::needed(format!("{}.weight", bias.param), &[Fixed, Axis::Heads])
+            });
+            return norms.chain(sinks).chain(tables).collect();
         }
         if let Self::Opaque { network } = self {
             return network.params();
@@ -177,6 +183,7 @@ impl Op {
             Self::RmsNorm { .. } => vec![ParamUse::needed(weight, &[Output])],
             Self::Embedding { .. }
             | Self::TokenTypeEmbedding { .. }
+            | Self::Table { .. }
             | Self::PositionEmbedding { bare: false, .. } => {
                 vec![ParamUse::needed(weight, &[Fixed, Output])]
             }

@@ -102,6 +102,44 @@ pub struct HeadNorms {
     pub unit_offset: bool,
 }
 
+/// What is added to a head's scores by how far a key stands from its query: a row of the table `param.weight`,
+/// `[buckets, heads]`, for each bucket of distances (Raffel et al. 2020, section 2.1).
+///
+/// Half of the buckets are for keys behind the query. Of each half, the first half are one distance each; the
+/// others hold more and more distances, and the last all from `max_distance` on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionBias {
+    pub param: String,
+    #[serde(default = "defaults::buckets")]
+    pub buckets: usize,
+    #[serde(default = "defaults::max_distance")]
+    pub max_distance: usize,
+    /// All buckets are for keys before the query, and those behind it are at no distance.
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
+    pub one_sided: bool,
+}
+
+/// Scores of distances beside those of tokens (He et al. 2021, section 3.1). Behind the values stand what the
+/// queries meet and then what the keys meet, where there are both: `[2 s, heads · d]`, of which row `s + b` is
+/// of bucket `b` of the distance from a key to its query, `|b| < s`. All three products are scaled alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distances {
+    /// Queries meet keys of distances.
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
+    pub keys: bool,
+    /// Keys meet queries of distances.
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
+    pub queries: bool,
+    /// A distance of at most half as many is its own bucket; those beyond share the other half, more and more
+    /// of them, up to `max_distance`. Where absent every distance is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<usize>,
+    #[serde(default = "defaults::max_position")]
+    pub max_distance: usize,
+}
+
 /// How queries, keys and values lie in one fused input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,7 +3,7 @@
 //! Shapes are of one sample: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 
 use super::Param;
-use crate::network::op::{Clamp, FullyMasked, FusedOrder, Pair, Position, Rotary};
+use crate::network::op::{Clamp, Distances, FullyMasked, FusedOrder, Pair, Position, Rotary};
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,12 +63,19 @@ pub enum Layer {
         token: Param<3>,
     },
     PatchEmbed(PatchEmbed),
+    /// The rows of `[R, D]`, the same for every sample.
+    Table {
+        table: Param<2>,
+    },
+    /// `[S]` ids, each that of the position before; the first is this one.
+    ShiftTokens {
+        first: u32,
+    },
+    /// Tokens, 0 where they are padded; the ids are the second input.
+    MaskTokens,
     Attention(Attention),
     /// `[S, D]` to `[D]`; the ids are the second input.
-    SelectToken {
-        position: Position,
-        padding: Option<u32>,
-    },
+    SelectToken(SelectToken),
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens,
     Experts(Experts),
@@ -168,6 +175,16 @@ pub enum NormKind {
     RootMeanSquare { unit_offset: bool },
 }
 
+/// Which token of `[S, D]` is read; the ids are the second input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SelectToken {
+    pub position: Position,
+    /// The last of another id than this.
+    pub padding: Option<u32>,
+    /// The last of this id.
+    pub token: Option<u32>,
+}
+
 /// One row per position, `[S, D]`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PositionEmbedding {
@@ -214,9 +231,20 @@ pub struct Attention {
     pub fully_masked: FullyMasked,
     /// A score more for each head, of a key without a value.
     pub sinks: Option<Param<1>>,
+    /// Added to the scaled scores.
+    pub position_bias: Option<PositionBias>,
+    /// Scores of distances; what they are is read behind the values.
+    pub distances: Option<Distances>,
+    /// Padded positions see nothing either.
+    pub mask_queries: bool,
 }
 
 impl Attention {
+    /// Whether scores depend on more than queries, keys and what is masked: the CPU has no kernel for that.
+    pub fn scores_distances(&self) -> bool {
+        self.position_bias.is_some() || self.distances.is_some() || self.mask_queries
+    }
+
     /// Channels of all queries, all keys and all values.
     pub fn widths(&self) -> [usize; 3] {
         [self.heads, self.kv_heads, self.kv_heads].map(|heads| heads * self.head_size)
@@ -235,6 +263,16 @@ impl Attention {
             turned
         }
     }
+}
+
+/// A row of `[rows, heads]` for each bucket of distances between a query and a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionBias {
+    pub table: Param<2>,
+    pub buckets: usize,
+    pub max_distance: usize,
+    /// All buckets are for keys before the query.
+    pub one_sided: bool,
 }
 
 /// The weights are `[d]`, shared by all heads.

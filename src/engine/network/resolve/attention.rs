@@ -3,7 +3,7 @@
 use super::{Resolved, Resolver};
 use crate::network::{
     error::GraphError,
-    op::{FusedOrder, HeadNorms, Op, Rotary},
+    op::{Distances, FusedOrder, HeadNorms, Op, PositionBias, Rotary},
     program::{
         Layer,
         layer::{self, Attention, Norm, NormKind},
@@ -16,6 +16,13 @@ enum Operands {
     Separate([usize; 3]),
     /// The width of one tensor of all three.
     Fused(usize),
+}
+
+impl Distances {
+    /// Inputs that stand behind the values.
+    fn inputs(&self) -> usize {
+        usize::from(self.keys) + usize::from(self.queries)
+    }
 }
 
 impl Resolver<'_> {
@@ -33,12 +40,15 @@ impl Resolver<'_> {
             soft_cap,
             fully_masked,
             sinks,
+            position_bias,
+            distances,
+            mask_queries,
         } = &self.node.op
         else {
             return Err(self.fault("is no attention"));
         };
         let (heads, kv_heads) = (*heads, kv_heads.unwrap_or(*heads));
-        let operands = self.operands(*mask)?;
+        let operands = self.operands(*mask, distances.as_ref())?;
         let head_size = self.head_size(heads, kv_heads, &operands)?;
 
         if *fused == FusedOrder::Heads
@@ -50,15 +60,15 @@ impl Resolver<'_> {
         if let Some(rotary) = rotary {
             self.check_rotary(rotary, head_size)?;
         }
-        let numbers = [("scale", scale), ("soft_cap", soft_cap)];
-        if let Some((name, _)) = numbers
-            .iter()
-            .find(|(_, number)| number.is_some_and(|number| !(number.is_finite() && number > 0.0)))
-        {
-            return Err(self.fault(format!("{name} must be above 0")));
+        self.check_above_zero("scale", *scale)?;
+        self.check_above_zero("soft_cap", *soft_cap)?;
+        self.check_above_zero("window", window.map(|window| window as f64))?;
+        if *mask_queries && !mask {
+            return Err(self.fault("mask_queries needs mask"));
         }
-        if *window == Some(0) {
-            return Err(self.fault("window must be above 0"));
+        if let Some(distances) = distances {
+            let is_plain = heads == kv_heads && rotary.is_none() && head_norms.is_none();
+            self.check_distances(distances, heads * head_size, is_plain)?;
         }
 
         let attention = Attention {
@@ -81,6 +91,12 @@ impl Resolver<'_> {
                 .as_ref()
                 .map(|name| self.needed_vector(name.clone(), heads))
                 .transpose()?,
+            position_bias: position_bias
+                .as_ref()
+                .map(|bias| self.position_bias(bias, heads))
+                .transpose()?,
+            distances: distances.clone(),
+            mask_queries: *mask_queries,
         };
         let [tokens, _] = self.tokens(0)?;
         let output = vec![tokens, heads * head_size];
@@ -90,21 +106,60 @@ impl Resolver<'_> {
         })
     }
 
-    fn operands(&self, mask: bool) -> Result<Operands, GraphError> {
+    fn operands(&self, mask: bool, distances: Option<&Distances>) -> Result<Operands, GraphError> {
         let [tokens, width] = self.tokens(0)?;
         let count = self.inputs.len() - usize::from(mask).min(self.inputs.len());
         if mask {
             self.check_ids_of(tokens, count)?;
         }
-        match count {
-            1 => Ok(Operands::Fused(width)),
-            3 => Ok(Operands::Separate([
-                width,
-                self.tokens(1)?[1],
-                self.tokens(2)?[1],
-            ])),
-            _ => Err(self.fault("reads [q, k, v] or one fused [q|k|v], and with mask the ids")),
+        let of_distances = distances.map_or(0, Distances::inputs);
+        match count - of_distances.min(count) {
+            1 if distances.is_none() => Ok(Operands::Fused(width)),
+            3 => {
+                let [keys, values] = [self.tokens(1)?, self.tokens(2)?];
+                if [keys[0], values[0]] != [tokens; 2] {
+                    return Err(self.fault("needs queries, keys and values of as many tokens"));
+                }
+                Ok(Operands::Separate([width, keys[1], values[1]]))
+            }
+            _ => Err(self.fault(
+                "reads [q, k, v] or one fused [q|k|v], behind them what distances are, and with mask the ids",
+            )),
         }
+    }
+
+    fn check_above_zero(&self, name: &str, number: Option<f64>) -> Result<(), GraphError> {
+        if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
+            return Err(self.fault(format!("{name} must be above 0")));
+        }
+        Ok(())
+    }
+
+    /// What distances are must have a middle row, and be as wide as the heads.
+    fn check_distances(
+        &self,
+        distances: &Distances,
+        width: usize,
+        is_plain: bool,
+    ) -> Result<(), GraphError> {
+        if !is_plain || distances.inputs() == 0 {
+            let detail = "distances need keys, queries or both; as many kv_heads as heads; no rotary, no head_norms";
+            return Err(self.fault(detail));
+        }
+        let single = distances.buckets.map(|buckets| buckets / 2);
+        if single.is_some_and(|single| single == 0 || distances.max_distance <= single + 1) {
+            return Err(
+                self.fault("distances need buckets of 2 or more, and a max_distance above them")
+            );
+        }
+        for input in 3..3 + distances.inputs() {
+            let [rows, found] = self.tokens(input)?;
+            if found != width || rows == 0 || !rows.is_multiple_of(2) {
+                let detail = format!("distances need inputs [2 s, {width}], not [{rows}, {found}]");
+                return Err(self.fault(detail));
+            }
+        }
+        Ok(())
     }
 
     /// Channels of one head; the inputs must have the widths of the heads.
@@ -157,6 +212,36 @@ impl Resolver<'_> {
             }
         }
         Ok(())
+    }
+
+    fn position_bias(
+        &self,
+        bias: &PositionBias,
+        heads: usize,
+    ) -> Result<layer::PositionBias, GraphError> {
+        let &PositionBias {
+            ref param,
+            buckets,
+            max_distance,
+            one_sided,
+        } = bias;
+        // Half of a side's buckets are single distances; the others begin behind them.
+        let single = buckets / if one_sided { 2 } else { 4 };
+        if single == 0 || max_distance <= single {
+            let detail = format!("there are no {buckets} buckets of distances to {max_distance}");
+            return Err(self.fault(detail));
+        }
+
+        let table = self.weight::<2>(param)?;
+        if table.shape[0] < buckets || table.shape[1] != heads {
+            return Err(table.misfit(format!("[{buckets}, {heads}]")));
+        }
+        Ok(layer::PositionBias {
+            table,
+            buckets,
+            max_distance,
+            one_sided,
+        })
     }
 
     fn head_norms(

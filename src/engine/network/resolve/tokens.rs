@@ -7,8 +7,9 @@ use crate::network::{
     op::Position,
     program::{
         Layer, Param, SampleShape, channels,
-        layer::{Norm, NormKind, PatchEmbed, PositionEmbedding},
+        layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken},
     },
+    token::IDS,
 };
 
 pub(super) const NO_COUNTED_POSITIONS: &str =
@@ -54,14 +55,14 @@ impl Resolver<'_> {
             .map_err(|_| self.fault(format!("needs an input [S, D], not {found:?}")))
     }
 
-    /// Length of the network's own ids. They are checked against their tables in the data, not as they
-    /// are computed.
+    /// Length of the network's ids, shifted or not. They are checked against their tables in the data, not as
+    /// they are computed.
     fn own_ids(&self) -> Result<usize, GraphError> {
         let found = self.inputs.first().copied().unwrap_or_default();
         let [length] = *found else {
             return Err(self.fault(format!("needs token ids [S], not {found:?}")));
         };
-        if self.node.inputs != [Operand::Input] {
+        if !self.of_ids {
             return Err(self.fault("reads the token ids, \"input\""));
         }
         Ok(length)
@@ -125,6 +126,41 @@ impl Resolver<'_> {
         Ok(Resolved {
             layer: Layer::TokenTypeEmbedding { table },
             output,
+        })
+    }
+
+    pub(super) fn table(&self, param: &str) -> Result<Resolved, GraphError> {
+        if self.node.inputs != [Operand::Input] {
+            return Err(self.fault("reads \"input\", and nothing of it"));
+        }
+        let table = self.weight::<2>(param)?;
+        let output = table.shape.to_vec();
+        Ok(Resolved {
+            layer: Layer::Table { table },
+            output,
+        })
+    }
+
+    pub(super) fn shift_tokens(&self, first: u32) -> Result<Resolved, GraphError> {
+        let length = self.own_ids()?;
+        if first >= IDS {
+            return Err(self.fault(format!("first must be an id below {IDS}")));
+        }
+        Ok(Resolved {
+            layer: Layer::ShiftTokens { first },
+            output: vec![length],
+        })
+    }
+
+    pub(super) fn mask_tokens(&self) -> Result<Resolved, GraphError> {
+        let [tokens, channels] = self.tokens(0)?;
+        if self.inputs.len() != 2 {
+            return Err(self.fault("takes two inputs, tokens and their ids"));
+        }
+        self.check_ids_of(tokens, 1)?;
+        Ok(Resolved {
+            layer: Layer::MaskTokens,
+            output: vec![tokens, channels],
         })
     }
 
@@ -260,19 +296,23 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn select_token(
-        &self,
-        position: Position,
-        padding: Option<u32>,
-    ) -> Result<Resolved, GraphError> {
+    pub(super) fn select_token(&self, select: SelectToken) -> Result<Resolved, GraphError> {
+        let SelectToken {
+            position,
+            padding,
+            token,
+        } = select;
         self.at_most(if position == Position::First { 1 } else { 2 })?;
-        if padding.is_some() && (position != Position::End || self.inputs.len() != 2) {
-            let detail = "padding needs the position \"end\" and the ids as second input";
+        let looks_at_ids = padding.is_some() || token.is_some();
+        if looks_at_ids && (position != Position::End || self.inputs.len() != 2) {
+            let detail = "padding and token need the position \"end\" and the ids as second input";
             return Err(self.fault(detail));
         }
-        let layer = Layer::SelectToken { position, padding };
+        if padding.is_some() && token.is_some() {
+            return Err(self.fault("takes padding or token, not both"));
+        }
         Ok(Resolved {
-            layer,
+            layer: Layer::SelectToken(select),
             output: self.pooled_tokens()?,
         })
     }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Followed, Group, Member, Runs, Symmetry,
+    attention_spaces::AttentionSpaces,
     experts::Experts,
-    spaces::{AttentionSpaces, ExpertSpaces, Space, Spaces},
+    spaces::{ExpertSpaces, Space, Spaces},
 };
 use crate::{
     network::{Axis, ParamUse, Role},
@@ -30,6 +31,8 @@ pub(super) struct AxisUse {
     role: Role,
     space: Space,
     opens: bool,
+    /// It has an entry for each head of an attention.
+    is_of_heads: bool,
 }
 
 /// Groups, and which of them the units of a class are.
@@ -89,8 +92,12 @@ impl Spaces {
                         continue;
                     }
                 };
+                let is_of_heads = *kind == Axis::Heads;
                 if let Some(&first) = seen.get(&place) {
-                    self.union(axes[first].space.class, space.class);
+                    // Attentions that share it have one order of heads, not of what is in them.
+                    if !(is_of_heads && axes[first].is_of_heads) {
+                        self.union(axes[first].space.class, space.class);
+                    }
                     continue;
                 }
 
@@ -103,6 +110,7 @@ impl Spaces {
                     // The first layer of an expert opens its hidden space, the last reads it.
                     opens: matches!(kind, Axis::Output | Axis::HiddenPairs)
                         || (*kind == Axis::Hidden && axis == 0 && param.axes.len() == 2),
+                    is_of_heads,
                 });
             }
         }
@@ -141,10 +149,11 @@ impl Spaces {
         }
 
         let attentions = self
-            .heads
-            .iter()
-            .filter_map(|heads| self.grouped(heads, &of_class));
-        let attentions = attentions.collect();
+            .tied_heads()
+            .into_iter()
+            .enumerate()
+            .flat_map(|(order, set)| self.grouped(order, &set, &of_class))
+            .collect();
         let experts = self
             .of_experts
             .iter()
@@ -218,9 +227,24 @@ impl Spaces {
         })
     }
 
-    /// An attention whose spaces are groups.
+    /// The attentions of an order of heads whose spaces are groups, those of the same groups once.
     fn grouped(
         &self,
+        order: usize,
+        set: &[usize],
+        of_class: &HashMap<usize, usize>,
+    ) -> Vec<Attention> {
+        let mut attentions = Vec::new();
+        for &position in set {
+            let found = self.attention_of(order, &self.heads[position], of_class);
+            attentions.extend(found.filter(|one| !attentions.contains(one)));
+        }
+        attentions
+    }
+
+    fn attention_of(
+        &self,
+        order: usize,
         spaces: &AttentionSpaces,
         of_class: &HashMap<usize, usize>,
     ) -> Option<Attention> {
@@ -236,6 +260,7 @@ impl Spaces {
             classes.map(|class| of_class.get(&self.find(class)).copied());
 
         Some(Attention {
+            order,
             queries: queries?,
             keys: keys?,
             values: values?,

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::attention_spaces::AttentionSpaces;
 use crate::network::{
-    Inputs, Instruction, Layer,
+    Axis, Inputs, Instruction, Layer,
     op::FusedOrder,
     program::layer::{Attention, Conv2d},
 };
@@ -50,18 +51,6 @@ struct Cut {
     turns: Option<usize>,
     /// Into queries, keys and values.
     is_attention: bool,
-}
-
-/// An attention's spaces.
-pub(super) struct AttentionSpaces {
-    /// The fused projection that the first three are parts of.
-    fused: Option<usize>,
-    /// Queries, keys, values, output.
-    pub classes: [usize; 4],
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub head_size: usize,
-    pub fixed_dimensions: usize,
 }
 
 /// The spaces of a layer of experts.
@@ -114,6 +103,7 @@ impl Spaces {
             | Layer::Embedding { .. }
             | Layer::PositionEmbedding(_)
             | Layer::TokenTypeEmbedding { .. }
+            | Layer::Table { .. }
             | Layer::PatchEmbed(_) => Space {
                 class: self.open(size),
                 size,
@@ -123,7 +113,7 @@ impl Spaces {
                 self.union(reads.first.class, class);
                 Space { class, size }
             }
-            Layer::Attention(layer) => self.attention(layer, reads),
+            Layer::Attention(layer) => self.attention(node, layer, reads),
             Layer::Experts(layer) => {
                 self.experts(node, layer, reads.rest.first().copied());
                 Space {
@@ -159,7 +149,9 @@ impl Spaces {
             | Layer::SoftCap { .. }
             | Layer::LayerScale { .. }
             | Layer::ClassToken { .. }
-            | Layer::SelectToken { .. }
+            | Layer::SelectToken(_)
+            | Layer::ShiftTokens { .. }
+            | Layer::MaskTokens
             | Layer::MeanTokens => Space {
                 class: reads.first.class,
                 size,
@@ -167,7 +159,7 @@ impl Spaces {
         }
     }
 
-    fn attention(&mut self, layer: &Attention, reads: Inputs<Space>) -> Space {
+    fn attention(&mut self, node: &Instruction, layer: &Attention, reads: Inputs<Space>) -> Space {
         let &Attention {
             heads,
             kv_heads,
@@ -197,6 +189,17 @@ impl Spaces {
             self.union(queries, keys);
             self.union(values, output);
         }
+        // What distances are meets queries or keys, dimension by dimension.
+        if layer.distances.is_some() {
+            let behind = reads.rest.iter().skip(2);
+            let of_distances = behind.take(reads.rest.len() - 2 - usize::from(layer.mask));
+            of_distances.for_each(|space| self.union(queries, space.class));
+        }
+        let by_head = node
+            .params
+            .iter()
+            .filter(|param| param.axes.contains(&Axis::Heads))
+            .map(|param| param.name.clone());
         self.heads.push(AttentionSpaces {
             fused,
             classes: [queries, keys, values, output],
@@ -204,6 +207,7 @@ impl Spaces {
             kv_heads,
             head_size,
             fixed_dimensions: layer.fixed_dimensions(),
+            by_head: by_head.collect(),
         });
         Space {
             class: output,
@@ -257,25 +261,8 @@ impl Spaces {
         all
     }
 
-    /// Fixes attentions of which some part is fixed, tied elsewhere or shared.
-    pub(super) fn settle(&mut self) {
-        let mut changed = true;
-        while changed {
-            changed = self.settle_parts();
-            for position in 0..self.heads.len() {
-                let all = self.roots(position);
-                let fixed = all.iter().filter(|&&root| self.fixed[root]).count();
-                let broken = fixed > 0 || !self.stands_alone(position);
-                if broken && fixed < all.len() {
-                    all.iter().for_each(|&root| self.fixed[root] = true);
-                    changed = true;
-                }
-            }
-        }
-    }
-
     /// Fixes the parts of what is fixed as a whole; whether there were any to fix.
-    fn settle_parts(&mut self) -> bool {
+    pub(super) fn settle_parts(&mut self) -> bool {
         let wholes = self
             .parts
             .iter()
@@ -286,39 +273,6 @@ impl Spaces {
         let moving: Vec<usize> = parts.filter(|&root| !self.fixed[root]).collect();
         moving.iter().for_each(|&root| self.fixed[root] = true);
         !moving.is_empty()
-    }
-
-    fn roots(&self, position: usize) -> Vec<usize> {
-        let AttentionSpaces { fused, classes, .. } = &self.heads[position];
-        fused
-            .iter()
-            .chain(classes)
-            .map(|&class| self.find(class))
-            .collect()
-    }
-
-    /// Whether the spaces have the widths of heads and belong to this attention alone.
-    fn stands_alone(&self, position: usize) -> bool {
-        let AttentionSpaces {
-            classes,
-            heads,
-            kv_heads,
-            head_size,
-            ..
-        } = &self.heads[position];
-        let widths = [*heads, *kv_heads, *kv_heads, *heads].map(|n| n * head_size);
-        let [queries, keys, values, output] = classes.map(|class| self.find(class));
-        let fits = classes
-            .iter()
-            .zip(widths)
-            .all(|(&class, n)| self.units[self.find(class)] == n);
-        let apart = queries != values && queries != output && keys != values && keys != output;
-        let grouped = heads != kv_heads;
-        let paired = (queries == keys) != grouped && (values == output) != grouped;
-        let mine = self.roots(position);
-        let shared = (0..self.heads.len())
-            .any(|other| other != position && self.roots(other).iter().any(|r| mine.contains(r)));
-        fits && apart && paired && !shared
     }
 }
 

@@ -133,7 +133,7 @@ impl Matcher<'_> {
         })
     }
 
-    /// Solves an attention's groups together, with the others held; whether they moved.
+    /// Solves the groups of attentions with one order of heads together, with the others held; whether they moved.
     fn visit_attention(
         &mut self,
         groups: &[usize],
@@ -146,19 +146,15 @@ impl Matcher<'_> {
         self.arrange(&matrices, groups, permutation)
     }
 
-    /// Puts an attention's groups in the best order for these matrices, if that gains anything.
+    /// Puts the groups of such attentions in the best order for these matrices, if that gains anything.
     pub(super) fn arrange(
         &self,
         matrices: &[Arc<Vec<f32>>],
         groups: &[usize],
         permutation: &mut Permutation,
     ) -> Result<bool, NotFinite> {
-        let attention = self
-            .symmetry
-            .attentions
-            .iter()
-            .find(|a| a.groups() == groups);
-        let Some(attention) = attention else {
+        let mut tied = self.symmetry.tied_heads();
+        let Some(attentions) = tied.find(|tied| tied.groups() == groups) else {
             return Ok(false);
         };
         let current: Vec<&[u32]> = groups
@@ -167,7 +163,7 @@ impl Matcher<'_> {
             .collect();
         let found = self
             .profiler
-            .time(Work::Assignment, || attention.solve(matrices, &current))?;
+            .time(Work::Assignment, || attentions.solve(matrices, &current))?;
 
         let (mut gain, mut scale) = (0.0, 0.0);
         for (matrix, (group, sigma)) in matrices.iter().zip(&found) {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{network::Graph, training::testing};
 
+mod kernels;
 mod transformers;
 
 /// Every element's gradient against a central difference of the loss.

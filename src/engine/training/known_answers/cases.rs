@@ -28,6 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         softmax(),
         options_of_attention(),
         tables(),
+        distances(),
         patches(),
     ]
 }
@@ -144,6 +145,37 @@ fn softmax() -> Case {
             ("k.weight", vec![6, 10]),
             ("v.weight", vec![6, 10]),
             ("head.weight", vec![CLASSES, 18]),
+        ],
+    }
+}
+
+/// What is scored by the distance of a key: a bias of each head, and products with rows of a table.
+fn distances() -> Case {
+    Case {
+        kind: "distances",
+        input: tokens(),
+        nodes: json!([{"op":"shift_tokens","first":1},{"op":"embedding","param":"words"},
+            {"op":"linear","param":"q","inputs":["words"]},
+            {"op":"linear","param":"k","inputs":["words"]},
+            {"op":"linear","param":"v","inputs":["words"]},
+            {"op":"table","param":"t","inputs":["input"]},
+            {"op":"linear","param":"k","inputs":["t"],"id":"of_keys"},
+            {"op":"linear","param":"q","inputs":["t"],"id":"of_queries"},
+            {"op":"attention","heads":2,"mask":true,"mask_queries":true,"fully_masked":"mean",
+             "distances":{"keys":true,"queries":true,"buckets":4,"max_distance":7},
+             "position_bias":{"param":"bias","buckets":8,"max_distance":9},
+             "inputs":["q","k","v","of_keys","of_queries","input"],"id":"attended"},
+            {"op":"mask_tokens","inputs":["attended","input"],"id":"masked"},
+            {"op":"select_token","position":"end","token":3,"inputs":["masked","input"]},
+            {"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("words.weight", vec![VOCABULARY, 10]),
+            ("t.weight", vec![8, 10]),
+            ("q.weight", vec![6, 10]),
+            ("k.weight", vec![6, 10]),
+            ("v.weight", vec![6, 10]),
+            ("bias.weight", vec![8, 2]),
+            ("head.weight", vec![CLASSES, 6]),
         ],
     }
 }

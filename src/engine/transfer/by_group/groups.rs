@@ -83,6 +83,7 @@ fn kind(graph: &Graph, position: usize) -> Kind {
         Op::Embedding { .. }
         | Op::PositionEmbedding { .. }
         | Op::TokenTypeEmbedding { .. }
+        | Op::Table { .. }
         | Op::ClassToken { .. }
         | Op::PatchEmbed { .. } => Kind::Embeddings,
         _ if node.op.param() == graph.head() => Kind::Head,
@@ -90,7 +91,7 @@ fn kind(graph: &Graph, position: usize) -> Kind {
         | Op::RmsNorm { .. }
         | Op::BatchNorm { .. }
         | Op::LayerScale { .. }
-        // Its only tensors are those of its norms, and sinks.
+        // Its only tensors are those of its norms, sinks, and biases of positions.
         | Op::Attention { .. } => Kind::Norms,
         _ if is_of_attention(graph, position) => Kind::Attention,
         _ => Kind::Mlp,

@@ -70,6 +70,7 @@ pub fn sites(graph: &Graph, rule: Rule) -> Vec<Site> {
             Rule::Every => true,
         })
         .filter(|site| !is_tied(graph, site.layer) && !readers.routes(graph, site.layer))
+        .filter(|site| !is_of_a_table(graph, site.layer))
         .collect();
     found.sort_by_key(|site| (site.point(), site.layer));
     found
@@ -189,6 +190,18 @@ impl Readers {
     }
 }
 
+/// Whether a node reads a table, behind norms or not: no sample says anything of it.
+fn is_of_a_table(graph: &Graph, position: usize) -> bool {
+    let Some(&Operand::Node(read)) = graph.nodes[position].inputs.first() else {
+        return false;
+    };
+    match graph.nodes[read].op {
+        Op::Table { .. } => true,
+        Op::LayerNorm { .. } | Op::RmsNorm { .. } => is_of_a_table(graph, read),
+        _ => false,
+    }
+}
+
 /// Whether another node reads the layer's tensors.
 fn is_tied(graph: &Graph, layer: usize) -> bool {
     let param = graph.nodes[layer].op.param();
@@ -226,6 +239,18 @@ mod tests {
         assert_eq!(found(&graph, Rule::Every), [(0, 1), (4, 4)]);
         assert_eq!(found(&graph, Rule::Writers), [(0, 1), (4, 4)]);
         assert_eq!(found(&graph, Rule::Head), [(4, 4)]);
+    }
+
+    #[test]
+    fn what_reads_a_table_is_not_fitted() {
+        let nodes = json!([
+            {"op": "embedding", "param": "e"}, {"op": "table", "param": "t", "inputs": ["input"]},
+            {"op": "layer_norm", "param": "n"}, {"op": "linear", "param": "k", "id": "p"},
+            {"op": "linear", "param": "q", "inputs": ["e"]}, {"op": "linear", "param": "k", "inputs": ["e"], "id": "keys"},
+            {"op": "linear", "param": "own", "inputs": ["n"]}, {"op": "linear", "param": "v", "inputs": ["e"]}]);
+        let input = json!({"kind": "tokens", "shape": [4]});
+        let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();
+        assert_eq!(found(&graph, Rule::Every), [(4, 4), (7, 7)]);
     }
 
     #[test]

@@ -43,10 +43,14 @@ const MODULES: [(&str, &str); 8] = [
 /// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
 const TRANSPOSED: [(&str, &str); 1] = [("gpt2", "transformer.h.")];
 /// By `model_type`, the embedding of tokens.
-const VOCABULARIES: [(&str, &str); 19] = [
+const VOCABULARIES: [(&str, &str); 24] = [
+    ("albert", "albert.embeddings.word_embeddings.weight"),
     ("bert", "bert.embeddings.word_embeddings.weight"),
     ("roberta", "roberta.embeddings.word_embeddings.weight"),
+    ("deberta-v2", "deberta.embeddings.word_embeddings.weight"),
     ("distilbert", "distilbert.embeddings.word_embeddings.weight"),
+    ("electra", "electra.embeddings.word_embeddings.weight"),
+    ("mpnet", "mpnet.embeddings.word_embeddings.weight"),
     ("gpt2", "transformer.wte.weight"),
     ("llama", "model.embed_tokens.weight"),
     ("mistral", "model.embed_tokens.weight"),
@@ -63,7 +67,17 @@ const VOCABULARIES: [(&str, &str); 19] = [
     ("glm4", "model.embed_tokens.weight"),
     ("gpt_neox", "gpt_neox.embed_in.weight"),
     ("modernbert", "model.embeddings.tok_embeddings.weight"),
+    ("t5", "transformer.shared.weight"),
 ];
+/// By `model_type`, a tensor of the graph, and those that are copies of it where a file has them.
+const COPIES: [(&str, &str, &[&str]); 1] = [(
+    "t5",
+    "transformer.shared.weight",
+    &[
+        "transformer.encoder.embed_tokens.weight",
+        "transformer.decoder.embed_tokens.weight",
+    ],
+)];
 /// By `model_type`, what files call the output layer that is `lm_head` in the graph, as in memory.
 const OUTPUTS: [(&str, &str); 1] = [("gpt_neox", "embed_out")];
 
@@ -74,6 +88,15 @@ pub(super) fn output_of(config: &Value) -> Option<&'static str> {
         .iter()
         .find(|(family, _)| own == *family)
         .map(|(_, module)| *module)
+}
+
+/// What a tensor of the family's files is a copy of, whatever their configuration says.
+pub(super) fn original_of(config: &Value, name: &str) -> Option<&'static str> {
+    let own = model_type_of(config)?;
+    COPIES
+        .iter()
+        .find(|(family, _, copies)| own == *family && copies.contains(&name))
+        .map(|(_, original, _)| *original)
 }
 
 /// Whether a linear layer's weight is `[in, out]`.

@@ -1,0 +1,306 @@
+//! T5 and mT5 with Hugging Face's names: the encoder for classes of tokens and as a body, and both sides for
+//! classes of sentences.
+//!
+//! Scores are not scaled; every layer of a side adds the biases of one table to them. The decoder of a
+//! sentence's class reads the sentence itself, a position late, and tells the class at its end.
+
+use super::{
+    Builder, Source,
+    transformer::{Attending, CLASSIFIER, TOKEN_CLASSIFIER},
+};
+use crate::network::{
+    error::GraphError,
+    graph::{Graph, Input, Operand, Task},
+    op::{FullyMasked, Op, Position, PositionBias},
+    token::IDS,
+};
+
+const EMBEDDING: &str = "transformer.shared";
+/// Tokens of a sentence. The library has no limit.
+const LONGEST: usize = 4096;
+
+/// What a configuration is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Model {
+    Encoder,
+    OfTokens,
+    OfSentences,
+}
+
+pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
+    let model = model_of(source)?;
+    let blocks = Blocks::read(source)?;
+    let input = Input::Tokens { shape: [LONGEST] };
+
+    let mut builder = Builder::default();
+    let encoded = blocks.encoder(source, &mut builder)?;
+    let task = match model {
+        Model::Encoder => Task::Representation,
+        Model::OfTokens => {
+            builder.linear("classifier", encoded);
+            Task::TokenClassification
+        }
+        Model::OfSentences => {
+            let first = id(source, "decoder_start_token_id", None)?;
+            let last = id(source, "eos_token_id", Some(1))?;
+            let decoded = blocks.decoder(source, &mut builder, encoded, first)?;
+            head(&mut builder, decoded, last);
+            Task::Classification
+        }
+    };
+    Ok(builder.finish_for(task, input))
+}
+
+fn model_of(source: &Source<'_>) -> Result<Model, GraphError> {
+    match source.config["architectures"][0].as_str() {
+        Some(class) if class.ends_with("EncoderModel") => Ok(Model::Encoder),
+        Some(class) if class.ends_with(TOKEN_CLASSIFIER) => {
+            source.head(TOKEN_CLASSIFIER).map(|()| Model::OfTokens)
+        }
+        _ => source.head(CLASSIFIER).map(|()| Model::OfSentences),
+    }
+}
+
+/// The class at the last token that ends a sentence.
+fn head(builder: &mut Builder, decoded: Operand, last: u32) {
+    let op = Op::SelectToken {
+        position: Position::End,
+        padding: None,
+        token: Some(last),
+    };
+    let end = builder.push("end", op, &[decoded, Operand::Input]);
+    let hidden = builder.linear("classification_head.dense", end);
+    let hidden = builder.push("classification_head.tanh", Op::Tanh {}, &[hidden]);
+    builder.linear("classification_head.out_proj", hidden);
+}
+
+/// What all blocks have in common.
+struct Blocks {
+    heads: usize,
+    eps: f64,
+    activation: Op,
+    is_gated: bool,
+    buckets: usize,
+    max_distance: usize,
+}
+
+/// A block's side, and where its parts begin.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    name: &'a str,
+    is_decoder: bool,
+    /// What the other side puts out.
+    encoded: Option<Operand>,
+}
+
+impl Blocks {
+    fn read(source: &Source<'_>) -> Result<Self, GraphError> {
+        let is_mt5 = source.config["model_type"] == "mt5";
+        let default = if is_mt5 { "gated-gelu" } else { "relu" };
+        let feed_forward = Feed::read(source, default)?;
+        Ok(Self {
+            heads: source.count_of(&["num_heads", "num_attention_heads"])?,
+            eps: source.number("layer_norm_epsilon", 1e-6)?,
+            activation: feed_forward.activation,
+            is_gated: feed_forward.is_gated,
+            buckets: or(source, "relative_attention_num_buckets", 32)?,
+            max_distance: or(source, "relative_attention_max_distance", 128)?,
+        })
+    }
+
+    fn encoder(&self, source: &Source<'_>, builder: &mut Builder) -> Result<Operand, GraphError> {
+        let side = Side {
+            name: "transformer.encoder",
+            is_decoder: false,
+            encoded: None,
+        };
+        let words = builder.embedding(EMBEDDING);
+        self.stack(source, builder, side, words)
+    }
+
+    /// Reads the sentence a position late, behind the id `first`.
+    fn decoder(
+        &self,
+        source: &Source<'_>,
+        builder: &mut Builder,
+        encoded: Operand,
+        first: u32,
+    ) -> Result<Operand, GraphError> {
+        let side = Side {
+            name: "transformer.decoder",
+            is_decoder: true,
+            encoded: Some(encoded),
+        };
+        let op = Op::ShiftTokens { first };
+        let shifted = builder.push("transformer.decoder.input", op, &[Operand::Input]);
+        let op = Op::Embedding {
+            param: EMBEDDING.into(),
+        };
+        let words = builder.push("transformer.decoder.words", op, &[shifted]);
+        self.stack(source, builder, side, words)
+    }
+
+    fn stack(
+        &self,
+        source: &Source<'_>,
+        builder: &mut Builder,
+        side: Side<'_>,
+        mut x: Operand,
+    ) -> Result<Operand, GraphError> {
+        let prefix = format!("{}.block", side.name);
+        let own: &[&str] = match (side.is_decoder, &source.config["num_decoder_layers"]) {
+            (true, told) if !told.is_null() => &["num_decoder_layers"],
+            _ => &["num_layers", "num_hidden_layers"],
+        };
+        let depth = source.layers(&prefix, "layer.0.SelfAttention.q.weight", own)?;
+        for layer in 0..depth {
+            x = self.block(builder, side, &format!("{prefix}.{layer}"), x);
+        }
+        Ok(self.norm(builder, &format!("{}.final_layer_norm", side.name), x))
+    }
+
+    fn block(&self, builder: &mut Builder, side: Side<'_>, prefix: &str, x: Operand) -> Operand {
+        let first = format!("{prefix}.layer.0");
+        let normed = self.norm(builder, &format!("{first}.layer_norm"), x);
+        let heads = self.self_attention(side);
+        let attention = format!("{first}.SelfAttention");
+        let attended = self.attended(builder, &attention, &heads, [normed, normed]);
+        let mut x = builder.add(format!("{first}.sum"), &[x, attended]);
+
+        let mut last = 1;
+        if let Some(encoded) = side.encoded {
+            let second = format!("{prefix}.layer.1");
+            let normed = self.norm(builder, &format!("{second}.layer_norm"), x);
+            let attention = format!("{second}.EncDecAttention");
+            let heads = self.attending(true);
+            let attended = self.attended(builder, &attention, &heads, [normed, encoded]);
+            x = builder.add(format!("{second}.sum"), &[x, attended]);
+            last = 2;
+        }
+
+        let last = format!("{prefix}.layer.{last}");
+        let normed = self.norm(builder, &format!("{last}.layer_norm"), x);
+        let output = self.feed_forward(builder, &format!("{last}.DenseReluDense"), normed);
+        builder.add(format!("{last}.sum"), &[x, output])
+    }
+
+    /// Scores that are not scaled.
+    fn attending(&self, masked: bool) -> Attending {
+        Attending {
+            scale: Some(1.0),
+            fully_masked: FullyMasked::Mean,
+            ..Attending::plain(self.heads, masked)
+        }
+    }
+
+    /// The first block of a side has the table of all. A decoder sees all of its own tokens before each.
+    fn self_attention(&self, side: Side<'_>) -> Attending {
+        let bias = PositionBias {
+            param: format!(
+                "{}.block.0.layer.0.SelfAttention.relative_attention_bias",
+                side.name
+            ),
+            buckets: self.buckets,
+            max_distance: self.max_distance,
+            one_sided: side.is_decoder,
+        };
+        Attending {
+            causal: side.is_decoder,
+            position_bias: Some(bias),
+            ..self.attending(!side.is_decoder)
+        }
+    }
+
+    /// What queries take of keys and values: those of the first of two operands of the second.
+    fn attended(
+        &self,
+        builder: &mut Builder,
+        prefix: &str,
+        heads: &Attending,
+        [own, read]: [Operand; 2],
+    ) -> Operand {
+        let queries = builder.linear(&format!("{prefix}.q"), own);
+        let keys = builder.linear(&format!("{prefix}.k"), read);
+        let values = builder.linear(&format!("{prefix}.v"), read);
+        let attended = builder.attention(prefix.to_owned(), heads, &[queries, keys, values]);
+        builder.linear(&format!("{prefix}.o"), attended)
+    }
+
+    fn feed_forward(&self, builder: &mut Builder, prefix: &str, x: Operand) -> Operand {
+        let gate = if self.is_gated { "wi_0" } else { "wi" };
+        let hidden = builder.linear(&format!("{prefix}.{gate}"), x);
+        let activation = self.activation.clone();
+        let mut hidden = builder.push(format!("{prefix}.act"), activation, &[hidden]);
+        if self.is_gated {
+            let up = builder.linear(&format!("{prefix}.wi_1"), x);
+            hidden = builder.push(format!("{prefix}.gated"), Op::Gate {}, &[hidden, up]);
+        }
+        builder.linear(&format!("{prefix}.wo"), hidden)
+    }
+
+    fn norm(&self, builder: &mut Builder, param: &str, x: Operand) -> Operand {
+        let op = Op::RmsNorm {
+            param: param.to_owned(),
+            eps: self.eps,
+            unit_offset: false,
+        };
+        builder.push(param, op, &[x])
+    }
+}
+
+/// The hidden layer of a block.
+struct Feed {
+    activation: Op,
+    is_gated: bool,
+}
+
+impl Feed {
+    /// `relu`, or `gated-` before the name of a function; `gated-gelu` is by tanh.
+    fn read(source: &Source<'_>, default: &str) -> Result<Self, GraphError> {
+        const KEY: &str = "feed_forward_proj";
+        let told = source.config[KEY].as_str().unwrap_or(default);
+        let gated = told.strip_prefix("gated-");
+        let name = match gated {
+            Some("gelu") => "gelu_new",
+            Some(name) => name,
+            None => told,
+        };
+        // What the library computes of the one key, and writes too; it reads them back.
+        for (key, computed) in [
+            ("dense_act_fn", name.into()),
+            ("is_gated_act", serde_json::Value::from(gated.is_some())),
+        ] {
+            let written = &source.config[key];
+            if !written.is_null() && *written != computed {
+                let detail = format!("{key}: is {written}, but {KEY} is {told:?}");
+                return Err(GraphError::Malformed { detail });
+            }
+        }
+        Ok(Self {
+            activation: source.activation_of(KEY, name)?,
+            is_gated: gated.is_some(),
+        })
+    }
+}
+
+/// A count of the configuration, or the library's own.
+fn or(source: &Source<'_>, key: &str, default: usize) -> Result<usize, GraphError> {
+    match source.config.get(key) {
+        None => Ok(default),
+        Some(_) => source.count(key),
+    }
+}
+
+/// An id of the configuration, or the library's own where it has one.
+fn id(source: &Source<'_>, key: &str, default: Option<u32>) -> Result<u32, GraphError> {
+    let value = &source.config[key];
+    let told = value.as_u64().and_then(|id| u32::try_from(id).ok());
+    match (told, default) {
+        (Some(id), _) if id < IDS => Ok(id),
+        (None, Some(default)) if value.is_null() => Ok(default),
+        _ => {
+            let detail = format!("{key}: give an id below {IDS}, not {value}");
+            Err(GraphError::Malformed { detail })
+        }
+    }
+}
