@@ -253,8 +253,10 @@ impl HubServer {
             .map(|(path, bytes)| (path.as_str(), &bytes[..]))
             .collect();
         let made = self.commit(&wish.repository, &wish.revision, &files);
+        // The library takes the repository from this address.
+        let address = format!("{}/{}/commit/{made}", self.address, wish.repository);
         let told = json!({
-            "success": true, "commitOid": made, "commitUrl": format!("{}/commit/{made}", self.address),
+            "success": true, "commitOid": made, "commitUrl": address,
             "hookOutput": "", "pullRequestUrl": null,
         });
         Json(told).into_response()
