@@ -18,6 +18,9 @@ pub struct Network {
     pub signature: Signature,
 }
 
+/// Tokens of a sample at most: a family may read thousands, and scores are as many squared.
+const MAX_TOKENS: usize = 32;
+
 impl Network {
     pub fn of(config: &Value, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
         let signature = testing::signature(shapes);
@@ -83,8 +86,11 @@ impl Network {
     /// Samples uniform in ±1, or tokens, with labels at random; a language model's are its tokens.
     pub fn data(&self, samples: usize, classes: i64, seed: u64) -> Dataset {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let shape = [&[samples], self.graph.input.shape()].concat();
         let tokens = matches!(self.graph.input, Input::Tokens { .. });
+        let mut shape = [&[samples], self.graph.input.shape()].concat();
+        if tokens {
+            shape[1] = shape[1].min(MAX_TOKENS);
+        }
         let vocabulary = self.vocabulary();
         let value = |i: usize| match tokens {
             false => rng.random_range(-1f32..1.0),
