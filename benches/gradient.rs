@@ -1,6 +1,6 @@
 //! Time and peak memory of one gradient:
 //! `cargo bench --bench gradient [mlp|resnet18|bert|vit|llama]`. One network a run, so that the peak is its own.
-//! With `RETUNE_BENCH_PYTHON` (a Python with PyTorch, timm and transformers) the same is run by
+//! With `RETUNE_BENCH_PYTHON` (a Python with `PyTorch`, timm and transformers) the same is run by
 //! `benches/pytorch/gradient.py` right after, and the ratio comes first.
 
 use std::{collections::HashMap, process::Command, time::Instant};

@@ -143,6 +143,7 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line or two for every operation")]
     fn resolved(&self) -> Result<Resolved, GraphError> {
         match &self.node.op {
             Op::Linear { param, transposed } => self.linear(param, *transposed),

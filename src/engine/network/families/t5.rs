@@ -164,7 +164,7 @@ impl Blocks {
         let normed = self.norm(builder, &format!("{first}.layer_norm"), x);
         let heads = self.self_attention(side);
         let attention = format!("{first}.SelfAttention");
-        let attended = self.attended(builder, &attention, &heads, [normed, normed]);
+        let attended = Self::attended(builder, &attention, &heads, [normed, normed]);
         let mut x = builder.add(format!("{first}.sum"), &[x, attended]);
 
         let mut last = 1;
@@ -173,7 +173,7 @@ impl Blocks {
             let normed = self.norm(builder, &format!("{second}.layer_norm"), x);
             let attention = format!("{second}.EncDecAttention");
             let heads = self.attending(true);
-            let attended = self.attended(builder, &attention, &heads, [normed, encoded]);
+            let attended = Self::attended(builder, &attention, &heads, [normed, encoded]);
             x = builder.add(format!("{second}.sum"), &[x, attended]);
             last = 2;
         }
@@ -213,7 +213,6 @@ impl Blocks {
 
     /// What queries take of keys and values: those of the first of two operands of the second.
     fn attended(
-        &self,
         builder: &mut Builder,
         prefix: &str,
         heads: &Attending,
@@ -277,7 +276,7 @@ impl Feed {
             }
         }
         Ok(Self {
-            activation: source.activation_of(KEY, name)?,
+            activation: Source::activation_of(KEY, name)?,
             is_gated: gated.is_some(),
         })
     }

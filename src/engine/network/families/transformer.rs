@@ -108,11 +108,11 @@ impl Source<'_> {
 
     /// The activation function that `key` names.
     pub(super) fn activation(&self, key: &str, default: &str) -> Result<Op, GraphError> {
-        self.activation_of(key, self.config[key].as_str().unwrap_or(default))
+        Self::activation_of(key, self.config[key].as_str().unwrap_or(default))
     }
 
     /// The activation function of a name, which stands under `key`.
-    pub(super) fn activation_of(&self, key: &str, name: &str) -> Result<Op, GraphError> {
+    pub(super) fn activation_of(key: &str, name: &str) -> Result<Op, GraphError> {
         match name {
             "gelu" => Ok(Op::Gelu {}),
             "gelu_new" | "gelu_pytorch_tanh" => Ok(Op::GeluTanh {}),

@@ -7,6 +7,10 @@ use crate::network::op::{Clamp, Distances, FullyMasked, FusedOrder, Pair, Positi
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has some hundred layers, and each is read where it lies"
+)]
 pub enum Layer {
     Linear(Linear),
     Conv2d(Conv2d),
