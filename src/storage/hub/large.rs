@@ -22,15 +22,15 @@ use url::Url;
 use super::{
     commit::HubFile,
     post::Post,
-    request::{FIRST_PAUSE, Hub, HubServer, TRIES, failed, is_passing, text},
+    request::{FIRST_PAUSE, Hub, HubServer, TRIES, failed, is_passing, text, unanswered},
 };
 
 /// Bytes read of a file at once.
 const PIECE: usize = 256 << 10;
-/// The slowest way to the other host that is waited for, in bytes a second.
-const SLOWEST: u64 = 64 << 10;
+/// The slowest way to the other host that is waited for.
+const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
 /// What a request may take beside its bytes.
-const PATIENCE: Duration = Duration::from_mins(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
 #[derive(Deserialize)]
 struct Batch {
@@ -196,14 +196,14 @@ impl HubServer {
             .await
             .map_err(failed)?;
         let pieces = ReaderStream::with_capacity(file.take(part.length), PIECE);
-        let limit = PATIENCE + Duration::from_secs(part.length / SLOWEST);
+        let limit = REQUEST_TIMEOUT + Duration::from_secs(part.length / MIN_BYTES_PER_SECOND);
         let request = self
             .uploads
             .put(place.clone())
             .header(CONTENT_LENGTH, part.length)
             .timeout(limit)
             .body(Body::wrap_stream(pieces));
-        request.send().await.map_err(failed)
+        request.send().await.map_err(unanswered)
     }
 
     /// # Errors
@@ -213,7 +213,8 @@ impl HubServer {
             Ok(url.clone())
         } else {
             Err(failed(format!(
-                "the hub names an address that is not https: {url}"
+                "the hub names an address that is not https, of {:?}",
+                url.host_str().unwrap_or_default()
             )))
         }
     }

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::request::{
     Answer, ERROR_MESSAGE, FIRST_PAUSE, HubServer, LONGEST_PAUSE, MAX_REDIRECTS, TRIES, body_of,
-    checked, denied, failed, text, wait_of,
+    checked, denied, failed, text, unanswered, wait_of,
 };
 
 const JSON: &str = "application/json";
@@ -90,7 +90,7 @@ impl HubServer {
                 request = request.header(AUTHORIZATION, token.bearer());
             }
 
-            let response = request.send().await.map_err(failed)?;
+            let response = request.send().await.map_err(unanswered)?;
             let is_moved = matches!(
                 response.status(),
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT

@@ -165,7 +165,7 @@ impl HubServer {
                 Ok(answer) if !is_passing(answer.response.status()) => return checked(answer),
                 Ok(answer) => wait_of(answer.response.headers()),
                 Err(error) if error.is_connect() || error.is_timeout() => None,
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(unanswered(error)),
             };
             tokio::time::sleep(asked_to_wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
             pause *= 4;
@@ -174,7 +174,7 @@ impl HubServer {
         checked(
             self.follow(&method, url, range.as_deref())
                 .await
-                .map_err(failed)?,
+                .map_err(unanswered)?,
         )
     }
 
@@ -244,7 +244,7 @@ impl HubServer {
 /// The JSON of an answer.
 pub(super) async fn body_of<T: DeserializeOwned>(mut response: Response) -> Result<T> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+    while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
         if bytes.len() + chunk.len() > MAX_JSON {
             return Err(failed("the hub's answer is too long"));
         }
@@ -344,6 +344,12 @@ pub(super) fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>
     }
 }
 
+/// A request without an answer, or without all of it. It is told without its address: that of a large file has a
+/// signature in it, by which anybody may read or write the file for a time.
+pub(super) fn unanswered(error: reqwest::Error) -> Error {
+    failed(error.without_url())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,5 +395,21 @@ mod tests {
         );
         assert_eq!(next_of(r#"<https://hub.example/a>; rel="prev""#), None);
         assert_eq!(plain(r#"W/"ab""#), "ab");
+    }
+
+    #[tokio::test]
+    async fn a_signed_address_is_not_told() {
+        let signed = "http://127.0.0.1:1/model?X-Amz-Signature=secret";
+        let error = reqwest::get(signed).await.unwrap_err();
+        assert!(error.to_string().contains("secret"), "the library tells it");
+
+        let mut told = String::new();
+        let error = unanswered(error);
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            told += &error.to_string();
+            cause = error.source();
+        }
+        assert!(!told.contains("secret"), "{told}");
     }
 }

@@ -18,7 +18,7 @@ use reqwest::{
 
 use super::{
     place::Place,
-    request::{Answer, Hub, failed, nothing, plain},
+    request::{Answer, Hub, failed, nothing, plain, unanswered},
 };
 
 impl std::fmt::Display for Hub {
@@ -69,7 +69,7 @@ impl ObjectStore for Hub {
         let stream = if options.head {
             futures::stream::empty().boxed()
         } else {
-            response.bytes_stream().map_err(failed).boxed()
+            response.bytes_stream().map_err(unanswered).boxed()
         };
 
         Ok(GetResult {
