@@ -28,6 +28,7 @@ mod roots;
 mod secrets;
 mod staging;
 mod tls;
+mod tries;
 mod watch;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};

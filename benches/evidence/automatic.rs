@@ -3,33 +3,44 @@
 use std::{error::Error, fs, process::Command};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{
+    bench::SAMPLES,
     case::{BATCH, Case},
-    measure::SAMPLES,
 };
 
-/// What was decided and what came of it, before and after one epoch of training. T, B and the seed
-/// are the contenders'.
+/// A job that has ended.
+pub struct Done {
+    pub report: Value,
+    /// What stands in the result beside the report.
+    pub model: Option<std::path::PathBuf>,
+    /// Removed with it.
+    _folder: TempDir,
+}
+
+/// Runs `auto` with T, B and the seed of the contenders; `more` are further fields of the job.
 ///
 /// # Errors
 /// When the job fails.
-pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
+pub fn run(case: &Case, more: &Value) -> Result<Done, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     case.store(folder.path())?;
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let spec = json!({
+    let mut spec = json!({
         "source": {"base": at("old"), "trajectory": at("tuned")},
         "target": {"base": at("new")},
         "data": {"train": at("train.safetensors"), "validation": at("validation.safetensors"),
                  "test": at("test.safetensors")},
         "options": {"seed": case.seed, "timesteps": case.budget.timesteps, "batch_size": SAMPLES},
-        "fine_tune": {"epochs": 1, "optimizer": case.budget.optimizer,
-                      "learning_rate": case.budget.learning_rates[1], "batch_size": BATCH},
         "output": at("out"),
     });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
     let file = folder.path().join("spec.json");
     fs::write(&file, spec.to_string())?;
+
     let output = Command::new(env!("CARGO_BIN_EXE_retune"))
         .args(["transfer", &file.display().to_string(), "--json"])
         .output()?;
@@ -40,8 +51,24 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
     let result = fs::read_dir(folder.path().join("out"))?
         .next()
         .ok_or("there is a result")??;
-    let report: Value = serde_json::from_slice(&fs::read(result.path().join("report.json"))?)?;
-    let published = result.path().join("model.safetensors").exists();
+    let report = serde_json::from_slice(&fs::read(result.path().join("report.json"))?)?;
+    let model = result.path().join("model.safetensors");
+    Ok(Done {
+        report,
+        model: model.exists().then_some(model),
+        _folder: folder,
+    })
+}
+
+/// What was decided and what came of it, before and after one epoch of training.
+///
+/// # Errors
+/// When the job fails.
+pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
+    let fine_tune = json!({"epochs": 1, "optimizer": case.budget.optimizer,
+        "learning_rate": case.budget.learning_rates[1], "batch_size": BATCH});
+    let done = run(case, &json!({"fine_tune": fine_tune}))?;
+    let (report, published) = (&done.report, done.model.is_some());
     let winner = report["winner"].clone();
     let candidates = report["candidates"].as_array().into_iter().flatten();
     let transferred = candidates.clone().find(|c| c["method"] == winner);

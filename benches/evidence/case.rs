@@ -6,13 +6,15 @@
 use std::{error::Error, fs, io::Write, ops::ControlFlow, path::Path};
 
 use burn::tensor::Device;
+use bytes::Bytes;
 use retune::{
     artifacts::tensors,
     engine::{
-        tensors::Checkpoint,
+        tensors::{Checkpoint, DType, HostTensor},
         training::{Dataset, FineTunePlan, FineTuned, Learner, Optimizer},
     },
 };
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::{images::Images, networks::Network};
@@ -122,7 +124,16 @@ impl Budget {
 
 pub const BATCH: usize = 64;
 
+/// What is trained.
+pub struct Setting<'n> {
+    pub network: &'n str,
+    pub budget: Budget,
+    pub relation: Relation,
+    pub seed: u64,
+}
+
 /// Models and data of one row.
+#[derive(Clone)]
 pub struct Case {
     pub network: Network,
     pub budget: Budget,
@@ -147,7 +158,30 @@ impl Case {
         relation: Relation,
         seed: u64,
     ) -> Result<Self, Box<dyn Error>> {
-        let budget = Budget::of(network);
+        let setting = Setting {
+            network,
+            budget: Budget::of(network),
+            relation,
+            seed,
+        };
+        Self::trained(learned, judged, setting)
+    }
+
+    /// The same within a budget.
+    ///
+    /// # Errors
+    /// When the network is unknown.
+    pub fn trained(
+        learned: &Images,
+        judged: &Images,
+        setting: Setting,
+    ) -> Result<Self, Box<dyn Error>> {
+        let Setting {
+            network,
+            budget,
+            relation,
+            seed,
+        } = setting;
         let network = Network::named(network)?;
         let learner = Learner::new(&network.graph, &network.signature, Device::flex())?;
         let Budget {
@@ -206,18 +240,20 @@ impl Case {
         })
     }
 
+    /// The same pair with other data at hand.
+    pub fn with(&self, train: Images, validation: Images) -> Self {
+        Self {
+            train,
+            validation,
+            ..self.clone()
+        }
+    }
+
     /// Writes what a job points to.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn store(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
-        let write = |path: &Path, tensors: &Checkpoint| -> Result<(), Box<dyn Error>> {
-            let mut file = fs::File::create(path)?;
-            for piece in tensors::to_pieces(tensors).pieces {
-                file.write_all(&piece)?;
-            }
-            Ok(())
-        };
         for (name, model) in [
             ("old", &self.old_base),
             ("tuned", &self.tuned),
@@ -244,6 +280,15 @@ impl Case {
     }
 }
 
+/// Writes a file of safetensors.
+fn write(path: &Path, tensors: &Checkpoint) -> Result<(), Box<dyn Error>> {
+    let mut file = fs::File::create(path)?;
+    for piece in tensors::to_pieces(tensors).pieces {
+        file.write_all(&piece)?;
+    }
+    Ok(())
+}
+
 /// A cosine learning rate.
 pub fn plan(
     epochs: usize,
@@ -266,4 +311,26 @@ pub fn train(
     plan: &FineTunePlan,
 ) -> FineTuned {
     learner.fine_tune(start, data, plan, &mut |_| ControlFlow::Continue(()))
+}
+
+/// The tensors of a file of safetensors.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn checkpoint(path: &Path) -> Result<Checkpoint, Box<dyn Error>> {
+    let bytes = fs::read(path)?;
+    let file = SafeTensors::deserialize(&bytes)?;
+    let mut tensors = Checkpoint::new();
+    for (name, view) in file.tensors() {
+        let dtype = match view.dtype() {
+            Dtype::F32 => DType::F32,
+            Dtype::U8 => DType::U8,
+            Dtype::I64 => DType::I64,
+            other => return Err(format!("{name} is {other:?}").into()),
+        };
+        let bytes = Bytes::copy_from_slice(view.data());
+        let tensor = HostTensor::from_bytes(dtype, view.shape().to_vec(), bytes);
+        tensors.insert(name, tensor.ok_or("a tensor is cut off")?);
+    }
+    Ok(tensors)
 }

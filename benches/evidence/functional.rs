@@ -5,19 +5,17 @@
 use std::{error::Error, fs, path::Path, time::Instant};
 
 use burn::tensor::Device;
-use bytes::Bytes;
 use retune::engine::{
-    tensors::{Checkpoint, DType, HostTensor},
+    tensors::Checkpoint,
     training::{Dataset, Learner},
     transfer::{
         InMemory, STATISTICS_SAMPLES, TransferError,
         functional::{Fitted, Functions, Rule, Variant},
     },
 };
-use safetensors::{Dtype, SafeTensors};
 
 use super::{
-    case::{Case, Relation},
+    case::{Case, Relation, checkpoint},
     images::Images,
     networks::Network,
 };
@@ -185,22 +183,4 @@ impl Pair {
         }
         Ok(())
     }
-}
-
-fn checkpoint(path: &Path) -> Result<Checkpoint, Box<dyn Error>> {
-    let bytes = fs::read(path)?;
-    let file = SafeTensors::deserialize(&bytes)?;
-    let mut tensors = Checkpoint::new();
-    for (name, view) in file.tensors() {
-        let dtype = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::U8 => DType::U8,
-            Dtype::I64 => DType::I64,
-            other => return Err(format!("{name} is {other:?}").into()),
-        };
-        let bytes = Bytes::copy_from_slice(view.data());
-        let tensor = HostTensor::from_bytes(dtype, view.shape().to_vec(), bytes);
-        tensors.insert(name, tensor.ok_or("a tensor is cut off")?);
-    }
-    Ok(tensors)
 }

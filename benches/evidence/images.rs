@@ -16,6 +16,8 @@ use super::networks::SIDE;
 pub struct Images {
     pixels: Vec<u8>,
     labels: Vec<i64>,
+    /// A data file does not have the labels.
+    is_unlabelled: bool,
 }
 
 impl Images {
@@ -40,7 +42,11 @@ impl Images {
         if pixels.len() != labels.len() * SIDE * SIDE {
             return Err(format!("{}: images and labels differ in number", folder.display()).into());
         }
-        Ok(Self { pixels, labels })
+        Ok(Self {
+            pixels,
+            labels,
+            is_unlabelled: false,
+        })
     }
 
     /// The 6000 images of the demo to learn from and the 1500 that judge, every pixel of their 14 × 14
@@ -73,6 +79,7 @@ impl Images {
             Ok(Self {
                 pixels,
                 labels: labels.collect(),
+                is_unlabelled: false,
             })
         };
         Ok((part("train")?, part("test")?))
@@ -84,6 +91,7 @@ impl Images {
         Self {
             pixels: self.pixels[start * size..(start + count) * size].to_vec(),
             labels: self.labels[start..start + count].to_vec(),
+            is_unlabelled: self.is_unlabelled,
         }
     }
 
@@ -98,6 +106,15 @@ impl Images {
         Self {
             pixels,
             labels: self.labels.clone(),
+            is_unlabelled: self.is_unlabelled,
+        }
+    }
+
+    /// The images alone.
+    pub fn unlabelled(&self) -> Self {
+        Self {
+            is_unlabelled: true,
+            ..self.clone()
         }
     }
 
@@ -111,9 +128,11 @@ impl Images {
         let shape = vec![self.labels.len(), 1, SIDE, SIDE];
         let pixels = HostTensor::from_bytes(DType::U8, shape, Bytes::from(self.pixels.clone()))
             .expect("the pixels fill the images");
-        let labels = HostTensor::from_i64(vec![self.labels.len()], &self.labels);
-        [("inputs".to_owned(), pixels), ("labels".to_owned(), labels)]
-            .into_iter()
-            .collect()
+        let mut tensors: Checkpoint = [("inputs".to_owned(), pixels)].into_iter().collect();
+        if !self.is_unlabelled {
+            let labels = HostTensor::from_i64(vec![self.labels.len()], &self.labels);
+            tensors.insert("labels".to_owned(), labels);
+        }
+        tensors
     }
 }

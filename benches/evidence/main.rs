@@ -7,13 +7,17 @@
 //! `DIR` holds `mnist/` and `fashion/` with their idx files. A row is a data set, a network, a
 //! relation of the bases and a seed; it is one JSON file under `benches/results/evidence/`, and rows
 //! that are there are not measured again. `--auto` measures again, of the rows that are there, what
-//! `auto` came to; `--table` writes the tables from the rows alone. `--functional DIR` prints what each rule of
+//! `auto` came to; `--table` writes the tables from the rows alone. `--costs` measures what a user pays
+//! until a model is good enough, by rows of its own under `benches/results/costs/`. `--functional DIR` prints what each rule of
 //! `functional` gives, on pairs that are kept in that folder; on the same pairs, `--touchup DIR` what each part
 //! of the touch-up gives after a transfer, and `--decisions DIR` how often a recommendation on few samples is
 //! wrong. One row, of the images shipped with the demo, is measured again by `test.rs`.
 
 mod automatic;
+mod bench;
 mod case;
+mod contender;
+mod costs;
 mod decisions;
 mod functional;
 mod images;
@@ -22,13 +26,14 @@ mod measure;
 mod networks;
 mod picture;
 mod row;
+mod spent;
 mod table;
 mod touchup;
 
 use std::{error::Error, fs, path::Path};
 
 use case::Case;
-use measure::Field;
+use contender::Field;
 use row::{Row, commit, rows};
 use serde_json::Value;
 
@@ -41,6 +46,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let data = argument("--data").ok_or("--data DIR: the folder with fashion/")?;
         let only = argument("--only").unwrap_or_default();
         return functional::measure(Path::new(&data), Path::new(&cases), &only);
+    }
+    if std::env::args().any(|a| a == "--costs") {
+        let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;
+        let results = results.with_file_name("costs");
+        let only = argument("--only").unwrap_or_default();
+        return costs::measure(Path::new(&data), &results, &only);
     }
     if let Some(cases) = argument("--decisions") {
         return decisions::measure(Path::new(&cases), &argument("--only").unwrap_or_default());

@@ -12,6 +12,7 @@ pub const SIDE: usize = 28;
 pub const CLASSES: usize = 10;
 
 /// A network as its `config.json` has it, with the shapes of its tensors.
+#[derive(Clone)]
 pub struct Network {
     pub config: Value,
     pub graph: Graph,

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{
     automatic,
     case::{Case, Relation},
+    contender::Field,
     images::Images,
-    measure::{self, Field},
+    measure,
 };
 
 const SEEDS: u64 = 3;
@@ -148,7 +149,8 @@ pub fn commit() -> String {
     }
 }
 
-fn machine() -> String {
+/// Cores and processor.
+pub fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text
         .lines()

@@ -3,11 +3,14 @@
 //! A binary of its own, because it needs the modules of the bench; `make test` runs it.
 
 mod automatic;
+mod bench;
 mod case;
+mod contender;
 mod images;
 mod measure;
 mod networks;
 mod row;
+mod spent;
 
 use std::{fs, path::Path};
 

@@ -5,7 +5,6 @@ use std::{
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::TryStreamExt;
@@ -17,11 +16,8 @@ use super::{
     listing::ObjectInfo,
     local::{self, Regular},
     location::{Location, Store},
+    tries::Tries,
 };
-
-/// Failures in a row, without a byte of progress, after which a download gives up.
-const RETRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// An object's bytes on this machine.
 #[derive(Clone, Debug)]
@@ -100,7 +96,7 @@ impl Storage {
         let file = File::create(path);
         let mut file = file.map_err(|error| StorageError::unavailable(&path.display(), &error))?;
         let mut running = Running::default();
-        let mut failures = 0;
+        let mut tries = Tries::default();
 
         while running.size() < object.size {
             let before = running.size();
@@ -114,15 +110,12 @@ impl Storage {
                     continue;
                 }
             };
-            failures = if running.size() > before {
-                1
-            } else {
-                failures + 1
-            };
-            if failures > RETRIES {
+            if running.size() > before {
+                tries = Tries::default();
+            }
+            if !tries.wait(None).await {
                 return Err(error);
             }
-            tokio::time::sleep(FIRST_PAUSE * 2u32.pow(failures - 1)).await;
         }
 
         Ok(running.finish())

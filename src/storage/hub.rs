@@ -6,6 +6,7 @@
 //! page by page by the hub's API. A branch or tag moves; [`Hub::commit`] says which commit it is now, and
 //! everything that a job reads is read of that commit.
 
+mod address;
 mod commit;
 mod config;
 mod large;

@@ -13,6 +13,7 @@ mod layers;
 mod packed_tokens;
 mod position_bias;
 mod rotary;
+mod sight;
 mod tokens;
 
 pub use activation::BurnActivation;

@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeMap, io::SeekFrom, path::Path, time::Duration};
 
-use object_store::{Error, Result};
+use object_store::Result;
 use reqwest::{
-    Body, Response, StatusCode,
+    Body, Response,
     header::{CONTENT_LENGTH, ETAG},
 };
 use serde::Deserialize;
@@ -22,8 +22,9 @@ use url::Url;
 use super::{
     commit::HubFile,
     post::Post,
-    request::{FIRST_PAUSE, Hub, HubServer, TRIES, failed, is_passing, text, unanswered},
+    request::{Hub, HubServer, failed, is_passing, text, unanswered, wait_of},
 };
+use crate::storage::tries::Tries;
 
 /// Bytes read of a file at once.
 const PIECE: usize = 256 << 10;
@@ -168,25 +169,20 @@ impl HubServer {
     /// Puts bytes to the other host, again where it is busy. Its address is all that it needs to know us by.
     async fn put(&self, place: &Url, part: &Part<'_>) -> Result<Response> {
         let place = self.followed(place)?;
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..TRIES {
-            match self.put_once(&place, part).await {
-                Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) if !is_passing(response.status()) => {
-                    return Err(refused(response.status()));
+        let mut tries = Tries::default();
+        loop {
+            let answer = self.put_once(&place, part).await;
+            let asked_to_wait = match &answer {
+                Ok(response) if is_passing(response.status()) => wait_of(response.headers()),
+                Ok(_) => return taken(answer?),
+                Err(error) => {
+                    tracing::debug!(%error, "a part of a file was not sent");
+                    None
                 }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "a part of a file was not sent"),
+            };
+            if !tries.wait(asked_to_wait).await {
+                return taken(answer?);
             }
-            tokio::time::sleep(pause).await;
-            pause *= 4;
-        }
-
-        let last = self.put_once(&place, part).await?;
-        if last.status().is_success() {
-            Ok(last)
-        } else {
-            Err(refused(last.status()))
         }
     }
 
@@ -247,8 +243,17 @@ impl Action {
     }
 }
 
-fn refused(status: StatusCode) -> Error {
-    failed(format!("the host of large files refuses them: {status}"))
+/// # Errors
+/// Of an answer that is a refusal.
+fn taken(response: Response) -> Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        Ok(response)
+    } else {
+        Err(failed(format!(
+            "the host of large files refuses them: {status}"
+        )))
+    }
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 use super::request::{
-    Answer, ERROR_MESSAGE, FIRST_PAUSE, HubServer, LONGEST_PAUSE, MAX_REDIRECTS, TRIES, body_of,
-    checked, denied, failed, text, unanswered, wait_of,
+    Answer, ERROR_MESSAGE, HubServer, MAX_REDIRECTS, body_of, checked, denied, failed, text,
+    unanswered, wait_of,
 };
+use crate::storage::tries::Tries;
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
@@ -64,17 +65,14 @@ impl HubServer {
     /// The hub's answer, whatever is in it. Only what the hub has not taken is posted again: twice would be two
     /// commits.
     pub(super) async fn posted(&self, post: &Post) -> Result<Response> {
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..TRIES {
+        let mut tries = Tries::default();
+        loop {
             let response = self.post_once(post).await?;
-            if !matches!(response.status().as_u16(), 429 | 503) {
+            let is_busy = matches!(response.status().as_u16(), 429 | 503);
+            if !is_busy || !tries.wait(wait_of(response.headers())).await {
                 return accepted(response);
             }
-            let asked_to_wait = wait_of(response.headers());
-            tokio::time::sleep(asked_to_wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
-            pause *= 4;
         }
-        accepted(self.post_once(post).await?)
     }
 
     /// One request. A repository that was renamed is gone on to, on the hub itself.

@@ -12,13 +12,8 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::config::{HubConfig, HubToken};
-use crate::storage::{location::HubRepository, tls::install_provider};
+use crate::storage::{location::HubRepository, tls::install_provider, tries::Tries};
 
-/// Tries of a request that the hub is too busy for.
-pub(super) const TRIES: u32 = 5;
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// However long the hub asks to wait.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A repository that was renamed is a redirect, and a large file another.
 pub(super) const MAX_REDIRECTS: usize = 5;
 /// Bytes of a JSON answer at most.
@@ -101,56 +96,6 @@ fn client() -> ClientBuilder {
         .connect_timeout(Duration::from_secs(10))
 }
 
-impl Hub {
-    /// The address of a file.
-    pub(super) fn file(&self, repository: &str, path: &str) -> Url {
-        let before: &[&str] = if self.repository.is_dataset {
-            &["datasets"]
-        } else {
-            &[]
-        };
-        self.url(before, repository, "resolve", path)
-    }
-
-    /// The address of what the API says of a repository.
-    pub(super) fn api(&self, repository: &str, what: &str, path: &str) -> Url {
-        let kind = if self.repository.is_dataset {
-            "datasets"
-        } else {
-            "models"
-        };
-        self.url(&["api", kind], repository, what, path)
-    }
-
-    /// The address of the objects of a repository that git keeps elsewhere.
-    pub(super) fn large_objects(&self, repository: &str) -> Url {
-        let mut url = self.server.address.clone();
-        if let Ok(mut parts) = url.path_segments_mut() {
-            parts.pop_if_empty();
-            if self.repository.is_dataset {
-                parts.push("datasets");
-            }
-            parts.extend(format!("{repository}.git").split('/'));
-            parts.extend(["info", "lfs", "objects", "batch"]);
-        }
-        url
-    }
-
-    fn url(&self, before: &[&str], repository: &str, what: &str, path: &str) -> Url {
-        let mut url = self.server.address.clone();
-        if let Ok(mut parts) = url.path_segments_mut() {
-            parts
-                .pop_if_empty()
-                .extend(before)
-                .extend(repository.split('/'));
-            // A revision is one part, whatever slashes it has.
-            parts.push(what).push(self.repository.revision());
-            parts.extend(path.split('/').filter(|part| !part.is_empty()));
-        }
-        url
-    }
-}
-
 impl HubServer {
     /// Asks for a file, `range` in the words of the header.
     pub(super) async fn send(
@@ -159,23 +104,20 @@ impl HubServer {
         url: Url,
         range: Option<String>,
     ) -> Result<Answer> {
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..TRIES {
-            let asked_to_wait = match self.follow(&method, url.clone(), range.as_deref()).await {
-                Ok(answer) if !is_passing(answer.response.status()) => return checked(answer),
-                Ok(answer) => wait_of(answer.response.headers()),
+        let mut tries = Tries::default();
+        loop {
+            let answer = self.follow(&method, url.clone(), range.as_deref()).await;
+            let asked_to_wait = match &answer {
+                Ok(answer) if is_passing(answer.response.status()) => {
+                    wait_of(answer.response.headers())
+                }
                 Err(error) if error.is_connect() || error.is_timeout() => None,
-                Err(error) => return Err(unanswered(error)),
+                _ => return checked(answer.map_err(unanswered)?),
             };
-            tokio::time::sleep(asked_to_wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
-            pause *= 4;
+            if !tries.wait(asked_to_wait).await {
+                return checked(answer.map_err(unanswered)?);
+            }
         }
-
-        checked(
-            self.follow(&method, url, range.as_deref())
-                .await
-                .map_err(unanswered)?,
-        )
     }
 
     /// One request, redirects followed. The token goes to the hub alone. What the hub says of a file is kept
@@ -353,38 +295,6 @@ pub(super) fn unanswered(error: reqwest::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hub(is_dataset: bool, revision: &str) -> Hub {
-        let config = HubConfig {
-            endpoint: Some("https://hub.example/at".into()),
-            ..HubConfig::default()
-        };
-        let repository = HubRepository {
-            is_dataset,
-            revision: Some(revision.into()),
-        };
-        Hub {
-            server: Arc::new(HubServer::new(&config).unwrap()),
-            repository,
-        }
-    }
-
-    #[test]
-    fn addresses_are_those_of_the_hub() {
-        let (model, data) = (hub(false, "main"), hub(true, "refs/convert/parquet"));
-        assert_eq!(
-            model.file("org/name", "a b/c.json").as_str(),
-            "https://hub.example/at/org/name/resolve/main/a%20b/c.json"
-        );
-        assert_eq!(
-            model.api("org/name", "tree", "").as_str(),
-            "https://hub.example/at/api/models/org/name/tree/main"
-        );
-        assert_eq!(
-            data.file("org/name", "x").as_str(),
-            "https://hub.example/at/datasets/org/name/resolve/refs%2Fconvert%2Fparquet/x"
-        );
-    }
 
     #[test]
     fn the_next_page_is_where_the_link_says() {

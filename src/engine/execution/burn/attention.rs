@@ -1,7 +1,7 @@
 //! Softmax attention: `softmax(q kᵀ / √d + mask) v`, head by head (Vaswani et al. 2017, section
 //! 3.2), with rotary positions (`rotary`), grouped keys and values, and windows.
 
-use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
+use burn::tensor::{Tensor, activation::softmax};
 
 use super::{
     activation::BurnActivation,
@@ -9,6 +9,7 @@ use super::{
     layers::soft_capped,
     position_bias::position_bias,
     rotary::Angles,
+    sight::{AWAY, Sight},
     tokens::norm_along,
 };
 use crate::{
@@ -19,10 +20,6 @@ use crate::{
         program::layer::Attention,
     },
 };
-
-/// Added to the score of a position that is not attended to. It is far below any score, yet finite,
-/// so that a row with every position masked gives no NaN.
-const AWAY: f32 = -1e30;
 
 /// Queries, keys and values `[B, S, heads · d]` and, for a mask, the ids `[B, S]`.
 pub(super) struct Operands {
@@ -216,69 +213,10 @@ fn repeated(x: Tensor<4>, heads: usize) -> Tensor<4> {
         .reshape([batch, heads, length, size])
 }
 
-/// Which positions a position may attend to, padding aside.
-#[derive(Clone, Copy)]
-struct Sight {
-    length: usize,
-    /// None after it.
-    causal: bool,
-    /// Those that are less than so many positions away.
-    window: Option<usize>,
-}
-
-impl Sight {
-    fn is_seen(&self, query: usize, key: usize) -> bool {
-        let in_time = !self.causal || key <= query;
-        in_time
-            && self
-                .window
-                .is_none_or(|window| query.abs_diff(key) < window)
-    }
-
-    /// `[S, S]`, a row for each query: `seen` at the keys that it may attend to, else `hidden`.
-    fn values(&self, seen: f32, hidden: f32) -> Vec<f32> {
-        let Self { length, .. } = *self;
-        (0..length * length)
-            .map(|i| {
-                if self.is_seen(i / length, i % length) {
-                    seen
-                } else {
-                    hidden
-                }
-            })
-            .collect()
-    }
-
-    /// `[1, 1, S, S]`, to be added to the scores.
-    fn mask(&self, device: &Device) -> Tensor<4> {
-        let Self { length, .. } = *self;
-        let data = TensorData::new(self.values(0.0, AWAY), [1, 1, length, length]);
-        Tensor::from_data(data, device)
-    }
-
-    /// `[B, 1, S, 1]`: 0 at a query that no key may be seen from, else 1.
-    fn sees_something(&self, ids: Tensor<2>) -> Tensor<4> {
-        let [batch, length] = ids.dims();
-        let present = ids.greater_equal_elem(0.0).float();
-        let keys = match self {
-            Self {
-                window: Some(_), ..
-            } => {
-                let data = TensorData::new(self.values(1.0, 0.0), [length, length]);
-                let seen: Tensor<2> = Tensor::from_data(data, &present.device());
-                present.matmul(seen.transpose())
-            }
-            Self { causal: true, .. } => present.cumsum(1),
-            _ => present.sum_dim(1).expand([batch, length]),
-        };
-        keys.greater_elem(0.0)
-            .float()
-            .reshape([batch, 1, length, 1])
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Device, TensorData};
+
     use super::*;
     use crate::{
         execution::{executor::Executor, floats},

@@ -87,7 +87,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
 
 /// Whether some layers of a family have experts.
 pub(super) fn has_experts(model_type: &str) -> bool {
-    Dialect::named(Some(model_type)).experts.is_some()
+    Dialect::named(model_type).experts.is_some()
 }
 
 /// The library makes no embedding without a row for its padding.

@@ -36,6 +36,7 @@ use crate::{
             registry::{
                 arrivals::{Arrival, ArrivalStatus},
                 base_models::{BaseModel, BaseVersion},
+                cards::SuccessorPolicy,
             },
         },
         state::AppState,
@@ -61,6 +62,7 @@ struct Page {
     newest: String,
     aliases: String,
     licence: String,
+    successors: &'static str,
     behind: usize,
     lineage: Option<Lineage>,
     acts: bool,
@@ -124,6 +126,7 @@ pub async fn handle(
             .first()
             .map_or_else(|| format::ABSENT.into(), |one| one.version.clone()),
         aliases: aliases(&model.aliases),
+        successors: successors(model.successors),
         behind: standings.iter().filter(|one| one.is_stale).count(),
         lineage: lineage::draw(&versions, &standings, &points),
         acts: visitor.may(Role::Submit),
@@ -140,6 +143,15 @@ pub async fn handle(
         licence: model.licence.unwrap_or_else(|| format::ABSENT.into()),
         name: model.name,
     })?)
+}
+
+/// What becomes of a repository that a card on a hub names as the next one.
+fn successors(policy: SuccessorPolicy) -> &'static str {
+    match policy {
+        SuccessorPolicy::Ignore => "ignored",
+        SuccessorPolicy::Propose => "proposed",
+        SuccessorPolicy::Follow => "registered at once",
+    }
 }
 
 impl Row {
