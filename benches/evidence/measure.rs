@@ -8,7 +8,7 @@
 
 use std::error::Error;
 
-use retune::engine::{training::FineTunePlan, transfer::STATISTICS_SAMPLES};
+use retune::engine::{tensors::Checkpoint, training::FineTunePlan, transfer::STATISTICS_SAMPLES};
 use serde_json::{Value, json};
 
 use super::{

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Source, biases::Biases, experts::ExpertKeys};
 use crate::network::{
     error::GraphError,
-    families::rope::{NumberKey, RotaryKeys},
+    families::rope::RotaryKeys,
     op::{FullyMasked, Op},
 };
 
@@ -111,6 +111,11 @@ impl Dialect {
     /// That of the configuration's family.
     pub(super) fn of(config: &Value) -> &'static Self {
         table::of(config["model_type"].as_str())
+    }
+
+    /// That of a family.
+    pub(super) fn named(model_type: &str) -> &'static Self {
+        table::of(Some(model_type))
     }
 
     /// Refuses a configuration without a word of rotary positions where the library has its own then.
