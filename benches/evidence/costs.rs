@@ -10,7 +10,7 @@
 //! Beside it stands few-shot training on as many *labelled* images as `auto` had without labels, the best of three rates and
 //! two lengths by the whole validation split, for nothing.
 
-use std::{collections::BTreeMap, error::Error, fs, path::Path};
+use std::{collections::BTreeMap, error::Error, path::Path};
 
 use retune::engine::{tensors::Checkpoint, training::FineTunePlan, transfer::STATISTICS_SAMPLES};
 use serde_json::{Value, json};
@@ -19,8 +19,7 @@ use super::{
     automatic,
     bench::Bench,
     case::{BATCH, Budget, Case, Relation, Setting, checkpoint, plan, train},
-    images::Images,
-    row::{commit, machine},
+    row::{SHIPPED, images, machine},
     spent::{Spent, cpu_seconds, gradients},
 };
 
@@ -41,17 +40,29 @@ const NETWORKS: [(&str, &[usize]); 4] = [
 ];
 const RELATIONS: [Relation; 2] = [Relation::Continued, Relation::Independent];
 
-/// One row.
-struct Row<'d> {
+/// What is measured at a time.
+pub struct CostRow {
+    data: &'static str,
     network: &'static str,
+    /// Images of the tuning.
     tune: usize,
     relation: Relation,
     seed: u64,
-    data: &'d str,
 }
 
-impl Row<'_> {
-    fn name(&self) -> String {
+impl CostRow {
+    /// The one that needs no other files, small enough for a test.
+    pub fn shipped() -> Self {
+        Self {
+            data: SHIPPED,
+            network: "mlp-32",
+            tune: 512,
+            relation: Relation::Independent,
+            seed: 0,
+        }
+    }
+
+    pub fn name(&self) -> String {
         let Self {
             data,
             network,
@@ -61,34 +72,66 @@ impl Row<'_> {
         } = self;
         format!("{data}-{network}-{tune}-{}-{seed}", relation.name())
     }
-}
 
-/// Measures the rows whose name contains `only` and that are not below `results` yet, then writes the table beside them.
-///
-/// # Errors
-/// When a file cannot be read or written, or a job fails.
-pub fn measure(data: &Path, results: &Path, only: &str) -> Result<(), Box<dyn Error>> {
-    fs::create_dir_all(results)?;
-    for row in rows().filter(|row| row.name().contains(only)) {
-        let file = results.join(format!("{}.json", row.name()));
-        if file.exists() {
-            continue;
+    /// Trains the models and goes every way; `data` holds the folders of the data sets.
+    ///
+    /// # Errors
+    /// When data are missing, values overflow or a job fails.
+    pub fn measure(&self, data: &Path, commit: &str) -> Result<Value, Box<dyn Error>> {
+        let [learned, judged] = images(data, self.data)?;
+        let setting = Setting {
+            network: self.network,
+            budget: Budget {
+                tune: self.tune,
+                ..Budget::of(self.network)
+            },
+            relation: self.relation,
+            seed: self.seed,
+        };
+        let case = Case::trained(&learned, &judged, setting)?;
+        let bench = Bench::new(&case)?;
+
+        let mut ways = vec![way(
+            "plain training",
+            &bench,
+            &case.new_base,
+            Spent::default(),
+            Value::Null,
+        )];
+        let labelled = automatic::run(&case, &json!({"gate": {"min": 0.0}}))?;
+        ways.push(after_auto("auto, labels", &bench, &labelled)?);
+        let mut few_shot = BTreeMap::new();
+        for samples in FEW.into_iter().filter(|samples| *samples <= self.tune) {
+            let gate = json!({"gate": {"metric": "agreement", "min": 0.0}});
+            let few = case.train.part(0, samples).unlabelled();
+            let few = case.with(few, case.validation.unlabelled());
+            let done = automatic::run(&few, &gate)?;
+            ways.push(after_auto(
+                &format!("auto, {samples} inputs"),
+                &bench,
+                &done,
+            )?);
+            few_shot.insert(samples.to_string(), few_shot_accuracy(&bench, samples));
         }
-        eprintln!("{}", row.name());
-        let record = of_row(&row, data)?;
-        let part = file.with_extension("part");
-        fs::write(&part, format!("{record:#}\n"))?;
-        fs::rename(part, file)?;
+
+        Ok(json!({
+            "data": self.data, "network": self.network, "tune": self.tune, "relation": self.relation, "seed": self.seed,
+            "command": format!("cargo bench --bench evidence -- --data DIR --costs --only {}", self.name()),
+            "commit": commit, "date": time::OffsetDateTime::now_utc().date().to_string(), "machine": machine(),
+            "keep_old": bench.kept.accuracy, "target_untouched": bench.untouched.accuracy,
+            "full_fine_tuning": {"accuracy": bench.full.accuracy, "learning_rate": bench.full.learning_rate},
+            "ways": ways, "few_shot": few_shot,
+        }))
     }
-    table(results)
 }
 
-fn rows() -> impl Iterator<Item = Row<'static>> {
-    (0..SEEDS).flat_map(|seed| {
+/// Seed by seed, so that a bench that was ended early has something of everything.
+pub fn rows() -> impl Iterator<Item = CostRow> {
+    let rows = (0..SEEDS).flat_map(|seed| {
         NETWORKS.into_iter().flat_map(move |(network, sizes)| {
             sizes.iter().flat_map(move |&tune| {
                 RELATIONS.into_iter().flat_map(move |relation| {
-                    ["fashion", "mnist"].into_iter().map(move |data| Row {
+                    ["fashion", "mnist"].into_iter().map(move |data| CostRow {
                         network,
                         tune,
                         relation,
@@ -98,58 +141,8 @@ fn rows() -> impl Iterator<Item = Row<'static>> {
                 })
             })
         })
-    })
-}
-
-fn of_row(row: &Row<'_>, data: &Path) -> Result<Value, Box<dyn Error>> {
-    let folder = data.join(row.data);
-    let (learned, judged) = (
-        Images::read(&folder, "train")?,
-        Images::read(&folder, "t10k")?,
-    );
-    let setting = Setting {
-        network: row.network,
-        budget: Budget {
-            tune: row.tune,
-            ..Budget::of(row.network)
-        },
-        relation: row.relation,
-        seed: row.seed,
-    };
-    let case = Case::trained(&learned, &judged, setting)?;
-    let bench = Bench::new(&case)?;
-
-    let mut ways = vec![way(
-        "plain training",
-        &bench,
-        &case.new_base,
-        Spent::default(),
-        Value::Null,
-    )];
-    let labelled = automatic::run(&case, &json!({"gate": {"min": 0.0}}))?;
-    ways.push(after_auto("auto, labels", &bench, &labelled)?);
-    let mut few_shot = BTreeMap::new();
-    for samples in FEW.into_iter().filter(|samples| *samples <= row.tune) {
-        let gate = json!({"gate": {"metric": "agreement", "min": 0.0}});
-        let few = case.train.part(0, samples).unlabelled();
-        let few = case.with(few, case.validation.unlabelled());
-        let done = automatic::run(&few, &gate)?;
-        ways.push(after_auto(
-            &format!("auto, {samples} inputs"),
-            &bench,
-            &done,
-        )?);
-        few_shot.insert(samples.to_string(), few_shot_accuracy(&bench, samples));
-    }
-
-    Ok(json!({
-        "data": row.data, "network": row.network, "tune": row.tune, "relation": row.relation, "seed": row.seed,
-        "command": format!("cargo bench --bench evidence -- --data DIR --costs --only {}", row.name()),
-        "commit": commit(), "date": time::OffsetDateTime::now_utc().date().to_string(), "machine": machine(),
-        "keep_old": bench.kept.accuracy, "target_untouched": bench.untouched.accuracy,
-        "full_fine_tuning": {"accuracy": bench.full.accuracy, "learning_rate": bench.full.learning_rate},
-        "ways": ways, "few_shot": few_shot,
-    }))
+    });
+    std::iter::once(CostRow::shipped()).chain(rows)
 }
 
 /// What a job has published, and what it cost.
@@ -259,99 +252,4 @@ fn few_shot_accuracy(bench: &Bench<'_>, samples: usize) -> f64 {
         }
     }
     best.1
-}
-
-/// Writes `costs.md` beside the folder of rows: medians over data sets and seeds.
-fn table(results: &Path) -> Result<(), Box<dyn Error>> {
-    let mut groups = BTreeMap::<_, Vec<Value>>::new();
-    let mut files: Vec<_> = fs::read_dir(results)?.collect::<Result<_, _>>()?;
-    files.sort_by_key(fs::DirEntry::path);
-    for file in files {
-        if file.path().extension().is_some_and(|end| end == "json") {
-            let row: Value = serde_json::from_slice(&fs::read(file.path())?)?;
-            let group = (
-                row["relation"].to_string(),
-                row["network"].to_string(),
-                row["tune"].as_u64(),
-            );
-            groups.entry(group).or_default().push(row);
-        }
-    }
-
-    let mut text = String::from(HEAD);
-    for ((relation, network, tune), rows) in &groups {
-        for name in [
-            "plain training",
-            "auto, labels",
-            "auto, 64 inputs",
-            "auto, 256 inputs",
-        ] {
-            let ways: Vec<&Value> = rows.iter().filter_map(|row| named(row, name)).collect();
-            if ways.is_empty() {
-                continue;
-            }
-            let over_plain = |share: &str, unit: &str| {
-                let ratios = rows.iter().filter_map(|row| {
-                    let at = |name: &str| named(row, name)?["reach"][share][unit].as_f64();
-                    Some(at("plain training")? / at(name)?)
-                });
-                shown(median(ratios.collect()))
-            };
-            let reached = |share: &str| {
-                let reached = ways.iter().filter(|way| way["reach"][share].is_object());
-                format!("{}/{}", reached.count(), ways.len())
-            };
-            let few = name
-                .strip_prefix("auto, ")
-                .and_then(|n| n.strip_suffix(" inputs"));
-            let few = few.map(|n| percent(rows.iter().map(|row| &row["few_shot"][n])));
-            text += &format!(
-                "| {} | {} | {} | {} | {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
-                relation.trim_matches('"'),
-                network.trim_matches('"'),
-                tune.unwrap_or_default(),
-                rows.len(),
-                percent(rows.iter().map(|row| &row["keep_old"])),
-                percent(ways.iter().map(|way| &way["accuracy"])),
-                few.unwrap_or_default(),
-                reached("0.90"),
-                over_plain("0.90", "gradients"),
-                over_plain("0.90", "seconds"),
-                reached("0.95"),
-                over_plain("0.95", "gradients"),
-                over_plain("0.95", "seconds"),
-            );
-        }
-    }
-    let beside = results.parent().ok_or("the rows lie in a folder")?;
-    fs::write(beside.join("costs.md"), text)?;
-    Ok(())
-}
-
-const HEAD: &str = "# Whole costs\n\nWritten by `make bench-evidence ARGS=--costs` from the rows in `costs/`. Medians over data sets and seeds. \
-*Before* is the accuracy of what was published before any training, in per cent of the test split; *few-shot* that of training on as many \
-labelled images. *To 90 %*: in how many rows that share of full fine-tuning's accuracy was reached, how many times cheaper than by plain \
-training in gradients, and in processor seconds; everything that the job spent is counted.\n\n\
-| new base | network | tuned on | rows | way | old tuned | before | few-shot | to 90 % | × gradients | × seconds | to 95 % | × gradients | × seconds |\n\
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
-
-fn named<'r>(row: &'r Value, name: &str) -> Option<&'r Value> {
-    let mut ways = row["ways"].as_array()?.iter();
-    ways.find(|way| way["name"] == name)
-}
-
-fn percent<'v>(values: impl Iterator<Item = &'v Value>) -> String {
-    let values = values.filter_map(Value::as_f64).map(|share| 100.0 * share);
-    shown(median(values.collect()))
-}
-
-fn shown(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len().checked_sub(1)? / 2;
-    let other = values.len() / 2;
-    Some(f64::midpoint(values[middle], values[other]))
 }

@@ -18,6 +18,7 @@ mod bench;
 mod case;
 mod contender;
 mod costs;
+mod costs_table;
 mod decisions;
 mod functional;
 mod images;
@@ -48,10 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return functional::measure(Path::new(&data), Path::new(&cases), &only);
     }
     if std::env::args().any(|a| a == "--costs") {
-        let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;
-        let results = results.with_file_name("costs");
-        let only = argument("--only").unwrap_or_default();
-        return costs::measure(Path::new(&data), &results, &only);
+        return costs(&results.with_file_name("costs"), &commit);
     }
     if let Some(cases) = argument("--decisions") {
         return decisions::measure(Path::new(&cases), &argument("--only").unwrap_or_default());
@@ -79,13 +77,34 @@ fn main() -> Result<(), Box<dyn Error>> {
             } else {
                 row.measure(Path::new(&data), &commit)?
             };
-            // Whole or not at all: a row that is there counts as measured.
-            let part = file.with_extension("part");
-            fs::write(&part, format!("{record:#}\n"))?;
-            fs::rename(part, file)?;
+            keep(&file, &record)?;
         }
     }
     table::write(&results)
+}
+
+/// Measures what rows of the costs are not there yet, and writes their table.
+fn costs(results: &Path, commit: &str) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(results)?;
+    if !std::env::args().any(|a| a == "--table") {
+        let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;
+        let only = argument("--only").unwrap_or_default();
+        for row in costs::rows().filter(|row| row.name().contains(&only)) {
+            let file = results.join(format!("{}.json", row.name()));
+            if !file.exists() {
+                eprintln!("{}", row.name());
+                keep(&file, &row.measure(Path::new(&data), commit)?)?;
+            }
+        }
+    }
+    costs_table::write(results)
+}
+
+/// Writes a row whole or not at all: one that is there counts as measured.
+fn keep(file: &Path, record: &Value) -> Result<(), Box<dyn Error>> {
+    let part = file.with_extension("part");
+    fs::write(&part, format!("{record:#}\n"))?;
+    Ok(fs::rename(part, file)?)
 }
 
 /// The record of a case, with what `auto` comes to now.

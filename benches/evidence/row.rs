@@ -19,7 +19,7 @@ const NETWORKS: [&str; 4] = ["mlp-512", "vit", "conv8", "resnet18"];
 /// One hidden layer, for the figure over widths.
 const WIDTHS: [usize; 8] = [32, 64, 128, 256, 512, 1024, 2048, 4096];
 /// The images inside the program.
-const SHIPPED: &str = "shipped";
+pub const SHIPPED: &str = "shipped";
 
 /// What is measured at a time.
 pub struct Row {
@@ -120,16 +120,24 @@ impl Row {
     /// # Errors
     /// When data are missing.
     pub fn case(&self, data: &Path) -> Result<Case, Box<dyn Error>> {
-        let folder = data.join(self.data);
-        let (learned, judged) = match self.data {
-            SHIPPED => Images::shipped()?,
-            _ => (
-                Images::read(&folder, "train")?,
-                Images::read(&folder, "t10k")?,
-            ),
-        };
+        let [learned, judged] = images(data, self.data)?;
         Case::make(&learned, &judged, &self.network, self.relation, self.seed)
     }
+}
+
+/// The images to learn from and those that judge.
+///
+/// # Errors
+/// When they are missing.
+pub fn images(data: &Path, name: &str) -> Result<[Images; 2], Box<dyn Error>> {
+    if name == SHIPPED {
+        return Ok(Images::shipped()?.into());
+    }
+    let folder = data.join(name);
+    Ok([
+        Images::read(&folder, "train")?,
+        Images::read(&folder, "t10k")?,
+    ])
 }
 
 /// Of the checkout, with a mark where anything but results has changed.

@@ -6,6 +6,7 @@ mod automatic;
 mod bench;
 mod case;
 mod contender;
+mod costs;
 mod images;
 mod measure;
 mod networks;
@@ -16,6 +17,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
+use costs::CostRow;
 use row::{Row, rows};
 
 /// Other processors sum in another order, and training makes much of little: three points.
@@ -62,6 +64,38 @@ fn a_row_is_measured_again() {
         assert!(
             (cost(found) - cost(kept)).abs() <= 0.1 * cost(kept),
             "{name}: gradients"
+        );
+    }
+}
+
+#[test]
+fn the_costs_of_a_row_are_measured_again() {
+    let row = CostRow::shipped();
+    assert!(
+        costs::rows().any(|other| other.name() == row.name()),
+        "the bench measures it too"
+    );
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results/costs");
+    let kept = fs::read(kept.join(format!("{}.json", row.name()))).expect("it is kept");
+    let kept: Value = serde_json::from_slice(&kept).expect("JSON");
+    let found = row
+        .measure(Path::new("/nowhere"), &row::commit())
+        .expect("it needs no files");
+
+    let ways = |row: &Value| row["ways"].as_array().expect("ways").clone();
+    let (found_ways, kept_ways) = (ways(&found), ways(&kept));
+    assert_eq!(found_ways.len(), kept_ways.len());
+    for (found, kept) in found_ways.iter().zip(&kept_ways) {
+        assert_eq!(found["name"], kept["name"]);
+        let figure = |way: &Value, pointer: &str| way.pointer(pointer).and_then(Value::as_f64);
+        let (accuracy, before) = (figure(found, "/accuracy"), figure(kept, "/accuracy"));
+        let apart = (accuracy.expect("a figure") - before.expect("a figure")).abs();
+        assert!(apart <= TOLERANCE, "{found} now, {kept} kept");
+        let [spent, then] = [found, kept].map(|way| figure(way, "/cost/gradients"));
+        let (spent, then) = (spent.expect("a count"), then.expect("a count"));
+        assert!(
+            (spent - then).abs() <= 0.1 * then,
+            "{found} now, {kept} kept"
         );
     }
 }

@@ -10,11 +10,13 @@
 //! connections of one client on the same cores, memory is PSS without PostgreSQL.
 //!
 //! Last, the pages of the dashboard over ten thousand transfers, one request after the other, and the memory
-//! of a service whose pages 500 browsers look at every two seconds. `-- pages` measures these alone.
+//! of a service whose pages 500 browsers look at every two seconds. `-- pages` measures these alone, `-- scale` what
+//! many workers are to the database.
 
 mod load;
 mod pages;
 mod queue;
+mod scale;
 mod served;
 
 use std::{error::Error, fs, time::Instant};
@@ -33,13 +35,23 @@ fn main() -> Result<(), Failure> {
         folder.path(),
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
     )?;
-    let cluster = PrivateCluster::open(&folder.path().join("data"), "")?;
+    let data = folder.path().join("data");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let mut cluster = PrivateCluster::open(&data, "")?;
+    if has_argument("scale") {
+        runtime.block_on(scale::make_room(&cluster.url()))?;
+        cluster.close()?;
+        cluster = PrivateCluster::open(&data, "")?;
+    }
+
+    let url = cluster.url();
     let measured = runtime.block_on(async {
-        let url = cluster.url();
-        if !std::env::args().any(|argument| argument == "pages") {
+        if has_argument("scale") {
+            return scale::scale(&url, &data).await;
+        }
+        if !has_argument("pages") {
             queue::queue(&url).await?;
             load::service(folder.path(), &url).await?;
         }
@@ -48,6 +60,10 @@ fn main() -> Result<(), Failure> {
     drop(runtime);
     cluster.close()?;
     measured
+}
+
+fn has_argument(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
 }
 
 fn rate(count: usize, since: Instant) -> f64 {
