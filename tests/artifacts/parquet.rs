@@ -57,7 +57,7 @@ fn look(test: &TestStorage, path: &str) -> Result<dataset::DatasetInfo, Artifact
     dataset::look(
         &test.storage,
         &test.storage.check_location(&test.uri(path)).unwrap(),
-        None,
+        Reading::default(),
     )
 }
 
