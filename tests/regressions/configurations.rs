@@ -11,7 +11,7 @@ use bytes::Bytes;
 use retune::{
     contract::codes::FailureCode,
     engine::{
-        network::{Graph, Token},
+        network::{Graph, Task, Token},
         tensors::{Checkpoint, DType, HostTensor},
         training::{Batch, Learner},
     },
