@@ -41,7 +41,10 @@ impl Model {
         let config: Value = serde_json::from_str(config).expect("a configuration");
         let file = SafeTensors::deserialize(&bytes).expect("a fixture");
         let shapes = file.tensors().into_iter().filter_map(|(name, view)| {
-            Some((name.strip_prefix("param.")?.to_owned(), view.shape().to_vec()))
+            Some((
+                name.strip_prefix("param.")?.to_owned(),
+                view.shape().to_vec(),
+            ))
         });
         // Without what the library has and does not read.
         let all = testing::signature(shapes);
@@ -104,7 +107,8 @@ impl Model {
                 let mut labels = Vec::new();
                 for sample in logits.chunks(2 * LENGTH) {
                     for end in 0..2 {
-                        let of_end: Vec<f32> = sample.iter().skip(end).step_by(2).copied().collect();
+                        let of_end: Vec<f32> =
+                            sample.iter().skip(end).step_by(2).copied().collect();
                         labels.push(largest(&of_end));
                     }
                 }
@@ -152,9 +156,16 @@ impl Model {
     }
 
     fn data(&self, inputs: HostTensor, labels: Option<HostTensor>) -> Checkpoint {
-        let name = if self.is_of_ids() { "input_ids" } else { "inputs" };
+        let name = if self.is_of_ids() {
+            "input_ids"
+        } else {
+            "inputs"
+        };
         let labels = labels.map(|labels| ("labels".to_owned(), labels));
-        [(name.to_owned(), inputs)].into_iter().chain(labels).collect()
+        [(name.to_owned(), inputs)]
+            .into_iter()
+            .chain(labels)
+            .collect()
     }
 }
 
@@ -184,7 +195,11 @@ fn is_carried(case: &Case, spec: &Value, figure: &str) -> Value {
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["verdict"], "published", "{report:#}");
     assert_eq!(report["winner"], "weight_matching");
-    assert!(number(&report["metrics"][figure]) > 0.99, "{:#}", report["metrics"]);
+    assert!(
+        number(&report["metrics"][figure]) > 0.99,
+        "{:#}",
+        report["metrics"]
+    );
     let result = read_tensors(&folder.join("model.safetensors"));
     assert_eq!(result.signature(), case.model("new").signature());
     assert_eq!(
@@ -204,7 +219,10 @@ fn a_regression_is_judged_by_r2() {
     carried["methods"] = json!(["identity", "weight_matching"]);
     let report = is_carried(&case, &carried, "r2");
     let metrics = &report["metrics"];
-    assert_eq!((&metrics["accuracy"], &metrics["source_accuracy"]), (&json!(null), &json!(null)));
+    assert_eq!(
+        (&metrics["accuracy"], &metrics["source_accuracy"]),
+        (&json!(null), &json!(null))
+    );
     assert!(number(&metrics["source_r2"]) > 1.0 - 1e-6);
     assert!(number(&metrics["target_r2_before"]) < 0.9);
     let first = &report["candidates"][0];
@@ -216,7 +234,10 @@ fn a_regression_is_judged_by_r2() {
     assert!(report["negative_flips"].is_null());
     assert!(report["decision"]["accuracy_lost_per_100"].is_null());
     let sentence = report["decision"]["sentence"].as_str().expect("a sentence");
-    assert!(sentence.contains("of 100 parts of how the values vary"), "{sentence}");
+    assert!(
+        sentence.contains("of 100 parts of how the values vary"),
+        "{sentence}"
+    );
 
     // By gradients and by fits it is carried too.
     let report = case.report(&spec);
@@ -283,13 +304,21 @@ fn the_ends_of_an_answer_are_right_together() {
         .into_iter()
         .collect();
     for (at, name) in ["start_positions", "end_positions"].into_iter().enumerate() {
-        let ends: Vec<i64> = labels.iter().skip(at).step_by(2).map(|&end| end as i64).collect();
+        let ends: Vec<i64> = labels
+            .iter()
+            .skip(at)
+            .step_by(2)
+            .map(|&end| end as i64)
+            .collect();
         named.insert(name, HostTensor::from_i64(vec![ends.len()], &ends));
     }
     let before = evaluated(&case, "new/");
     case.write("test.safetensors", tensors::to_bytes(&named));
     let after = evaluated(&case, "new/");
-    assert_eq!((&before["accuracy"], &before["loss"]), (&after["accuracy"], &after["loss"]));
+    assert_eq!(
+        (&before["accuracy"], &before["loss"]),
+        (&after["accuracy"], &after["loss"])
+    );
 }
 
 #[test]

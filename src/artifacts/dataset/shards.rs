@@ -198,7 +198,8 @@ fn check_alike(
         return Ok(());
     }
 
-    let detail = "its shards have different columns, images of different sizes or rows of different labels";
+    let detail =
+        "its shards have different columns, images of different sizes or rows of different labels";
     Err(ArtifactError::fault(
         FailureCode::WrongShape,
         folder,

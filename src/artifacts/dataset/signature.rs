@@ -268,7 +268,8 @@ mod tests {
             .into_iter()
             .map(|(name, t)| (name.to_owned(), t))
             .collect();
-        let has_labels = |all: Checkpoint| check_signature(&all.signature(), LabelForm::default(), &location());
+        let has_labels =
+            |all: Checkpoint| check_signature(&all.signature(), LabelForm::default(), &location());
         assert_eq!(
             code(&[ids(), ("label", i64s(&[2], &[0, 1]))]),
             "unexpected_tensor"

@@ -220,7 +220,8 @@ impl Learner<'_> {
 
 /// Whether every sentence is of full length: a position that no token stands at would be chosen among.
 fn check_filled(data: &Dataset) -> Result<(), DataFault> {
-    let shorter = (0..data.len()).find(|&position| data.batch(&[position]).inputs.contains(&ABSENT));
+    let shorter =
+        (0..data.len()).find(|&position| data.batch(&[position]).inputs.contains(&ABSENT));
     shorter.map_or(Ok(()), |position| Err(DataFault::Shorter { position }))
 }
 

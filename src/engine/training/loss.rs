@@ -61,10 +61,7 @@ impl Loss {
             Self::Classes => cross_entropy::shared_gradient(logits, labels, share),
             Self::Ends => {
                 let rows = by_end(&logits, labels);
-                by_position(
-                    &cross_entropy::shared_gradient(rows, labels, share),
-                    labels,
-                )
+                by_position(&cross_entropy::shared_gradient(rows, labels, share), labels)
             }
             Self::Labels | Self::Values => {
                 self.gradient_towards(logits, &self.targets(labels), share)

@@ -61,11 +61,12 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
         return network.tensors_of(kind).map(str::to_owned).collect();
     }
 
-    let output = graph.output_bias();
+    let bias = graph.output_bias();
+    let bias = bias.as_deref();
     let head = graph.head().into_iter().flat_map(|head| {
         signature
             .keys()
-            .filter(|name| is_of_module(name, head) || output.as_deref() == Some(name.as_str()))
+            .filter(move |name| is_of_module(name, head) || bias == Some(name.as_str()))
     });
     if axis == Axis::Classes {
         return if graph.task.tells_classes() {

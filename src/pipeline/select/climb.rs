@@ -71,7 +71,9 @@ impl Selector<'_, '_> {
                 .splits
                 .train
                 .as_ref()
-                .map_or(f64::INFINITY, |train| context.learner.loss_of_guessing(train)),
+                .map_or(f64::INFINITY, |train| {
+                    context.learner.loss_of_guessing(train)
+                }),
         };
         let is_told = known.has_validation || known.across_widths || known.by_names;
         if !(is_told || known.one_lineage()) {

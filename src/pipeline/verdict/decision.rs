@@ -272,8 +272,18 @@ mod tests {
     fn evidence(ours: usize, old: usize, both: usize, has_labels: bool) -> Evidence {
         let samples = (ours + old + both) as f64;
         let one = |right: f64| Tally { right, counted: 1 };
-        let own = [vec![one(1.0); ours], vec![one(0.0); old], vec![one(1.0); both]].concat();
-        let other = [vec![one(0.0); ours], vec![one(1.0); old], vec![one(1.0); both]].concat();
+        let own = [
+            vec![one(1.0); ours],
+            vec![one(0.0); old],
+            vec![one(1.0); both],
+        ]
+        .concat();
+        let other = [
+            vec![one(0.0); ours],
+            vec![one(1.0); old],
+            vec![one(1.0); both],
+        ]
+        .concat();
         Evidence {
             metric: Some((ours + both) as f64 / samples),
             source: Some((old + both) as f64 / samples),

@@ -267,7 +267,8 @@ mod tests {
             Some("50.0 % agree")
         );
         assert_eq!(
-            outcome(&serde_json::json!({"accuracy": null, "r2": 0.9174, "agreement": 0.5})).as_deref(),
+            outcome(&serde_json::json!({"accuracy": null, "r2": 0.9174, "agreement": 0.5}))
+                .as_deref(),
             Some("R² 0.917")
         );
         assert_eq!(instant(now), "2026-01-02T00:00:00Z");

@@ -103,7 +103,10 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
 
     /// The column is of whole numbers, or of lists of them; that of labels of numbers that the task has.
     fn check_whole_numbers(&self, column: &Type) -> Result<(), ArtifactError> {
-        let is_label = self.labels.iter().any(|label| label.name() == column.name());
+        let is_label = self
+            .labels
+            .iter()
+            .any(|label| label.name() == column.name());
         if is_label && self.has_points() {
             return self.check_numbers(column);
         }

@@ -12,9 +12,7 @@ use parquet::{
 };
 use rayon::prelude::*;
 
-use super::{
-    Columns, IMAGES, INPUTS, Named, ROW_BYTES, malformed, row_field, tensors,
-};
+use super::{Columns, IMAGES, INPUTS, Named, ROW_BYTES, malformed, row_field, tensors};
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
@@ -45,8 +43,8 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             }
         }
 
-        let labels = (!self.labels.is_empty())
-            .then(|| self.of_labels(&labels.concat(), encoded.len()));
+        let labels =
+            (!self.labels.is_empty()).then(|| self.of_labels(&labels.concat(), encoded.len()));
         let Some(first) = encoded.first() else {
             return Ok(no_images(labels));
         };

@@ -10,10 +10,7 @@ use parquet::{
 
 use super::{Columns, LABELS, Named, columns::holds_whole_numbers, i64s, row_field};
 use crate::{
-    artifacts::{
-        dataset::LabelForm,
-        error::ArtifactError,
-    },
+    artifacts::{dataset::LabelForm, error::ArtifactError},
     contract::codes::FailureCode,
     engine::{tensors::DType, training::Value},
 };
@@ -67,9 +64,10 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         };
         match self.form {
             LabelForm::Values => Ok(Value(value).label()),
-            LabelForm::Several if value == 0.0 || value == 1.0 => Ok(value as i64),
+            LabelForm::Several if [0.0, 1.0].contains(&value) => Ok(value as i64),
             _ => {
-                let detail = format!("row {at} has the label {value}; each of several labels is 0 or 1");
+                let detail =
+                    format!("row {at} has the label {value}; each of several labels is 0 or 1");
                 Err(self.fault(FailureCode::LabelOutOfRange, &detail))
             }
         }

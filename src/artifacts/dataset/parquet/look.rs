@@ -110,7 +110,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             )
         });
 
-        let mut signature = named.collect();
+        let mut signature: Signature = named.collect();
         self.correct_labels(&mut signature)?;
         Ok(signature)
     }

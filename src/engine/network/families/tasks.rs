@@ -34,8 +34,9 @@ impl Source<'_> {
             return Err(self.unknown("", format!("…{suffix}")));
         }
         match &self.config["problem_type"] {
-            value if value.is_null() && self.has_one_label() => Ok(Task::Regression),
-            value if value == VALUES => Ok(Task::Regression),
+            value if value == VALUES || (value.is_null() && self.has_one_label()) => {
+                Ok(Task::Regression)
+            }
             value if value == MULTIPLE => Ok(Task::MultiLabelClassification),
             _ => self.head(suffix).map(|()| Task::Classification),
         }

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
+pub(super) use super::suffixes::{CLASSIFIER, TOKEN_CLASSIFIER};
 use super::{
     Builder, Source,
     naming::{Decoder, Names},
 };
-pub(super) use super::suffixes::{CLASSIFIER, TOKEN_CLASSIFIER};
 use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},

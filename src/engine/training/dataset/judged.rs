@@ -107,7 +107,7 @@ impl Dataset {
             return None;
         }
 
-        let (mut count, mut all) = (0, 0);
+        let (mut count, mut all) = (0usize, 0usize);
         for (one, other) in self.beside(right).zip(self.beside(wrong)) {
             for (one, other) in self.parts(&one).zip(self.parts(&other)) {
                 all += 1;
@@ -141,7 +141,10 @@ impl Dataset {
     }
 
     /// What is judged by itself of a sample.
-    fn parts<'a>(&self, judged: &'a [(i64, u32)]) -> impl Iterator<Item = &'a [(i64, u32)]> + use<'a> {
+    fn parts<'a>(
+        &self,
+        judged: &'a [(i64, u32)],
+    ) -> impl Iterator<Item = &'a [(i64, u32)]> + use<'a> {
         let size = if self.judged == Judged::Each {
             1
         } else {

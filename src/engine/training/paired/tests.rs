@@ -154,7 +154,10 @@ fn graded_predictions_are_told_apart_by_their_mean_lead() {
     assert!((pairs.difference() - 0.0005).abs() < 1e-12);
     // One more won and one lost by a whole variance: √2 / 400 beside leads that hardly vary.
     let bound = pairs.least_lead(0.95);
-    assert!((bound - (0.0005 - 1.645 * 2f64.sqrt() / 400.0)).abs() < 1e-4, "{bound}");
+    assert!(
+        (bound - (0.0005 - 1.645 * 2f64.sqrt() / 400.0)).abs() < 1e-4,
+        "{bound}"
+    );
     assert!(pairs.is_within(0.01, 0.95));
     // A lead may be of more than a whole variance.
     let far = Paired::of(&graded(&vec![-3.5; 400]), &graded(&other));

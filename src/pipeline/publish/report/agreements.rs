@@ -108,7 +108,10 @@ pub fn tell(report: &mut Report, unlabelled: Unlabelled, is_of_values: bool) {
         all(&mut standing.validation, told.validation);
         one(standing, told.test);
     }
-    for trained in [few_shot, fine_tune_only, without_pull].into_iter().flatten() {
+    for trained in [few_shot, fine_tune_only, without_pull]
+        .into_iter()
+        .flatten()
+    {
         all(&mut trained.validation, told.validation);
         all(&mut trained.epochs, told.validation);
         one(trained, told.test);

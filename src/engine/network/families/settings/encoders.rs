@@ -56,7 +56,11 @@ pub const ELECTRA: Settings = Settings {
 
 pub const ALBERT: Settings = Settings {
     extends: Some(&ENCODER),
-    read: &["num_hidden_groups", "inner_group_num", "tie_word_embeddings"],
+    read: &[
+        "num_hidden_groups",
+        "inner_group_num",
+        "tie_word_embeddings",
+    ],
     tensors: &["embedding_size", "type_vocab_size"],
     neutral: &[
         "attention_probs_dropout_prob",
