@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     execution::cpu::CpuActivation,
-    network::{Graph, Op, Operand, Program},
+    network::{Graph, Op, Operand, Program, Task},
     tensors::Checkpoint,
     training::Batch,
     transfer::error::TransferError,
