@@ -61,6 +61,7 @@ mod pipeline {
     mod s3;
     mod same_bytes;
     mod streaming;
+    mod tasks;
     mod touch_up;
     mod trainer;
     mod unlabelled;

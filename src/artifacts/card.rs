@@ -250,12 +250,15 @@ mod tests {
             split: "test".into(),
             accuracy: Some(0.5),
             loss: Some(1.0),
+            r2: None,
             agreement: None,
             divergence: None,
             target_agreement_before: None,
             recovery: None,
             source_accuracy: None,
+            source_r2: None,
             target_accuracy_before: None,
+            target_r2_before: None,
         };
         let card = Card {
             target_base: "s3://b/new".into(),

@@ -2,12 +2,13 @@
 //!
 //! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, or
 //! `input_ids` i64 `[N, S]` with an optional `attention_mask` (0: padded) and `token_type_ids`, both i64
-//! `[N, S]`; and `labels` i64 `[N]`, which may
-//! be absent. A masked id below zero is no token at all: it fills a shorter row up.
+//! `[N, S]`; and `labels`, which may be absent: i64 `[N]`, or what the network's task has
+//! ([`LabelForm`]). A masked id below zero is no token at all: it fills a shorter row up.
 //! What else a network could read beside the ids is refused, not dropped. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
 //! predicted; position t predicts the label at t + 1, as Hugging Face has it. A file whose name ends in
 //! `.parquet` is read into the same tensors, and so is a folder of such files.
 
+mod labels;
 mod parquet;
 mod shards;
 mod signature;
@@ -17,14 +18,17 @@ use crate::{
     contract::{codes::FailureCode, spec::Preprocess},
     engine::{
         tensors::{Checkpoint, DType, HostTensor, Signature},
-        training::{Dataset, cross_entropy::IGNORED, dataset::next_labels},
+        training::Dataset,
     },
     storage::{Location, Storage},
 };
 
 use super::{Access, InputFile, error::ArtifactError, model::is_pickle, tensors};
+use labels::{ENDS, joined_ends};
 use signature::check_signature;
 use tokens::{Beside, packed_tokens};
+
+pub use labels::LabelForm;
 
 const INPUTS: &str = "inputs";
 const LABELS: &str = "labels";
@@ -45,8 +49,7 @@ pub struct Reading<'a> {
     pub stated: Option<&'a Preprocess>,
     /// Of images that are decoded here: as many as the network reads. Without it as the first image has.
     pub channels: Option<usize>,
-    /// Labels of tokens are what each of them is, not what the token before it predicts.
-    pub own_labels: bool,
+    pub labels: LabelForm,
 }
 
 /// What a header says of a dataset.
@@ -63,7 +66,7 @@ pub struct DatasetInfo {
     pub held: u64,
 }
 
-/// Looks at a dataset's header; of Parquet at its first rows too. Decoded images will have `channels`.
+/// Looks at a dataset's header; of Parquet at its first rows too.
 ///
 /// # Errors
 /// `missing_tensor`, `unexpected_tensor`, `wrong_dtype`, `wrong_shape`, `empty_dataset`, or as
@@ -71,7 +74,7 @@ pub struct DatasetInfo {
 pub fn look(
     storage: &Storage,
     location: &Location,
-    channels: Option<usize>,
+    reading: Reading<'_>,
 ) -> Result<DatasetInfo, ArtifactError> {
     refuse_pickle(location)?;
     let files = shards::files(storage, location)?;
@@ -81,15 +84,17 @@ pub fn look(
 
     let signatures = files.iter().map(|file| {
         if is_parquet(file) {
-            return parquet::look(storage, file, channels);
+            return parquet::look(storage, file, reading);
         }
         Ok(tensors::read_header(storage.blocking(), file)?.signature())
     });
     let signatures = signatures.collect::<Result<_, _>>()?;
-    let signature = shards::joined_signature(location, signatures)?;
+    let signature = shards::joined_signature(location, signatures, reading.labels)?;
+    let signature = reading.labels.joined(signature, location)?;
 
     let held = held(&signature, files.iter().any(is_parquet));
-    check_signature(&signature, location).map(|info| DatasetInfo { size, held, ..info })
+    let info = check_signature(&signature, reading.labels, location)?;
+    Ok(DatasetInfo { size, held, ..info })
 }
 
 /// Bytes in memory of a dataset with this header.
@@ -122,16 +127,19 @@ pub fn read(
     reading: Reading<'_>,
 ) -> Result<(Dataset, Vec<InputFile>), ArtifactError> {
     refuse_pickle(location)?;
-    let (checkpoint, files) = fetched(access, location, reading.channels)?;
-    let info = check_signature(&checkpoint.signature(), location)?;
-    let labels = checkpoint
-        .get(LABELS)
-        .map(|labels| Labels::read(labels, location))
-        .transpose()?;
+    let (mut checkpoint, files) = fetched(access, location, reading)?;
+    let signature = reading.labels.joined(checkpoint.signature(), location)?;
+    let info = check_signature(&signature, reading.labels, location)?;
+    if info.has_labels
+        && let [None, Some(start), Some(end)] =
+            [LABELS, ENDS[0], ENDS[1]].map(|name| checkpoint.get(name))
+    {
+        let both = joined_ends(start, end);
+        checkpoint.insert(LABELS, both);
+    }
 
     let tensors = Tensors {
         checkpoint: &checkpoint,
-        labels,
         location,
         reading,
     };
@@ -146,13 +154,13 @@ pub fn read(
 fn fetched(
     access: &Access<'_>,
     location: &Location,
-    channels: Option<usize>,
+    reading: Reading<'_>,
 ) -> Result<(Checkpoint, Vec<InputFile>), ArtifactError> {
     let (mut files, mut parts, mut held) = (Vec::new(), Vec::new(), 0);
     for place in shards::files(access.storage, location)? {
         let (file, input) = access.fetch(&place)?;
         parts.push(if is_parquet(&place) {
-            let part = parquet::open(&file.path, &place, channels)?;
+            let part = parquet::open(&file.path, &place, reading)?;
             held += part
                 .iter()
                 .map(|(_, tensor)| tensor.bytes().len())
@@ -167,7 +175,7 @@ fn fetched(
 
     let checkpoint = match <[Checkpoint; 1]>::try_from(parts) {
         Ok([only]) => only,
-        Err(parts) => shards::joined(location, parts)?,
+        Err(parts) => shards::joined(location, parts, reading.labels)?,
     };
     Ok((checkpoint, files))
 }
@@ -175,7 +183,6 @@ fn fetched(
 /// A dataset's tensors, on their way to samples.
 struct Tensors<'a> {
     checkpoint: &'a Checkpoint,
-    labels: Option<Labels>,
     location: &'a Location,
     reading: Reading<'a>,
 }
@@ -205,13 +212,21 @@ impl<'a> Tensors<'a> {
         };
         let has_types = beside.types.is_some();
         let dataset = Dataset::unlabelled(packed_tokens(ids, beside, self.location)?);
-        let dataset = Labels::set(self.labels, dataset, self.reading.own_labels);
+        let dataset = self.labelled(dataset)?;
 
         Ok(if has_types {
             dataset.with_token_types()
         } else {
             dataset
         })
+    }
+
+    /// With the labels that there are.
+    fn labelled(&self, dataset: Dataset) -> Result<Dataset, ArtifactError> {
+        match self.checkpoint.get(LABELS) {
+            Some(labels) => self.reading.labels.label(dataset, labels, self.location),
+            None => Ok(dataset),
+        }
     }
 
     fn arrays(self, channels: usize) -> Result<Dataset, ArtifactError> {
@@ -223,46 +238,8 @@ impl<'a> Tensors<'a> {
         });
         let preprocess = self.preprocess().or(stated);
 
-        let dataset = Dataset::unlabelled(inputs);
-        let dataset = Labels::set(self.labels, dataset, self.reading.own_labels);
+        let dataset = self.labelled(Dataset::unlabelled(inputs))?;
         normalised(dataset, preprocess, self.location)
-    }
-}
-
-/// The labels of a file.
-enum Labels {
-    OfSamples(Vec<i64>),
-    /// At the tokens themselves.
-    OfTokens(Vec<i64>),
-}
-
-impl Labels {
-    fn read(tensor: &HostTensor, location: &Location) -> Result<Self, ArtifactError> {
-        let labels = integers(tensor);
-        let of_tokens = tensor.shape().len() == 2;
-        let given = labels
-            .iter()
-            .copied()
-            .filter(|&label| !of_tokens || label != IGNORED);
-        check_labels(&given.collect::<Vec<_>>(), i64::MAX as usize, location)?;
-
-        Ok(if of_tokens {
-            Self::OfTokens(labels)
-        } else {
-            Self::OfSamples(labels)
-        })
-    }
-
-    fn set(labels: Option<Self>, dataset: Dataset, are_own: bool) -> Dataset {
-        match labels {
-            None => dataset,
-            Some(Self::OfSamples(labels)) => dataset.labelled(labels),
-            Some(Self::OfTokens(labels)) if are_own => dataset.labelled(labels),
-            Some(Self::OfTokens(labels)) => {
-                let length = dataset.sample_shape()[0];
-                dataset.labelled(next_labels(&labels, length))
-            }
-        }
     }
 }
 

@@ -106,10 +106,13 @@ impl From<&DataFault> for FailureCode {
         match fault {
             DataFault::Empty | DataFault::NothingCounted => Self::EmptyDataset,
             DataFault::SampleShape { .. } => Self::WrongInputShape,
-            DataFault::Label { .. } => Self::LabelOutOfRange,
+            DataFault::Label { .. } | DataFault::NotBinary { .. } | DataFault::Answer { .. } => {
+                Self::LabelOutOfRange
+            }
+            DataFault::Value { .. } => Self::NotFinite,
             DataFault::TokenId { .. } | DataFault::TokenType { .. } => Self::TokenOutOfRange,
             DataFault::NoTokenTypes => Self::UnexpectedTensor,
-            DataFault::LabelCount { .. } => Self::WrongShape,
+            DataFault::LabelCount { .. } | DataFault::Shorter { .. } => Self::WrongShape,
             DataFault::PredictedByPadding { .. } => Self::InvalidMask,
         }
     }

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::local::{Local, failed};
 use crate::{config::Settings, contract::spec::Preprocess, pipeline};
 
-/// Print accuracy and loss of a model on a data set.
+/// Print accuracy and loss of a model on a data set; of a regression R².
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A model folder, as URI or path.
@@ -49,8 +51,8 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     match found {
         Ok(found) if args.json => outln!("{found}"),
         Ok(found) => outln!(
-            "accuracy {}  loss {:.4}  samples {}",
-            super::table::percent(found["accuracy"].as_f64()),
+            "{}  loss {:.4}  samples {}",
+            measured(&found),
             found["loss"].as_f64().unwrap_or(f64::NAN),
             found["samples"],
         ),
@@ -58,4 +60,14 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     }
 
     Ok(ExitCode::SUCCESS)
+}
+
+fn measured(found: &Value) -> String {
+    match found["r2"].as_f64() {
+        Some(r2) => format!("R² {r2:.4}"),
+        None => format!(
+            "accuracy {}",
+            super::table::percent(found["accuracy"].as_f64())
+        ),
+    }
 }

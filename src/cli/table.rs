@@ -112,8 +112,11 @@ pub fn candidates(report: &Report) -> String {
 
 /// A split, and what is measured there if that is no accuracy.
 fn heading(report: &Report, split: &str) -> String {
+    let measured = report.metrics.measured.as_ref();
     if report.splits.lacks_labels(split) {
         format!("{split} agreement")
+    } else if measured.is_some_and(|measured| measured.r2.is_some()) {
+        format!("{split} R²")
     } else {
         split.to_owned()
     }

@@ -131,6 +131,8 @@ pub enum FailureCode {
     WrongDtype,
     /// Samples do not have the shape that the network reads.
     WrongInputShape,
+    /// A gate asks for a figure that the network's task has not.
+    WrongMeasure,
     /// A tensor has another shape.
     WrongShape,
 }
@@ -143,7 +145,7 @@ impl std::fmt::Display for FailureCode {
 
 impl FailureCode {
     /// In order of their text forms.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 66] = [
         Self::AlreadyExists,
         Self::AttemptsExhausted,
         Self::Crashed,
@@ -208,6 +210,7 @@ impl FailureCode {
         Self::UnwritableSpec,
         Self::WrongDtype,
         Self::WrongInputShape,
+        Self::WrongMeasure,
         Self::WrongShape,
     ];
 
@@ -278,6 +281,7 @@ impl FailureCode {
             Self::UnwritableSpec => "unwritable_spec",
             Self::WrongDtype => "wrong_dtype",
             Self::WrongInputShape => "wrong_input_shape",
+            Self::WrongMeasure => "wrong_measure",
             Self::WrongShape => "wrong_shape",
         }
     }

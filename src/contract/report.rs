@@ -227,21 +227,32 @@ pub struct Metrics {
 pub struct Measured {
     /// `test`, or `validation` where no test split was given.
     pub split: String,
-    /// Null where that split has no labels.
+    /// Null where that split has no labels, and of a regression. Of several labels, and of an answer's ends, the
+    /// share of samples that have all right.
     pub accuracy: Option<f64>,
+    /// Of a regression alone: the share of the labels' variance that the result explains, `1 − MSE / variance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     /// Null where that split has no labels.
     pub loss: Option<f64>,
-    /// Share of predictions that are the old tuned model's.
+    /// Share of predictions that are the old tuned model's; of a regression R² beside its values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
-    /// Mean divergence from the old tuned model's probabilities, in nats. Absent where there are labels.
+    /// Mean divergence from the old tuned model's probabilities, in nats; of a regression the mean squared difference
+    /// from its values. Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub divergence: Option<f64>,
     /// `(accuracy − target before) / (source tuned − target before)`, of agreements where there are no
     /// labels; null where the tuning gained nothing.
     pub recovery: Option<f64>,
     pub source_accuracy: Option<f64>,
+    /// Of a regression alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_r2: Option<f64>,
     pub target_accuracy_before: Option<f64>,
+    /// Of a regression alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_r2_before: Option<f64>,
     /// Of the new base. Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_agreement_before: Option<f64>,

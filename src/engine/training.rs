@@ -17,6 +17,7 @@ pub mod fine_tune;
 pub mod flops;
 mod gradient;
 pub mod known_answers;
+mod loss;
 mod micro_batch;
 pub mod optimizer;
 mod paired;
@@ -27,6 +28,7 @@ mod sign_votes;
 mod teacher;
 #[cfg(test)]
 pub(crate) mod testing;
+mod value;
 
 use std::{
     collections::HashMap,
@@ -40,18 +42,20 @@ pub use barrier::{BARRIER_POINTS, Barrier, BarrierPlan};
 pub use cost_model::Load;
 pub use cross_covariance::{CrossCovariances, LayerRows, Place};
 pub use data_check::DataFault;
-pub use dataset::{Batch, Dataset};
+pub use dataset::{Batch, Dataset, Flips, Judged};
 pub use evaluate::Evaluation;
 pub use fine_tune::{
     End, Epoch, Event, FineTunePlan, FineTuned, LOOK_SAMPLES, Look, Looks, RateTrial, RateTrials,
 };
 pub use flops::Cost;
 pub use gradient::Gradient;
+pub use loss::Loss;
 pub use micro_batch::MAX_ACTIVATION_BYTES;
 pub use optimizer::Optimizer;
 pub use paired::{Paired, Shown, Tally};
 pub use running_statistics::STATISTICS_SAMPLES;
 pub use teacher::Teacher;
+pub use value::Value;
 
 use super::{
     execution::{
@@ -162,9 +166,30 @@ impl<'a> Learner<'a> {
         &self.executor
     }
 
-    /// Width of the output: classes, or tokens of the vocabulary.
+    /// Width of the output: classes, labels, values, or tokens of the vocabulary; 2 of an answer's ends.
     pub fn classes(&self) -> usize {
         self.classes
+    }
+
+    /// The task's loss.
+    pub fn loss(&self) -> Loss {
+        Loss::of(self.graph.task)
+    }
+
+    /// The loss of a model that knows nothing: every class as likely as any, every value the mean of all.
+    pub fn loss_of_guessing(&self, data: &Dataset) -> f64 {
+        let choices = match self.loss() {
+            Loss::Values => {
+                let Judged::Values { variance } = data.judged() else {
+                    return f64::INFINITY;
+                };
+                return variance;
+            }
+            Loss::Ends => data.sample_shape().first().copied().unwrap_or(1),
+            Loss::Labels => 2,
+            Loss::Classes => self.classes,
+        };
+        (choices as f64).ln()
     }
 
     /// What has been spent since the start.

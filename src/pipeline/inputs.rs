@@ -6,6 +6,7 @@ pub mod adopted_head;
 pub mod bases;
 pub mod by_names;
 mod computation;
+pub mod measure;
 pub mod read;
 pub mod shared_rows;
 mod splits;
@@ -21,14 +22,17 @@ use super::{
     job::{Job, Stop},
 };
 use crate::{
-    artifacts::{Access, InputFile, Model, dataset::Reading},
+    artifacts::{
+        Access, InputFile, Model,
+        dataset::{LabelForm, Reading},
+    },
     contract::{
         codes::FailureCode,
         report,
         spec::{Data, Preprocess, Spec},
     },
     engine::{
-        network::{Graph, Naming, Task},
+        network::{Graph, Naming},
         symmetry::Symmetry,
         tensors::{Checkpoint, Signature},
         training::{Cost, Learner, Runnable},
@@ -108,6 +112,7 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let source = source.map(|source| (source, bases.trajectory.base().signature()));
 
     splits.unlabelled.check(spec)?;
+    measure::check(spec, &graph)?;
     let network = Network {
         graph: &graph,
         signature: &signature,
@@ -176,7 +181,7 @@ fn read_samples(
         preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
         channels: read::channels(graph),
-        own_labels: graph.task == Task::TokenClassification,
+        labels: graph.task.into(),
     };
     let splits = splits::read(job, access, reading, files)?;
     Ok(Samples { splits, stated })
@@ -252,7 +257,8 @@ impl Network<'_> {
             learner: &learner,
             params: tuned,
         };
-        let labelled = splits.label_by(old_tuned, &|| match job.progress.go_on() {
+        let form = LabelForm::from(self.graph.task);
+        let labelled = splits.label_by(old_tuned, form, &|| match job.progress.go_on() {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         });

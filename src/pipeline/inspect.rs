@@ -16,7 +16,7 @@ use crate::{
     },
     contract::{codes::FailureCode, spec::Preprocess},
     engine::{
-        network::Task,
+        network::{Graph, Task, is_of_a_task},
         profiler::Profiler,
         symmetry::{Group, Member, Runs, Symmetry},
         training::{DataFault, Dataset, Learner},
@@ -31,8 +31,9 @@ use crate::{
 /// # Errors
 /// What is wrong with the model.
 pub fn groups(storage: &Storage, model_uri: &str) -> Result<Value, Failure> {
-    let (folder, signature) = read::headers(storage, "", model_uri)?;
+    let (folder, mut signature) = read::headers(storage, "", model_uri)?;
     let graph = read::graph("", &folder, &signature, None)?;
+    signature.retain(|name, _| !is_of_pretraining(&graph, &folder.config, name));
     let symmetry = Symmetry::derive(&graph, &signature).map_err(failure::graph("", model_uri))?;
     let mut groups: Vec<Value> = symmetry.groups.iter().map(group).collect();
     for experts in &symmetry.experts {
@@ -67,7 +68,7 @@ fn member(member: &Member) -> Value {
     value
 }
 
-/// Loss and accuracy of a model as it is, as JSON (`retune evaluate`). With `train`, batch-norm
+/// Loss and accuracy of a model as it is, of a regression R², as JSON (`retune evaluate`). With `train`, batch-norm
 /// statistics are re-estimated on it first.
 ///
 /// # Errors
@@ -111,9 +112,15 @@ fn measured(
     preprocess: Option<&Preprocess>,
     train_uri: Option<&str>,
 ) -> Result<Value, Failure> {
-    let (model, _) = read::model(access, "", model_uri, &mut Vec::new())?;
+    let (mut model, _) = read::model(access, "", model_uri, &mut Vec::new())?;
+    let all = model.checkpoint.signature();
+    let of_its_own_size = read::graph("", &model.folder, &all, None)?;
+    for name in all.keys() {
+        if is_of_pretraining(&of_its_own_size, &model.folder.config, name) {
+            model.checkpoint.remove(name);
+        }
+    }
     let signature = model.checkpoint.signature();
-    let of_its_own_size = read::graph("", &model.folder, &signature, None)?;
     of_its_own_size
         .check_wired()
         .map_err(failure::graph("", model_uri))?;
@@ -126,7 +133,7 @@ fn measured(
         preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
         channels: read::channels(&of_its_own_size),
-        own_labels: of_its_own_size.task == Task::TokenClassification,
+        labels: of_its_own_size.task.into(),
     };
 
     let data = samples(access, data_uri, reading)?;
@@ -149,10 +156,23 @@ fn measured(
     let found = learner.evaluate(&checkpoint, &data);
     failure::check_loss(found.loss)?;
 
+    let measure = if graph.task == Task::Regression {
+        "r2"
+    } else {
+        "accuracy"
+    };
     Ok(
-        json!({"accuracy": found.accuracy, "loss": found.loss, "samples": data.len(),
+        json!({measure: found.accuracy, "loss": found.loss, "samples": data.len(),
               "seconds": profiler.now() - start}),
     )
+}
+
+/// Whether a tensor is of another head of the pre-training, beside that of words: published models have both, and
+/// the library's language model reads the one.
+fn is_of_pretraining(graph: &Graph, config: &Value, name: &str) -> bool {
+    graph.task == Task::MaskedToken
+        && is_of_a_task(config, None, name)
+        && !graph.params().any(|(_, param)| param.name == name)
 }
 
 fn samples(access: Access, uri: &str, reading: Reading) -> Result<Dataset, Failure> {

@@ -12,10 +12,11 @@ use std::path::Path;
 
 use super::{
     failure::{self, Failure},
-    inputs::{adopted_head, by_names, read},
+    inputs::{adopted_head, by_names, measure, read},
     output::{self, Place},
 };
 use crate::{
+    artifacts::dataset::Reading,
     contract::{
         plan::{MethodPlan, Plan, Speeds},
         spec::{Methods, Spec, TrajectoryKind},
@@ -100,7 +101,13 @@ impl Forecast {
         let models = Models::look(spec, storage)?;
         let graph = read::graph("/target/base", &models.folder, &models.target, None)?;
         by_names::check(spec, &graph)?;
-        let samples = Samples::look(spec, storage, read::channels(&graph))?;
+        let reading = Reading {
+            channels: read::channels(&graph),
+            labels: graph.task.into(),
+            ..Reading::default()
+        };
+        let samples = Samples::look(spec, storage, reading)?;
+        measure::check(spec, &graph)?;
         samples.unlabelled.check(spec)?;
         let network = Network::of(spec, &models, &samples)?;
 

@@ -38,7 +38,7 @@ pub fn judge(context: &Context, comparison: &Comparison, diagnosis: &Diagnosis) 
     let spec = context.job.spec;
     let gate = spec.gate.as_ref().map_or_else(Vec::new, |gate| {
         let (metric, source) = match gate.metric {
-            Metric::Accuracy => (evidence.metric, evidence.source),
+            Metric::Accuracy | Metric::R2 => (evidence.metric, evidence.source),
             // Of the old tuned model with itself it is 1.
             Metric::Agreement => (evidence.agreement, evidence.agreement.map(|_| 1.0)),
         };

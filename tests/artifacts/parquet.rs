@@ -13,7 +13,7 @@ use parquet::{
 use retune::{
     artifacts::{
         Access, ArtifactError,
-        dataset::{self, Reading},
+        dataset::{self, LabelForm, Reading},
     },
     contract::{codes::FailureCode, spec::Preprocess},
     engine::training::{Batch, Dataset},
@@ -57,7 +57,7 @@ fn look(test: &TestStorage, path: &str) -> Result<dataset::DatasetInfo, Artifact
     dataset::look(
         &test.storage,
         &test.storage.check_location(&test.uri(path)).unwrap(),
-        None,
+        Reading::default(),
     )
 }
 
@@ -105,6 +105,54 @@ fn parquet_gives_the_samples_that_safetensors_gives() {
     let [parquet, safetensors] = ["colour.parquet", "colour.safetensors"]
         .map(|path| all(&read(&test, path, Some(&preprocess)).unwrap()));
     assert_eq!(parquet, safetensors);
+}
+
+/// Values, several labels and the ends of answers, as `tests/fixtures/parquet/tasks.py` writes them.
+#[test]
+fn labels_that_are_no_classes_are_those_that_safetensors_gives() {
+    let test = TestStorage::on_files();
+    for (name, labels) in [
+        ("values", LabelForm::Values),
+        ("several", LabelForm::Several),
+        ("ends", LabelForm::Ends),
+    ] {
+        let reading = Reading {
+            labels,
+            ..Reading::default()
+        };
+        for form in ["parquet", "safetensors"] {
+            let path = format!("{name}.{form}");
+            test.write(&path, fixture(&path));
+        }
+        let paths = ["parquet", "safetensors"].map(|form| format!("{name}.{form}"));
+        let [parquet, safetensors] = paths
+            .each_ref()
+            .map(|path| read_as(&test, path, reading).unwrap());
+        assert_eq!(all(&parquet), all(&safetensors), "{name}");
+        assert_eq!(parquet.judged(), safetensors.judged(), "{name}");
+        let [found, expected] = paths.each_ref().map(|path| {
+            let place = test.storage.check_location(&test.uri(path)).unwrap();
+            dataset::look(&test.storage, &place, reading).unwrap()
+        });
+        assert_eq!((found.samples, found.has_labels), (5, true), "{name}");
+        assert_eq!(found.held, expected.held, "{name}");
+
+        // As those of a class they are refused.
+        let as_classes = read(&test, &paths[0], None).map(|_| ());
+        assert!(as_classes.is_err(), "{name}");
+    }
+
+    for shard in 0..2 {
+        let shard = format!("several/train-{shard:05}-of-00002.parquet");
+        test.write(&shard, fixture(&shard));
+    }
+    let reading = Reading {
+        labels: LabelForm::Several,
+        ..Reading::default()
+    };
+    let [joined, whole] =
+        ["several/", "several.parquet"].map(|path| read_as(&test, path, reading).unwrap());
+    assert_eq!(all(&joined), all(&whole));
 }
 
 /// A folder of shards is the samples of all, in order of name, filled up to the longest.

@@ -113,14 +113,25 @@ fn read(path: &Path) -> Fixture {
                 .collect();
             Dataset::of_tokens(input, &labels)
         }
-        Task::TokenClassification => {
+        Task::TokenClassification | Task::MaskedToken => {
             let seen = input.f32().iter().map(|&id| id >= 0.0).collect::<Vec<_>>();
             let labels = seen.iter().map(|&seen| if seen { 0 } else { -100 });
             Dataset::unlabelled(input.clone()).labelled(labels.collect())
         }
-        _ => {
-            let labels = vec![0; input.shape()[0]];
-            Dataset::from_floats(input, labels)
+        task => {
+            let samples = input.shape()[0];
+            let program = graph.resolve(&signature).expect("a network");
+            let all = samples * program.classes().unwrap_or(1);
+            let data = Dataset::unlabelled(input);
+            match task {
+                Task::Regression => {
+                    data.of_values(&(0..all).map(|at| at as f32).collect::<Vec<_>>())
+                }
+                Task::MultiLabelClassification | Task::QuestionAnswering => {
+                    data.labelled_together(vec![0; all])
+                }
+                _ => data.labelled(vec![0; samples]),
+            }
         }
     };
     let name = path

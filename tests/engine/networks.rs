@@ -106,7 +106,10 @@ impl Network {
                 .collect();
             return Dataset::of_tokens(HostTensor::from_f32(shape, values), &labels);
         }
-        if self.graph.task == Task::TokenClassification {
+        if matches!(
+            self.graph.task,
+            Task::TokenClassification | Task::MaskedToken
+        ) {
             let label = |id: &f32| match *id {
                 id if id < 0.0 => -100,
                 _ => rng.random_range(0..classes),
@@ -114,8 +117,22 @@ impl Network {
             let labels = values.iter().map(label).collect();
             return Dataset::unlabelled(HostTensor::from_f32(shape, values)).labelled(labels);
         }
-        let labels = (0..samples).map(|_| rng.random_range(0..classes)).collect();
-        Dataset::from_floats(HostTensor::from_f32(shape, values), labels)
+        let data = Dataset::unlabelled(HostTensor::from_f32(shape.clone(), values));
+        let each = samples * self.learner().classes();
+        match self.graph.task {
+            Task::Regression => {
+                let values: Vec<f32> = (0..each).map(|_| rng.random_range(-1f32..1.0)).collect();
+                data.of_values(&values)
+            }
+            Task::MultiLabelClassification => {
+                data.labelled_together((0..each).map(|_| rng.random_range(0..2)).collect())
+            }
+            Task::QuestionAnswering => {
+                let length = shape[1] as i64;
+                data.labelled_together((0..each).map(|_| rng.random_range(0..length)).collect())
+            }
+            _ => data.labelled((0..samples).map(|_| rng.random_range(0..classes)).collect()),
+        }
     }
 }
 

@@ -244,7 +244,7 @@ TEXT = [
     Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
     Text("gpt_neox", t.GPTNeoXConfig, NEOX, settings_decoders.GPT_NEOX, language=True, targets=NEOX_TARGETS),
-    Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, tokens=False, targets=MODERNBERT_TARGETS, body=False),
+    Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, targets=MODERNBERT_TARGETS),
     *[
         Text(name, config, DECODER | sizes, settings, language=True, **({"targets": LLAMA_TARGETS} | more))
         for name, config, sizes, settings, more in [

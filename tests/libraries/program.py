@@ -67,7 +67,8 @@ class Program:
             return answer
         if answer["loss"] is None:
             return Crashed("the loss is null")
-        return Numbers(answer["loss"], answer["accuracy"])
+        # Of a regression it is R².
+        return Numbers(answer["loss"], answer.get("accuracy", answer.get("r2")))
 
     def transfer(self, spec, file):
         """`Folder`, `Refused` or `Crashed`."""

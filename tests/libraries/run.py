@@ -32,6 +32,7 @@ import families
 import heads
 import images
 import table
+import tasks
 import text
 import transfers
 from program import Program
@@ -54,6 +55,7 @@ def sources(program, folder):
 def of_text(family, program, folder):
     """Evaluations, transfers and adapters of a family of token ids."""
     yield from text.Cases(family, program, folder / family.name).all()
+    yield from tasks.Cases(family, program, folder / f"{family.name}-tasks").all()
     yield from transfers.of_text(family, program, folder / f"{family.name}-transfers")
     if family.classifier:
         yield from heads.Cases(family, program, folder / f"{family.name}-heads").all()

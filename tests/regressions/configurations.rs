@@ -11,7 +11,7 @@ use bytes::Bytes;
 use retune::{
     contract::codes::FailureCode,
     engine::{
-        network::{Graph, Token},
+        network::{Graph, Task, Token},
         tensors::{Checkpoint, DType, HostTensor},
         training::{Batch, Learner},
     },
@@ -252,6 +252,17 @@ fn a_model_with_one_label_is_no_classifier() {
         ("bert", json!({"id2label": {"0": "LABEL_0"}})),
         ("llama", json!({"num_labels": 1})),
         ("vit", json!({"problem_type": "regression"})),
+    ] {
+        let graph = built(family, &keys).expect(family);
+        assert_eq!(graph.task, Task::Regression, "{family}");
+    }
+    for (family, keys) in [
+        (
+            "bert",
+            json!({"num_labels": 1, "problem_type": "single_label_classification"}),
+        ),
+        ("llama", json!({"problem_type": "ranking"})),
+        ("t5", json!({"num_labels": 1})),
     ] {
         // It can be carried by its tensors' names, and nothing computes with it.
         let graph = built(family, &keys).expect(family);

@@ -1,7 +1,7 @@
 //! A Parquet file of samples, as the Hugging Face hub writes it: `image` (a struct whose
 //! `bytes` are an encoded PNG, JPEG or WebP; also called `img`) and `label` (or `labels`); or lists
 //! `input_ids`, with `attention_mask` and `token_type_ids` where they are, and `label` or `labels`, one a row or a list
-//! of one a token.
+//! of one a token; of other tasks numbers or a list of them for each row, or `start_positions` and `end_positions`.
 //!
 //! Labels may be absent; whole numbers in a column of another name are refused then, for they may be labels.
 //!
@@ -16,6 +16,7 @@
 mod columns;
 mod header;
 mod images;
+mod labels;
 mod look;
 mod pages;
 mod stored;
@@ -34,7 +35,7 @@ use parquet::{
     record::{Field, Row},
 };
 
-use super::{IDS, INPUTS, LABELS, MASK, TYPES};
+use super::{IDS, INPUTS, LABELS, MASK, Reading, TYPES};
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
@@ -71,7 +72,7 @@ const ROWS_AT_ONCE: usize = 64;
 pub fn look(
     storage: &Storage,
     location: &Location,
-    channels: Option<usize>,
+    reading: Reading<'_>,
 ) -> Result<Signature, ArtifactError> {
     let size = storage.blocking().head(location)?.size;
     let stored = Stored {
@@ -80,7 +81,7 @@ pub fn look(
         size,
     };
     guarded(location, || {
-        Columns::of(stored, location, look::budget())?.look(channels)
+        Columns::of(stored, location, look::budget(), reading.labels)?.look(reading.channels)
     })
 }
 
@@ -113,7 +114,7 @@ pub fn check_held(bytes: usize, location: &Location) -> Result<(), ArtifactError
 pub fn open(
     path: &Path,
     location: &Location,
-    channels: Option<usize>,
+    reading: Reading<'_>,
 ) -> Result<Checkpoint, ArtifactError> {
     let file = File::open(path).map_err(|error| {
         ArtifactError::fault(
@@ -130,7 +131,7 @@ pub fn open(
     };
 
     guarded(location, || {
-        Columns::of(Local::from(file), location, budget)?.read(channels)
+        Columns::of(Local::from(file), location, budget, reading.labels)?.read(reading.channels)
     })
 }
 
@@ -157,10 +158,6 @@ fn row_field<'r>(row: &'r Row, names: &[&str]) -> Option<&'r Field> {
 }
 
 type Named = (&'static str, DType, Vec<usize>, Bytes);
-
-fn of_labels(labels: &[i64]) -> Named {
-    (LABELS, DType::I64, vec![labels.len()], i64s(labels))
-}
 
 fn i64s(values: &[i64]) -> Bytes {
     values

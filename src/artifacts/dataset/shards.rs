@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{IDS, INPUTS, LABELS, MASK, TYPES, integers, is_parquet};
+use super::{IDS, INPUTS, LABELS, LabelForm, MASK, TYPES, integers, is_parquet};
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
@@ -96,9 +96,13 @@ fn check_whole(folder: &Location, shards: &[Location]) -> Result<(), ArtifactErr
 }
 
 /// The header of all shards together: as many samples as they have, sentences as long as the longest.
+///
+/// # Errors
+/// As [`joined`].
 pub fn joined_signature(
     folder: &Location,
     shards: Vec<Signature>,
+    labels: LabelForm,
 ) -> Result<Signature, ArtifactError> {
     let mut all = Signature::new();
     for shard in shards {
@@ -106,7 +110,7 @@ pub fn joined_signature(
             all = shard;
             continue;
         }
-        check_alike(folder, &all, &shard)?;
+        check_alike(folder, &all, &shard, labels)?;
         for (name, info) in &mut all {
             let other = &shard[name];
             info.shape[0] = info.shape[0].saturating_add(other.shape[0]);
@@ -122,13 +126,17 @@ pub fn joined_signature(
 ///
 /// # Errors
 /// `wrong_shape` where they do not have the same columns, or images of one size.
-pub fn joined(folder: &Location, shards: Vec<Checkpoint>) -> Result<Checkpoint, ArtifactError> {
+pub fn joined(
+    folder: &Location,
+    shards: Vec<Checkpoint>,
+    labels: LabelForm,
+) -> Result<Checkpoint, ArtifactError> {
     let signatures = shards.iter().map(Checkpoint::signature).collect();
-    let all = joined_signature(folder, signatures)?;
+    let all = joined_signature(folder, signatures, labels)?;
 
     let tensors = all.into_iter().map(|(name, info)| {
         let parts: Vec<Bytes> = match info.shape[..] {
-            [_, length] if name != INPUTS => {
+            [_, length] if has_rows_of_tokens(&name, labels) => {
                 let filled = shards
                     .iter()
                     .map(|shard| filled(&shard[&name], &name, length));
@@ -166,15 +174,21 @@ fn filled(tensor: &HostTensor, name: &str, length: usize) -> Bytes {
     values.flat_map(i64::to_le_bytes).collect()
 }
 
+/// Whether a tensor with two axes has a number for each token.
+fn has_rows_of_tokens(name: &str, labels: LabelForm) -> bool {
+    name != INPUTS && (name != LABELS || labels.may_be_of_tokens())
+}
+
 fn check_alike(
     folder: &Location,
     first: &Signature,
     other: &Signature,
+    labels: LabelForm,
 ) -> Result<(), ArtifactError> {
     let same_columns = first.keys().eq(other.keys());
     let alike = |(name, info): (&String, &crate::engine::tensors::TensorInfo)| {
         let found = &other[name];
-        let of_tokens = name != INPUTS;
+        let of_tokens = has_rows_of_tokens(name, labels);
         let same_sample = info.shape[1..] == found.shape[1..];
         info.dtype == found.dtype
             && info.shape.len() == found.shape.len()
@@ -184,7 +198,8 @@ fn check_alike(
         return Ok(());
     }
 
-    let detail = "its shards have different columns, or images of different sizes";
+    let detail =
+        "its shards have different columns, images of different sizes or rows of different labels";
     Err(ArtifactError::fault(
         FailureCode::WrongShape,
         folder,

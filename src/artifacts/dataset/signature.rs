@@ -1,6 +1,6 @@
 //! The tensors of a dataset by their headers.
 
-use super::{DatasetInfo, IDS, INPUTS, LABELS, MASK, TYPES, UNREAD};
+use super::{DatasetInfo, IDS, INPUTS, LABELS, LabelForm, MASK, TYPES, UNREAD};
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
@@ -21,6 +21,7 @@ pub(super) const OF_TOKENS: [&str; 7] = [
 
 pub(super) fn check_signature(
     signature: &Signature,
+    form: LabelForm,
     location: &Location,
 ) -> Result<DatasetInfo, ArtifactError> {
     check_all_read(signature, location)?;
@@ -38,7 +39,7 @@ pub(super) fn check_signature(
 
     let labels = signature.get(LABELS);
     match labels {
-        Some(labels) => check_labels_signature(labels, name, inputs, location)?,
+        Some(labels) => form.check(labels, name, inputs, location)?,
         None => check_no_labels(signature, location)?,
     }
 
@@ -146,48 +147,6 @@ fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), Art
     ))
 }
 
-/// Labels are one a sample, or beside token ids one a token.
-fn check_labels_signature(
-    labels: &TensorInfo,
-    name: &str,
-    inputs: &TensorInfo,
-    location: &Location,
-) -> Result<(), ArtifactError> {
-    if labels.dtype != DType::I64 {
-        return Err(ArtifactError::tensor(
-            FailureCode::WrongDtype,
-            location,
-            LABELS,
-            "must be I64",
-        ));
-    }
-
-    let is_one_a_token = name == IDS && labels.shape == inputs.shape;
-    if labels.shape.len() != 1 && !is_one_a_token {
-        let detail = format!(
-            "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
-            labels.shape
-        );
-        return Err(ArtifactError::tensor(
-            FailureCode::WrongShape,
-            location,
-            LABELS,
-            detail,
-        ));
-    }
-
-    if labels.shape.first() != inputs.shape.first() {
-        let detail = format!("{} labels for {} {name}", labels.shape[0], inputs.shape[0]);
-        return Err(ArtifactError::tensor(
-            FailureCode::WrongShape,
-            location,
-            LABELS,
-            detail,
-        ));
-    }
-    Ok(())
-}
-
 fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
     let ids = &signature[IDS].shape;
     if ids.len() != 2 {
@@ -261,7 +220,7 @@ mod tests {
                 .iter()
                 .map(|(name, t)| ((*name).to_owned(), t.clone()))
                 .collect();
-            match check_signature(&all.signature(), &location()) {
+            match check_signature(&all.signature(), LabelForm::default(), &location()) {
                 Ok(info) => format!("{:?}", info.sample_shape),
                 Err(error) => error.code().to_string(),
             }
@@ -309,7 +268,8 @@ mod tests {
             .into_iter()
             .map(|(name, t)| (name.to_owned(), t))
             .collect();
-        let has_labels = |all: Checkpoint| check_signature(&all.signature(), &location());
+        let has_labels =
+            |all: Checkpoint| check_signature(&all.signature(), LabelForm::default(), &location());
         assert_eq!(
             code(&[ids(), ("label", i64s(&[2], &[0, 1]))]),
             "unexpected_tensor"

@@ -38,15 +38,18 @@ pub struct Standing {
     /// Of a test split without labels. Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy: `1 − MSE / variance` of the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     /// Whose running statistics they rest on: `as_deployed` or `re_estimated`.
     pub statistics: String,
     pub validation: Option<Scores>,
 }
 
 impl Standing {
-    /// Accuracy on the test split, or agreement where there are no labels.
+    /// Accuracy on the test split, or agreement where there are no labels, or R².
     pub fn share(&self) -> Option<f64> {
-        self.accuracy.or(self.agreement)
+        self.accuracy.or(self.agreement).or(self.r2)
     }
 }
 
@@ -63,6 +66,9 @@ pub struct Trained {
     /// Of a test split without labels. Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy: `1 − MSE / variance` of the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     pub validation: Option<Scores>,
     pub epochs: Vec<Epoch>,
     /// `finished`, `target_reached`, `out_of_patience` or `interrupted`.

@@ -10,29 +10,33 @@ use crate::contract::spec::Method;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Scores {
-    /// Share of right answers, in [0, 1].
+    /// Share of right answers, in [0, 1]: of several labels, and of an answer's ends, those samples that have all
+    /// right.
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
-    /// Share of the old tuned model's answers, in [0, 1], of a split without labels. Absent where there are
-    /// labels.
+    /// Share of the old tuned model's answers, in [0, 1], of a split without labels; of a regression R² beside its
+    /// values. Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy: `1 − MSE / variance` of the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     /// The validation samples that they rest on; absent on the test split, where it is all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
 }
 
 impl Scores {
-    /// Accuracy, or agreement where there are no labels.
+    /// Accuracy, or agreement where there are no labels, or R².
     pub fn share(&self) -> Option<f64> {
-        self.accuracy.or(self.agreement)
+        self.accuracy.or(self.agreement).or(self.r2)
     }
 }
 
 impl StepScore {
     /// As [`Scores::share`].
     pub fn share(&self) -> Option<f64> {
-        self.accuracy.or(self.agreement)
+        self.accuracy.or(self.agreement).or(self.r2)
     }
 }
 
@@ -110,6 +114,9 @@ pub struct StepScore {
     /// Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy: `1 − MSE / variance` of the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     /// Samples that they rest on.
     pub samples: Option<usize>,
 }
@@ -124,6 +131,9 @@ pub struct AlphaScore {
     /// Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy: `1 − MSE / variance` of the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     /// Samples that they rest on.
     pub samples: Option<usize>,
 }
@@ -136,7 +146,7 @@ pub struct SignMask {
     pub samples: usize,
     /// Share of the update's squared norm that was kept, at the last step.
     pub kept: Option<f64>,
-    /// Mean loss of the new base on them; that of guessing is `ln(classes)`.
+    /// Mean loss of the new base on them; that of guessing is `ln(classes)`, of values their variance.
     pub loss: Option<f64>,
     pub loss_of_guessing: Option<f64>,
 }
@@ -190,9 +200,9 @@ pub struct FunctionalTrial {
     pub start: String,
     /// `head`: the output layer alone; `every`: every layer.
     pub layers: String,
-    /// Share of predictions that are the old tuned model's, in [0, 1].
+    /// Share of predictions that are the old tuned model's, in [0, 1]; of a regression R² beside its values.
     pub agreement: Option<f64>,
-    /// Mean Kullback–Leibler divergence from its predictions, in nats.
+    /// Mean Kullback–Leibler divergence from its predictions, in nats; of a regression the mean squared difference.
     pub divergence: Option<f64>,
 }
 
@@ -280,6 +290,9 @@ pub struct Epoch {
     /// Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_r2: Option<f64>,
 }
 
 /// The winner after its training.

@@ -118,6 +118,9 @@ pub struct LadderStep {
     /// Of a validation split without labels. Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_r2: Option<f64>,
     /// What the rung cost, its selection included; its seconds are in `timing.methods`.
     pub sample_gradients: u64,
     pub sample_forwards: u64,

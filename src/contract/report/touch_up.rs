@@ -52,4 +52,7 @@ pub struct Look {
     /// Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_agreement: Option<f64>,
+    /// Of a regression alone, in the place of accuracy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_r2: Option<f64>,
 }

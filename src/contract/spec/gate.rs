@@ -46,6 +46,8 @@ pub enum Metric {
     /// Share of right predictions; needs labels.
     #[default]
     Accuracy,
-    /// Share of predictions that are the old tuned model's.
+    /// Share of predictions that are the old tuned model's; of a regression R², its values in the place of labels.
     Agreement,
+    /// Of a regression: the share of the values' variance that a model explains, `1 − MSE / variance`; needs labels.
+    R2,
 }

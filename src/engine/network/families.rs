@@ -23,6 +23,7 @@ mod resnet;
 mod rope;
 mod settings;
 mod source;
+mod suffixes;
 mod t5;
 mod tasks;
 mod transformer;

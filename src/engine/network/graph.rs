@@ -50,15 +50,26 @@ impl Input {
     }
 }
 
-/// What the output means, hence the loss.
+/// What the output means, hence the loss and what is right. Losses are the library's
+/// ([`Loss`](crate::training::Loss)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Logits `[N, classes]`, cross-entropy.
     #[default]
     Classification,
+    /// Logits `[N, K]`, binary cross-entropy of each label, 0 or 1. A sample is right where all its labels are.
+    MultiLabelClassification,
+    /// Values `[N, K]`, mean squared error. Nothing is right or wrong: models are measured by R².
+    Regression,
+    /// Logits `[N, S, 2]` of an answer's first and last token, the mean of two cross-entropies over the
+    /// positions. A sample is right where both are.
+    QuestionAnswering,
     /// Logits `[N, S, vocabulary]`, cross-entropy of each next token; label −100 is ignored.
     NextToken,
+    /// Logits `[N, S, vocabulary]`, cross-entropy of the token that belongs in each place; label −100 is
+    /// ignored.
+    MaskedToken,
     /// Logits `[N, S, classes]`, cross-entropy of each token's own label; label −100 is ignored.
     TokenClassification,
     /// A body without a head, `[N, D]` or `[N, S, D]`, for whoever reads it: there is no loss.
@@ -66,9 +77,25 @@ pub enum Task {
 }
 
 impl Task {
-    /// Whether there is a row of logits for every token.
+    /// Whether there is a row of logits, and a label, for every token.
     pub fn is_of_tokens(self) -> bool {
-        matches!(self, Self::NextToken | Self::TokenClassification)
+        self.predicts_words() || self == Self::TokenClassification
+    }
+
+    /// Whether the classes of a token are the words of the vocabulary.
+    pub fn predicts_words(self) -> bool {
+        matches!(self, Self::NextToken | Self::MaskedToken)
+    }
+
+    /// Whether the rows of the output layer are classes, or values, that a configuration may name.
+    pub fn tells_classes(self) -> bool {
+        matches!(
+            self,
+            Self::Classification
+                | Self::MultiLabelClassification
+                | Self::Regression
+                | Self::TokenClassification
+        )
     }
 }
 
@@ -122,16 +149,24 @@ impl Graph {
 
     /// Prefix of the output layer: the last node with parameters, if the output is its own.
     pub fn head(&self) -> Option<&str> {
+        self.output_layer()?.op.param()
+    }
+
+    /// What the output layer's bias is called, if it has one.
+    pub fn output_bias(&self) -> Option<String> {
+        self.output_layer()?.op.bias()
+    }
+
+    fn output_layer(&self) -> Option<&Node> {
         if self.task == Task::Representation {
             return None;
         }
-        let last = self.nodes.iter().rev().find(|n| {
+        self.nodes.iter().rev().find(|n| {
             !matches!(
                 n.op,
                 Op::Dropout { .. } | Op::Flatten {} | Op::Scale { .. } | Op::SoftCap { .. }
             )
-        })?;
-        last.op.param()
+        })
     }
 
     /// Whether another node reads the output layer's weights, as a language model's embedding does.

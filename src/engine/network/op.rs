@@ -29,6 +29,9 @@ pub enum Op {
         /// The weight is `[in, out]`, as GPT-2's `Conv1D` has it.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         transposed: bool,
+        /// The parameter `b` itself, where it is not `param.bias`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bias: Option<String>,
     },
     /// Weight `[out, in / groups, kh, kw]`.
     Conv2d {
@@ -363,6 +366,16 @@ impl Op {
             | Self::LayerScale { param }
             | Self::Experts { param, .. } => Some(param),
             _ => None,
+        }
+    }
+
+    /// What the bias of a layer is called, if the model has it.
+    pub fn bias(&self) -> Option<String> {
+        match self {
+            Self::Linear {
+                bias: Some(name), ..
+            } => Some(name.clone()),
+            _ => self.param().map(|param| format!("{param}.bias")),
         }
     }
 }

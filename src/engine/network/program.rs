@@ -147,7 +147,7 @@ impl Program {
             })
     }
 
-    /// Width of the output: classes, or tokens of the vocabulary.
+    /// Width of the output: classes, labels, values, or tokens of the vocabulary; 2 of an answer's ends.
     ///
     /// # Errors
     /// An output that is not what the task needs.
@@ -162,30 +162,46 @@ impl Program {
             (Task::Representation, ..) => Err(GraphError::Body),
             // Its loss is 0 and its accuracy 1, whatever it computes.
             (Task::Classification, [1], _) => {
-                let detail = "the output must be the logits of at least two classes; one number is a \
-                              regression or a reward, which is not supported";
+                let detail = "the output must be the logits of at least two classes; one number is the \
+                              value of a regression, which is a task of its own";
                 Err(last.fault(detail))
             }
-            (Task::Classification, [classes], _) => Ok(*classes),
+            (
+                Task::Classification | Task::MultiLabelClassification | Task::Regression,
+                [classes],
+                _,
+            ) => Ok(*classes),
             (Task::TokenClassification, [_, 1], _) => {
                 let detail = "the output must be the logits of at least two classes";
                 Err(last.fault(detail))
             }
-            (
-                Task::NextToken | Task::TokenClassification,
-                [tokens, classes],
-                Input::Tokens { shape },
-            ) if shape == &[*tokens] => Ok(*classes),
-            (Task::Classification, ..) => {
-                Err(last.fault(format!("the output must be [classes], not {output:?}")))
+            (task, [tokens, classes], Input::Tokens { shape })
+                if task.is_of_tokens() && shape == &[*tokens] =>
+            {
+                Ok(*classes)
             }
-            (Task::NextToken, ..) => Err(last.fault(format!(
-                "the output must be [S, vocabulary] of S token ids, not {output:?}"
-            ))),
-            (Task::TokenClassification, ..) => Err(last.fault(format!(
-                "the output must be [S, classes] of S token ids, not {output:?}"
-            ))),
+            (Task::QuestionAnswering, [tokens, 2], Input::Tokens { shape })
+                if shape == &[*tokens] =>
+            {
+                Ok(2)
+            }
+            (task, ..) => {
+                let expected = expected_output(task);
+                Err(last.fault(format!("the output must be {expected}, not {output:?}")))
+            }
         }
+    }
+}
+
+/// What a task's output has to be, for messages.
+fn expected_output(task: Task) -> &'static str {
+    match task {
+        Task::Classification | Task::Representation => "[classes]",
+        Task::MultiLabelClassification => "[labels]",
+        Task::Regression => "[values]",
+        Task::QuestionAnswering => "[S, 2] of S token ids",
+        Task::NextToken | Task::MaskedToken => "[S, vocabulary] of S token ids",
+        Task::TokenClassification => "[S, classes] of S token ids",
     }
 }
 

@@ -146,7 +146,9 @@ impl<'a> Resolver<'a> {
     #[expect(clippy::too_many_lines, reason = "a line or two for every operation")]
     fn resolved(&self) -> Result<Resolved, GraphError> {
         match &self.node.op {
-            Op::Linear { param, transposed } => self.linear(param, *transposed),
+            Op::Linear {
+                param, transposed, ..
+            } => self.linear(param, *transposed),
             Op::Relu {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Relu)),
             Op::Gelu {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Gelu)),
             Op::GeluTanh {} => self.unchanged(Layer::Nonlinear(Nonlinearity::GeluTanh)),
@@ -366,7 +368,8 @@ impl<'a> Resolver<'a> {
             return Err(weight.misfit(expected));
         }
 
-        let bias = self.vector(format!("{param}.bias"), outputs)?;
+        let bias = self.node.op.bias();
+        let bias = self.vector(bias.unwrap_or_default(), outputs)?;
         let layer = Layer::Linear(Linear {
             weight,
             bias,

@@ -4,15 +4,20 @@ use std::ops::{Add, ControlFlow};
 
 use rayon::prelude::*;
 
-use super::{Batch, Dataset, Learner, cross_entropy::IGNORED, evaluate::batches};
+use super::{
+    Batch, Dataset, Learner, Loss, cross_entropy::IGNORED, dataset::explained, evaluate::batches,
+    loss::by_end,
+};
 use crate::{network::Input, tensors::Checkpoint};
 
 /// One model beside a reference, over inputs or counted tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
-    /// Share of predictions that are the reference's, in [0, 1].
+    /// Share of predictions that are the reference's, in [0, 1]: of several labels, and of an answer's ends, all
+    /// together. Of values it is R², the reference's in the place of labels.
     pub agreement: f64,
-    /// Mean Kullback–Leibler divergence from the reference, in nats.
+    /// Mean Kullback–Leibler divergence from the reference, in nats, over rows of logits; of values the mean
+    /// squared difference.
     pub divergence: f64,
 }
 
@@ -25,9 +30,13 @@ pub struct Runnable<'a, 'l> {
 
 /// What a model predicts for some inputs.
 pub struct Predictions {
-    /// Row-major.
+    loss: Loss,
+    /// Row-major: of classes or positions; or all values of a sample.
     logits: Vec<f32>,
-    classes: usize,
+    /// Of a row.
+    width: usize,
+    /// Rows that agree together.
+    together: usize,
     /// Of every row.
     counted: Vec<bool>,
 }
@@ -38,26 +47,33 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the batch.
     pub fn predictions(&self, params: &Checkpoint, batch: &Batch) -> Predictions {
-        let logits = self.predict(params, batch);
-        let classes = self.classes();
+        let (loss, logits) = (self.loss(), self.predict(params, batch));
+        let (logits, width, together) = if loss == Loss::Ends {
+            let length = batch.sample_shape[0];
+            (by_end(&logits, &vec![0; 2 * batch.len()]), length, 2)
+        } else {
+            (logits, self.classes(), 1)
+        };
         let counted = match &self.graph().input {
             Input::Tokens { .. } if self.graph().task.is_of_tokens() => {
                 batch.inputs.iter().map(|&packed| packed >= 0.0).collect()
             }
-            _ => vec![true; logits.len() / classes],
+            _ => vec![true; logits.len() / width],
         };
 
         Predictions {
+            loss,
             logits,
-            classes,
+            width,
+            together,
             counted,
         }
     }
 }
 
 impl Runnable<'_, '_> {
-    /// The class that the model predicts for every row of logits, [`IGNORED`] at padded tokens: labels for
-    /// samples that have none. `None` where the caller interrupts; `go_on` is asked before each batch.
+    /// What the model predicts for every label, [`IGNORED`] at padded tokens: labels for samples that have
+    /// none. `None` where the caller interrupts; `go_on` is asked before each batch.
     ///
     /// # Panics
     /// When [`Learner::check`] would have refused the data.
@@ -90,9 +106,15 @@ impl Runnable<'_, '_> {
 /// An agreement that is still being counted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
+    /// Rows.
     counted: f64,
+    /// Rows, or where several agree together those of them that do.
     agreeing: f64,
     divergence: f64,
+    /// Of values: how many, their sum and the sum of their squares, the reference's.
+    values: f64,
+    sum: f64,
+    squares: f64,
 }
 
 impl Add for Sums {
@@ -103,6 +125,9 @@ impl Add for Sums {
             counted: self.counted + other.counted,
             agreeing: self.agreeing + other.agreeing,
             divergence: self.divergence + other.divergence,
+            values: self.values + other.values,
+            sum: self.sum + other.sum,
+            squares: self.squares + other.squares,
         }
     }
 }
@@ -110,17 +135,28 @@ impl Add for Sums {
 impl Sums {
     fn mean(self) -> Agreement {
         let count = self.counted.max(1.0);
+        let divergence = self.divergence / count;
+        let agreement = if self.values > 0.0 {
+            let mean = self.sum / self.values;
+            explained(divergence, self.squares / self.values - mean * mean)
+        } else {
+            self.agreeing / count
+        };
         Agreement {
-            agreement: self.agreeing / count,
-            divergence: self.divergence / count,
+            agreement,
+            divergence,
         }
     }
 }
 
 impl Predictions {
-    /// By row, [`IGNORED`] where a row does not count.
+    /// By row, [`IGNORED`] where a row does not count; of several labels and of values each.
     fn labels(&self) -> Vec<i64> {
-        let rows = self.logits.par_chunks(self.classes).zip(&self.counted);
+        if matches!(self.loss, Loss::Labels | Loss::Values) {
+            let predicted = self.logits.iter().map(|&logit| self.loss.predicted(logit));
+            return predicted.map(i64::from).collect();
+        }
+        let rows = self.logits.par_chunks(self.width).zip(&self.counted);
         rows.map(|(row, &counted)| {
             if counted {
                 largest(row) as i64
@@ -145,26 +181,62 @@ impl Predictions {
             reference.logits.len(),
             "predictions of the same inputs"
         );
+        if self.loss == Loss::Values {
+            return self.sums_of_values(reference);
+        }
         let rows: Vec<(bool, f64)> = self
             .logits
-            .par_chunks(self.classes)
-            .zip(reference.logits.par_chunks(self.classes))
+            .par_chunks(self.width)
+            .zip(reference.logits.par_chunks(self.width))
             .zip(&self.counted)
             .filter(|(_, counted)| **counted)
-            .map(|((own, reference), _)| {
-                (
-                    largest(own) == largest(reference),
-                    divergence(reference, own),
-                )
-            })
+            .map(|((own, reference), _)| self.compared(own, reference))
             .collect();
 
         // In order, so that the sum does not depend on the threads.
+        let together = rows
+            .chunks(self.together)
+            .filter(|rows| rows.iter().all(|(agrees, _)| *agrees));
         Sums {
             counted: rows.len() as f64,
-            agreeing: rows.iter().filter(|(agrees, _)| *agrees).count() as f64,
+            agreeing: together.map(|rows| rows.len() as f64).sum(),
             divergence: rows.iter().map(|(_, divergence)| divergence).sum(),
+            ..Sums::default()
         }
+    }
+
+    /// Whether two rows predict the same, and how far the first is from the second.
+    fn compared(&self, own: &[f32], reference: &[f32]) -> (bool, f64) {
+        if self.loss != Loss::Labels {
+            return (
+                largest(own) == largest(reference),
+                divergence(reference, own),
+            );
+        }
+        let mut pairs = own.iter().zip(reference);
+        let each = pairs
+            .clone()
+            .map(|(&own, &reference)| divergence(&[0.0, reference], &[0.0, own]));
+        (
+            pairs.all(|(own, reference)| (*own > 0.0) == (*reference > 0.0)),
+            each.sum::<f64>() / own.len() as f64,
+        )
+    }
+
+    /// Each value is a row.
+    fn sums_of_values(&self, reference: &Self) -> Sums {
+        let pairs = self.logits.iter().zip(&reference.logits);
+        pairs.fold(Sums::default(), |sums, (&own, &wanted)| {
+            let (own, wanted) = (f64::from(own), f64::from(wanted));
+            sums + Sums {
+                counted: 1.0,
+                agreeing: 0.0,
+                divergence: (own - wanted).powi(2),
+                values: 1.0,
+                sum: wanted,
+                squares: wanted * wanted,
+            }
+        })
     }
 }
 
@@ -198,93 +270,4 @@ fn log_total(logits: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::tensor::Device;
-    use serde_json::json;
-
-    use super::*;
-    use crate::{tensors::HostTensor, training::testing};
-
-    fn predictions(logits: &[f32], counted: &[bool]) -> Predictions {
-        Predictions {
-            logits: logits.to_vec(),
-            classes: 2,
-            counted: counted.to_vec(),
-        }
-    }
-
-    #[test]
-    fn a_model_labels_what_has_no_labels_and_agrees_with_itself() {
-        let graph = testing::graph(&[3], json!([{"op":"linear","param":"fc"}]));
-        let signature = testing::signature(&[("fc.weight", &[4, 3])]);
-        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
-        let params = testing::random_params(&signature, 1);
-        let other = testing::random_params(&signature, 2);
-        let batch = testing::random_batch(&[3], 300, 4, 2);
-        let inputs = HostTensor::from_f32(vec![300, 3], batch.inputs.clone());
-        let data = Dataset::unlabelled(inputs);
-        learner.check(&data).unwrap();
-        let [old, new] = [&params, &other].map(|params| Runnable {
-            learner: &learner,
-            params,
-        });
-
-        let labels = old.labels(&data, &|| ControlFlow::Continue(())).unwrap();
-        assert!(old.labels(&data, &|| ControlFlow::Break(())).is_none());
-        let labelled = data.clone().labelled(labels);
-        assert!((learner.evaluate(&params, &labelled).accuracy - 1.0).abs() < 1e-12);
-
-        // Over two batches as over one, and by the labels as by the logits.
-        let found = new.beside(old, &data);
-        let whole = learner
-            .predictions(&other, &batch)
-            .beside(&learner.predictions(&params, &batch));
-        assert!((found.agreement - whole.agreement).abs() < 1e-12);
-        assert!((found.divergence - whole.divergence).abs() < 1e-9 && found.divergence > 0.0);
-        assert!((learner.evaluate(&other, &labelled).accuracy - found.agreement).abs() < 1e-12);
-    }
-
-    #[test]
-    fn padded_tokens_are_not_labelled() {
-        let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"out"}]);
-        let mut graph = testing::token_graph(3, nodes);
-        graph.task = crate::network::Task::NextToken;
-        let signature = testing::signature(&[("e.weight", &[4, 2])]);
-        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
-        let table = HostTensor::from_f32(vec![4, 2], vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0]);
-        let params: Checkpoint = [("e.weight".to_owned(), table)].into_iter().collect();
-        let ids = HostTensor::from_f32(vec![1, 3], vec![0.0, 1.0, -1.0]);
-        let model = Runnable {
-            learner: &learner,
-            params: &params,
-        };
-        let labels = model.labels(&Dataset::unlabelled(ids), &|| ControlFlow::Continue(()));
-        assert_eq!(labels.unwrap(), [3, 1, IGNORED]);
-    }
-
-    #[test]
-    fn what_agrees_and_how_far_the_rest_is() {
-        let ln3 = 3f32.ln();
-        // Probabilities 3/4, 1/4 and 1/2, 1/2; the third row is padding.
-        let reference = predictions(&[ln3, 0.0, 0.0, 0.0, 9.0, 0.0], &[true, true, false]);
-        let own = predictions(&[0.0, 0.0, 0.0, ln3, 0.0, 9.0], &[true, true, false]);
-        let found = own.beside(&reference);
-        // A tie is the first class.
-        assert!((found.agreement - 0.5).abs() < 1e-12);
-        let first = 0.75 * (0.75f64 / 0.5).ln() + 0.25 * (0.25f64 / 0.5).ln();
-        let second = 0.5 * (0.5f64 / 0.25).ln() + 0.5 * (0.5f64 / 0.75).ln();
-        assert!(
-            (2.0 * found.divergence - first - second).abs() < 1e-6,
-            "{found:?}"
-        );
-
-        let same = reference.beside(&reference);
-        assert_eq!(
-            same,
-            Agreement {
-                agreement: 1.0,
-                divergence: 0.0
-            }
-        );
-    }
-}
+mod tests;

@@ -63,7 +63,9 @@ impl Learner<'_> {
 
         self.spent_gradients(batch.len());
         // The loss is summed, so that batches of any size weigh by their samples.
-        let mut factor = cross_entropy::gradient(&trace.logits, &batch.labels);
+        let share = cross_entropy::share(&batch.labels);
+        let logits = trace.logits.clone();
+        let mut factor = self.loss().gradient(logits, &batch.labels, share);
         factor.iter_mut().for_each(|v| *v *= batch.len() as f32);
 
         trace.backward_through(factor, |node, gradient| {

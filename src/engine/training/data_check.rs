@@ -1,7 +1,7 @@
 //! Whether data fit a model. Data are checked once; after that nothing here fails.
 
-use super::{Batch, Dataset, Learner, cross_entropy::IGNORED};
-use crate::network::Token;
+use super::{Batch, Dataset, Learner, Value, cross_entropy::IGNORED};
+use crate::network::{Task, Token, token::ABSENT};
 
 /// Data that do not fit the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,25 @@ pub enum DataFault {
     },
     #[error("the data have token_type_ids, which the model does not read; leave them out")]
     NoTokenTypes,
+    #[error("sample {position} has the label {label}, but each of several labels is 0 or 1")]
+    NotBinary { position: usize, label: i64 },
+    #[error("sample {position} has a value that is no finite number")]
+    Value { position: usize },
+    #[error(
+        "sample {position} has an answer from token {start} to {end}; an end is a token of the {length}, or both \
+         are beyond them where there is no answer"
+    )]
+    Answer {
+        position: usize,
+        start: i64,
+        end: i64,
+        length: usize,
+    },
+    #[error(
+        "sample {position} is shorter than others and not filled up; the ends of an answer are chosen among all \
+         positions, so fill every sentence up to one length with the padding's id and an attention_mask of 0"
+    )]
+    Shorter { position: usize },
     #[error("a sample has {found} labels, but the model predicts {expected}")]
     LabelCount { expected: String, found: usize },
     #[error("no label is to be predicted: every one is -100, or stands where nothing is predicted")]
@@ -54,7 +73,11 @@ impl DataFault {
         match self {
             Self::Empty | Self::NothingCounted => "empty_dataset",
             Self::SampleShape { .. } => "wrong_input_shape",
-            Self::Label { .. } => "label_out_of_range",
+            Self::Label { .. } | Self::NotBinary { .. } | Self::Answer { .. } => {
+                "label_out_of_range"
+            }
+            Self::Value { .. } => "not_finite",
+            Self::Shorter { .. } => "wrong_shape",
             Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
             Self::NoTokenTypes => "unexpected_tensor",
             Self::LabelCount { .. } => "wrong_shape",
@@ -81,35 +104,72 @@ impl Learner<'_> {
         }
 
         self.check_ids(data)?;
+        if self.graph.task == Task::QuestionAnswering {
+            check_filled(data)?;
+        }
         if !data.has_labels() {
             return Ok(());
         }
-        let of_tokens = self.graph.task.is_of_tokens();
-        let (each, found) = (if of_tokens { found[0] } else { 1 }, data.labels_each());
+        let (each, found) = (self.labels_each(found[0]), data.labels_each());
         if each != found {
-            let expected = if of_tokens { "one a token" } else { "one" }.into();
+            let expected = self.expected_labels();
             return Err(DataFault::LabelCount { expected, found });
         }
 
-        if of_tokens {
+        if self.graph.task.is_of_tokens() {
             check_counted(data)?;
         }
-
-        let classes = self.classes;
-        match data.labels().iter().position(|&label| !self.knows(label)) {
-            Some(position) => Err(DataFault::Label {
-                position: position / each,
-                label: data.labels()[position],
-                classes,
-            }),
-            None => Ok(()),
+        match self.graph.task {
+            Task::QuestionAnswering => check_answers(data),
+            _ => self.check_labels(data),
         }
+    }
+
+    /// Labels of a sample of this length.
+    fn labels_each(&self, length: usize) -> usize {
+        match self.graph.task {
+            task if task.is_of_tokens() => length,
+            Task::MultiLabelClassification | Task::Regression => self.classes,
+            Task::QuestionAnswering => 2,
+            _ => 1,
+        }
+    }
+
+    fn expected_labels(&self) -> String {
+        match self.graph.task {
+            task if task.is_of_tokens() => "one a token".into(),
+            Task::MultiLabelClassification => format!("{}, 0 or 1 each", self.classes),
+            Task::Regression => format!("{}, each a value", self.classes),
+            Task::QuestionAnswering => "two, the first and the last token of an answer".into(),
+            _ => "one".into(),
+        }
+    }
+
+    fn check_labels(&self, data: &Dataset) -> Result<(), DataFault> {
+        let mut labels = data.labels().iter();
+        let Some(at) = labels.position(|&label| !self.knows(label)) else {
+            return Ok(());
+        };
+        let (position, label) = (at / data.labels_each(), data.labels()[at]);
+        Err(match self.graph.task {
+            Task::Regression => DataFault::Value { position },
+            Task::MultiLabelClassification => DataFault::NotBinary { position, label },
+            _ => DataFault::Label {
+                position,
+                label,
+                classes: self.classes,
+            },
+        })
     }
 
     /// Whether a sample or a token may have this label.
     fn knows(&self, label: i64) -> bool {
-        let is_ignored = self.graph.task.is_of_tokens() && label == IGNORED;
-        is_ignored || (0..self.classes as i64).contains(&label)
+        match self.graph.task {
+            Task::Regression => Value::of_label(label).0.is_finite(),
+            Task::MultiLabelClassification => (0..2).contains(&label),
+            task if task.is_of_tokens() && label == IGNORED => true,
+            _ => (0..self.classes as i64).contains(&label),
+        }
     }
 
     /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
@@ -155,6 +215,37 @@ impl Learner<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether every sentence is of full length: a position that no token stands at would be chosen among.
+fn check_filled(data: &Dataset) -> Result<(), DataFault> {
+    let shorter =
+        (0..data.len()).find(|&position| data.batch(&[position]).inputs.contains(&ABSENT));
+    shorter.map_or(Ok(()), |position| Err(DataFault::Shorter { position }))
+}
+
+/// Whether there is an answer, and each of them within its sentence.
+fn check_answers(data: &Dataset) -> Result<(), DataFault> {
+    let length = data.sample_shape()[0];
+    let is_within = 0..length as i64;
+    for (position, answer) in data.labels().as_chunks::<2>().0.iter().enumerate() {
+        let &[start, end] = answer;
+        let is_none = start == IGNORED && end == IGNORED;
+        if !is_none && !(is_within.contains(&start) && is_within.contains(&end)) {
+            return Err(DataFault::Answer {
+                position,
+                start,
+                end,
+                length,
+            });
+        }
+    }
+
+    if data.labels().iter().any(|&label| label != IGNORED) {
+        Ok(())
+    } else {
+        Err(DataFault::NothingCounted)
     }
 }
 

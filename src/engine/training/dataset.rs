@@ -2,12 +2,15 @@
 
 mod batch;
 mod hold_out;
+mod judged;
 
 use bytes::Bytes;
 
-use super::cross_entropy::IGNORED;
+use super::{Value, cross_entropy::IGNORED, value::variance};
 use crate::tensors::{DType, HostTensor};
 pub use batch::Batch;
+pub(super) use judged::explained;
+pub use judged::{Flips, Judged};
 
 /// Samples, and their labels where there are any. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]
@@ -16,6 +19,7 @@ pub struct Dataset {
     sample_shape: Vec<usize>,
     /// One for every row of logits that a sample gives; empty without labels.
     labels: Vec<i64>,
+    judged: Judged,
     /// Which rows of `inputs` belong, in order.
     rows: Vec<usize>,
     /// `(x − mean) · inverse deviation`, per channel (or one for all); empty: none.
@@ -53,6 +57,7 @@ impl Dataset {
                 _ => Inputs::Floats(inputs),
             },
             labels: Vec::new(),
+            judged: Judged::default(),
             scaling: Vec::new(),
             has_token_types: false,
         }
@@ -70,6 +75,47 @@ impl Dataset {
             "as many labels for each sample"
         );
         Self { labels, ..self }
+    }
+
+    /// With as many labels for each sample, of which a prediction has to have all: `[N, K]`.
+    ///
+    /// # Panics
+    /// As [`Dataset::labelled`].
+    #[must_use]
+    pub fn labelled_together(self, labels: Vec<i64>) -> Self {
+        Self {
+            judged: Judged::Together,
+            ..self.labelled(labels)
+        }
+    }
+
+    /// With as many values for each sample as labels ([`Value`]), `[N, K]`. They are judged beside their
+    /// variance here, also in parts of this data set.
+    ///
+    /// # Panics
+    /// As [`Dataset::labelled`].
+    #[must_use]
+    pub fn valued(self, labels: Vec<i64>) -> Self {
+        let labelled = self.labelled(labels);
+        let variance = variance(&labelled.labels, labelled.labels_each());
+        Self {
+            judged: Judged::Values { variance },
+            ..labelled
+        }
+    }
+
+    /// The same of values as they are.
+    ///
+    /// # Panics
+    /// As [`Dataset::labelled`].
+    #[must_use]
+    pub fn of_values(self, values: &[f32]) -> Self {
+        self.valued(values.iter().map(|&value| Value(value).label()).collect())
+    }
+
+    /// When a prediction is right.
+    pub fn judged(&self) -> Judged {
+        self.judged
     }
 
     /// Tokens `[N, S]`, packed (`network::Token`), with labels `[N, S]` for a language model: position t
@@ -241,6 +287,7 @@ impl Dataset {
             inputs: self.inputs.clone(),
             sample_shape: self.sample_shape.clone(),
             labels: self.labels_of(positions).collect(),
+            judged: self.judged,
             rows: positions.iter().map(|&p| self.rows[p]).collect(),
             scaling: self.scaling.clone(),
             has_token_types: self.has_token_types,

@@ -1,9 +1,6 @@
 //! Loss and accuracy of a checkpoint on a data set, with its running statistics.
 
-use super::{
-    Batch, Dataset, EVALUATION_BATCH_SAMPLES, Learner,
-    cross_entropy::{Scores, scores},
-};
+use super::{Batch, Dataset, EVALUATION_BATCH_SAMPLES, Learner, cross_entropy::Scores};
 use crate::{
     execution::{
         BatchNormMode, Executor, Weights,
@@ -15,11 +12,13 @@ use crate::{
 /// How well a checkpoint does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Mean cross-entropy, over the samples or the tokens that count.
+    /// Mean loss ([`Loss`](super::Loss)), over the samples or the tokens that count.
     pub loss: f64,
-    /// Share of right predictions, in [0, 1].
+    /// Share of right predictions, in [0, 1]; of values R², which is at most 1
+    /// ([`Judged`](super::dataset::Judged)).
     pub accuracy: f64,
-    /// The class predicted for every sample, or the token at every position that counts, in order.
+    /// What is predicted for every label that counts, in order: a class, a token, a position, a label of 0 or 1,
+    /// or a value ([`Value`](super::Value)).
     pub predictions: Vec<u32>,
 }
 
@@ -46,15 +45,14 @@ impl Learner<'_> {
         let mut all = Scores::default();
         for batch in batches(data, self.logits_batch_size(data.sample_shape())) {
             let labels = batch.labels.clone();
-            let some = scores(&logits(batch), &labels);
+            let some = self.loss().scores(&logits(batch), &labels);
             all.losses.extend(some.losses);
             all.predictions.extend(some.predictions);
         }
 
-        let (loss, accuracy) = (all.mean_loss(), all.accuracy(data.labels()));
         Evaluation {
-            loss,
-            accuracy,
+            loss: all.mean_loss(),
+            accuracy: data.right_share(&all.predictions),
             predictions: all.predictions,
         }
     }
@@ -109,7 +107,7 @@ mod tests {
     use crate::{
         network::Task,
         tensors::{DType, Elements, HostTensor},
-        training::{DataFault, testing},
+        training::{DataFault, cross_entropy::scores, testing},
     };
 
     #[test]

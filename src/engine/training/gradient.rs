@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::{Tensor, TensorData};
 
 use super::{
-    Batch, Learner,
+    Batch, Learner, Loss,
     cross_entropy::{self, Scores, Soft},
     teacher::Lesson,
 };
@@ -29,6 +29,7 @@ pub struct Gradient {
 /// What a part of a batch is led towards: its labels, or a teacher's probabilities.
 #[derive(Clone, Copy)]
 struct Goal<'t> {
+    loss: Loss,
     /// What a counted row has of the mean over the whole batch.
     share: f64,
     soft: Option<Soft<'t>>,
@@ -37,22 +38,22 @@ struct Goal<'t> {
 impl Goal<'_> {
     fn scores(&self, logits: &[f32], labels: &[i64]) -> Scores {
         match self.soft {
-            Some(soft) => cross_entropy::soft_scores(logits, labels, soft),
-            None => cross_entropy::scores(logits, labels),
+            Some(soft) => self.loss.soft_scores(logits, labels, soft),
+            None => self.loss.scores(logits, labels),
         }
     }
 
     /// The gradient in the place of the logits.
     fn gradient(&self, logits: Vec<f32>, labels: &[i64]) -> Vec<f32> {
         match self.soft {
-            Some(soft) => cross_entropy::soft_gradient(logits, labels, soft, self.share),
-            None => cross_entropy::shared_gradient(logits, labels, self.share),
+            Some(soft) => self.loss.soft_gradient(logits, labels, soft, self.share),
+            None => self.loss.gradient(logits, labels, self.share),
         }
     }
 }
 
 impl Learner<'_> {
-    /// Mean cross-entropy over the batch (over the tokens that count) and its gradient; batch norm uses the batch's own
+    /// Mean loss over the batch (over the tokens that count) and its gradient; batch norm uses the batch's own
     /// statistics, there is no weight decay. A tied tensor's gradient is the sum over its readers.
     ///
     /// # Panics
@@ -99,7 +100,11 @@ impl Learner<'_> {
             let soft = taught
                 .as_ref()
                 .map(|(logits, known)| Soft { logits, known });
-            let goal = Goal { share, soft };
+            let goal = Goal {
+                loss: self.loss(),
+                share,
+                soft,
+            };
             let (some, gradients) = match self.executor {
                 Executor::Cpu => self.backward_on_cpu(weights, part, mode, goal),
                 Executor::Burn(_) => self.backward_by_burn(&weights.leaves(), part, mode, goal),

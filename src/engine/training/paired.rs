@@ -9,12 +9,13 @@ mod needed;
 
 use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, Normal};
 
-use super::{Dataset, Evaluation, cross_entropy::IGNORED};
+use super::{Dataset, Evaluation};
 
 /// Right predictions of one sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tally {
-    pub right: u32,
+    /// A whole number; of values what they explain of their variance, which is at most 1.
+    pub right: f64,
     /// Predictions that count: 1, or the tokens of a sequence.
     pub counted: u32,
 }
@@ -22,24 +23,11 @@ pub struct Tally {
 impl Tally {
     /// Of every sample of the data, in order.
     pub fn of(evaluation: &Evaluation, data: &Dataset) -> Vec<Self> {
-        let mut predictions = evaluation.predictions.iter();
-        let each = data.labels_each().max(1);
-
-        data.labels()
-            .chunks(each)
-            .map(|labels| {
-                let counted = labels.iter().filter(|&&label| label != IGNORED);
-                let judged = counted.zip(predictions.by_ref());
-                judged.fold(
-                    Self {
-                        right: 0,
-                        counted: 0,
-                    },
-                    |tally, (&label, &prediction)| Self {
-                        right: tally.right + u32::from(i64::from(prediction) == label),
-                        counted: tally.counted + 1,
-                    },
-                )
+        let judged = data.judged();
+        data.beside(&evaluation.predictions)
+            .map(|sample| Self {
+                right: judged.right(&sample),
+                counted: judged.weight(sample.len()),
             })
             .collect()
     }
@@ -66,6 +54,8 @@ pub struct Paired {
     pub behind: u64,
     /// Σ c, Σ d, Σ d², Σ c², Σ c·d with c what a sample counts and d the first's lead on it.
     sums: Sums,
+    /// Predictions are more or less right.
+    is_graded: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -88,10 +78,7 @@ impl Paired {
             .iter()
             .zip(second)
             .fold(Self::default(), |paired, (own, other)| {
-                let (lead, counted) = (
-                    f64::from(own.right) - f64::from(other.right),
-                    f64::from(own.counted),
-                );
+                let (lead, counted) = (own.right - other.right, f64::from(own.counted));
                 let sums = Sums {
                     counted: paired.sums.counted + counted,
                     lead: paired.sums.lead + lead,
@@ -104,6 +91,7 @@ impl Paired {
                     ahead: paired.ahead + u64::from(own.right > other.right),
                     behind: paired.behind + u64::from(own.right < other.right),
                     sums,
+                    is_graded: paired.is_graded || lead.fract() != 0.0,
                 }
             })
     }
@@ -128,7 +116,7 @@ impl Paired {
     /// much behind (negative) or at least by so much ahead.
     ///
     /// Where every sample is one prediction, the score interval of Tango (Statistics in Medicine, 1998);
-    /// for sequences the normal bound of a ratio over sequences, with one more that is won and one that is
+    /// for sequences, and for values, the normal bound of a ratio over samples, with one more that is won and one that is
     /// lost (Agresti and Min, 2005), so that no disagreement is no certainty.
     pub fn least_lead(&self, confidence: f64) -> f64 {
         if self.samples == 0 {
@@ -138,7 +126,7 @@ impl Paired {
         let z = Normal::standard().inverse_cdf(confidence);
         let is_one_each = self.sums.counted_squared <= self.samples as f64;
 
-        if is_one_each {
+        if is_one_each && !self.is_graded {
             self.score_bound(z)
         } else {
             self.ratio_bound(z)

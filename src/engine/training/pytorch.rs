@@ -1,6 +1,6 @@
 //! Logits, losses, gradients and statistics against `PyTorch`'s, computed there in float64
 //! (`tests/fixtures/networks/make.py`); logits of transformers, losses and gradients of language
-//! models (`tests/fixtures/transformers/make.py`).
+//! models and of other heads (`make.py`, `encoders.py` and `heads.py` of `tests/fixtures/transformers`).
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -8,7 +8,10 @@ use burn::tensor::Device;
 use bytes::Bytes;
 use safetensors::SafeTensors;
 
-use super::{Batch, FineTunePlan, Learner, Optimizer, Teacher, dataset::next_labels, testing};
+use super::{
+    Batch, Dataset, FineTunePlan, Learner, Optimizer, Teacher, Value, cross_entropy::IGNORED,
+    dataset::next_labels, testing,
+};
 use crate::{
     network::{Graph, Input, Naming, Task, Token},
     tensors::{Checkpoint, DType, HostTensor},
@@ -60,6 +63,24 @@ impl Reference {
     fn labels(&self) -> Option<Vec<i64>> {
         let labels = self.tensors.get("label")?;
         Some(labels.f32().iter().map(|&label| label as i64).collect())
+    }
+
+    /// As a network of this task has them.
+    fn labels_for(&self, task: Task, length: usize) -> Option<Vec<i64>> {
+        let labels = self.labels()?;
+        Some(match task {
+            Task::NextToken => next_labels(&labels, length),
+            Task::QuestionAnswering => {
+                let ends = labels.into_iter();
+                ends.map(|end| if end < length as i64 { end } else { IGNORED })
+                    .collect()
+            }
+            Task::Regression => {
+                let values = self.tensors["label"].f32();
+                values.iter().map(|&value| Value(value).label()).collect()
+            }
+            _ => labels,
+        })
     }
 
     fn batch(&self) -> Batch {
@@ -170,20 +191,16 @@ fn transformers_agree_with_pytorch() {
         let inputs = input.f32().iter().map(packed).collect();
         let sample_shape = input.shape()[1..].to_vec();
         let is_language = graph.task == Task::NextToken;
-        let labels = match reference.labels() {
-            Some(labels) if is_language => next_labels(&labels, sample_shape[0]),
-            Some(labels) => labels,
-            None => vec![0; input.shape()[0]],
-        };
+        let labels = reference.labels_for(graph.task, sample_shape[0]);
+        let labels = labels.unwrap_or_else(|| vec![0; input.shape()[0]]);
         let batch = Batch {
             inputs,
             sample_shape,
             labels,
         };
+        learner.check(&dataset(&batch)).unwrap();
         if reference.labels().is_some() {
             compare_loss(&reference, &learner, &params, &batch);
-        } else {
-            learner.check(&testing::dataset(&batch)).unwrap();
         }
         languages += usize::from(is_language);
         let of_tokens = graph.task.is_of_tokens();
@@ -209,9 +226,16 @@ fn transformers_agree_with_pytorch() {
         compared += 1;
     }
     assert!(
-        compared >= 41 && languages >= 21,
+        compared >= 64 && languages >= 21,
         "{compared} models, {languages} of language"
     );
+}
+
+/// The batch as a data set, with as many labels as it has.
+fn dataset(batch: &Batch) -> Dataset {
+    let shape = [&[batch.len()], &batch.sample_shape[..]].concat();
+    let inputs = HostTensor::from_f32(shape, batch.inputs.clone());
+    Dataset::unlabelled(inputs).labelled(batch.labels.clone())
 }
 
 /// A model's loss, and its gradients where the fixture has them.

@@ -2,8 +2,8 @@
 //!
 //! One number is the wrong knob where a transfer is right in some layers and half right in others. With
 //! `δ_g` the carried update restricted to group g ([`groups`]), the result is `θ_B⁰ + Σ_g α_g δ_g`. These
-//! numbers are found by Gauss–Newton on the cross-entropy: with `J_g` the forward difference of the logits along
-//! `δ_g`, p the softmax and y the target,
+//! numbers are found by Gauss–Newton on the loss: with `J_g` the forward difference of the logits along
+//! `δ_g`, p the softmax and y the target (of a regression `2z` and `2y`),
 //!
 //! `(Σ Jᵀ (diag(p) − ppᵀ) J + ρI) Δα = −Σ Jᵀ (p − y)`
 //!
@@ -61,7 +61,7 @@ pub struct GroupAlphas {
     /// The α of each group, by name.
     pub alphas: Vec<(String, f64)>,
     pub model: Checkpoint,
-    /// Mean cross-entropy of the samples at the start and at the end.
+    /// Mean loss of the samples at the start and at the end.
     pub loss_before: f64,
     pub loss: f64,
     pub rounds: usize,
@@ -137,7 +137,7 @@ impl GroupSearch<'_> {
                 .iter()
                 .map(|model| self.learner.predict(model, &batch))
                 .collect();
-            equations.add(&at, &moved, &batch.labels);
+            equations.add(self.learner.loss(), &at, &moved, &batch.labels);
         }
         Some(Point {
             alphas,

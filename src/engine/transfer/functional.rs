@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     execution::cpu::CpuActivation,
-    network::{Graph, Op, Operand, Program},
+    network::{Graph, Op, Operand, Program, Task},
     tensors::Checkpoint,
     training::Batch,
     transfer::error::TransferError,
@@ -276,7 +276,10 @@ fn is_output(graph: &Graph, site: &Site) -> bool {
 /// Whether the output may be shifted by the same for all classes: it is under no cap.
 fn may_be_shifted(graph: &Graph, site: &Site) -> bool {
     let rest = &graph.nodes[site.point() + 1..];
-    is_output(graph, site)
+    // Of the others each output counts by itself, and an answer's ends are chosen among the positions.
+    let is_among_classes = graph.task.is_of_tokens() || graph.task == Task::Classification;
+    is_among_classes
+        && is_output(graph, site)
         && !rest
             .iter()
             .any(|node| matches!(node.op, Op::SoftCap { .. }))

@@ -20,7 +20,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    network::{Graph, Op, RowsOf, Task},
+    network::{Graph, Op, RowsOf},
     tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
 };
 use rows::{Completed, gathered};
@@ -61,15 +61,18 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
         return network.tensors_of(kind).map(str::to_owned).collect();
     }
 
+    let bias = graph.output_bias();
+    let bias = bias.as_deref();
     let head = graph.head().into_iter().flat_map(|head| {
         signature
             .keys()
-            .filter(move |name| is_of_module(name, head))
+            .filter(move |name| is_of_module(name, head) || bias == Some(name.as_str()))
     });
     if axis == Axis::Classes {
-        return match graph.task {
-            Task::Classification | Task::TokenClassification => head.cloned().collect(),
-            Task::NextToken | Task::Representation => BTreeSet::new(),
+        return if graph.task.tells_classes() {
+            head.cloned().collect()
+        } else {
+            BTreeSet::new()
         };
     }
 
@@ -83,7 +86,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     };
     let words = rows_of(signature, &table);
     let outputs =
-        head.filter(|name| graph.task == Task::NextToken && rows_of(signature, name) == words);
+        head.filter(|name| graph.task.predicts_words() && rows_of(signature, name) == words);
     outputs.cloned().chain([table.clone()]).collect()
 }
 

@@ -6,7 +6,7 @@ use super::{Unlabelled, read::location};
 use crate::{
     artifacts::{
         Access, InputFile,
-        dataset::{self, Reading},
+        dataset::{self, LabelForm, Reading},
     },
     engine::training::{Dataset, Runnable},
     pipeline::{
@@ -119,15 +119,16 @@ impl Splits {
     pub(super) fn label_by(
         &mut self,
         old_tuned: Runnable,
+        form: LabelForm,
         go_on: &dyn Fn() -> ControlFlow<()>,
     ) -> Option<()> {
         for split in [&mut self.train, &mut self.validation] {
-            label(split, old_tuned, go_on)?;
+            label(split, old_tuned, form, go_on)?;
         }
         if self.test_is_validation {
             self.test.clone_from(&self.validation);
         }
-        label(&mut self.test, old_tuned, go_on)
+        label(&mut self.test, old_tuned, form, go_on)
     }
 
     /// The shape of a sample; of sentences the longest.
@@ -143,11 +144,12 @@ impl Splits {
 fn label(
     split: &mut Option<Dataset>,
     old_tuned: Runnable,
+    form: LabelForm,
     go_on: &dyn Fn() -> ControlFlow<()>,
 ) -> Option<()> {
     if let Some(data) = split.take_if(|data| !data.has_labels()) {
         let labels = old_tuned.labels(&data, go_on)?;
-        *split = Some(data.labelled(labels));
+        *split = Some(form.label_by_model(data, labels));
     }
     Some(())
 }

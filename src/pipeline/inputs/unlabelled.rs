@@ -1,7 +1,7 @@
 //! Data without labels: what can be done with them, and what stands in the place of their labels.
 //!
 //! The old tuned model's own predictions do. Accuracy against them is *agreement*, the share of inputs (or
-//! of tokens) on which a model says what the old tuned model says. Whether a disagreement is a loss,
+//! of tokens) on which a model says what the old tuned model says; of values their R². Whether a disagreement is a loss,
 //! nobody can tell from such data.
 
 use crate::{
@@ -61,8 +61,8 @@ impl Unlabelled {
         }
 
         let metric = spec.gate.as_ref().map(|gate| gate.metric);
-        if metric == Some(Metric::Accuracy) && self.test {
-            let detail = "the samples that judge have no labels, so nobody knows an accuracy; give a test \
+        if matches!(metric, Some(Metric::Accuracy | Metric::R2)) && self.test {
+            let detail = "the samples that judge have no labels, so nobody knows what is right; give a test \
                           split with labels, or gate by \"agreement\"";
             return Err(missing("/gate/metric", detail.into()));
         }

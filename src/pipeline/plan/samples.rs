@@ -1,7 +1,7 @@
 //! The samples of a job, by their files' headers, and how many each method works on.
 
 use crate::{
-    artifacts::dataset,
+    artifacts::dataset::{self, Reading},
     contract::{
         codes::FailureCode,
         plan::SampleCounts,
@@ -108,8 +108,8 @@ pub fn trials(method: Method, spec: &Spec, timesteps: usize) -> Trials {
 }
 
 impl Samples {
-    /// Images that are decoded have as many `channels` as the network reads.
-    pub fn look(spec: &Spec, storage: &Storage, channels: Option<usize>) -> Result<Self, Failure> {
+    /// As the network reads them.
+    pub fn look(spec: &Spec, storage: &Storage, reading: Reading<'_>) -> Result<Self, Failure> {
         let data = spec.data.as_ref();
         let named = [
             ("/data/train", data.and_then(|data| data.train.as_ref())),
@@ -126,7 +126,7 @@ impl Samples {
         for ((pointer, uri), (samples, lacks_labels)) in named.into_iter().zip(found) {
             let Some(uri) = uri else { continue };
             let place = location(storage, pointer, uri)?;
-            let info = dataset::look(storage, &place, channels).map_err(failure::at(pointer))?;
+            let info = dataset::look(storage, &place, reading).map_err(failure::at(pointer))?;
             bytes = bytes.saturating_add(info.size);
             held = held.saturating_add(info.held);
             shapes.push((pointer, uri.clone(), info.sample_shape));

@@ -142,7 +142,10 @@ fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
     let graph = &context.inputs.graph;
     let mut layers: Vec<Layer> = Vec::new();
     for node in &graph.nodes {
-        let Op::Linear { param, transposed } = &node.op else {
+        let Op::Linear {
+            param, transposed, ..
+        } = &node.op
+        else {
             continue;
         };
         let readers = graph
@@ -169,6 +172,7 @@ fn task_type(config: &Value) -> Option<&'static str> {
     let known = [
         ("ForSequenceClassification", "SEQ_CLS"),
         ("ForTokenClassification", "TOKEN_CLS"),
+        ("ForQuestionAnswering", "QUESTION_ANS"),
         ("ForCausalLM", "CAUSAL_LM"),
         ("LMHeadModel", "CAUSAL_LM"),
     ];

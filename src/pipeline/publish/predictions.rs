@@ -8,10 +8,12 @@ use crate::{
 
 /// The table of the split that judges; `None` without data.
 ///
-/// A row is a sample, or for a language model a sequence, of which only the counts are kept.
+/// A row is a sample, or for a language model a sequence, of which only the counts are kept. Of values there is no
+/// table: it has whole numbers.
 pub fn of(context: &Context, comparison: &Comparison) -> Option<Predictions> {
     let splits = &context.inputs.splits;
-    let data = splits.test.as_ref()?;
+    let data = splits.test.as_ref();
+    let data = data.filter(|data| !data.judged().is_of_values())?;
     let baselines = &comparison.baselines;
     let models = Models {
         result: comparison.test()?,
@@ -77,19 +79,9 @@ impl Models<'_> {
 
     /// Predictions of the result that are the old tuned model's, by sample.
     fn agreeing(&self, data: &Dataset) -> Vec<Option<i64>> {
-        let mut pairs = self
-            .result
-            .predictions
-            .iter()
-            .zip(&self.old_tuned.predictions);
-        let tallies = Tally::of(self.result, data).into_iter();
-
-        tallies
-            .map(|tally| {
-                let own = pairs.by_ref().take(tally.counted as usize);
-                Some(own.filter(|(own, old)| own == old).count() as i64)
-            })
-            .collect()
+        let (own, old) = (&self.result.predictions, &self.old_tuned.predictions);
+        let agreeing = data.agreeing(own, old).into_iter();
+        agreeing.map(|count| Some(count.into())).collect()
     }
 }
 
@@ -105,7 +97,7 @@ fn classes(name: &'static str, of: &Evaluation) -> Column {
 fn right(name: &'static str, of: &Evaluation, data: &Dataset) -> Column {
     let values = Tally::of(of, data)
         .into_iter()
-        .map(|tally| Some(i64::from(tally.right)));
+        .map(|tally| Some(tally.right as i64));
     Column {
         name,
         values: values.collect(),

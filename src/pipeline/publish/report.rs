@@ -88,7 +88,8 @@ pub fn of(
         environment: environment(),
         update,
     };
-    agreements::tell(&mut report, inputs.splits.unlabelled);
+    let is_of_values = judgement.evidence.is_of_values;
+    agreements::tell(&mut report, inputs.splits.unlabelled, is_of_values);
     report
 }
 
@@ -124,15 +125,19 @@ fn metrics(context: &Context, comparison: &Comparison, judgement: &Judgement) ->
     };
 
     let labelled = evidence.has_labels;
+    let is_of_values = evidence.is_of_values;
     let measured = comparison.test().map(|test| Measured {
         split: judged_on.to_owned(),
-        accuracy: labelled.then_some(test.accuracy),
+        accuracy: (labelled && !is_of_values).then_some(test.accuracy),
+        r2: (labelled && is_of_values).then_some(test.accuracy),
         loss: labelled.then_some(test.loss),
         agreement: evidence.agreement,
         divergence: evidence.divergence,
         recovery: evidence.recovery,
-        source_accuracy: evidence.source.filter(|_| labelled),
-        target_accuracy_before: evidence.before.filter(|_| labelled),
+        source_accuracy: evidence.source.filter(|_| labelled && !is_of_values),
+        source_r2: evidence.source.filter(|_| labelled && is_of_values),
+        target_accuracy_before: evidence.before.filter(|_| labelled && !is_of_values),
+        target_r2_before: evidence.before.filter(|_| labelled && is_of_values),
         target_agreement_before: evidence.before.filter(|_| !labelled),
     });
 
@@ -211,6 +216,7 @@ fn standing(scores: &Scores, statistics: &str) -> report::Standing {
         accuracy: Some(scores.test.accuracy),
         loss: Some(scores.test.loss),
         agreement: None,
+        r2: None,
         statistics: statistics.to_owned(),
         validation: scores.validation.as_ref().map(Into::into),
     }
@@ -231,6 +237,7 @@ fn trained(tuned: &Training) -> report::Trained {
         accuracy: tuned.test.as_ref().map(|test| test.accuracy),
         loss: tuned.test.as_ref().map(|test| test.loss),
         agreement: None,
+        r2: None,
         validation: tuned.validation.as_ref().map(Into::into),
         epochs: tuned.epochs.iter().map(Into::into).collect(),
         end: told::end(tuned.end).to_owned(),

@@ -65,7 +65,15 @@ impl Selector<'_, '_> {
             across_widths: context.inputs.source.is_some(),
             by_names: context.inputs.graph.by_names().is_some(),
             target_loss: None,
-            loss_of_guessing: (context.learner.classes() as f64).ln(),
+            // Asked for only where there are samples to train on.
+            loss_of_guessing: context
+                .inputs
+                .splits
+                .train
+                .as_ref()
+                .map_or(f64::INFINITY, |train| {
+                    context.learner.loss_of_guessing(train)
+                }),
         };
         let is_told = known.has_validation || known.across_widths || known.by_names;
         if !(is_told || known.one_lineage()) {

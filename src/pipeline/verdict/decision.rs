@@ -76,12 +76,14 @@ impl Told<'_> {
             metric,
             source,
             has_labels,
+            is_of_values,
             paired,
             bounds,
             ..
         } = self.evidence;
         let Bounds { margin, confidence } = *bounds;
-        let lost = metric.zip(*source).filter(|_| *has_labels);
+        let lost = metric.zip(*source);
+        let lost = lost.filter(|_| *has_labels && !*is_of_values);
         let collects = self.action == Some(Recommendation::Collect);
         let undecided = paired.filter(|_| collects);
 
@@ -124,18 +126,24 @@ impl Told<'_> {
             return "Nothing was measured, for the job has no data to judge by.".into();
         };
 
-        if self.evidence.has_labels {
-            accuracies(
-                *metric,
-                *source,
-                paired.least_lead(self.evidence.bounds.confidence),
-            )
-        } else {
-            format!(
+        let bound = ruled_out(paired.least_lead(self.evidence.bounds.confidence));
+        let [ours, old] = [*metric, *source].map(hundredths);
+        match (self.evidence.has_labels, self.evidence.is_of_values) {
+            (true, false) => {
+                format!("The new model gets {ours} of 100 right, the old one {old}; {bound}.")
+            }
+            (true, true) => format!(
+                "The new model explains {ours} of 100 parts of how the values vary, the old one {old}; {bound}."
+            ),
+            (false, true) => format!(
+                "The new model's values explain {ours} of 100 parts of how the old one's vary; without labels \
+                 nobody knows which of them are right."
+            ),
+            (false, false) => format!(
                 "On {} of 100 samples the new model says what the old one says; without labels nobody knows \
                  which of them is right on the others.",
-                hundredths(*metric)
-            )
+                ours
+            ),
         }
     }
 
@@ -178,6 +186,9 @@ impl Told<'_> {
                 "Train the new base on your data; the transfer saves nothing.".into()
             }
             Some(R::KeepOld) => "Keep the old model on its old base.".into(),
+            Some(R::Collect) if !self.evidence.has_labels && self.evidence.is_of_values => {
+                "Give some samples their labels, and judge by them.".into()
+            }
             Some(R::Collect) if !self.evidence.has_labels && differ > 0 => format!(
                 "Label the samples on which the two models differ ({differ}); predictions.parquet names them."
             ),
@@ -202,21 +213,16 @@ impl Told<'_> {
     }
 }
 
-/// What is lost, and what can be ruled out where the lead is no smaller than `least`.
-fn accuracies(metric: f64, source: f64, least: f64) -> String {
-    let bound = if least >= 0.0 {
+/// What can be ruled out where the lead is no smaller than `least`.
+fn ruled_out(least: f64) -> String {
+    if least >= 0.0 {
         "a loss can be ruled out".to_owned()
     } else {
         format!(
             "a loss of more than {} of 100 can be ruled out",
             hundredths(-least)
         )
-    };
-    format!(
-        "The new model gets {} of 100 right, the old one {}; {bound}.",
-        hundredths(metric),
-        hundredths(source)
-    )
+    }
 }
 
 fn hundredths(share: f64) -> String {
@@ -265,9 +271,19 @@ mod tests {
 
     fn evidence(ours: usize, old: usize, both: usize, has_labels: bool) -> Evidence {
         let samples = (ours + old + both) as f64;
-        let one = |right: u32| Tally { right, counted: 1 };
-        let own = [vec![one(1); ours], vec![one(0); old], vec![one(1); both]].concat();
-        let other = [vec![one(0); ours], vec![one(1); old], vec![one(1); both]].concat();
+        let one = |right: f64| Tally { right, counted: 1 };
+        let own = [
+            vec![one(1.0); ours],
+            vec![one(0.0); old],
+            vec![one(1.0); both],
+        ]
+        .concat();
+        let other = [
+            vec![one(0.0); ours],
+            vec![one(1.0); old],
+            vec![one(1.0); both],
+        ]
+        .concat();
         Evidence {
             metric: Some((ours + both) as f64 / samples),
             source: Some((old + both) as f64 / samples),

@@ -1,12 +1,13 @@
 //! What is known of the result, on the split that judges.
 //!
 //! Where that split has no labels, the old tuned model's predictions stand in their place, and every accuracy
-//! here is an agreement with it.
+//! here is an agreement with it. Of a regression every accuracy is an R².
 
 use crate::{
     contract::{report::NegativeFlips, spec::Selection},
-    engine::training::{
-        Agreement, Evaluation, Paired, Runnable, Shown, Tally, cross_entropy::counted,
+    engine::{
+        network::Task,
+        training::{Agreement, Evaluation, Flips, Paired, Runnable, Shown, Tally},
     },
     pipeline::{comparison::Comparison, context::Context},
 };
@@ -49,6 +50,8 @@ pub struct Evidence {
     pub divergence: Option<f64>,
     /// The split that judges has labels of its own.
     pub has_labels: bool,
+    /// The network tells values: figures are R².
+    pub is_of_values: bool,
     pub bounds: Bounds,
 }
 
@@ -77,9 +80,10 @@ impl Evidence {
             recovery: recovery(metric, before, source),
             paired: both.and_then(|(own, old)| paired(context, own, old)),
             negative_flips: both.and_then(|(own, old)| negative_flips(context, own, old)),
-            agreement: both.map(|(own, old)| agreement(own, old)),
+            agreement: both.and_then(|(own, old)| agreement(context, own, old)),
             divergence: divergence(context, comparison).map(|found| found.divergence),
             has_labels,
+            is_of_values: context.inputs.graph.task == Task::Regression,
             bounds: Bounds { margin, confidence },
         }
     }
@@ -105,25 +109,15 @@ fn paired(context: &Context, own: &Evaluation, old: &Evaluation) -> Option<Paire
 }
 
 fn negative_flips(context: &Context, own: &Evaluation, old: &Evaluation) -> Option<NegativeFlips> {
-    let labels = context.inputs.splits.test.as_ref()?.labels();
-    let judged = counted(labels).zip(&own.predictions).zip(&old.predictions);
-    let flipped =
-        judged.filter(|&((label, &new), &old)| i64::from(old) == label && i64::from(new) != label);
-    let samples = flipped.count();
-
-    Some(NegativeFlips {
-        samples,
-        share: samples as f64 / own.predictions.len() as f64,
-    })
+    let data = context.inputs.splits.test.as_ref()?;
+    let Flips { count, share } = data.flips(&old.predictions, &own.predictions)?;
+    let samples = count;
+    Some(NegativeFlips { samples, share })
 }
 
-fn agreement(own: &Evaluation, old: &Evaluation) -> f64 {
-    let same = own
-        .predictions
-        .iter()
-        .zip(&old.predictions)
-        .filter(|(own, old)| own == old);
-    same.count() as f64 / own.predictions.len().max(1) as f64
+fn agreement(context: &Context, own: &Evaluation, old: &Evaluation) -> Option<f64> {
+    let data = context.inputs.splits.test.as_ref()?;
+    Some(data.agreement(&own.predictions, &old.predictions))
 }
 
 /// Of the result from the old tuned model, where there are no labels.
@@ -150,15 +144,5 @@ mod tests {
         assert_eq!(recovery(Some(0.7), Some(0.5), Some(0.5)), None);
         assert!((recovery(Some(0.7), Some(0.5), Some(0.9)).unwrap() - 0.5).abs() < 1e-12);
         assert_eq!(recovery(None, Some(0.5), Some(0.9)), None);
-    }
-
-    #[test]
-    fn agreement_is_the_share_of_equal_predictions() {
-        let of = |predictions: &[u32]| Evaluation {
-            loss: 0.0,
-            accuracy: 0.0,
-            predictions: predictions.to_vec(),
-        };
-        assert!((agreement(&of(&[1, 2, 3, 4]), &of(&[1, 2, 0, 4])) - 0.75).abs() < 1e-12);
     }
 }

@@ -112,17 +112,20 @@ impl Facts {
     fn measured(&self) -> Option<Vec<String>> {
         let metric = self.evidence.metric?;
         let source = self.evidence.source?;
-        let first = if self.evidence.has_labels {
-            format!(
+        let first = match (self.evidence.has_labels, self.evidence.is_of_values) {
+            (true, true) => format!("R² {metric:.4} against {source:.4} of the old tuned model"),
+            (false, true) => {
+                format!("R² {metric:.4} beside the old tuned model's values; there are no labels")
+            }
+            (true, false) => format!(
                 "accuracy {} against {} of the old tuned model",
                 percent(metric),
                 percent(source)
-            )
-        } else {
-            format!(
+            ),
+            (false, false) => format!(
                 "agreement {} with the old tuned model; there are no labels",
                 percent(metric)
-            )
+            ),
         };
 
         let mut reasons = vec![first];
@@ -212,7 +215,7 @@ mod tests {
             });
             rights
                 .map(|right| Tally {
-                    right: right as u32,
+                    right: right as f64,
                     counted: 1,
                 })
                 .collect::<Vec<_>>()

@@ -55,12 +55,16 @@ impl From<Member> for CampaignMember {
         #[expect(clippy::cast_precision_loss, reason = "a share to look at")]
         let progress = progress.map(|(done, total)| done as f64 / total as f64);
         Self {
-            score: first(&metrics, &["accuracy", "agreement"]),
+            score: first(&metrics, &["accuracy", "r2", "agreement"]),
             // Without labels there is nothing to say: it agrees with itself.
-            source_score: first(&metrics, &["source_accuracy"]),
+            source_score: first(&metrics, &["source_accuracy", "source_r2"]),
             target_score_before: first(
                 &metrics,
-                &["target_accuracy_before", "target_agreement_before"],
+                &[
+                    "target_accuracy_before",
+                    "target_r2_before",
+                    "target_agreement_before",
+                ],
             ),
             fine_tune: member.fine_tune,
             target: member.base_version.unwrap_or(member.target_base),

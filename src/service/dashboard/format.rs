@@ -122,8 +122,11 @@ pub fn day(time: OffsetDateTime) -> String {
     time.date().to_string()
 }
 
-/// The accuracy of a result, or without labels its agreement with the old tuned model.
+/// The accuracy of a result, of a regression its R², or without labels its agreement with the old tuned model.
 pub fn outcome(metrics: &Value) -> Option<String> {
+    if let Some(r2) = metrics["r2"].as_f64() {
+        return Some(format!("R² {r2:.3}"));
+    }
     let accuracy = metrics["accuracy"].as_f64();
     let agreement = metrics["agreement"].as_f64();
     match (accuracy, agreement) {
@@ -262,6 +265,11 @@ mod tests {
         assert_eq!(
             outcome(&serde_json::json!({"agreement": 0.5})).as_deref(),
             Some("50.0 % agree")
+        );
+        assert_eq!(
+            outcome(&serde_json::json!({"accuracy": null, "r2": 0.9174, "agreement": 0.5}))
+                .as_deref(),
+            Some("R² 0.917")
         );
         assert_eq!(instant(now), "2026-01-02T00:00:00Z");
         assert_eq!(last_part("file:///models/base-b/"), "base-b");

@@ -34,7 +34,7 @@ fn read_data(
     };
     let read = with_access(test, |access| dataset::read(access, &place, reading));
     // What values do not decide, the header decides already.
-    if let Err(error) = dataset::look(&test.storage, &place, None) {
+    if let Err(error) = dataset::look(&test.storage, &place, reading) {
         assert_eq!(read.as_ref().unwrap_err().code(), error.code());
     }
     read.map(|(data, _)| data)
@@ -112,7 +112,7 @@ fn each_fault_of_a_dataset_has_its_code() {
     test.write("d.pt", "x");
     let pickle = test.storage.check_location(&test.uri("d.pt")).unwrap();
     assert_eq!(
-        dataset::look(&test.storage, &pickle, None)
+        dataset::look(&test.storage, &pickle, Reading::default())
             .unwrap_err()
             .code(),
         FailureCode::PickleRefused

@@ -65,7 +65,7 @@ fn a_tuned_head_that_is_not_supported_is_named() {
     config["architectures"] = json!(["BertModel"]);
     case.write("bare/config.json", config.to_string());
     case.put_weights("bare", &model);
-    config["architectures"] = json!(["BertForQuestionAnswering"]);
+    config["architectures"] = json!(["BertForMultipleChoice"]);
     case.write("tuned/config.json", config.to_string());
     case.put_weights("tuned", &case.model("base"));
     spec["source"] = json!({"base": case.uri("bare/"), "trajectory": case.uri("tuned/")});
@@ -76,7 +76,7 @@ fn a_tuned_head_that_is_not_supported_is_named() {
         (code, pointer.as_str()),
         (FailureCode::UnknownArchitecture, "/methods")
     );
-    assert!(text.contains("BertForQuestionAnswering"), "{text}");
+    assert!(text.contains("BertForMultipleChoice"), "{text}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     artifacts::{
-        dataset::{UNREAD, signature::OF_TOKENS},
+        dataset::{LabelForm, UNREAD, labels::ENDS, signature::OF_TOKENS},
         error::ArtifactError,
     },
     contract::codes::FailureCode,
@@ -40,8 +40,9 @@ pub struct Columns<'a, R: ChunkReader> {
     pub(super) location: &'a Location,
     pub(super) samples: usize,
     pub(super) of_images: bool,
-    /// With the name it has in the file; there may be none.
-    pub(super) labels: Option<Arc<Type>>,
+    pub(super) form: LabelForm,
+    /// With the names they have in the file: none, one, or both ends of answers.
+    pub(super) labels: Vec<Arc<Type>>,
     /// With the names they have in the file: inputs, perhaps labels, a mask and token types.
     pub(super) wanted: Vec<Arc<Type>>,
 }
@@ -51,6 +52,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         file: R,
         location: &'a Location,
         budget: Budget,
+        form: LabelForm,
     ) -> Result<Self, ArtifactError> {
         let reader = reader(file.clone()).map_err(|error| malformed(location, &error))?;
         let described = reader.metadata().file_metadata();
@@ -62,9 +64,9 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             .or_else(|| named(fields, &[IDS]))
             .ok_or_else(|| missing(location, fields, "image or input_ids"))?;
 
-        let labels = named(fields, &LABEL_COLUMNS);
+        let labels = labels(fields, form, location)?;
         check_all_read(fields, location)?;
-        if labels.is_none() {
+        if labels.is_empty() {
             check_no_labels(fields, location)?;
         }
         if !of_images {
@@ -75,7 +77,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         let beside = beside.iter().filter_map(|name| named(fields, &[*name]));
         let wanted = [inputs]
             .into_iter()
-            .chain(labels.clone())
+            .chain(labels.iter().cloned())
             .chain(beside)
             .collect();
         let budget = Arc::new(budget);
@@ -86,6 +88,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             location,
             samples,
             of_images,
+            form,
             labels,
             wanted,
         };
@@ -98,8 +101,15 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         Ok(columns)
     }
 
-    /// The column is of whole numbers, or of lists of them.
+    /// The column is of whole numbers, or of lists of them; that of labels of numbers that the task has.
     fn check_whole_numbers(&self, column: &Type) -> Result<(), ArtifactError> {
+        let is_label = self
+            .labels
+            .iter()
+            .any(|label| label.name() == column.name());
+        if is_label && self.has_points() {
+            return self.check_numbers(column);
+        }
         if holds_whole_numbers(column) {
             return Ok(());
         }
@@ -206,6 +216,26 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
     }
 }
 
+/// The columns of labels.
+///
+/// # Errors
+/// `missing_column` for an answer with one end.
+fn labels(
+    fields: &[Arc<Type>],
+    form: LabelForm,
+    location: &Location,
+) -> Result<Vec<Arc<Type>>, ArtifactError> {
+    let whole = named(fields, &LABEL_COLUMNS);
+    if form != LabelForm::Ends || whole.is_some() {
+        return Ok(whole.into_iter().collect());
+    }
+    match ENDS.map(|name| named(fields, &[name])) {
+        [None, None] => Ok(Vec::new()),
+        [Some(start), Some(end)] => Ok(vec![start, end]),
+        _ => Err(missing(location, fields, &ENDS.join(" beside "))),
+    }
+}
+
 /// The first of these columns that there is.
 fn named(fields: &[Arc<Type>], names: &[&str]) -> Option<Arc<Type>> {
     names
@@ -280,7 +310,7 @@ fn check_lists(fields: &[Arc<Type>], location: &Location) -> Result<(), Artifact
     ))
 }
 
-fn holds_whole_numbers(column: &Type) -> bool {
+pub(super) fn holds_whole_numbers(column: &Type) -> bool {
     if column.is_primitive() {
         let whole = [Physical::BOOLEAN, Physical::INT32, Physical::INT64];
         return whole.contains(&column.get_physical_type());

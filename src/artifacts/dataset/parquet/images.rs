@@ -12,9 +12,7 @@ use parquet::{
 };
 use rayon::prelude::*;
 
-use super::{
-    Columns, IMAGES, INPUTS, LABEL_COLUMNS, ROW_BYTES, malformed, of_labels, row_field, tensors,
-};
+use super::{Columns, IMAGES, INPUTS, Named, ROW_BYTES, malformed, row_field, tensors};
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
@@ -38,15 +36,17 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             held = held.saturating_add(ROW_BYTES + bytes.len());
             self.check_memory(held, 1)?;
             encoded.push(bytes);
-            if self.labels.is_some() {
-                labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
+            if !self.labels.is_empty() {
+                let own = self.labels_of(&row, at)?;
+                self.check_as_many(&own, labels.first(), at)?;
+                labels.push(own);
             }
         }
 
-        let labels = self.labels.is_some().then_some(labels);
-
+        let labels =
+            (!self.labels.is_empty()).then(|| self.of_labels(&labels.concat(), encoded.len()));
         let Some(first) = encoded.first() else {
-            return Ok(no_images(labels.is_some()));
+            return Ok(no_images(labels));
         };
         let first = self.decode(first, 0)?;
         let channels = channels(wanted, if first.color().has_color() { 3 } else { 1 });
@@ -78,7 +78,6 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             })?;
 
         let shape = vec![encoded.len(), channels, height as usize, width as usize];
-        let labels = labels.map(|labels| of_labels(&labels));
         Ok(tensors(
             [(INPUTS, DType::U8, shape, Bytes::from(values))]
                 .into_iter()
@@ -140,8 +139,7 @@ pub(super) fn channels(wanted: Option<usize>, own: usize) -> usize {
         .unwrap_or(own)
 }
 
-pub(super) fn no_images(has_labels: bool) -> Checkpoint {
-    let labels = has_labels.then(|| of_labels(&[]));
+pub(super) fn no_images(labels: Option<Named>) -> Checkpoint {
     tensors(
         [(INPUTS, DType::U8, vec![0, 1], Bytes::new())]
             .into_iter()

@@ -51,7 +51,9 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     }
 
     fn first_image(&self, wanted: Option<usize>) -> Result<Signature, ArtifactError> {
-        let mut signature = no_images(self.labels.is_some()).signature();
+        let labels = (!self.labels.is_empty()).then(|| self.of_labels(&[], 0));
+        let mut signature = no_images(labels).signature();
+        self.correct_labels(&mut signature)?;
         let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else {
             return Ok(signature);
         };
@@ -82,7 +84,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         self.check_length(length, 0)?;
         self.check_memory(ROW_BYTES + TOKEN_BYTES * length, self.samples)?;
         let ids = vec![0, length];
-        let labels = self.labels.as_ref().map(|column| {
+        let labels = self.labels.first().map(|column| {
             (
                 LABELS,
                 if column.is_primitive() {
@@ -108,7 +110,25 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             )
         });
 
-        Ok(named.collect())
+        let mut signature: Signature = named.collect();
+        self.correct_labels(&mut signature)?;
+        Ok(signature)
+    }
+
+    /// Labels of a task that has several for each row are as many as the first row has.
+    fn correct_labels(&self, signature: &mut Signature) -> Result<(), ArtifactError> {
+        if self.labels.is_empty() || self.form.may_be_of_tokens() {
+            return Ok(());
+        }
+        let Some(row) = self.rows(&self.labels, 1)?.next() else {
+            return Ok(());
+        };
+
+        let row = row.map_err(|error| malformed(self.location, &error))?;
+        let first = self.labels_of(&row, 0)?;
+        let (_, dtype, shape, _) = self.of_labels(&first, 1);
+        signature.insert(LABELS.into(), TensorInfo { dtype, shape });
+        Ok(())
     }
 
     pub(super) fn has_types(&self) -> bool {

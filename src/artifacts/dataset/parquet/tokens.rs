@@ -69,8 +69,16 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         if let Some(own) = row_field(row, &[TYPES]) {
             sentences.types.push(self.as_many(TYPES, own, place)?);
         }
+        if !self.form.may_be_of_tokens() {
+            let labels = self.labels_of(row, at)?;
+            self.check_as_many(&labels, sentences.labels.first(), at)?;
+            sentences.labels.push(labels);
+            sentences.longest = sentences.longest.max(ids.len());
+            sentences.ids.push(ids);
+            return Ok(());
+        }
         match row_field(row, &LABEL_COLUMNS) {
-            None if self.labels.is_none() => {}
+            None if self.labels.is_empty() => {}
             Some(list @ Field::ListInternal(_)) => {
                 sentences.of_tokens = true;
                 sentences.labels.push(self.as_many(LABELS, list, place)?);
@@ -111,10 +119,11 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             longest: length,
         } = sentences;
         let shape = vec![ids.len(), length];
-        let (labels, labels_shape) = if of_tokens {
-            (filled(labels, length, IGNORED), shape.clone())
+        let labels = if of_tokens {
+            let filled = filled(labels, length, IGNORED);
+            (LABELS, DType::I64, shape.clone(), i64s(&filled))
         } else {
-            (labels.concat(), vec![ids.len()])
+            self.of_labels(&labels.concat(), ids.len())
         };
 
         let mut named = vec![
@@ -131,8 +140,8 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 i64s(&filled(masks, length, 0)),
             ),
         ];
-        if self.labels.is_some() {
-            named.push((LABELS, DType::I64, labels_shape, i64s(&labels)));
+        if !self.labels.is_empty() {
+            named.push(labels);
         }
         if self.has_types() {
             named.push((TYPES, DType::I64, shape, i64s(&filled(types, length, 0))));

@@ -2,7 +2,7 @@
 
 use super::{
     Builder, Source,
-    post_norm::{Block, BlockNames, Embeddings, Head},
+    post_norm::{Block, BlockNames, Embeddings, Head, Words},
     transformer::Attending,
 };
 use crate::network::{error::GraphError, graph::Graph, op::Op};
@@ -45,6 +45,12 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         layers: ["albert.pooler", "classifier"],
         activation: Op::Tanh {},
         pooler: Some("albert.pooler"),
+        words: Words {
+            dense: "predictions.dense",
+            activation: source.activation("hidden_act", "gelu_new")?,
+            norm: "predictions.LayerNorm",
+            eps: embeddings.eps,
+        },
     };
     head.finish(source, builder, input, x)
 }

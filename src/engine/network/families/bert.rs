@@ -1,10 +1,10 @@
-//! BERT, `RoBERTa`, `DistilBERT` and `MPNet` for sequence classification, with Hugging Face's names.
+//! BERT, `RoBERTa`, `DistilBERT` and `MPNet` below the heads that encoders have, with Hugging Face's names.
 //!
 //! Norms stand after each sum. Token types are those of the data, the first where it has none.
 
 use super::{
     Builder, Source,
-    post_norm::{self, Block, BlockNames, Embeddings, Head},
+    post_norm::{self, Block, BlockNames, Embeddings, Head, Words},
     transformer::{Attending, LAYERS},
 };
 use crate::network::{
@@ -28,6 +28,13 @@ const MPNET: BlockNames = BlockNames {
     attention_norm: "attention.LayerNorm",
     ..post_norm::BERT
 };
+/// The head of words of `RoBERTa` and `MPNet`, whose activation is the library's own.
+const ROBERTA_WORDS: Words<'static> = Words {
+    dense: "lm_head.dense",
+    activation: Op::Gelu {},
+    norm: "lm_head.layer_norm",
+    eps: 1e-12,
+};
 /// The library's, which it reads from no configuration.
 const MPNET_PADDING: u32 = 1;
 const MPNET_BUCKETS: usize = 32;
@@ -45,6 +52,12 @@ pub(super) fn bert(source: &Source<'_>) -> Result<Graph, GraphError> {
         layers: ["bert.pooler.dense", "classifier"],
         activation: Op::Tanh {},
         pooler: Some("bert.pooler.dense"),
+        words: Words {
+            dense: "cls.predictions.transform.dense",
+            activation: source.activation("hidden_act", "gelu")?,
+            norm: "cls.predictions.transform.LayerNorm",
+            eps: embeddings.eps,
+        },
     };
     bert_like(source, &embeddings, head)
 }
@@ -73,6 +86,10 @@ pub(super) fn roberta(source: &Source<'_>) -> Result<Graph, GraphError> {
         layers: ["classifier.dense", "classifier.out_proj"],
         activation: Op::Tanh {},
         pooler: Some("roberta.pooler.dense"),
+        words: Words {
+            eps: embeddings.eps,
+            ..ROBERTA_WORDS
+        },
     };
     bert_like(source, &embeddings, head)
 }
@@ -128,6 +145,12 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
         layers: ["pre_classifier", "classifier"],
         activation: Op::Relu {},
         pooler: None,
+        words: Words {
+            dense: "vocab_transform",
+            activation: source.activation("activation", "gelu")?,
+            norm: "vocab_layer_norm",
+            eps: embeddings.eps,
+        },
     };
     head.finish(source, builder, input, x)
 }
@@ -170,6 +193,10 @@ pub(super) fn mpnet(source: &Source<'_>) -> Result<Graph, GraphError> {
         layers: ["classifier.dense", "classifier.out_proj"],
         activation: Op::Tanh {},
         pooler: Some("mpnet.pooler.dense"),
+        words: Words {
+            eps: embeddings.eps,
+            ..ROBERTA_WORDS
+        },
     };
     head.finish(source, builder, input, x)
 }

@@ -79,6 +79,7 @@ impl Builder {
         let op = Op::Linear {
             param,
             transposed: false,
+            bias: None,
         };
         self.push(id, op, &[x])
     }

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::{
     Builder, Source,
-    post_norm::{self, Block, BlockNames, Head},
+    post_norm::{self, Block, BlockNames, Head, Words},
     transformer::{Attending, LAYERS},
 };
 use crate::network::{
     error::GraphError,
-    graph::{Graph, Input, Operand},
+    graph::{Graph, Input, Operand, Task},
     op::{Distances, FullyMasked, Op},
 };
 
@@ -26,7 +26,10 @@ const EMBEDDINGS: &str = "deberta.embeddings";
 const ENCODER: &str = "deberta.encoder";
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.encoder_task()?;
+    if source.encoder_task()? == Task::MaskedToken {
+        // The library's later head of words has no published model.
+        source.only("legacy", &[true.into()])?;
+    }
     let eps = source.number("layer_norm_eps", 1e-7)?;
     let positions = Positions::read(source)?;
     let heads = positions.heads(source)?;
@@ -59,6 +62,12 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         layers: ["pooler.dense", "classifier"],
         activation,
         pooler: None,
+        words: Words {
+            dense: "cls.predictions.transform.dense",
+            activation: block.activation.clone(),
+            norm: "cls.predictions.transform.LayerNorm",
+            eps,
+        },
     };
     let length = source.count("max_position_embeddings")?;
     head.finish(source, builder, Input::Tokens { shape: [length] }, x)

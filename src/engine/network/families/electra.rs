@@ -3,7 +3,7 @@
 
 use super::{
     Builder, Source,
-    post_norm::{self, Block, Embeddings, Head},
+    post_norm::{self, Block, Embeddings, Head, Words},
     transformer::{Attending, LAYERS},
 };
 use crate::network::{error::GraphError, graph::Graph, op::Op};
@@ -40,6 +40,12 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         layers: ["classifier.dense", "classifier.out_proj"],
         activation: Op::Gelu {},
         pooler: None,
+        words: Words {
+            dense: "generator_predictions.dense",
+            activation: Op::Gelu {},
+            norm: "generator_predictions.LayerNorm",
+            eps: embeddings.eps,
+        },
     };
     head.finish(source, builder, input, x)
 }

@@ -54,6 +54,7 @@ fn transposed(builder: &mut Builder, param: String, x: Operand) -> Operand {
         Op::Linear {
             param,
             transposed: true,
+            bias: None,
         },
         &[x],
     )

@@ -61,13 +61,10 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     }
     let x = builder.layer_norm("gpt_neox.final_layer_norm", block.eps, x);
 
-    match task {
-        Task::Classification | Task::Representation | Task::NextToken => {
-            builder.causal_head(source, task, "gpt_neox.embed_in", x)?;
-        }
-        Task::TokenClassification => {
-            builder.linear("classifier", x);
-        }
+    if task == Task::TokenClassification {
+        builder.linear("classifier", x);
+    } else {
+        builder.causal_head(source, task, "gpt_neox.embed_in", x)?;
     }
     let positions = source.count("max_position_embeddings")?;
     Ok(builder.finish_for(task, Input::Tokens { shape: [positions] }))

@@ -1,4 +1,4 @@
-//! `ModernBERT` for sequence classification, with Hugging Face's names: norms before the blocks, rotary
+//! `ModernBERT` below the heads that it has, with Hugging Face's names: norms before the blocks, rotary
 //! positions, gated hidden layers, and layers that see a window to both sides.
 
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::network::{
     error::GraphError,
-    graph::{Graph, Input, Operand},
+    graph::{Graph, Input, Operand, Task},
     op::Op,
 };
 
@@ -27,7 +27,7 @@ const ROTARY: RotaryKeys = RotaryKeys {
 };
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.head("ForSequenceClassification")?;
+    let task = source.encoder_task()?;
     let count = source.count("num_attention_heads")?;
     let [rows, _] = source.shape("model.layers.0.attn.Wqkv.weight")?;
     let speeds = Speeds::read(source, ROTARY, rows / count.saturating_mul(3))?;
@@ -55,14 +55,35 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     }
     let x = builder.layer_norm("model.final_norm", block.eps, x);
 
-    let pooled = pooled(source, &mut builder, x)?;
-    let hidden = builder.linear("head.dense", pooled);
+    if task != Task::Representation {
+        head(source, &mut builder, task, x)?;
+    }
+    let positions = source.count("max_position_embeddings")?;
+    Ok(builder.finish_for(task, Input::Tokens { shape: [positions] }))
+}
+
+/// All heads begin alike; that of a sample reads one vector, the others every token.
+fn head(
+    source: &Source<'_>,
+    builder: &mut Builder,
+    task: Task,
+    x: Operand,
+) -> Result<Operand, GraphError> {
+    let is_of_sample = !(task.is_of_tokens() || task == Task::QuestionAnswering);
+    let read = if is_of_sample {
+        pooled(source, builder, x)?
+    } else {
+        x
+    };
+    let hidden = builder.linear("head.dense", read);
     let activation = source.activation("classifier_activation", "gelu")?;
     let hidden = builder.push("head.act", activation, &[hidden]);
-    let hidden = builder.layer_norm("head.norm", block.eps, hidden);
-    builder.linear("classifier", hidden);
-    let positions = source.count("max_position_embeddings")?;
-    Ok(builder.finish(Input::Tokens { shape: [positions] }))
+    let hidden = builder.layer_norm("head.norm", source.number("norm_eps", 1e-5)?, hidden);
+    Ok(if task == Task::MaskedToken {
+        builder.decoder(source, hidden)
+    } else {
+        builder.linear("classifier", hidden)
+    })
 }
 
 /// The vector of the first token, or the mean of all.

@@ -12,13 +12,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+pub(super) use modules::Decoder;
 pub use modules::{
     body_prefix, is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of,
     wrapper_of,
 };
 use modules::{file_of_module, original_of, output_of};
 
-use super::Family;
+use super::{
+    Family,
+    suffixes::{SPANS, TOKEN_CLASSIFIER},
+};
 use crate::{
     network::op::MAX_EXPERTS,
     tensors::{Checkpoint, HostTensor, Signature},
@@ -107,6 +111,7 @@ impl Naming {
             .any(|name| unwrapped(name, &wrapper).starts_with(&prefix));
         let tied = names.tied_to(config);
         let unread = names.unread_by(config);
+        let decoder = Decoder::of(config);
         naming.output = output_of(config).map(|module| format!("{module}.weight"));
         for name in signature.keys() {
             let mut inside = unwrapped(name, &wrapper).to_owned();
@@ -128,11 +133,15 @@ impl Naming {
                 .filter(|_| inside == OUTPUT)
                 .map(|embedding| format!("{embedding}.weight"))
                 .or_else(|| original_of(config, &inside).map(str::to_owned))
+                .or_else(|| decoder.as_ref()?.original(&inside, signature))
             {
                 naming.copies.push((name.clone(), original));
                 naming.dropped.insert(name.clone());
             } else if names.is_buffer(&inside)
                 || unread.iter().any(|module| inside.starts_with(module))
+                || decoder
+                    .as_ref()
+                    .is_some_and(|decoder| decoder.leaves(&inside, signature))
             {
                 naming.dropped.insert(name.clone());
             } else if inside != *name && !signature.contains_key(&inside) {
@@ -264,12 +273,14 @@ impl Names {
         })
     }
 
-    /// What a class of the library does not read, where files have it: the pooler, below a head of tokens;
+    /// What a class of the library does not read, where files have it: the pooler, below a head of tokens or of
+    /// answers;
     /// `DeBERTa`'s positions, where a configuration says that its embeddings have none; an encoder's decoder.
     fn unread_by(&self, config: &Value) -> Vec<String> {
         let class = config["architectures"][0].as_str().unwrap_or_default();
-        let pooler = class
-            .ends_with("ForTokenClassification")
+        let pooler = [TOKEN_CLASSIFIER, SPANS]
+            .iter()
+            .any(|suffix| class.ends_with(suffix))
             .then(|| format!("{}.pooler.", self.body));
         let positions = (config["position_biased_input"] == false)
             .then(|| format!("{}.embeddings.position_embeddings.", self.body));

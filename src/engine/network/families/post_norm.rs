@@ -10,6 +10,8 @@ use crate::network::{
 
 /// The layer that tells the class of every token.
 const EVERY_TOKEN: &str = "classifier";
+/// The layer that tells where an answer begins and ends.
+const ENDS: &str = "qa_outputs";
 
 /// Where a block's layers are, within its prefix.
 pub(super) struct BlockNames {
@@ -155,6 +157,25 @@ pub(super) struct Head<'a> {
     pub activation: Op,
     /// The layer that a body pools the first token by, where the file has it.
     pub pooler: Option<&'a str>,
+    pub words: Words<'a>,
+}
+
+/// What a masked language model has between the encoder and its output matrix.
+pub(super) struct Words<'a> {
+    pub dense: &'a str,
+    pub activation: Op,
+    pub norm: &'a str,
+    pub eps: f64,
+}
+
+impl Words<'_> {
+    /// Of every token the vocabulary.
+    pub fn push(self, source: &Source<'_>, builder: &mut Builder, x: Operand) -> Operand {
+        let hidden = builder.linear(self.dense, x);
+        let hidden = builder.push("activated", self.activation, &[hidden]);
+        let hidden = builder.layer_norm(self.norm, self.eps, hidden);
+        builder.decoder(source, hidden)
+    }
 }
 
 impl Head<'_> {
@@ -171,11 +192,24 @@ impl Head<'_> {
             (Task::TokenClassification, _) => {
                 builder.linear(EVERY_TOKEN, x);
             }
+            (Task::QuestionAnswering, _) => {
+                builder.linear(ENDS, x);
+            }
+            (Task::MaskedToken, _) => {
+                self.words.push(source, &mut builder, x);
+            }
             (Task::Representation, Some(pooler)) => {
                 builder.body(source, pooler, &[x, Operand::Input]);
             }
             (Task::Representation, None) => {}
-            (Task::Classification | Task::NextToken, _) => {
+            // No encoder predicts the next token.
+            (
+                Task::Classification
+                | Task::MultiLabelClassification
+                | Task::Regression
+                | Task::NextToken,
+                _,
+            ) => {
                 let [dense, output] = self.layers;
                 let first = builder.first_token(x);
                 let pooled = builder.linear(dense, first);

@@ -2,39 +2,59 @@
 
 use super::{
     Source,
-    transformer::{CLASSIFIER, TOKEN_CLASSIFIER},
+    suffixes::{CLASSIFIER, MASKED_MODEL, SPANS, TOKEN_CLASSIFIER},
 };
 use crate::network::{error::GraphError, graph::Task};
 
+/// `problem_type` of classifiers, as the library has them.
+const SINGLE: &str = "single_label_classification";
+const MULTIPLE: &str = "multi_label_classification";
+const VALUES: &str = "regression";
+
 impl Source<'_> {
-    /// The head must be this one.
+    /// The head must be this one, of one label a sample or a token.
     ///
     /// # Errors
     /// [`GraphError::UnknownArchitecture`] for another, a regression's or a reward's, or one of several labels.
     pub(super) fn head(&self, suffix: &str) -> Result<(), GraphError> {
-        let class = self.config["architectures"][0].as_str();
         let what = self.no_classifier(suffix);
         what.map_or(Ok(()), |what| {
-            Err(GraphError::UnknownArchitecture {
-                name: format!("{}{what}", class.unwrap_or("a classifier")),
-                known: format!("…{suffix} of two classes or more"),
-            })
+            Err(self.unknown(&what, format!("…{suffix} of two classes or more")))
         })
     }
 
-    /// What keeps a configuration from being that of such a classifier, behind its name.
-    fn no_classifier(&self, suffix: &str) -> Option<String> {
-        if self
-            .only("problem_type", &["single_label_classification".into()])
-            .is_err()
-        {
-            return Some(format!(" of problem_type {}", self.config["problem_type"]));
+    /// What the head of this name tells of a whole sample: a class, several labels, or values. One label is a
+    /// regression, unless the configuration says otherwise.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownArchitecture`] for another head, another `problem_type`, or a choice of one class.
+    pub(super) fn sample_task(&self, suffix: &str) -> Result<Task, GraphError> {
+        let class = self.config["architectures"][0].as_str();
+        if class.is_some_and(|name| !name.ends_with(suffix)) {
+            return Err(self.unknown("", format!("…{suffix}")));
         }
-        let labels = self.config["num_labels"].as_u64();
+        match &self.config["problem_type"] {
+            value if value == VALUES || (value.is_null() && self.has_one_label()) => {
+                Ok(Task::Regression)
+            }
+            value if value == MULTIPLE => Ok(Task::MultiLabelClassification),
+            _ => self.head(suffix).map(|()| Task::Classification),
+        }
+    }
+
+    fn has_one_label(&self) -> bool {
         let named = self.config["id2label"]
             .as_object()
             .map(serde_json::Map::len);
-        if labels == Some(1) || named == Some(1) {
+        self.config["num_labels"].as_u64() == Some(1) || named == Some(1)
+    }
+
+    /// What keeps a configuration from being that of a classifier of one label, behind its name.
+    fn no_classifier(&self, suffix: &str) -> Option<String> {
+        if self.only("problem_type", &[SINGLE.into()]).is_err() {
+            return Some(format!(" of problem_type {}", self.config["problem_type"]));
+        }
+        if self.has_one_label() {
             return Some(" of one label, a regression or a reward".to_owned());
         }
         let class = self.config["architectures"][0].as_str();
@@ -43,26 +63,41 @@ impl Source<'_> {
             .then(String::new)
     }
 
-    /// The task of an encoder: a class of the whole, or of every token, or none.
+    fn unknown(&self, what: &str, known: String) -> GraphError {
+        let class = self.config["architectures"][0].as_str();
+        GraphError::UnknownArchitecture {
+            name: format!("{}{what}", class.unwrap_or("a classifier")),
+            known,
+        }
+    }
+
+    /// The task of an encoder, by the class that its configuration names; a body's is none.
     ///
     /// # Errors
-    /// As [`Source::head`].
+    /// As [`Source::head`] and [`Source::sample_task`].
     pub(super) fn encoder_task(&self) -> Result<Task, GraphError> {
         if self.is_body() {
             return Ok(Task::Representation);
         }
-        if self.classifies_tokens() {
+        if self.is_of(TOKEN_CLASSIFIER) {
             return self
                 .head(TOKEN_CLASSIFIER)
                 .map(|()| Task::TokenClassification);
         }
-        match self.head(CLASSIFIER) {
-            Err(GraphError::UnknownArchitecture { name, .. }) => {
-                let known = format!("…{CLASSIFIER} and …{TOKEN_CLASSIFIER} of two classes or more");
-                Err(GraphError::UnknownArchitecture { name, known })
-            }
-            found => found.map(|()| Task::Classification),
+        if self.is_of(SPANS) {
+            return Ok(Task::QuestionAnswering);
         }
+        if self.is_of(MASKED_MODEL) {
+            return Ok(Task::MaskedToken);
+        }
+        self.sample_task(CLASSIFIER).map_err(|error| match error {
+            GraphError::UnknownArchitecture { name, .. } => {
+                let known =
+                    format!("…{CLASSIFIER}, …{TOKEN_CLASSIFIER}, …{SPANS} and …{MASKED_MODEL}");
+                GraphError::UnknownArchitecture { name, known }
+            }
+            other => other,
+        })
     }
 
     /// Whether the configuration is of a body alone, as sentence embedders are.
@@ -73,9 +108,9 @@ impl Source<'_> {
         class.is_some_and(|stem| !stem.ends_with("Head") && !stem.ends_with("Heads"))
     }
 
-    fn classifies_tokens(&self) -> bool {
+    fn is_of(&self, suffix: &str) -> bool {
         let class = self.config["architectures"][0].as_str();
-        class.is_some_and(|name| name.ends_with(TOKEN_CLASSIFIER))
+        class.is_some_and(|name| name.ends_with(suffix))
     }
 
     /// The task of a causal model: `language` names the head that predicts the next token.
@@ -83,7 +118,7 @@ impl Source<'_> {
         match self.config["architectures"][0].as_str() {
             Some(name) if name.ends_with(language) => Ok(Task::NextToken),
             Some(_) if self.is_body() => Ok(Task::Representation),
-            Some(_) if self.classifies_tokens() && language == "ForCausalLM" => self
+            Some(_) if self.is_of(TOKEN_CLASSIFIER) && language == "ForCausalLM" => self
                 .head(TOKEN_CLASSIFIER)
                 .map(|()| Task::TokenClassification),
             Some(name) if !name.ends_with(CLASSIFIER) => {
@@ -93,7 +128,7 @@ impl Source<'_> {
                     known,
                 })
             }
-            _ => self.head(CLASSIFIER).map(|()| Task::Classification),
+            _ => self.sample_task(CLASSIFIER),
         }
     }
 }

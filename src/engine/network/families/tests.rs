@@ -38,8 +38,8 @@ fn a_configuration_of_no_known_network_is_one_by_names() {
         name(json!({"architecture": "resnext50"})).as_deref(),
         Some("resnext50")
     );
-    let answers = json!({"model_type": "bert", "architectures": ["BertForQuestionAnswering"]});
-    assert_eq!(name(answers).as_deref(), Some("BertForQuestionAnswering"));
+    let choice = json!({"model_type": "bert", "architectures": ["BertForMultipleChoice"]});
+    assert_eq!(name(choice).as_deref(), Some("BertForMultipleChoice"));
 
     let code = |config: Value| {
         Graph::from_config(&config, &Signature::new())

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Builder, Source, naming::Names};
+pub(super) use super::suffixes::{CLASSIFIER, TOKEN_CLASSIFIER};
+use super::{
+    Builder, Source,
+    naming::{Decoder, Names},
+};
 use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
@@ -10,9 +14,6 @@ use crate::network::{
     token::IDS,
 };
 
-pub(super) const CLASSIFIER: &str = "ForSequenceClassification";
-/// A class for every token, such as names of people.
-pub(super) const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
 /// What most families call their number of layers.
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
@@ -313,12 +314,13 @@ impl Builder {
         x: Operand,
     ) -> Result<Operand, GraphError> {
         match task {
-            Task::Classification => {
+            Task::Classification | Task::MultiLabelClassification | Task::Regression => {
                 let last = self.last_token(x, source.padding()?);
                 Ok(self.linear("score", last))
             }
             Task::TokenClassification => Ok(self.linear("score", x)),
-            Task::Representation => Ok(x),
+            // No causal model is of the last two.
+            Task::Representation | Task::QuestionAnswering | Task::MaskedToken => Ok(x),
             Task::NextToken => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();
@@ -327,11 +329,33 @@ impl Builder {
                     Op::Linear {
                         param,
                         transposed: false,
+                        bias: None,
                     },
                     &[x],
                 ))
             }
         }
+    }
+
+    /// The output layer of a masked language model: the embedding and a bias, or a matrix of its own.
+    pub(super) fn decoder(&mut self, source: &Source<'_>, x: Operand) -> Operand {
+        let Some(decoder) = Decoder::of(source.config) else {
+            return x; // its family is in no table: it has no such class
+        };
+        let own = decoder.own_bias();
+        let (param, bias) = if decoder.is_tied {
+            (decoder.embedding(), Some(decoder.bias.to_owned()))
+        } else {
+            // Releases before the fifth write one bias for both.
+            let bias = (!source.has(&own)).then(|| decoder.bias.to_owned());
+            (decoder.module, bias)
+        };
+        let op = Op::Linear {
+            param: param.to_owned(),
+            transposed: false,
+            bias: bias.filter(|bias| *bias != format!("{param}.bias")),
+        };
+        self.push(decoder.module, op, &[x])
     }
 
     /// The last token whose id is not the padding's, whatever the mask says; without such an id the last

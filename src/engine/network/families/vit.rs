@@ -133,10 +133,11 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
 
 /// Hugging Face's `ViTForImageClassification`.
 pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
-    let is_body = source.is_body();
-    if !is_body {
-        source.head("ForImageClassification")?;
-    }
+    let task = if source.is_body() {
+        Task::Representation
+    } else {
+        source.sample_task("ForImageClassification")?
+    };
     let heads = Attending::plain(source.count("num_attention_heads")?, false);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
@@ -171,13 +172,13 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     }
 
     let normed = builder.layer_norm("vit.layernorm", eps, x);
-    if is_body {
+    if task == Task::Representation {
         builder.body(source, "vit.pooler.dense", &[normed]);
-        return Ok(builder.finish_for(Task::Representation, input));
+        return Ok(builder.finish_for(task, input));
     }
     let first = builder.first_token(normed);
     builder.linear("classifier", first);
-    Ok(builder.finish(input))
+    Ok(builder.finish_for(task, input))
 }
 
 /// Images of the size that the positions were made for: both libraries read no other, also where another

@@ -146,7 +146,8 @@ impl Op {
                 .flat_map(|expert| of(layers, prefix, expert))
                 .collect();
         }
-        let bias = ParamUse::optional(format!("{prefix}.bias"));
+        let bias = self.bias().unwrap_or_else(|| format!("{prefix}.bias"));
+        let bias = ParamUse::optional(bias);
         let weight = format!("{prefix}.weight");
 
         match self {

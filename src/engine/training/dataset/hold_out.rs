@@ -3,16 +3,16 @@
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::Dataset;
+use super::{Dataset, Judged};
 
 impl Dataset {
     /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by `ChaCha8` from
-    /// `seed`) are held out; both parts keep the order of the samples. Sequences have no class. Where
+    /// `seed`) are held out; both parts keep the order of the samples. Sequences and values have no class. Where
     /// every class is too small for one, they are drawn from all together.
     pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
         let together = vec![0; self.len()];
-        let split = match self.labels_each() {
-            1 => self.hold_out_of(&self.labels, fraction, seed),
+        let split = match (self.labels_each(), self.judged()) {
+            (1, Judged::Each | Judged::Together) => self.hold_out_of(&self.labels, fraction, seed),
             _ => self.hold_out_of(&together, fraction, seed),
         };
 

@@ -33,7 +33,11 @@ fn check_on(graph: &Graph, shapes: &[(&str, &[usize])], batch: &Batch) {
         &weights.leaves(),
         batch.clone(),
         BatchNormMode::Batch,
-        Goal { share, soft: None },
+        Goal {
+            loss: Loss::Classes,
+            share,
+            soft: None,
+        },
     );
     assert!((gradient.loss - scores.mean_loss()).abs() < 1e-5);
     agree_with_running_statistics(&learner, &weights, batch);
@@ -73,7 +77,11 @@ fn agree_with_running_statistics(learner: &Learner, weights: &Weights, batch: &B
         &weights.leaves(),
         batch.clone(),
         BatchNormMode::Running,
-        Goal { share, soft: None },
+        Goal {
+            loss: Loss::Classes,
+            share,
+            soft: None,
+        },
     );
     assert!((loss - by_burn.mean_loss()).abs() < 1e-5);
     for (name, tensor) in &there {

@@ -43,6 +43,12 @@ impl Paired {
         let residual = sums.lead_squared + 2.0 - 2.0 * ratio * sums.mixed
             + ratio * ratio * sums.counted_squared;
         let variance = residual * n / (n - 1.0).max(1.0) / (sums.counted * sums.counted);
-        (ratio - z * variance.max(0.0).sqrt()).max(-1.0)
+        let bound = ratio - z * variance.max(0.0).sqrt();
+        // Of values a lead has no end.
+        if self.is_graded {
+            bound
+        } else {
+            bound.max(-1.0)
+        }
     }
 }

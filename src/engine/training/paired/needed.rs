@@ -84,6 +84,7 @@ impl Paired {
                 counted_squared: counted_squared * factor,
                 mixed: mixed * factor,
             },
+            is_graded: self.is_graded,
         }
     }
 }

@@ -4,12 +4,15 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::tensors::HostTensor;
+use crate::{tensors::HostTensor, training::cross_entropy::IGNORED};
 
 fn tallies(rights: &[u32]) -> Vec<Tally> {
     rights
         .iter()
-        .map(|&right| Tally { right, counted: 1 })
+        .map(|&right| Tally {
+            right: right.into(),
+            counted: 1,
+        })
         .collect()
 }
 
@@ -95,14 +98,14 @@ fn what_more_would_tell_is_in_proportion() {
 fn a_sequence_is_one_trial() {
     let own = vec![
         Tally {
-            right: 90,
+            right: 90.0,
             counted: 100
         };
         40
     ];
     let other: Vec<Tally> = (0..40)
         .map(|i| Tally {
-            right: if i < 20 { 80 } else { 95 },
+            right: if i < 20 { 80.0 } else { 95.0 },
             counted: 100,
         })
         .collect();
@@ -126,13 +129,38 @@ fn predictions_are_told_by_sample() {
     };
     let expected = [
         Tally {
-            right: 1,
+            right: 1.0,
             counted: 2,
         },
         Tally {
-            right: 1,
+            right: 1.0,
             counted: 1,
         },
     ];
     assert_eq!(Tally::of(&evaluation, &data), expected);
+}
+
+/// Values: what two models explain of each sample's variance.
+#[test]
+fn graded_predictions_are_told_apart_by_their_mean_lead() {
+    let graded = |rights: &[f64]| -> Vec<Tally> {
+        let tallies = rights.iter().map(|&right| Tally { right, counted: 1 });
+        tallies.collect()
+    };
+    let own: Vec<f64> = (0..400).map(|i| 0.5 + 0.001 * f64::from(i % 2)).collect();
+    let other = vec![0.5; 400];
+    let pairs = Paired::of(&graded(&own), &graded(&other));
+    assert_eq!((pairs.ahead, pairs.behind), (200, 0));
+    assert!((pairs.difference() - 0.0005).abs() < 1e-12);
+    // One more won and one lost by a whole variance: √2 / 400 beside leads that hardly vary.
+    let bound = pairs.least_lead(0.95);
+    assert!(
+        (bound - (0.0005 - 1.645 * 2f64.sqrt() / 400.0)).abs() < 1e-4,
+        "{bound}"
+    );
+    assert!(pairs.is_within(0.01, 0.95));
+    // A lead may be of more than a whole variance.
+    let far = Paired::of(&graded(&vec![-3.5; 400]), &graded(&other));
+    assert!(far.least_lead(0.95) < -3.9);
+    assert!(far.needed_samples(0.01, 0.95).is_none());
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Configured, modules};
 use crate::{
-    network::{Graph, is_of_a_task},
+    network::{Graph, Task, is_of_a_task},
     tensors::{Checkpoint, HostTensor, Signature},
     transfer::shared_vocabulary::{Axis, named_tensors},
 };
@@ -186,9 +186,12 @@ impl AdoptedHead {
             .cloned()
             .collect();
 
-        // A body that was tuned alone is what the result is to be.
-        let is_body = graph.as_ref().is_some_and(|graph| !graph.has_loss());
-        if tensors.is_empty() && (left_out.is_empty() || !is_body) {
+        // A body that was tuned alone is what the result is to be, and so is a language model whose bases have
+        // the heads of the rest of their pre-training.
+        let is_whole = graph
+            .as_ref()
+            .is_some_and(|graph| !graph.has_loss() || graph.task == Task::MaskedToken);
+        if tensors.is_empty() && (left_out.is_empty() || !is_whole) {
             return None;
         }
 

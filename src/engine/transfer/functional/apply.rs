@@ -36,7 +36,7 @@ impl Change<'_> {
         } = *self.layer;
         let own = Operand::Node(self.site.layer);
         let before = self.norm.map(|_| moments(result.at(own)));
-        let (name, bias) = (format!("{param}.weight"), format!("{param}.bias"));
+        let (name, bias) = (format!("{param}.weight"), self.layer.bias.clone());
         let (values, intercept) = self.weight(&result.params[&name], fits);
         let shape = result.params[&name].shape().to_vec();
         self.replace(

@@ -13,6 +13,8 @@ pub struct Layer<'l> {
     pub outputs: usize,
     /// Inputs of one output: channels of a group × kernel positions.
     pub width: usize,
+    /// What its bias is called, where it has one.
+    pub bias: String,
     pub has_bias: bool,
 }
 
@@ -30,7 +32,8 @@ impl<'l> Layer<'l> {
         };
         let outputs = outputs(op, weight);
         let width = weight.len() / outputs;
-        let has_bias = params.get(&format!("{param}.bias")).is_some();
+        let bias = op.bias().unwrap_or_default();
+        let has_bias = params.get(&bias).is_some();
 
         Self {
             op,
@@ -38,6 +41,7 @@ impl<'l> Layer<'l> {
             groups,
             outputs,
             width,
+            bias,
             has_bias,
         }
     }

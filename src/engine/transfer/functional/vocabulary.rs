@@ -119,7 +119,7 @@ impl Vocabulary<'_> {
         let mut tensors = Checkpoint::new();
         tensors.insert(format!("{}.weight", layer.param), weight);
         if layer.has_bias {
-            let name = format!("{}.bias", layer.param);
+            let name = layer.bias.clone();
             let dtype = self.rounded_to(&self.result.params[&name]);
             let biases: Vec<f32> = biases.into_iter().map(|bias| bias as f32).collect();
             tensors.insert(
@@ -176,7 +176,7 @@ struct Head<'h> {
 impl<'h> Head<'h> {
     fn of(layer: &Layer, params: &'h Checkpoint, rows: Vec<f32>) -> Self {
         let weight = &params[&format!("{}.weight", layer.param)];
-        let bias = vector(params, &format!("{}.bias", layer.param));
+        let bias = vector(params, &layer.bias);
         let width = weight.len() / layer.outputs;
 
         Self {

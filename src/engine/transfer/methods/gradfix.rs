@@ -36,7 +36,8 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
     let votes = problem.profiler.time(Work::Gradients, || {
         Arc::new(learner.sign_votes(&start, train, &positions))
     });
-    let loss = learner.evaluate(&start, &train.subset(&positions)).loss;
+    let voters = train.subset(&positions);
+    let loss = learner.evaluate(&start, &voters).loss;
     problem.step(1, 1)?;
 
     let transports: Vec<Transport> = on
@@ -49,7 +50,7 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
         Some(masked) if whole > 0.0 => squared_length(problem, &start, masked) / whole,
         _ => 0.0,
     };
-    let loss_of_guessing = (learner.classes() as f64).ln();
+    let loss_of_guessing = learner.loss_of_guessing(&voters);
     let mask = Some(Mask {
         samples,
         kept,

@@ -31,7 +31,7 @@ impl Record {
         self.tallies.len()
     }
 
-    /// Share of right predictions; 0 of nothing.
+    /// Share of right predictions, or R² of values; 0 of nothing.
     pub fn accuracy(&self) -> f64 {
         self.accuracy_within(self.samples())
     }
@@ -47,7 +47,7 @@ impl Record {
     /// When fewer were seen.
     pub fn accuracy_within(&self, samples: usize) -> f64 {
         let tallies = &self.tallies[..samples];
-        let right: f64 = tallies.iter().map(|tally| f64::from(tally.right)).sum();
+        let right: f64 = tallies.iter().map(|tally| tally.right).sum();
         right / counted(tallies).max(1.0)
     }
 

@@ -92,6 +92,7 @@ impl From<&training::Look> for Look {
             validation_loss: Some(of.validation_loss).filter(|loss| loss.is_finite()),
             validation_accuracy: Some(of.validation_accuracy),
             validation_agreement: None,
+            validation_r2: None,
         }
     }
 }
@@ -316,6 +317,7 @@ impl From<&ladder::Step> for LadderStep {
             reason: of.reason.clone(),
             validation_accuracy: of.validation_accuracy,
             validation_agreement: None,
+            validation_r2: None,
             sample_gradients: of.sample_gradients,
             sample_forwards: of.sample_forwards,
         }

@@ -83,10 +83,13 @@ pub async fn handle(
 fn rows(a: &FineTuneVersion, b: &FineTuneVersion) -> Vec<Row> {
     let shares = [
         ("Accuracy", "accuracy"),
+        ("R²", "r2"),
         ("Agreement with the old tuned model", "agreement"),
         ("Recovery of the tuning", "recovery"),
         ("Accuracy of the old tuned model", "source_accuracy"),
+        ("R² of the old tuned model", "source_r2"),
         ("Accuracy of the new base", "target_accuracy_before"),
+        ("R² of the new base", "target_r2_before"),
     ];
     let told = [
         Row::told("State", [a, b].map(|one| format::label(&one.state))),

@@ -61,11 +61,7 @@ impl Report {
                 .flatten()
                 .map(|rung| candidates::rung(rung, &report))
                 .collect(),
-            measure: if report.splits.lacks_labels("validation") {
-                "agreement"
-            } else {
-                "accuracy"
-            },
+            measure: measure(&report),
             curve: curve::draw(&lines::series(&report.candidates), &baselines),
             candidates: report
                 .candidates
@@ -82,6 +78,18 @@ impl Report {
                 .collect(),
             cost: cost::cost(&report),
         })
+    }
+}
+
+/// What validation says.
+fn measure(report: &report::Report) -> &'static str {
+    let measured = report.metrics.measured.as_ref();
+    if report.splits.lacks_labels("validation") {
+        "agreement"
+    } else if measured.is_some_and(|measured| measured.r2.is_some()) {
+        "R²"
+    } else {
+        "accuracy"
     }
 }
 

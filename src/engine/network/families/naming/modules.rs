@@ -3,7 +3,11 @@
 
 use serde_json::Value;
 
-use super::{super::aliases::model_type_of, Names};
+use super::{
+    super::{aliases::model_type_of, suffixes::MASKED_MODEL},
+    Names,
+};
+use crate::tensors::Signature;
 
 /// What wraps a module while it is trained, and puts its own name before all others: `torch.compile`,
 /// and `PyTorch`'s data parallel modules.
@@ -80,6 +84,76 @@ const COPIES: [(&str, &str, &[&str]); 1] = [(
 )];
 /// By `model_type`, what files call the output layer that is `lm_head` in the graph, as in memory.
 const OUTPUTS: [(&str, &str); 1] = [("gpt_neox", "embed_out")];
+
+/// By `model_type`, the output layer of a masked language model, and the bias that it has where its matrix is the
+/// embedding.
+const DECODERS: [(&str, &str, &str); 8] = [
+    ("albert", "predictions.decoder", "predictions.bias"),
+    ("bert", "cls.predictions.decoder", "cls.predictions.bias"),
+    (
+        "deberta-v2",
+        "cls.predictions.decoder",
+        "cls.predictions.bias",
+    ),
+    ("distilbert", "vocab_projector", "vocab_projector.bias"),
+    ("electra", "generator_lm_head", "generator_lm_head.bias"),
+    ("modernbert", "decoder", "decoder.bias"),
+    ("mpnet", "lm_head.decoder", "lm_head.bias"),
+    ("roberta", "lm_head.decoder", "lm_head.bias"),
+];
+
+/// The output layer of a masked language model.
+pub struct Decoder {
+    pub module: &'static str,
+    /// What is added where the matrix is the embedding.
+    pub bias: &'static str,
+    /// The embedding's tensor.
+    table: &'static str,
+    /// The matrix is the embedding.
+    pub is_tied: bool,
+}
+
+impl Decoder {
+    /// That of a configuration; `None` of any other class.
+    pub fn of(config: &Value) -> Option<Self> {
+        let class = config["architectures"][0].as_str()?;
+        let own = model_type_of(config).filter(|_| class.ends_with(MASKED_MODEL))?;
+        let (_, module, bias) = DECODERS.iter().find(|(family, ..)| own == *family)?;
+        Some(Self {
+            module,
+            bias,
+            table: vocabulary_of(config)?,
+            is_tied: config["tie_word_embeddings"] != false,
+        })
+    }
+
+    /// The embedding's module.
+    pub fn embedding(&self) -> &'static str {
+        self.table.trim_end_matches(".weight")
+    }
+
+    /// What the bias is called that the library reads where the matrix is no embedding.
+    pub fn own_bias(&self) -> String {
+        format!("{}.bias", self.module)
+    }
+
+    /// What a tensor of a file is a copy of, where the file has that too.
+    pub fn original(&self, name: &str, file: &Signature) -> Option<String> {
+        let part = name.strip_prefix(self.module).filter(|_| self.is_tied)?;
+        let original = match part {
+            ".weight" => self.table,
+            ".bias" if name != self.bias => self.bias,
+            _ => return None,
+        };
+        file.contains_key(original).then(|| original.to_owned())
+    }
+
+    /// Whether the library has this tensor and does not read it: a bias beside the one of the matrix.
+    pub fn leaves(&self, name: &str, file: &Signature) -> bool {
+        let own = self.own_bias();
+        !self.is_tied && name == self.bias && name != own && file.contains_key(&own)
+    }
+}
 
 /// What a family's files call its output layer, where that is not `lm_head`.
 pub(super) fn output_of(config: &Value) -> Option<&'static str> {

@@ -25,13 +25,12 @@ const ENCODER: Settings = Settings {
 
 pub const MPNET: Settings = Settings {
     extends: Some(&ENCODER),
-    read: &[],
+    read: &["tie_word_embeddings"],
     // The number of buckets that are computed is the library's own; the table has its rows.
     tensors: &["relative_attention_num_buckets"],
     neutral: &[
         "attention_probs_dropout_prob",
         "hidden_dropout_prob",
-        "tie_word_embeddings",
         // Only held against the number of heads.
         "embedding_size",
     ],
@@ -40,13 +39,12 @@ pub const MPNET: Settings = Settings {
 
 pub const ELECTRA: Settings = Settings {
     extends: Some(&ENCODER),
-    read: &[],
+    read: &["tie_word_embeddings"],
     tensors: &["embedding_size", "type_vocab_size"],
     neutral: &[
         "attention_probs_dropout_prob",
         "hidden_dropout_prob",
         "classifier_dropout",
-        "tie_word_embeddings",
         // Of the head that chooses between answers.
         "summary_activation",
         "summary_last_dropout",
@@ -58,13 +56,16 @@ pub const ELECTRA: Settings = Settings {
 
 pub const ALBERT: Settings = Settings {
     extends: Some(&ENCODER),
-    read: &["num_hidden_groups", "inner_group_num"],
+    read: &[
+        "num_hidden_groups",
+        "inner_group_num",
+        "tie_word_embeddings",
+    ],
     tensors: &["embedding_size", "type_vocab_size"],
     neutral: &[
         "attention_probs_dropout_prob",
         "hidden_dropout_prob",
         "classifier_dropout_prob",
-        "tie_word_embeddings",
         // Of the first release: nobody reads them.
         "down_scale_factor",
         "gap_size",
@@ -87,6 +88,9 @@ pub const DEBERTA: Settings = Settings {
         "share_att_key",
         "position_biased_input",
         "type_vocab_size",
+        // Of the head that predicts words.
+        "legacy",
+        "tie_word_embeddings",
     ],
     tensors: &[
         "embedding_size",
@@ -98,9 +102,6 @@ pub const DEBERTA: Settings = Settings {
         "hidden_dropout_prob",
         "pooler_dropout",
         "cls_dropout",
-        "tie_word_embeddings",
-        // Of the head that predicts words.
-        "legacy",
         // Of a convolution that is not there.
         "conv_act",
         "conv_groups",

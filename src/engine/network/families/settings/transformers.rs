@@ -108,6 +108,8 @@ pub const BERT: Settings = Settings {
         "num_hidden_layers",
         "layer_norm_eps",
         "hidden_act",
+        // Of the head that predicts words.
+        "tie_word_embeddings",
     ],
     tensors: &[
         "hidden_size",
@@ -119,7 +121,6 @@ pub const BERT: Settings = Settings {
         "attention_probs_dropout_prob",
         "hidden_dropout_prob",
         "classifier_dropout",
-        "tie_word_embeddings",
         // Only held against the number of heads.
         "embedding_size",
         // Of the first release's poolers, which nobody reads.
@@ -144,6 +145,8 @@ pub const DISTILBERT: Settings = Settings {
         "activation",
         "num_attention_heads",
         "num_hidden_layers",
+        // Of the head that predicts words.
+        "tie_word_embeddings",
     ],
     tensors: &[
         "dim",
@@ -156,7 +159,6 @@ pub const DISTILBERT: Settings = Settings {
         "dropout",
         "qa_dropout",
         "seq_classif_dropout",
-        "tie_word_embeddings",
         "tie_weights_",
         // Computed once; the file has the table.
         "sinusoidal_pos_embds",
@@ -219,6 +221,8 @@ pub const MODERNBERT: Settings = Settings {
         "global_rope_theta",
         "local_rope_theta",
         "rope_parameters",
+        // Of the head that predicts words.
+        "tie_word_embeddings",
     ],
     tensors: &[
         "hidden_size",
@@ -234,7 +238,6 @@ pub const MODERNBERT: Settings = Settings {
         "mlp_dropout",
         "classifier_dropout",
         "initializer_cutoff_factor",
-        "tie_word_embeddings",
         // Of the head that predicts words.
         "decoder_bias",
         "sparse_prediction",

@@ -69,6 +69,7 @@ impl Case<'_> {
 
         let found = learner.gradient(&params, &batch).parts;
         let goal = Goal {
+            loss: learner.loss(),
             share: cross_entropy::share(&batch.labels),
             soft: None,
         };

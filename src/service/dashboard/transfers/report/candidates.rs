@@ -35,7 +35,10 @@ pub(super) fn rung(step: &report::LadderStep, report: &report::Report) -> Rung {
         .get(&step.method)
         .copied()
         .filter(|_| step.taken);
-    let validation = step.validation_accuracy.or(step.validation_agreement);
+    let validation = step
+        .validation_accuracy
+        .or(step.validation_agreement)
+        .or(step.validation_r2);
     Rung {
         method: format::words(&step.method),
         taken: step.taken,

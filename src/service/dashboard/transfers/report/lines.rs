@@ -60,7 +60,8 @@ pub(super) fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
     .map(|(name, one)| {
         (
             name,
-            one.as_ref().map(|one| (&one.validation, one.accuracy)),
+            one.as_ref()
+                .map(|one| (&one.validation, one.accuracy.or(one.r2))),
         )
     });
     standing
