@@ -5,7 +5,8 @@
 //! `[N, S]`; and `labels` i64 `[N]`, which may
 //! be absent. A masked id below zero is no token at all: it fills a shorter row up.
 //! What else a network could read beside the ids is refused, not dropped. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
-//! predicted; position t predicts the label at t + 1, as Hugging Face has it. A file whose name ends in
+//! predicted; position t predicts the label at t + 1, as Hugging Face has it. For a model from sequence to sequence they
+//! are i64 `[N, T]`, the target sequences, −100 where they are padded. A file whose name ends in
 //! `.parquet` is read into the same tensors, and so is a folder of such files.
 
 mod parquet;
@@ -17,6 +18,7 @@ use crate::{
     contract::{codes::FailureCode, spec::Preprocess},
     engine::{
         tensors::{Checkpoint, DType, HostTensor, Signature},
+        network::Task,
         training::{Dataset, cross_entropy::IGNORED, dataset::next_labels},
     },
     storage::{Location, Storage},
@@ -32,7 +34,14 @@ const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
 /// What the libraries' networks read beside the ids and nobody here does.
-const UNREAD: [&str; 3] = ["position_ids", "inputs_embeds", "head_mask"];
+const UNREAD: [&str; 6] = [
+    "position_ids",
+    "inputs_embeds",
+    "head_mask",
+    "decoder_input_ids",
+    "decoder_attention_mask",
+    "decoder_inputs_embeds",
+];
 /// The id that fills a shorter row up, masked.
 const NO_TOKEN: i64 = -1;
 
@@ -45,8 +54,31 @@ pub struct Reading<'a> {
     pub stated: Option<&'a Preprocess>,
     /// Of images that are decoded here: as many as the network reads. Without it as the first image has.
     pub channels: Option<usize>,
-    /// Labels of tokens are what each of them is, not what the token before it predicts.
-    pub own_labels: bool,
+    /// What rows of labels are.
+    pub labels: LabelRows,
+}
+
+/// What rows of labels are, `[N, …]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LabelRows {
+    /// Tokens that the token before each predicts.
+    #[default]
+    NextTokens,
+    /// Classes of the tokens themselves.
+    OwnClasses,
+    /// Target sequences, of a length of their own.
+    Targets,
+}
+
+impl LabelRows {
+    /// Those of a network of this task.
+    pub fn of(task: Task) -> Self {
+        match task {
+            Task::TokenClassification => Self::OwnClasses,
+            Task::SequenceToSequence => Self::Targets,
+            _ => Self::NextTokens,
+        }
+    }
 }
 
 /// What a header says of a dataset.
@@ -56,11 +88,40 @@ pub struct DatasetInfo {
     /// Shape of one sample.
     pub sample_shape: Vec<usize>,
     pub has_labels: bool,
+    /// Labels of a sample, where they are rows.
+    pub label_row: Option<usize>,
     /// Bytes of its files.
     pub size: u64,
     /// Bytes that it will take in memory: what is decoded is held there, what lies in a safetensors file is
     /// read from it.
     pub held: u64,
+}
+
+impl DatasetInfo {
+    /// What is wrong with the shape of the labels for a network whose rows of labels are these.
+    ///
+    /// # Errors
+    /// The detail of a `wrong_shape`.
+    pub fn check_labels(&self, rows: LabelRows) -> Result<(), String> {
+        let found = match self.label_row {
+            Some(length) => format!("[N, {length}]"),
+            None => "[N]".to_owned(),
+        };
+        let shape = &self.sample_shape;
+        match (rows, self.label_row) {
+            (LabelRows::Targets, None) if self.has_labels => Err(format!(
+                "must be [N, T], a target sequence for each sample, not {found}"
+            )),
+            (LabelRows::NextTokens | LabelRows::OwnClasses, Some(length)) if *shape != [length] => {
+                Err(format!(
+                    "must be [N] beside samples [N, …], or as input_ids for a model of one sequence, [N, {}], not \
+                     {found}",
+                    shape[0]
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Looks at a dataset's header; of Parquet at its first rows too. Decoded images will have `channels`.
@@ -122,8 +183,11 @@ pub fn read(
     reading: Reading<'_>,
 ) -> Result<(Dataset, Vec<InputFile>), ArtifactError> {
     refuse_pickle(location)?;
-    let (checkpoint, files) = fetched(access, location, reading.channels)?;
+    let (checkpoint, files) = fetched(access, location, reading)?;
     let info = check_signature(&checkpoint.signature(), location)?;
+    info.check_labels(reading.labels).map_err(|detail| {
+        ArtifactError::tensor(FailureCode::WrongShape, location, LABELS, detail)
+    })?;
     let labels = checkpoint
         .get(LABELS)
         .map(|labels| Labels::read(labels, location))
@@ -146,13 +210,13 @@ pub fn read(
 fn fetched(
     access: &Access<'_>,
     location: &Location,
-    channels: Option<usize>,
+    reading: Reading<'_>,
 ) -> Result<(Checkpoint, Vec<InputFile>), ArtifactError> {
     let (mut files, mut parts, mut held) = (Vec::new(), Vec::new(), 0);
     for place in shards::files(access.storage, location)? {
         let (file, input) = access.fetch(&place)?;
         parts.push(if is_parquet(&place) {
-            let part = parquet::open(&file.path, &place, channels)?;
+            let part = parquet::open(&file.path, &place, reading)?;
             held += part
                 .iter()
                 .map(|(_, tensor)| tensor.bytes().len())
@@ -205,7 +269,7 @@ impl<'a> Tensors<'a> {
         };
         let has_types = beside.types.is_some();
         let dataset = Dataset::unlabelled(packed_tokens(ids, beside, self.location)?);
-        let dataset = Labels::set(self.labels, dataset, self.reading.own_labels);
+        let dataset = Labels::set(self.labels, dataset, self.reading.labels);
 
         Ok(if has_types {
             dataset.with_token_types()
@@ -224,7 +288,7 @@ impl<'a> Tensors<'a> {
         let preprocess = self.preprocess().or(stated);
 
         let dataset = Dataset::unlabelled(inputs);
-        let dataset = Labels::set(self.labels, dataset, self.reading.own_labels);
+        let dataset = Labels::set(self.labels, dataset, self.reading.labels);
         normalised(dataset, preprocess, self.location)
     }
 }
@@ -232,7 +296,7 @@ impl<'a> Tensors<'a> {
 /// The labels of a file.
 enum Labels {
     OfSamples(Vec<i64>),
-    /// At the tokens themselves.
+    /// At the tokens themselves, or target sequences.
     OfTokens(Vec<i64>),
 }
 
@@ -253,15 +317,15 @@ impl Labels {
         })
     }
 
-    fn set(labels: Option<Self>, dataset: Dataset, are_own: bool) -> Dataset {
+    fn set(labels: Option<Self>, dataset: Dataset, rows: LabelRows) -> Dataset {
         match labels {
             None => dataset,
             Some(Self::OfSamples(labels)) => dataset.labelled(labels),
-            Some(Self::OfTokens(labels)) if are_own => dataset.labelled(labels),
-            Some(Self::OfTokens(labels)) => {
+            Some(Self::OfTokens(labels)) if rows == LabelRows::NextTokens => {
                 let length = dataset.sample_shape()[0];
                 dataset.labelled(next_labels(&labels, length))
             }
+            Some(Self::OfTokens(labels)) => dataset.labelled(labels),
         }
     }
 }

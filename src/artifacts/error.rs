@@ -109,7 +109,8 @@ impl From<&DataFault> for FailureCode {
             DataFault::Label { .. } => Self::LabelOutOfRange,
             DataFault::TokenId { .. } | DataFault::TokenType { .. } => Self::TokenOutOfRange,
             DataFault::NoTokenTypes => Self::UnexpectedTensor,
-            DataFault::LabelCount { .. } => Self::WrongShape,
+            DataFault::LabelCount { .. } | DataFault::TargetLength { .. } => Self::WrongShape,
+            DataFault::NoTargets => Self::LabelsMissing,
             DataFault::PredictedByPadding { .. } => Self::InvalidMask,
         }
     }

@@ -20,7 +20,7 @@ pub use families::{
     ClassOf, Entry, Naming, OUTPUT, as_classifier, body_prefix, entries, is_of_a_task,
     is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
-pub use graph::{Graph, Input, Node, Operand, Task};
+pub use graph::{Graph, Input, Node, Operand, SampleSize, Task};
 pub use op::{Axis, ByNames, Op, ParamUse, Role, RowsOf};
-pub use program::{Inputs, Instruction, Layer, Param, Program};
+pub use program::{Inputs, Instruction, Layer, Param, Program, Sequence};
 pub use token::Token;

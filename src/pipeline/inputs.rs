@@ -21,14 +21,17 @@ use super::{
     job::{Job, Stop},
 };
 use crate::{
-    artifacts::{Access, InputFile, Model, dataset::Reading},
+    artifacts::{
+        Access, InputFile, Model,
+        dataset::{LabelRows, Reading},
+    },
     contract::{
         codes::FailureCode,
         report,
         spec::{Data, Preprocess, Spec},
     },
     engine::{
-        network::{Graph, Naming, Task},
+        network::{Graph, Naming},
         symmetry::Symmetry,
         tensors::{Checkpoint, Signature},
         training::{Cost, Learner, Runnable},
@@ -37,7 +40,7 @@ use crate::{
 };
 
 pub use crate::engine::transfer::compatibility::Configured;
-pub use splits::{Splits, longer};
+pub use splits::{Splits, larger};
 pub use stated::Stated;
 pub use tuning::same_body;
 pub use unlabelled::Unlabelled;
@@ -89,12 +92,11 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let mut notes = bases.notes;
     notes.extend(samples.read_otherwise(bases.stated_by_tuned, preprocess(spec)));
     let Samples { mut splits, stated } = samples;
-    let sample = splits.sample();
     let graph = read::graph(
         "/target/base",
         &target.folder,
         &signature,
-        sample.as_deref(),
+        splits.sample(),
     )?;
 
     adopted_head::check(&graph, spec.options.head, bases.head.as_ref())?;
@@ -103,6 +105,7 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     // It reads what the target reads.
     let source = bases.source_graph.map(|source| Graph {
         input: graph.input.clone(),
+        target: graph.target,
         ..source
     });
     let source = source.map(|source| (source, bases.trajectory.base().signature()));
@@ -152,7 +155,7 @@ impl Samples {
         tuned: Option<Stated>,
         preprocess: Option<&Preprocess>,
     ) -> Option<String> {
-        let are_images = self.splits.sample().is_some_and(|shape| shape.len() == 3);
+        let are_images = (self.splits.sample()).is_some_and(|sample| sample.shape.len() == 3);
         let used = preprocess.or(self.stated.as_ref().map(|stated| &stated.values));
         tuned.filter(|_| are_images)?.read_otherwise(used)
     }
@@ -176,7 +179,7 @@ fn read_samples(
         preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
         channels: read::channels(graph),
-        own_labels: graph.task == Task::TokenClassification,
+        labels: LabelRows::of(graph.task),
     };
     let splits = splits::read(job, access, reading, files)?;
     Ok(Samples { splits, stated })

@@ -11,12 +11,11 @@ use super::{
 use crate::{
     artifacts::{
         Access,
-        dataset::{self, Reading},
+        dataset::{self, LabelRows, Reading},
         tensors::InputChanged,
     },
     contract::{codes::FailureCode, spec::Preprocess},
     engine::{
-        network::Task,
         profiler::Profiler,
         symmetry::{Group, Member, Runs, Symmetry},
         training::{DataFault, Dataset, Learner},
@@ -126,11 +125,11 @@ fn measured(
         preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
         channels: read::channels(&of_its_own_size),
-        own_labels: of_its_own_size.task == Task::TokenClassification,
+        labels: LabelRows::of(of_its_own_size.task),
     };
 
     let data = samples(access, data_uri, reading)?;
-    let graph = read::graph("", &model.folder, &signature, Some(data.sample_shape()))?;
+    let graph = read::graph("", &model.folder, &signature, Some(data.size()))?;
     let learner = Learner::new(&graph, &signature, checked_device()?)
         .map_err(failure::graph("", model_uri))?;
     learner.check(&data).map_err(refused)?;

@@ -1,7 +1,7 @@
 //! A Parquet file of samples, as the Hugging Face hub writes it: `image` (a struct whose
 //! `bytes` are an encoded PNG, JPEG or WebP; also called `img`) and `label` (or `labels`); or lists
 //! `input_ids`, with `attention_mask` and `token_type_ids` where they are, and `label` or `labels`, one a row or a list
-//! of one a token.
+//! of one a token; for a model from sequence to sequence a list of any length.
 //!
 //! Labels may be absent; whole numbers in a column of another name are refused then, for they may be labels.
 //!
@@ -34,7 +34,7 @@ use parquet::{
     record::{Field, Row},
 };
 
-use super::{IDS, INPUTS, LABELS, MASK, TYPES};
+use super::{IDS, INPUTS, LABELS, MASK, Reading, TYPES};
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
@@ -113,7 +113,7 @@ pub fn check_held(bytes: usize, location: &Location) -> Result<(), ArtifactError
 pub fn open(
     path: &Path,
     location: &Location,
-    channels: Option<usize>,
+    reading: Reading<'_>,
 ) -> Result<Checkpoint, ArtifactError> {
     let file = File::open(path).map_err(|error| {
         ArtifactError::fault(
@@ -130,7 +130,7 @@ pub fn open(
     };
 
     guarded(location, || {
-        Columns::of(Local::from(file), location, budget)?.read(channels)
+        Columns::of(Local::from(file), location, budget)?.read(reading)
     })
 }
 

@@ -70,6 +70,7 @@ pub(super) fn check_signature(
         samples: *samples,
         sample_shape: sample_shape.to_vec(),
         has_labels: labels.is_some(),
+        label_row: labels.and_then(|labels| labels.shape.get(1)).copied(),
         size: 0,
         held: 0,
     })
@@ -146,7 +147,8 @@ fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), Art
     ))
 }
 
-/// Labels are one a sample, or beside token ids one a token.
+/// Labels are one a sample, or beside token ids rows: one a token, or target sequences. Which, the network says
+/// ([`DatasetInfo::check_labels`]).
 fn check_labels_signature(
     labels: &TensorInfo,
     name: &str,
@@ -162,10 +164,10 @@ fn check_labels_signature(
         ));
     }
 
-    let is_one_a_token = name == IDS && labels.shape == inputs.shape;
-    if labels.shape.len() != 1 && !is_one_a_token {
+    let are_rows = name == IDS && matches!(labels.shape[..], [_, length] if length > 0);
+    if labels.shape.len() != 1 && !are_rows {
         let detail = format!(
-            "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
+            "must be [N] beside {name} [N, …], or [N, …] beside input_ids for a model of tokens, not {:?}",
             labels.shape
         );
         return Err(ArtifactError::tensor(
@@ -244,7 +246,10 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tensors::{Checkpoint, HostTensor};
+    use crate::{
+        artifacts::dataset::LabelRows,
+        engine::tensors::{Checkpoint, HostTensor},
+    };
 
     fn i64s(shape: &[usize], values: &[i64]) -> HostTensor {
         HostTensor::from_i64(shape.to_vec(), values)
@@ -252,6 +257,26 @@ mod tests {
 
     fn location() -> Location {
         Location::from_uri("file:///data/ids.safetensors").unwrap()
+    }
+
+    #[test]
+    fn rows_of_labels_are_what_the_network_reads() {
+        let fits = |label_row, rows| {
+            let info = DatasetInfo {
+                samples: 2,
+                sample_shape: vec![3],
+                has_labels: true,
+                label_row,
+                size: 0,
+                held: 0,
+            };
+            info.check_labels(rows).is_ok()
+        };
+        for rows in [LabelRows::NextTokens, LabelRows::OwnClasses] {
+            assert!(fits(Some(3), rows) && fits(None, rows) && !fits(Some(2), rows));
+        }
+        let targets = LabelRows::Targets;
+        assert!(fits(Some(2), targets) && fits(Some(3), targets) && !fits(None, targets));
     }
 
     #[test]
@@ -320,7 +345,12 @@ mod tests {
         );
         let next = |shape: &[usize]| (LABELS, i64s(shape, &vec![-100; shape.iter().product()]));
         assert_eq!(code(&[next(&[2, 3]), ids()]), "[3]");
-        assert_eq!(code(&[next(&[2, 2]), ids()]), "wrong_shape");
+        assert_eq!(code(&[next(&[2, 2]), ids()]), "[3]", "target sequences");
+        assert_eq!(code(&[next(&[2, 0]), ids()]), "wrong_shape");
+        assert_eq!(code(&[next(&[2, 3, 1]), ids()]), "wrong_shape");
+        for name in &UNREAD[3..] {
+            assert_eq!(beside(name, &[2, 2]), "unexpected_tensor");
+        }
         let pixels = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
         assert_eq!(code(&[next(&[2, 3]), (INPUTS, pixels)]), "wrong_shape");
     }

@@ -15,6 +15,8 @@ use super::op::{Op, ParamUse, Role, Rotary};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     pub input: Input,
+    /// `[T]`: at most T tokens of a second sequence, which a decoder reads. It is the sample's labels.
+    pub target: Option<[usize; 1]>,
     pub task: Task,
     pub nodes: Vec<Node>,
 }
@@ -50,6 +52,15 @@ impl Input {
     }
 }
 
+/// How large samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleSize<'a> {
+    /// Without the batch axis.
+    pub shape: &'a [usize],
+    /// Labels of one sample: the tokens of its target sequence, where it has one.
+    pub labels: usize,
+}
+
 /// What the output means, hence the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,14 +72,24 @@ pub enum Task {
     NextToken,
     /// Logits `[N, S, classes]`, cross-entropy of each token's own label; label −100 is ignored.
     TokenClassification,
+    /// Logits `[N, T, vocabulary]`, cross-entropy of each token of the target sequence; label −100 is ignored.
+    SequenceToSequence,
     /// A body without a head, `[N, D]` or `[N, S, D]`, for whoever reads it: there is no loss.
     Representation,
 }
 
 impl Task {
-    /// Whether there is a row of logits for every token.
+    /// Whether there is a row of logits for every token, of the input or of the target sequence.
     pub fn is_of_tokens(self) -> bool {
-        matches!(self, Self::NextToken | Self::TokenClassification)
+        matches!(
+            self,
+            Self::NextToken | Self::TokenClassification | Self::SequenceToSequence
+        )
+    }
+
+    /// Whether what is predicted are tokens of the vocabulary.
+    pub fn predicts_tokens(self) -> bool {
+        matches!(self, Self::NextToken | Self::SequenceToSequence)
     }
 }
 
@@ -94,8 +115,17 @@ pub struct Difference {
 pub enum Operand {
     /// The sample itself.
     Input,
+    /// Its target sequence: ids `[T]`, the sample's labels; no token where a label is −100.
+    Target,
     /// An earlier node, by position.
     Node(usize),
+}
+
+impl Operand {
+    /// Whether it is given, and no node puts it out.
+    pub fn is_given(self) -> bool {
+        matches!(self, Self::Input | Self::Target)
+    }
 }
 
 impl Graph {

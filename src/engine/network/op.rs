@@ -145,7 +145,12 @@ pub enum Op {
     },
     /// `[S]` ids to `[S]` ids: every position reads the one before it, the first the id `first`.
     ShiftTokens {
-        first: u32,
+        /// Where absent, the first position reads the last id that is not `padding`, as mBART does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<u32>,
+        /// The id that is read where there is no token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding: Option<u32>,
     },
     /// Tokens `[S, D]`, 0 at the positions that are padded; the ids are the second input.
     MaskTokens {},
@@ -195,6 +200,9 @@ pub enum Op {
         /// Padded positions see nothing either.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         mask_queries: bool,
+        /// Keys, values and the ids of the mask are of another sequence than the queries.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        cross: bool,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},

@@ -1,7 +1,7 @@
 //! Whether data fit a model. Data are checked once; after that nothing here fails.
 
 use super::{Batch, Dataset, Learner, cross_entropy::IGNORED};
-use crate::network::Token;
+use crate::network::{Task, Token};
 
 /// Data that do not fit the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,13 @@ pub enum DataFault {
     NoTokenTypes,
     #[error("a sample has {found} labels, but the model predicts {expected}")]
     LabelCount { expected: String, found: usize },
+    #[error(
+        "the samples have no labels, and a model from sequence to sequence reads its target sequences from them: \
+         give labels [N, T]"
+    )]
+    NoTargets,
+    #[error("target sequences have {found} tokens, but the model writes {longest} at most")]
+    TargetLength { longest: usize, found: usize },
     #[error("no label is to be predicted: every one is -100, or stands where nothing is predicted")]
     NothingCounted,
     #[error(
@@ -57,7 +64,8 @@ impl DataFault {
             Self::Label { .. } => "label_out_of_range",
             Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
             Self::NoTokenTypes => "unexpected_tensor",
-            Self::LabelCount { .. } => "wrong_shape",
+            Self::LabelCount { .. } | Self::TargetLength { .. } => "wrong_shape",
+            Self::NoTargets => "labels_missing",
             Self::PredictedByPadding { .. } => "invalid_mask",
         }
     }
@@ -82,20 +90,17 @@ impl Learner<'_> {
 
         self.check_ids(data)?;
         if !data.has_labels() {
-            return Ok(());
+            return self.graph.target.map_or(Ok(()), |_| Err(DataFault::NoTargets));
         }
-        let of_tokens = self.graph.task.is_of_tokens();
-        let (each, found) = (if of_tokens { found[0] } else { 1 }, data.labels_each());
-        if each != found {
-            let expected = if of_tokens { "one a token" } else { "one" }.into();
-            return Err(DataFault::LabelCount { expected, found });
-        }
-
-        if of_tokens {
-            check_counted(data)?;
+        self.check_label_count(data)?;
+        match self.graph.task {
+            Task::SequenceToSequence => check_any_counted(data)?,
+            task if task.is_of_tokens() => check_counted(data)?,
+            _ => {}
         }
 
-        let classes = self.classes;
+        let each = data.labels_each();
+        let classes = self.known_labels();
         match data.labels().iter().position(|&label| !self.knows(label)) {
             Some(position) => Err(DataFault::Label {
                 position: position / each,
@@ -106,10 +111,36 @@ impl Learner<'_> {
         }
     }
 
+    /// Labels of a sample: one, one a token, or a target sequence that is not too long.
+    fn check_label_count(&self, data: &Dataset) -> Result<(), DataFault> {
+        let found = data.labels_each();
+        if let Some([longest]) = self.graph.target {
+            return if found > longest {
+                Err(DataFault::TargetLength { longest, found })
+            } else {
+                Ok(())
+            };
+        }
+
+        let of_tokens = self.graph.task.is_of_tokens();
+        let each = if of_tokens { data.sample_shape()[0] } else { 1 };
+        if each == found {
+            return Ok(());
+        }
+        let expected = if of_tokens { "one a token" } else { "one" }.into();
+        Err(DataFault::LabelCount { expected, found })
+    }
+
+    /// Labels lie below this. Those of a target sequence are read, too.
+    fn known_labels(&self) -> usize {
+        self.classes
+            .min(self.target_vocabulary.unwrap_or(self.classes))
+    }
+
     /// Whether a sample or a token may have this label.
     fn knows(&self, label: i64) -> bool {
         let is_ignored = self.graph.task.is_of_tokens() && label == IGNORED;
-        is_ignored || (0..self.classes as i64).contains(&label)
+        is_ignored || (0..self.known_labels() as i64).contains(&label)
     }
 
     /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
@@ -155,6 +186,15 @@ impl Learner<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether some token of a target sequence is to be predicted.
+fn check_any_counted(data: &Dataset) -> Result<(), DataFault> {
+    if data.labels().iter().any(|&label| label != IGNORED) {
+        Ok(())
+    } else {
+        Err(DataFault::NothingCounted)
     }
 }
 

@@ -6,7 +6,10 @@ mod hold_out;
 use bytes::Bytes;
 
 use super::cross_entropy::IGNORED;
-use crate::tensors::{DType, HostTensor};
+use crate::{
+    network::SampleSize,
+    tensors::{DType, HostTensor},
+};
 pub use batch::Batch;
 
 /// Samples, and their labels where there are any. Cloning and [`Dataset::subset`] share the values.
@@ -181,6 +184,14 @@ impl Dataset {
     /// Labels of one sample.
     pub fn labels_each(&self) -> usize {
         self.labels.len() / self.len().max(1)
+    }
+
+    /// How large its samples are.
+    pub fn size(&self) -> SampleSize<'_> {
+        SampleSize {
+            shape: &self.sample_shape,
+            labels: self.labels_each(),
+        }
     }
 
     fn labels_of<'a>(&'a self, positions: &'a [usize]) -> impl Iterator<Item = i64> + 'a {

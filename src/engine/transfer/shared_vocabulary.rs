@@ -69,7 +69,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     if axis == Axis::Classes {
         return match graph.task {
             Task::Classification | Task::TokenClassification => head.cloned().collect(),
-            Task::NextToken | Task::Representation => BTreeSet::new(),
+            Task::NextToken | Task::SequenceToSequence | Task::Representation => BTreeSet::new(),
         };
     }
 
@@ -83,7 +83,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     };
     let words = rows_of(signature, &table);
     let outputs =
-        head.filter(|name| graph.task == Task::NextToken && rows_of(signature, name) == words);
+        head.filter(|name| graph.task.predicts_tokens() && rows_of(signature, name) == words);
     outputs.cloned().chain([table.clone()]).collect()
 }
 

@@ -8,7 +8,7 @@ use super::{
     Case,
 };
 
-const DEEP: [&str; 7] = [
+const DEEP: [&str; 9] = [
     "albert",
     "deberta_v2",
     "electra",
@@ -16,6 +16,8 @@ const DEEP: [&str; 7] = [
     "mpnet_tokens",
     "t5",
     "t5_tokens",
+    "t5_untied_writer",
+    "t5_writer",
 ];
 
 #[test]
@@ -33,7 +35,7 @@ fn the_order_of_transformers_is_found() {
 #[test]
 fn the_order_of_every_familys_transformer_is_found() {
     let fixtures = fixtures::all("transformers");
-    assert!(fixtures.len() >= 41, "{} of them", fixtures.len());
+    assert!(fixtures.len() >= 44, "{} of them", fixtures.len());
     for fixture in fixtures {
         let case = Case::of(fixture.network, 32);
         case.recovers_the_planted_permutation();

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     artifacts::{
-        dataset::{UNREAD, signature::OF_TOKENS},
+        dataset::{Reading, UNREAD, signature::OF_TOKENS},
         error::ArtifactError,
     },
     contract::codes::FailureCode,
@@ -107,12 +107,12 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         Err(self.fault(FailureCode::WrongDtype, &detail))
     }
 
-    pub(super) fn read(&self, channels: Option<usize>) -> Result<Checkpoint, ArtifactError> {
+    pub(super) fn read(&self, reading: Reading<'_>) -> Result<Checkpoint, ArtifactError> {
         let rows = self.rows(&self.wanted, ROWS_AT_ONCE)?;
         if self.of_images {
-            self.images(rows, channels)
+            self.images(rows, reading.channels)
         } else {
-            self.tokens(rows)
+            self.tokens(rows, reading.labels)
         }
     }
 

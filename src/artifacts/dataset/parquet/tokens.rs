@@ -11,7 +11,10 @@ use super::{
     i64s, malformed, row_field, tensors,
 };
 use crate::{
-    artifacts::{dataset::NO_TOKEN, error::ArtifactError},
+    artifacts::{
+        dataset::{LabelRows, NO_TOKEN},
+        error::ArtifactError,
+    },
     contract::codes::FailureCode,
     engine::{
         tensors::{Checkpoint, DType},
@@ -30,20 +33,24 @@ struct Sentences {
     /// Labels are at the tokens themselves.
     of_tokens: bool,
     longest: usize,
+    /// Of the lists of labels.
+    longest_row: usize,
 }
 
 impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     pub(super) fn tokens(
         &self,
         rows: impl Iterator<Item = Result<Row, ParquetError>>,
+        labels: LabelRows,
     ) -> Result<Checkpoint, ArtifactError> {
         let mut sentences = Sentences::default();
         for (at, row) in rows.enumerate() {
             let row = row.map_err(|error| malformed(self.location, &error))?;
             self.add_sentence(&mut sentences, &row, at)?;
+            self.add_label(&mut sentences, &row, labels)?;
             // As they will stand there, filled up.
             self.check_memory(
-                ROW_BYTES + TOKEN_BYTES * sentences.longest,
+                ROW_BYTES + TOKEN_BYTES * sentences.longest.max(sentences.longest_row),
                 sentences.ids.len(),
             )?;
         }
@@ -69,19 +76,34 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         if let Some(own) = row_field(row, &[TYPES]) {
             sentences.types.push(self.as_many(TYPES, own, place)?);
         }
-        match row_field(row, &LABEL_COLUMNS) {
-            None if self.labels.is_none() => {}
-            Some(list @ Field::ListInternal(_)) => {
-                sentences.of_tokens = true;
-                sentences.labels.push(self.as_many(LABELS, list, place)?);
-            }
-            label => sentences
-                .labels
-                .push(vec![self.integer(label, "label", at)?]),
-        }
-
         sentences.longest = sentences.longest.max(ids.len());
         sentences.ids.push(ids);
+        Ok(())
+    }
+
+    /// The label of the sentence that was added last, or its row of labels.
+    fn add_label(
+        &self,
+        sentences: &mut Sentences,
+        row: &Row,
+        rows: LabelRows,
+    ) -> Result<(), ArtifactError> {
+        let tokens = sentences.ids.last().map_or(0, Vec::len);
+        let at = sentences.ids.len().saturating_sub(1);
+        let label = match row_field(row, &LABEL_COLUMNS) {
+            None if self.labels.is_none() => return Ok(()),
+            Some(list @ Field::ListInternal(_)) => {
+                sentences.of_tokens = true;
+                match rows {
+                    LabelRows::Targets => self.integers(Some(list), LABELS, at)?,
+                    _ => self.as_many(LABELS, list, InRow { at, tokens })?,
+                }
+            }
+            label => vec![self.integer(label, "label", at)?],
+        };
+
+        sentences.longest_row = sentences.longest_row.max(label.len());
+        sentences.labels.push(label);
         Ok(())
     }
 
@@ -109,10 +131,12 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             labels,
             of_tokens,
             longest: length,
+            longest_row,
         } = sentences;
         let shape = vec![ids.len(), length];
         let (labels, labels_shape) = if of_tokens {
-            (filled(labels, length, IGNORED), shape.clone())
+            let shape = vec![ids.len(), longest_row];
+            (filled(labels, longest_row, IGNORED), shape)
         } else {
             (labels.concat(), vec![ids.len()])
         };

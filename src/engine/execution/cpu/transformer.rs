@@ -35,7 +35,7 @@ pub(super) fn run(
         Layer::Norm(layer) if is_last_axis(layer, &inputs.first) => {
             RowNorm::new(layer, weights).forward(&inputs.first)
         }
-        Layer::Attention(layer) if !layer.scores_distances() => {
+        Layer::Attention(layer) if !layer.is_left_to_burn() => {
             attention(layer, &inputs, weights).0
         }
         Layer::Embedding { table } => {
@@ -95,7 +95,7 @@ pub(super) fn is_last_axis(layer: &Norm, x: &CpuActivation) -> bool {
 pub(super) fn read_by_backward(instruction: &Instruction) -> Option<Vec<Operand>> {
     let inputs = instruction.inputs.iter().copied();
     match &instruction.layer {
-        Layer::Attention(layer) if !layer.scores_distances() => Some(
+        Layer::Attention(layer) if !layer.is_left_to_burn() => Some(
             inputs
                 .chain([Operand::Node(instruction.position)])
                 .collect(),

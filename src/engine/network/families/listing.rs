@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{
     FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source, aliases::ALIASES, llama,
-    transformer::TOKEN_CLASSIFIER, vit,
+    transformer::{TOKEN_CLASSIFIER, WRITER},
+    vit,
 };
 use crate::{network::error::GraphError, tensors::Signature};
 
@@ -23,7 +24,7 @@ pub struct Entry {
 }
 
 /// Endings of Hugging Face's classes.
-const CLASSES: [&str; 8] = [
+const CLASSES: [&str; 9] = [
     "ForSequenceClassification",
     "ForImageClassification",
     "ForCausalLM",
@@ -31,6 +32,7 @@ const CLASSES: [&str; 8] = [
     "ForTokenClassification",
     "ForQuestionAnswering",
     "ForMaskedLM",
+    WRITER,
     ENCODER,
 ];
 const BODY: &str = "Model";
@@ -143,6 +145,7 @@ mod tests {
             [
                 "ForSequenceClassification",
                 "ForTokenClassification",
+                "ForConditionalGeneration",
                 "EncoderModel"
             ]
         );

@@ -13,6 +13,8 @@ use crate::network::{
 pub(super) const CLASSIFIER: &str = "ForSequenceClassification";
 /// A class for every token, such as names of people.
 pub(super) const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
+/// A model from sequence to sequence.
+pub(super) const WRITER: &str = "ForConditionalGeneration";
 /// What most families call their number of layers.
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
@@ -177,6 +179,7 @@ pub(super) struct Attending {
     pub position_bias: Option<PositionBias>,
     pub distances: Option<Distances>,
     pub mask_queries: bool,
+    pub cross: bool,
 }
 
 impl Attending {
@@ -197,6 +200,7 @@ impl Attending {
             position_bias: None,
             distances: None,
             mask_queries: false,
+            cross: false,
         }
     }
 }
@@ -261,6 +265,7 @@ impl Builder {
             position_bias: heads.position_bias.clone(),
             distances: heads.distances.clone(),
             mask_queries: heads.mask_queries,
+            cross: heads.cross,
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

@@ -71,10 +71,7 @@ pub enum Layer {
     Table {
         table: Param<2>,
     },
-    /// `[S]` ids, each that of the position before; the first is this one.
-    ShiftTokens {
-        first: u32,
-    },
+    ShiftTokens(ShiftTokens),
     /// Tokens, 0 where they are padded; the ids are the second input.
     MaskTokens,
     Attention(Attention),
@@ -83,6 +80,16 @@ pub enum Layer {
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens,
     Experts(Experts),
+}
+
+impl Layer {
+    /// The largest id that it puts out whatever the samples have.
+    pub fn own_id(&self) -> Option<u32> {
+        match self {
+            Self::ShiftTokens(ShiftTokens { first, padding }) => (*first).max(*padding),
+            _ => None,
+        }
+    }
 }
 
 /// `x Wᵀ + b`, of every token where there are tokens.
@@ -189,6 +196,15 @@ pub struct SelectToken {
     pub token: Option<u32>,
 }
 
+/// `[S]` ids, each that of the position before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShiftTokens {
+    /// The first id; where absent the last of the sequence that is not `padding`.
+    pub first: Option<u32>,
+    /// The id that stands where there is no token.
+    pub padding: Option<u32>,
+}
+
 /// One row per position, `[S, D]`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PositionEmbedding {
@@ -241,12 +257,18 @@ pub struct Attention {
     pub distances: Option<Distances>,
     /// Padded positions see nothing either.
     pub mask_queries: bool,
+    /// Tokens of the longest other sequence that keys, values and ids are of, where they are of another.
+    pub cross: Option<usize>,
 }
 
 impl Attention {
-    /// Whether scores depend on more than queries, keys and what is masked: the CPU has no kernel for that.
-    pub fn scores_distances(&self) -> bool {
-        self.position_bias.is_some() || self.distances.is_some() || self.mask_queries
+    /// Whether it is left to burn: its scores depend on more than queries, keys and what is masked, or its keys
+    /// are of another sequence. The CPU has no kernel for either.
+    pub fn is_left_to_burn(&self) -> bool {
+        self.position_bias.is_some()
+            || self.distances.is_some()
+            || self.mask_queries
+            || self.cross.is_some()
     }
 
     /// Channels of all queries, all keys and all values.

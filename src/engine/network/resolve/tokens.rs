@@ -7,7 +7,7 @@ use crate::network::{
     op::Position,
     program::{
         Layer, Param, SampleShape, channels,
-        layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken},
+        layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken, ShiftTokens},
     },
     token::IDS,
 };
@@ -55,7 +55,7 @@ impl Resolver<'_> {
             .map_err(|_| self.fault(format!("needs an input [S, D], not {found:?}")))
     }
 
-    /// Length of the network's ids, shifted or not. They are checked against their tables in the data, not as
+    /// Length of the network's ids or its target's, shifted or not. They are checked against their tables in the data, not as
     /// they are computed.
     fn own_ids(&self) -> Result<usize, GraphError> {
         let found = self.inputs.first().copied().unwrap_or_default();
@@ -63,7 +63,7 @@ impl Resolver<'_> {
             return Err(self.fault(format!("needs token ids [S], not {found:?}")));
         };
         if !self.of_ids {
-            return Err(self.fault("reads the token ids, \"input\""));
+            return Err(self.fault("reads the token ids, \"input\" or \"target\""));
         }
         Ok(length)
     }
@@ -112,6 +112,10 @@ impl Resolver<'_> {
     pub(super) fn embedding(&self, param: &str) -> Result<Resolved, GraphError> {
         let length = self.own_ids()?;
         let table = self.weight::<2>(param)?;
+        let rows = table.shape[0];
+        if let Some(id) = self.own_id.filter(|&id| id as usize >= rows) {
+            return Err(self.fault(format!("reads the id {id}, and its table has {rows} rows")));
+        }
         let output = vec![length, table.shape[1]];
         Ok(Resolved {
             layer: Layer::Embedding { table },
@@ -141,13 +145,17 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn shift_tokens(&self, first: u32) -> Result<Resolved, GraphError> {
+    pub(super) fn shift_tokens(&self, shift: ShiftTokens) -> Result<Resolved, GraphError> {
         let length = self.own_ids()?;
-        if first >= IDS {
-            return Err(self.fault(format!("first must be an id below {IDS}")));
+        let ids = [shift.first, shift.padding];
+        if ids.into_iter().flatten().any(|id| id >= IDS) {
+            return Err(self.fault(format!("first and padding must be ids below {IDS}")));
+        }
+        if ids == [None; 2] {
+            return Err(self.fault("needs the first id, or the padding before which the last stands"));
         }
         Ok(Resolved {
-            layer: Layer::ShiftTokens { first },
+            layer: Layer::ShiftTokens(shift),
             output: vec![length],
         })
     }

@@ -150,7 +150,7 @@ impl Spaces {
             | Layer::LayerScale { .. }
             | Layer::ClassToken { .. }
             | Layer::SelectToken(_)
-            | Layer::ShiftTokens { .. }
+            | Layer::ShiftTokens(_)
             | Layer::MaskTokens
             | Layer::MeanTokens => Space {
                 class: reads.first.class,

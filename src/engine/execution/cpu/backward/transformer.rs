@@ -54,7 +54,7 @@ impl Trace<'_> {
                     shape,
                 )
             }
-            Layer::Attention(layer) if !layer.scores_distances() => {
+            Layer::Attention(layer) if !layer.is_left_to_burn() => {
                 return self.step_of_attention(instruction, layer, &dy, gradients);
             }
             Layer::ClassToken { token } => {
@@ -93,7 +93,7 @@ impl Trace<'_> {
                 None
             }
             Layer::PatchEmbed(layer) => {
-                let wanted = source != Operand::Input;
+                let wanted = !source.is_given();
                 Patches::new(layer, self.weights).backward(x, &dy, gradients, wanted)
             }
             Layer::SelectToken(chosen) => {
@@ -151,7 +151,7 @@ fn handed_on(
         .inputs
         .iter()
         .zip(dxs)
-        .filter(|(operand, _)| **operand != Operand::Input)
+        .filter(|(operand, _)| !operand.is_given())
         .filter_map(|(&operand, dx)| Some((operand, dx?)))
         .collect()
 }

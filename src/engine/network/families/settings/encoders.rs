@@ -124,6 +124,8 @@ pub const T5: Settings = Settings {
         "relative_attention_max_distance",
         "decoder_start_token_id",
         "eos_token_id",
+        "scale_decoder_outputs",
+        "tie_word_embeddings",
         // Follows from the class.
         "is_encoder_decoder",
     ],
@@ -134,9 +136,6 @@ pub const T5: Settings = Settings {
         "initializer_factor",
         // The library has no limit.
         "n_positions",
-        // Of the head that writes.
-        "scale_decoder_outputs",
-        "tie_word_embeddings",
     ],
     only: &[("is_causal", &["false"])],
 };
