@@ -241,7 +241,7 @@ fn rows_of_ids(program: &Program, sequence: Sequence) -> Option<usize> {
     let tables = program.instructions.iter().filter_map(|instruction| {
         let is_of_it = instruction.sequence == sequence;
         match &instruction.layer {
-            Layer::Embedding { table } if is_of_it => Some(table.shape[0]),
+            Layer::Embedding(layer) if is_of_it => Some(layer.table.shape[0]),
             _ => None,
         }
     });

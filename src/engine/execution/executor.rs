@@ -67,7 +67,10 @@ fn has_kernel_for_all(layer: &Layer) -> bool {
             | Layer::Split { .. }
             | Layer::LayerScale { .. }
             | Layer::Norm(_)
-            | Layer::Embedding { .. }
+            | Layer::Embedding(_)
+            | Layer::Sinusoids
+            | Layer::ToTokens { .. }
+            | Layer::Offset { .. }
             | Layer::TokenTypeEmbedding { .. }
             | Layer::PositionEmbedding(_)
             | Layer::ClassToken { .. }

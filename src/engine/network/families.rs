@@ -5,6 +5,7 @@
 
 mod albert;
 mod aliases;
+mod bart;
 mod bert;
 mod builder;
 mod classifier;
@@ -21,6 +22,7 @@ mod naming;
 mod post_norm;
 mod resnet;
 mod rope;
+mod sequences;
 mod settings;
 mod source;
 mod t5;
@@ -28,11 +30,12 @@ mod tasks;
 mod transformer;
 mod vgg;
 mod vit;
+mod writers;
 
 pub use classifier::{ClassOf, as_classifier};
 pub use listing::{Entry, entries};
 pub use naming::{
-    Naming, OUTPUT, body_prefix, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
+    Naming, OUTPUT, body_prefix, is_bare_below_its_head, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
     tied_embedding, vocabulary_of, wrapper_of,
 };
 
@@ -111,7 +114,7 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 29] = [
+const MODEL_TYPES: [Family; 32] = [
     encoders::ALBERT,
     Family {
         model_type: "bert",
@@ -264,7 +267,10 @@ const MODEL_TYPES: [Family; 29] = [
         },
     },
     encoders::MPNET,
-    encoders::T5,
+    writers::BART,
+    writers::MARIAN,
+    writers::PEGASUS,
+    writers::T5,
     Family {
         model_type: "vit",
         build: vit::hugging_face,

@@ -158,7 +158,11 @@ impl Graph {
         let last = self.nodes.iter().rev().find(|n| {
             !matches!(
                 n.op,
-                Op::Dropout { .. } | Op::Flatten {} | Op::Scale { .. } | Op::SoftCap { .. }
+                Op::Dropout { .. }
+                    | Op::Flatten {}
+                    | Op::Offset { .. }
+                    | Op::Scale { .. }
+                    | Op::SoftCap { .. }
             )
         })?;
         last.op.param()

@@ -42,6 +42,14 @@ pub enum Op {
         #[serde(default = "defaults::one")]
         groups: usize,
     },
+    /// Of `[C, 1, L]`, weight `[out, in, kernel]`.
+    Conv1d {
+        param: String,
+        #[serde(default = "defaults::one")]
+        stride: usize,
+        #[serde(default)]
+        padding: usize,
+    },
     /// Per channel, over batch and space.
     BatchNorm {
         param: String,
@@ -108,6 +116,9 @@ pub enum Op {
     /// `[S]` ids to `[S, D]`, weight `[vocabulary, D]`.
     Embedding {
         param: String,
+        /// The id whose row is never trained by being looked up, as `PyTorch`'s `padding_idx`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding: Option<u32>,
     },
     /// One row per position, `[S, D]`, for the positions of its input (ids `[S]` or tokens `[S, D]`).
     PositionEmbedding {
@@ -125,6 +136,14 @@ pub enum Op {
         /// after it, as `RoBERTa` does. The node then reads the ids.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         padding: Option<u32>,
+        /// The table is never trained: it follows its channels, as statistics do.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        frozen: bool,
+    },
+    /// One row per position, `[S, D]`, of a table that is computed: with i from 0 to below ⌈D/2⌉ the sines of
+    /// `position / 10000^(2i/D)`, then as many cosines (Vaswani et al. 2017, section 3.5, the two not mixed).
+    Sinusoids {
+        width: usize,
     },
     /// One row a token type, `[S, D]`, by the types that stand beside the ids; weight `[types, D]`.
     TokenTypeEmbedding {
@@ -138,6 +157,8 @@ pub enum Op {
     PatchEmbed {
         param: String,
     },
+    /// `[C, H, W]` to `[H · W, C]`, row by row.
+    ToTokens {},
     /// `[R, D]`, the rows of the table `param.weight`, the same for every sample. It reads the input, and
     /// nothing of it.
     Table {
@@ -229,6 +250,10 @@ pub enum Op {
     LayerScale {
         param: String,
     },
+    /// `param.bias` more for each channel. It is never trained, and follows its channels, as statistics do.
+    Offset {
+        param: String,
+    },
     /// Every value times one number.
     Scale {
         factor: f64,
@@ -280,6 +305,7 @@ impl Op {
         match self {
             Self::Linear { .. } => "linear",
             Self::Conv2d { .. } => "conv2d",
+            Self::Conv1d { .. } => "conv1d",
             Self::BatchNorm { .. } => "batch_norm",
             Self::Relu {} => "relu",
             Self::Gelu {} => "gelu",
@@ -294,9 +320,11 @@ impl Op {
             Self::RmsNorm { .. } => "rms_norm",
             Self::Embedding { .. } => "embedding",
             Self::PositionEmbedding { .. } => "position_embedding",
+            Self::Sinusoids { .. } => "sinusoids",
             Self::TokenTypeEmbedding { .. } => "token_type_embedding",
             Self::ClassToken { .. } => "class_token",
             Self::PatchEmbed { .. } => "patch_embed",
+            Self::ToTokens {} => "to_tokens",
             Self::Table { .. } => "table",
             Self::ShiftTokens { .. } => "shift_tokens",
             Self::MaskTokens {} => "mask_tokens",
@@ -308,6 +336,7 @@ impl Op {
             Self::SelectToken { .. } => "select_token",
             Self::MeanTokens {} => "mean_tokens",
             Self::LayerScale { .. } => "layer_scale",
+            Self::Offset { .. } => "offset",
             Self::Scale { .. } => "scale",
             Self::SoftCap { .. } => "soft_cap",
             Self::Split { .. } => "split",
@@ -317,9 +346,10 @@ impl Op {
     }
 
     /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 34] = [
+    pub const NAMES: [&'static str; 38] = [
         "linear",
         "conv2d",
+        "conv1d",
         "batch_norm",
         "relu",
         "gelu",
@@ -334,9 +364,11 @@ impl Op {
         "rms_norm",
         "embedding",
         "position_embedding",
+        "sinusoids",
         "token_type_embedding",
         "class_token",
         "patch_embed",
+        "to_tokens",
         "table",
         "shift_tokens",
         "mask_tokens",
@@ -348,6 +380,7 @@ impl Op {
         "select_token",
         "mean_tokens",
         "layer_scale",
+        "offset",
         "scale",
         "soft_cap",
         "split",
@@ -359,16 +392,18 @@ impl Op {
         match self {
             Self::Linear { param, .. }
             | Self::Conv2d { param, .. }
+            | Self::Conv1d { param, .. }
             | Self::BatchNorm { param, .. }
             | Self::LayerNorm { param, .. }
             | Self::RmsNorm { param, .. }
-            | Self::Embedding { param }
+            | Self::Embedding { param, .. }
             | Self::PositionEmbedding { param, .. }
             | Self::TokenTypeEmbedding { param }
             | Self::ClassToken { param }
             | Self::PatchEmbed { param }
             | Self::Table { param }
             | Self::LayerScale { param }
+            | Self::Offset { param }
             | Self::Experts { param, .. } => Some(param),
             _ => None,
         }

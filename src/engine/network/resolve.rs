@@ -201,6 +201,11 @@ impl<'a> Resolver<'a> {
                 },
                 groups,
             ),
+            &Op::Conv1d {
+                ref param,
+                stride,
+                padding,
+            } => self.conv1d(param, stride, padding),
             Op::BatchNorm { param, eps, .. } => self.batch_norm(param, *eps),
             &Op::MaxPool {
                 kernel,
@@ -243,7 +248,10 @@ impl<'a> Resolver<'a> {
             &Op::SoftCap { cap } => self.soft_cap(cap),
             &Op::Split { parts, part } => self.split(parts, part),
             Op::LayerScale { param } => self.layer_scale(param),
-            Op::Embedding { param } => self.embedding(param),
+            Op::Offset { param } => self.offset(param),
+            &Op::Sinusoids { width } => self.sinusoids(width),
+            Op::ToTokens {} => self.to_tokens(),
+            Op::Embedding { param, padding } => self.embedding(param, *padding),
             Op::TokenTypeEmbedding { param } => self.token_type_embedding(param),
             &Op::PositionEmbedding {
                 ref param,
@@ -251,9 +259,17 @@ impl<'a> Resolver<'a> {
                 offset,
                 constant,
                 padding,
+                frozen,
             } => {
-                let rows = Rows { offset, constant };
+                let rows = Rows {
+                    offset,
+                    constant,
+                    frozen,
+                };
                 match padding {
+                    _ if frozen && (bare || padding.is_some()) => {
+                        Err(self.fault("frozen needs a table of rows, read from the first on"))
+                    }
                     Some(padding) if !bare && !constant => self.counted_positions(param, padding),
                     Some(_) => Err(self.fault(tokens::NO_COUNTED_POSITIONS)),
                     None if bare => self.bare_positions(param, rows),

@@ -267,7 +267,7 @@ fn is_output(graph: &Graph, site: &Site) -> bool {
     rest.iter().all(|node| {
         matches!(
             node.op,
-            Op::Dropout { .. } | Op::Flatten {} | Op::SoftCap { .. }
+            Op::Dropout { .. } | Op::Flatten {} | Op::Offset { .. } | Op::SoftCap { .. }
         )
     })
 }

@@ -91,10 +91,16 @@ pub(in crate::execution) fn run(
         Layer::LayerScale { gamma } => {
             Tokens(inputs.first.tokens(width) * layers::along(2, weights.tensor(gamma)))
         }
-        Layer::Embedding { table } => Tokens(tokens::embedding(
-            inputs.first.features(),
-            weights.tensor(table),
-        )),
+        Layer::Embedding(layer) => {
+            let table = weights.tensor(&layer.table);
+            let ids = inputs.first.features();
+            Tokens(tokens::embedding(ids, table, layer.padding))
+        }
+        Layer::Sinusoids => Tokens(tokens::sinusoids(inputs.first, width)),
+        Layer::ToTokens { input } => Tokens(tokens::of_image(inputs.first.image(*input))),
+        Layer::Offset { bias } => {
+            Tokens(inputs.first.tokens(width) + layers::along(2, weights.tensor(bias)))
+        }
         Layer::TokenTypeEmbedding { table } => Tokens(tokens::token_types(
             inputs.first.features(),
             weights.tensor(table),

@@ -9,7 +9,7 @@ use crate::{
         Inputs, Token,
         op::Position,
         program::layer::{
-            Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken, ShiftTokens,
+            self, Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken, ShiftTokens,
         },
         token::ABSENT,
     },
@@ -55,8 +55,40 @@ fn factors(layer: &Norm, weights: &Weights) -> Tensor<1> {
 }
 
 /// `[B, S]` to `[B, S, D]`; a masked position reads its id's row, one without a token that of id 0.
-pub(super) fn embedding(packed: Tensor<2>, table: Tensor<2>) -> Tensor<3> {
-    rows(PackedTokens::of(packed).ids, table)
+/// That of `padding` is read as a constant.
+pub(super) fn embedding(
+    packed: Tensor<2>,
+    table: Tensor<2>,
+    padding: Option<u32>,
+) -> Tensor<3> {
+    let ids = PackedTokens::of(packed).ids;
+    let found = rows(ids.clone(), table.clone());
+    let Some(padding) = padding else {
+        return found;
+    };
+    let [batch, length] = ids.dims();
+    let is_padding = ids.clone().equal_elem(padding as f32).float();
+    let is_padding = is_padding.reshape([batch, length, 1]);
+    let constant = rows(ids, table.detach());
+    found * (1.0 - is_padding.clone()) + constant * is_padding
+}
+
+/// For the positions of ids `[B, S]` or tokens `[B, S, D]`, computed.
+pub(super) fn sinusoids(x: BurnActivation, width: usize) -> Tensor<3> {
+    let (device, [batch, length]) = match x {
+        BurnActivation::Tokens(x) => (x.device(), [x.dims()[0], x.dims()[1]]),
+        ids => {
+            let ids = ids.features();
+            (ids.device(), ids.dims())
+        }
+    };
+    let data = TensorData::new(layer::sinusoids(length, width), [1, length, width]);
+    Tensor::<3>::from_data(data, &device).expand([batch, length, width])
+}
+
+/// `[B, C, H, W]` to `[B, H · W, C]`.
+pub(super) fn of_image(x: Tensor<4>) -> Tensor<3> {
+    x.flatten::<3>(2, 3).swap_dims(1, 2)
 }
 
 /// `[B, S]` to `[B, S, D]`, by the types beside the ids.
@@ -83,6 +115,7 @@ pub(super) fn position_embedding(
             table,
             offset,
             constant,
+            ..
         } => {
             let [batch, length] = match x {
                 BurnActivation::Tokens(x) => [x.dims()[0], x.dims()[1]],
@@ -120,8 +153,12 @@ pub(super) fn patch_embed(x: Tensor<4>, layer: &PatchEmbed, weights: &Weights) -
     let [_, _, height, width] = layer.weight.shape;
     let options = ConvOptions::new([height, width], [0, 0], [1, 1], 1);
     let bias = layer.bias.as_ref().map(|bias| weights.tensor(bias));
-    let patches = module::conv2d(x, weights.tensor(&layer.weight), bias, options);
-    patches.flatten::<3>(2, 3).swap_dims(1, 2)
+    of_image(module::conv2d(
+        x,
+        weights.tensor(&layer.weight),
+        bias,
+        options,
+    ))
 }
 
 /// Tokens that become one vector, with their ids where these say which of them count.

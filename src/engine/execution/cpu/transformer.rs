@@ -4,7 +4,7 @@ use super::{
     activation::CpuActivation,
     attention::{Attention, RowSoftmax},
     burn_fallback, channels,
-    embedding::{Rows, positions},
+    embedding::{Rows, positions, sinusoids},
     functions,
     norm::RowNorm,
     patches::Patches,
@@ -38,9 +38,12 @@ pub(super) fn run(
         Layer::Attention(layer) if !layer.is_left_to_burn() => {
             attention(layer, &inputs, weights).0
         }
-        Layer::Embedding { table } => {
-            Rows::of_ids(table, &inputs.first).forward(&weights.host(table))
+        Layer::Embedding(layer) => {
+            Rows::of_ids(layer, &inputs.first).forward(&weights.host(&layer.table))
         }
+        Layer::Sinusoids => sinusoids(&inputs.first, instruction.channels()),
+        Layer::ToTokens { .. } => channels::last(&inputs.first),
+        Layer::Offset { bias } => channels::offset(inputs.first, &weights.host(bias)),
         Layer::TokenTypeEmbedding { table } => {
             Rows::of_types(table, &inputs.first).forward(&weights.host(table))
         }
@@ -100,7 +103,12 @@ pub(super) fn read_by_backward(instruction: &Instruction) -> Option<Vec<Operand>
                 .chain([Operand::Node(instruction.position)])
                 .collect(),
         ),
-        Layer::Scale { .. } | Layer::Split { .. } | Layer::ClassToken { .. } => Some(Vec::new()),
+        Layer::Scale { .. }
+        | Layer::Split { .. }
+        | Layer::ClassToken { .. }
+        | Layer::Offset { .. }
+        | Layer::Sinusoids
+        | Layer::ToTokens { .. } => Some(Vec::new()),
         _ => None,
     }
 }

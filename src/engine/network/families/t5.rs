@@ -5,8 +5,6 @@
 //! a position late: the target sequence, or for a sentence's class the sentence itself, whose class it tells at
 //! its end.
 
-use serde_json::Value;
-
 use super::{
     Builder, OUTPUT, Source,
     transformer::{Attending, CLASSIFIER, TOKEN_CLASSIFIER, WRITER},
@@ -14,8 +12,7 @@ use super::{
 use crate::network::{
     error::GraphError,
     graph::{Graph, Input, Operand, Task},
-    op::{FullyMasked, Op, Position, PositionBias},
-    token::IDS,
+    op::{FullyMasked, Op, PositionBias},
 };
 
 const EMBEDDING: &str = "transformer.shared";
@@ -46,10 +43,10 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
             Task::TokenClassification
         }
         Model::OfSentences => {
-            let last = id(source, "eos_token_id", Some(1))?;
+            let last = source.token_id("eos_token_id", Some(1))?;
             let read = Decoded::read(source, Operand::Input)?;
             let decoded = blocks.decoder(source, &mut builder, encoded, read)?;
-            head(&mut builder, decoded, last);
+            builder.head_at_end(decoded, last);
             Task::Classification
         }
         Model::Writer => {
@@ -73,19 +70,6 @@ fn model_of(source: &Source<'_>) -> Result<Model, GraphError> {
     }
 }
 
-/// The class at the last token that ends a sentence.
-fn head(builder: &mut Builder, decoded: Operand, last: u32) {
-    let op = Op::SelectToken {
-        position: Position::End,
-        padding: None,
-        token: Some(last),
-    };
-    let end = builder.push("end", op, &[decoded, Operand::Input]);
-    let hidden = builder.linear("classification_head.dense", end);
-    let hidden = builder.push("classification_head.tanh", Op::Tanh {}, &[hidden]);
-    builder.linear("classification_head.out_proj", hidden);
-}
-
 /// The next token by the output matrix, or by the embedding where the file has none.
 fn output(
     source: &Source<'_>,
@@ -106,18 +90,11 @@ fn output(
 /// Whether the decoder's output is divided by the root of its width. Version 5 of the library has a key for it;
 /// before, it was where the output is tied, and T5 1.1 is read so still. mT5 in version 5 never does.
 fn scales_output(source: &Source<'_>) -> Result<bool, GraphError> {
-    const KEY: &str = "scale_decoder_outputs";
     if source.config["model_type"] == "mt5" {
         return Ok(false);
     }
-    match &source.config[KEY] {
-        Value::Null => Ok(source.config["tie_word_embeddings"] != false),
-        Value::Bool(told) => Ok(*told),
-        other => {
-            let detail = format!("{KEY}: give true or false, not {other}");
-            Err(GraphError::Malformed { detail })
-        }
-    }
+    let is_tied = source.config["tie_word_embeddings"] != false;
+    source.switch("scale_decoder_outputs", is_tied)
 }
 
 /// What a decoder reads, a position late.
@@ -135,9 +112,9 @@ impl Decoded {
         let of_target = ids == Operand::Target;
         Ok(Self {
             ids,
-            first: id(source, "decoder_start_token_id", is_mt5.then_some(0))?,
+            first: source.token_id("decoder_start_token_id", is_mt5.then_some(0))?,
             padding: of_target
-                .then(|| id(source, "pad_token_id", Some(0)))
+                .then(|| source.token_id("pad_token_id", Some(0)))
                 .transpose()?,
         })
     }
@@ -210,6 +187,7 @@ impl Blocks {
         let shifted = builder.push("transformer.decoder.input", op, &[read.ids]);
         let op = Op::Embedding {
             param: EMBEDDING.into(),
+            padding: None,
         };
         let words = builder.push("transformer.decoder.words", op, &[shifted]);
         self.stack(source, builder, side, words)
@@ -365,19 +343,5 @@ fn or(source: &Source<'_>, key: &str, default: usize) -> Result<usize, GraphErro
     match source.config.get(key) {
         None => Ok(default),
         Some(_) => source.count(key),
-    }
-}
-
-/// An id of the configuration, or the library's own where it has one.
-fn id(source: &Source<'_>, key: &str, default: Option<u32>) -> Result<u32, GraphError> {
-    let value = &source.config[key];
-    let told = value.as_u64().and_then(|id| u32::try_from(id).ok());
-    match (told, default) {
-        (Some(id), _) if id < IDS => Ok(id),
-        (None, Some(default)) if value.is_null() => Ok(default),
-        _ => {
-            let detail = format!("{key}: give an id below {IDS}, not {value}");
-            Err(GraphError::Malformed { detail })
-        }
     }
 }

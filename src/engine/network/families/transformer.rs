@@ -222,6 +222,7 @@ impl Builder {
             param,
             Op::Embedding {
                 param: param.to_owned(),
+                padding: None,
             },
             &[Operand::Input],
         )
@@ -244,6 +245,7 @@ impl Builder {
             offset: 0,
             constant: false,
             padding,
+            frozen: false,
         };
         self.push(param, op, &[Operand::Input])
     }

@@ -49,24 +49,31 @@ pub enum Layer {
         parts: usize,
         part: usize,
     },
+    /// One value more for each channel of tokens.
+    Offset {
+        bias: Param<1>,
+    },
     /// Of tokens: one factor a channel.
     LayerScale {
         gamma: Param<1>,
     },
-    /// `[S]` ids to `[S, D]`, by rows of `[vocabulary, D]`.
-    Embedding {
-        table: Param<2>,
-    },
+    Embedding(Embedding),
     /// `[S]` ids to `[S, D]`, by the types that stand beside the ids; `[types, D]`.
     TokenTypeEmbedding {
         table: Param<2>,
     },
     PositionEmbedding(PositionEmbedding),
+    /// One row per position, `[S, D]`, as [`sinusoids`] computes it.
+    Sinusoids,
     /// `[S, D]` to `[S + 1, D]`: the token `[1, 1, D]` before the first.
     ClassToken {
         token: Param<3>,
     },
     PatchEmbed(PatchEmbed),
+    /// `[C, H, W]` to `[H · W, C]`.
+    ToTokens {
+        input: [usize; 3],
+    },
     /// The rows of `[R, D]`, the same for every sample.
     Table {
         table: Param<2>,
@@ -196,6 +203,27 @@ pub struct SelectToken {
     pub token: Option<u32>,
 }
 
+/// `[S]` ids to `[S, D]`, by rows of `[vocabulary, D]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Embedding {
+    pub table: Param<2>,
+    /// The id whose row is never trained by being looked up.
+    pub padding: Option<u32>,
+}
+
+/// Rows `[length, width]` of positions: sines of `position / 10000^(2i/width)`, then the cosines.
+pub fn sinusoids(length: usize, width: usize) -> Vec<f32> {
+    let sines = width.div_ceil(2);
+    (0..length * width)
+        .map(|at| {
+            let (position, channel) = ((at / width) as f64, at % width);
+            let pair = if channel < sines { channel } else { channel - sines };
+            let angle = position / 10_000f64.powf((2 * pair) as f64 / width as f64);
+            (if channel < sines { angle.sin() } else { angle.cos() }) as f32
+        })
+        .collect()
+}
+
 /// `[S]` ids, each that of the position before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShiftTokens {
@@ -213,6 +241,8 @@ pub enum PositionEmbedding {
         table: Param<3>,
         offset: usize,
         constant: bool,
+        /// It is never trained.
+        frozen: bool,
     },
     /// Counted over the ids other than `padding`, from the row after its own.
     Counted { table: Param<2>, padding: u32 },

@@ -7,7 +7,9 @@ use crate::network::{
     op::Position,
     program::{
         Layer, Param, SampleShape, channels,
-        layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken, ShiftTokens},
+        layer::{
+            Embedding, Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken, ShiftTokens,
+        },
     },
     token::IDS,
 };
@@ -21,6 +23,7 @@ pub(super) struct Rows {
     pub offset: usize,
     /// All positions read that row.
     pub constant: bool,
+    pub frozen: bool,
 }
 
 impl Rows {
@@ -31,11 +34,16 @@ impl Rows {
     }
 
     fn of(self, table: Param<3>) -> Layer {
-        let Self { offset, constant } = self;
+        let Self {
+            offset,
+            constant,
+            frozen,
+        } = self;
         Layer::PositionEmbedding(PositionEmbedding::Rows {
             table,
             offset,
             constant,
+            frozen,
         })
     }
 }
@@ -109,7 +117,11 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn embedding(&self, param: &str) -> Result<Resolved, GraphError> {
+    pub(super) fn embedding(
+        &self,
+        param: &str,
+        padding: Option<u32>,
+    ) -> Result<Resolved, GraphError> {
         let length = self.own_ids()?;
         let table = self.weight::<2>(param)?;
         let rows = table.shape[0];
@@ -118,8 +130,39 @@ impl Resolver<'_> {
         }
         let output = vec![length, table.shape[1]];
         Ok(Resolved {
-            layer: Layer::Embedding { table },
+            layer: Layer::Embedding(Embedding { table, padding }),
             output,
+        })
+    }
+
+    /// A row more for every token.
+    pub(super) fn offset(&self, param: &str) -> Result<Resolved, GraphError> {
+        let output = self.tokens(0)?;
+        self.one()?;
+        let bias = self.needed_vector(format!("{param}.bias"), output[1])?;
+        Ok(Resolved {
+            layer: Layer::Offset { bias },
+            output: output.to_vec(),
+        })
+    }
+
+    pub(super) fn sinusoids(&self, width: usize) -> Result<Resolved, GraphError> {
+        let length = self.length()?;
+        if width == 0 {
+            return Err(self.fault("needs a width above 0"));
+        }
+        Ok(Resolved {
+            layer: Layer::Sinusoids,
+            output: vec![length, width],
+        })
+    }
+
+    pub(super) fn to_tokens(&self) -> Result<Resolved, GraphError> {
+        let input = self.image()?;
+        let [channels, height, width] = input;
+        Ok(Resolved {
+            layer: Layer::ToTokens { input },
+            output: vec![height * width, channels],
         })
     }
 

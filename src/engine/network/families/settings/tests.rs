@@ -11,7 +11,7 @@ use super::{
 };
 
 /// What the libraries' sources read, and what is neutral all the same.
-const READ_AND_NEUTRAL: [&str; 41] = [
+const READ_AND_NEUTRAL: [&str; 46] = [
     // Training noise and first values.
     "attention_probs_dropout_prob",
     "hidden_dropout_prob",
@@ -22,6 +22,10 @@ const READ_AND_NEUTRAL: [&str; 41] = [
     "dropout_rate",
     "attention_dropout",
     "dropout",
+    "activation_dropout",
+    "encoder_layerdrop",
+    "decoder_layerdrop",
+    "init_std",
     "seq_classif_dropout",
     "attn_pdrop",
     "embd_pdrop",
@@ -49,6 +53,7 @@ const READ_AND_NEUTRAL: [&str; 41] = [
     // The same sums by another way.
     "chunk_size_feed_forward",
     "reorder_and_upcast_attn",
+    "gradient_checkpointing",
     // Held against the number of heads alone.
     "embedding_size",
     // The file has the table.
@@ -98,8 +103,8 @@ fn the_libraries_own_configurations_pass() {
         }
     }
     assert_eq!(
-        seen, 58,
-        "a classifier of all but two, nineteen language models, six of tokens, three bodies"
+        seen, 66,
+        "a classifier of all but four, nineteen language models, six of tokens, three bodies, six that write"
     );
 
     for (name, saved) in values(&fixture["timm"]["saved"]) {
