@@ -1,6 +1,6 @@
 //! Samples, with or without labels, as a safetensors file or in Parquet.
 //!
-//! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, or
+//! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, `input_features` f32 `[N, C, L]` of sound, or
 //! `input_ids` i64 `[N, S]` with an optional `attention_mask` (0: padded) and `token_type_ids`, both i64
 //! `[N, S]`; and `labels` i64 `[N]`, which may
 //! be absent. A masked id below zero is no token at all: it fills a shorter row up.
@@ -17,8 +17,8 @@ mod tokens;
 use crate::{
     contract::{codes::FailureCode, spec::Preprocess},
     engine::{
-        tensors::{Checkpoint, DType, HostTensor, Signature},
         network::Task,
+        tensors::{Checkpoint, DType, HostTensor, Signature},
         training::{Dataset, cross_entropy::IGNORED, dataset::next_labels},
     },
     storage::{Location, Storage},
@@ -29,6 +29,8 @@ use signature::check_signature;
 use tokens::{Beside, packed_tokens};
 
 const INPUTS: &str = "inputs";
+/// Of sound: log-mel features, `[N, C, L]`.
+const FEATURES: &str = "input_features";
 const LABELS: &str = "labels";
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
@@ -201,6 +203,7 @@ pub fn read(
     };
     let dataset = match checkpoint.get(IDS) {
         Some(ids) => tensors.sentences(ids)?,
+        None if checkpoint.get(FEATURES).is_some() => tensors.features(info.sample_shape)?,
         None => tensors.arrays(info.sample_shape[0])?,
     };
     Ok((dataset, files))
@@ -278,8 +281,25 @@ impl<'a> Tensors<'a> {
         })
     }
 
+    /// Features as images of one row, a channel for each bin.
+    fn features(self, sample_shape: Vec<usize>) -> Result<Dataset, ArtifactError> {
+        if self.preprocess().is_some() {
+            let detail = "features of sound have no mean and std; leave preprocess out";
+            return Err(ArtifactError::tensor(
+                FailureCode::InvalidPreprocess,
+                self.location,
+                FEATURES,
+                detail,
+            ));
+        }
+
+        tensors::check_finite(&only(self.checkpoint, FEATURES), self.location)?;
+        let dataset = Dataset::unlabelled(self.checkpoint[FEATURES].clone()).shaped(sample_shape);
+        Ok(Labels::set(self.labels, dataset, self.reading.labels))
+    }
+
     fn arrays(self, channels: usize) -> Result<Dataset, ArtifactError> {
-        tensors::check_finite(&only_inputs(self.checkpoint), self.location)?;
+        tensors::check_finite(&only(self.checkpoint, INPUTS), self.location)?;
         let inputs = self.checkpoint[INPUTS].clone();
         let stated = self.reading.stated.filter(|stated| {
             let fits = [1, channels].contains(&stated.mean.len());
@@ -389,9 +409,9 @@ fn integers(tensor: &HostTensor) -> Vec<i64> {
         .collect()
 }
 
-fn only_inputs(checkpoint: &Checkpoint) -> Checkpoint {
-    let inputs: HostTensor = checkpoint[INPUTS].clone();
-    [(INPUTS.to_owned(), inputs)].into_iter().collect()
+fn only(checkpoint: &Checkpoint, name: &str) -> Checkpoint {
+    let tensor: HostTensor = checkpoint[name].clone();
+    [(name.to_owned(), tensor)].into_iter().collect()
 }
 
 fn normalised(

@@ -92,12 +92,7 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let mut notes = bases.notes;
     notes.extend(samples.read_otherwise(bases.stated_by_tuned, preprocess(spec)));
     let Samples { mut splits, stated } = samples;
-    let graph = read::graph(
-        "/target/base",
-        &target.folder,
-        &signature,
-        splits.sample(),
-    )?;
+    let graph = read::graph("/target/base", &target.folder, &signature, splits.sample())?;
 
     adopted_head::check(&graph, spec.options.head, bases.head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)

@@ -125,7 +125,11 @@ fn read(path: &Path) -> Fixture {
             Dataset::unlabelled(input.clone()).labelled(labels.collect())
         }
         Task::SequenceToSequence => {
-            let labels = tensor("label").f32().iter().map(|&label| label as i64).collect();
+            let labels = tensor("label")
+                .f32()
+                .iter()
+                .map(|&label| label as i64)
+                .collect();
             Dataset::unlabelled(input).labelled(labels)
         }
         _ => {

@@ -79,7 +79,9 @@ impl Network {
     /// Ids that its embeddings know.
     fn vocabulary(&self) -> usize {
         let tables = self.graph.nodes.iter().filter_map(|node| match &node.op {
-            Op::Embedding { param, .. } => Some(self.signature[&format!("{param}.weight")].shape[0]),
+            Op::Embedding { param, .. } => {
+                Some(self.signature[&format!("{param}.weight")].shape[0])
+            }
             _ => None,
         });
         tables.min().unwrap_or_default()

@@ -49,7 +49,9 @@ impl Graph {
         let mut nodes = Vec::with_capacity(document.nodes.len());
         for (position, fields) in document.nodes.into_iter().enumerate() {
             let node = read_node(position, fields, &ids)?;
-            if [INPUT, TARGET].contains(&node.id.as_str()) || ids.insert(node.id.clone(), position).is_some() {
+            if [INPUT, TARGET].contains(&node.id.as_str())
+                || ids.insert(node.id.clone(), position).is_some()
+            {
                 let detail = format!(
                     "node {position}: the id {:?} is taken; give it an id",
                     node.id
@@ -131,7 +133,10 @@ fn check_target_is_there(target: Option<[usize; 1]>, nodes: &[Node]) -> Result<(
         .iter()
         .find(|node| target.is_none() && node.inputs.contains(&Operand::Target));
     let Some(reader) = reader else { return Ok(()) };
-    let detail = format!("node {:?} reads \"target\", and there is no target", reader.id);
+    let detail = format!(
+        "node {:?} reads \"target\", and there is no target",
+        reader.id
+    );
     Err(GraphError::Malformed { detail })
 }
 
@@ -269,7 +274,10 @@ mod tests {
         };
         let config = document("sequence_to_sequence", json!([3]), "target");
         let graph = Graph::from_document(&config).unwrap();
-        assert_eq!((graph.target, graph.nodes[0].inputs[0]), (Some([3]), Operand::Target));
+        assert_eq!(
+            (graph.target, graph.nodes[0].inputs[0]),
+            (Some([3]), Operand::Target)
+        );
         assert_eq!(graph.to_document(), config);
 
         for (task, target, read) in [

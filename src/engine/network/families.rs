@@ -12,6 +12,7 @@ mod classifier;
 mod configured;
 mod deberta;
 mod electra;
+mod encoder_decoder;
 mod encoders;
 mod gpt2;
 mod gpt_neox;
@@ -30,13 +31,14 @@ mod tasks;
 mod transformer;
 mod vgg;
 mod vit;
+mod whisper;
 mod writers;
 
 pub use classifier::{ClassOf, as_classifier};
 pub use listing::{Entry, entries};
 pub use naming::{
-    Naming, OUTPUT, body_prefix, is_bare_below_its_head, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
-    tied_embedding, vocabulary_of, wrapper_of,
+    Naming, OUTPUT, body_prefix, is_bare_below_its_head, is_of_a_task, is_transposed,
+    module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 
 use builder::{Builder, PoolWindow};
@@ -114,7 +116,7 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 32] = [
+const MODEL_TYPES: [Family; 33] = [
     encoders::ALBERT,
     Family {
         model_type: "bert",
@@ -271,6 +273,7 @@ const MODEL_TYPES: [Family; 32] = [
     writers::MARIAN,
     writers::PEGASUS,
     writers::T5,
+    writers::WHISPER,
     Family {
         model_type: "vit",
         build: vit::hugging_face,

@@ -90,7 +90,10 @@ impl Learner<'_> {
 
         self.check_ids(data)?;
         if !data.has_labels() {
-            return self.graph.target.map_or(Ok(()), |_| Err(DataFault::NoTargets));
+            return self
+                .graph
+                .target
+                .map_or(Ok(()), |_| Err(DataFault::NoTargets));
         }
         self.check_label_count(data)?;
         match self.graph.task {

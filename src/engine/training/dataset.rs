@@ -145,6 +145,21 @@ impl Dataset {
         Some(self)
     }
 
+    /// The same values as samples of another shape.
+    ///
+    /// # Panics
+    /// When a sample then has other values.
+    #[must_use]
+    pub fn shaped(self, sample_shape: Vec<usize>) -> Self {
+        let [own, other]: [usize; 2] =
+            [&self.sample_shape, &sample_shape].map(|shape| shape.iter().product());
+        assert_eq!(own, other, "as many values a sample");
+        Self {
+            sample_shape,
+            ..self
+        }
+    }
+
     /// Says that token types were given beside the ids.
     #[must_use]
     pub fn with_token_types(self) -> Self {

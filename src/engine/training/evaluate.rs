@@ -5,10 +5,7 @@ use super::{
     cross_entropy::{Scores, scores},
 };
 use crate::{
-    execution::{
-        BatchNormMode, Executor, Weights,
-        cpu::forward_streamed,
-    },
+    execution::{BatchNormMode, Executor, Weights, cpu::forward_streamed},
     tensors::Checkpoint,
 };
 

@@ -8,7 +8,7 @@ use super::{
     Case,
 };
 
-const DEEP: [&str; 14] = [
+const DEEP: [&str; 15] = [
     "albert",
     "bart",
     "bart_writer",
@@ -23,6 +23,7 @@ const DEEP: [&str; 14] = [
     "t5_tokens",
     "t5_untied_writer",
     "t5_writer",
+    "whisper",
 ];
 
 #[test]
@@ -40,7 +41,7 @@ fn the_order_of_transformers_is_found() {
 #[test]
 fn the_order_of_every_familys_transformer_is_found() {
     let fixtures = fixtures::all("transformers");
-    assert!(fixtures.len() >= 50, "{} of them", fixtures.len());
+    assert!(fixtures.len() >= 51, "{} of them", fixtures.len());
     for fixture in fixtures {
         let case = Case::of(fixture.network, 32);
         case.recovers_the_planted_permutation();

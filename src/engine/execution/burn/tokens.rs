@@ -56,11 +56,7 @@ fn factors(layer: &Norm, weights: &Weights) -> Tensor<1> {
 
 /// `[B, S]` to `[B, S, D]`; a masked position reads its id's row, one without a token that of id 0.
 /// That of `padding` is read as a constant.
-pub(super) fn embedding(
-    packed: Tensor<2>,
-    table: Tensor<2>,
-    padding: Option<u32>,
-) -> Tensor<3> {
+pub(super) fn embedding(packed: Tensor<2>, table: Tensor<2>, padding: Option<u32>) -> Tensor<3> {
     let ids = PackedTokens::of(packed).ids;
     let found = rows(ids.clone(), table.clone());
     let Some(padding) = padding else {

@@ -223,7 +223,16 @@ mod tests {
         let ids = CpuActivation::new(vec![0.0; 4], &[2]);
         let found = sinusoids(&ids, 4);
         assert_eq!((found.shape(), found.batch()), (&[2, 4][..], 2));
-        let expected = [0.0, 0.0, 1.0, 1.0, 0.841_471, 0.009_999_83, 0.540_302_3, 0.999_95];
+        let expected = [
+            0.0,
+            0.0,
+            1.0,
+            1.0,
+            0.841_471,
+            0.009_999_83,
+            0.540_302_3,
+            0.999_95,
+        ];
         for (found, expected) in found.values().iter().zip(expected.repeat(2)) {
             assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
         }

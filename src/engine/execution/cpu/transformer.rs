@@ -35,9 +35,7 @@ pub(super) fn run(
         Layer::Norm(layer) if is_last_axis(layer, &inputs.first) => {
             RowNorm::new(layer, weights).forward(&inputs.first)
         }
-        Layer::Attention(layer) if !layer.is_left_to_burn() => {
-            attention(layer, &inputs, weights).0
-        }
+        Layer::Attention(layer) if !layer.is_left_to_burn() => attention(layer, &inputs, weights).0,
         Layer::Embedding(layer) => {
             Rows::of_ids(layer, &inputs.first).forward(&weights.host(&layer.table))
         }

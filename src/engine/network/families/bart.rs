@@ -6,6 +6,7 @@
 
 use super::{
     Builder, Source,
+    encoder_decoder::{Across, Blocks, EPS, Side},
     transformer::{Attending, CLASSIFIER, WRITER},
 };
 use crate::network::{
@@ -16,7 +17,6 @@ use crate::network::{
 
 const EMBEDDING: &str = "model.shared";
 const OFFSET: &str = "final_logits_bias";
-const EPS: f64 = 1e-5;
 /// Rows of a table of positions before that of the first.
 const FIRST_POSITION: usize = 2;
 /// What the library calls Marian's class.
@@ -122,12 +122,12 @@ fn writes(source: &Source<'_>, style: Style) -> Result<bool, GraphError> {
     }
 }
 
-/// What all blocks have in common.
+/// What both sides have in common.
 struct Network {
     style: Style,
+    blocks: Blocks,
     /// The decoder reads a target sequence.
     writes: bool,
-    activation: Op,
     padding: u32,
     first: u32,
     /// What embeddings are multiplied by.
@@ -135,22 +135,6 @@ struct Network {
     width: usize,
     /// Tokens of a sequence.
     longest: usize,
-}
-
-/// The keys of a configuration that say how many.
-struct Counts {
-    heads: &'static [&'static str],
-    layers: &'static [&'static str],
-}
-
-/// One side: where its tensors are, and what its attention sees.
-struct Side<'a> {
-    name: &'static str,
-    counts: Counts,
-    ids: Operand,
-    own: Attending,
-    /// What the other side puts out, and how it is attended to.
-    across: Option<(&'a Attending, Operand)>,
 }
 
 impl Network {
@@ -165,8 +149,11 @@ impl Network {
         let is_scaled = source.switch("scale_embedding", false)?;
         Ok(Self {
             style,
+            blocks: Blocks {
+                norms_first: style.norms_first,
+                activation: source.activation("activation_function", "gelu")?,
+            },
             writes,
-            activation: source.activation("activation_function", "gelu")?,
             padding: source.token_id("pad_token_id", style.padding)?,
             first: if style.begins_with_last {
                 0
@@ -180,18 +167,15 @@ impl Network {
     }
 
     fn encoder(&self, source: &Source<'_>, builder: &mut Builder) -> Result<Operand, GraphError> {
-        let counts = Counts {
-            heads: &["encoder_attention_heads", "num_attention_heads"],
-            layers: &["encoder_layers", "num_hidden_layers"],
-        };
+        let heads = source.count_of(&["encoder_attention_heads", "num_attention_heads"])?;
         let side = Side {
             name: "model.encoder",
-            own: Attending::plain(source.count_of(counts.heads)?, true),
-            counts,
-            ids: Operand::Input,
+            layers: &["encoder_layers", "num_hidden_layers"],
+            own: Attending::plain(heads, true),
             across: None,
         };
-        self.stack(source, builder, &side)
+        let x = self.embedded(builder, side.name, Operand::Input);
+        self.blocks.stack(source, builder, &side, x)
     }
 
     fn decoder(
@@ -200,26 +184,26 @@ impl Network {
         builder: &mut Builder,
         encoded: Operand,
     ) -> Result<Operand, GraphError> {
-        let counts = Counts {
-            heads: &["decoder_attention_heads"],
-            layers: &["decoder_layers"],
-        };
-        let heads = source.count_of(counts.heads)?;
+        let heads = source.count("decoder_attention_heads")?;
         let across = Attending {
             cross: self.writes,
             ..Attending::plain(heads, true)
         };
         let side = Side {
             name: "model.decoder",
+            layers: &["decoder_layers"],
             own: Attending {
                 causal: true,
                 ..Attending::plain(heads, false)
             },
-            counts,
-            ids: self.late(builder),
-            across: Some((&across, encoded)),
+            across: Some(Across {
+                heads: &across,
+                encoded,
+            }),
         };
-        self.stack(source, builder, &side)
+        let ids = self.late(builder);
+        let x = self.embedded(builder, side.name, ids);
+        self.blocks.stack(source, builder, &side, x)
     }
 
     /// The ids of what the decoder reads, a position late. A sentence has no place without a token.
@@ -239,32 +223,13 @@ impl Network {
         builder.push("model.decoder.input", op, &[read])
     }
 
-    fn stack(
-        &self,
-        source: &Source<'_>,
-        builder: &mut Builder,
-        side: &Side<'_>,
-    ) -> Result<Operand, GraphError> {
-        let mut x = self.embedded(builder, side);
-        let layers = format!("{}.layers", side.name);
-        let first = "self_attn.q_proj.weight";
-        for layer in 0..source.layers(&layers, first, side.counts.layers)? {
-            x = self.block(builder, side, &format!("{layers}.{layer}"), x);
-        }
-        if self.style.norms_first {
-            x = builder.layer_norm(&format!("{}.layer_norm", side.name), EPS, x);
-        }
-        Ok(x)
-    }
-
     /// Words and positions.
-    fn embedded(&self, builder: &mut Builder, side: &Side<'_>) -> Operand {
-        let name = side.name;
+    fn embedded(&self, builder: &mut Builder, name: &str, ids: Operand) -> Operand {
         let op = Op::Embedding {
             param: EMBEDDING.into(),
             padding: Some(self.padding),
         };
-        let mut words = builder.push(format!("{name}.words"), op, &[side.ids]);
+        let mut words = builder.push(format!("{name}.words"), op, &[ids]);
         if let Some(factor) = self.scale {
             words = builder.push(format!("{name}.scaled"), Op::Scale { factor }, &[words]);
         }
@@ -282,66 +247,11 @@ impl Network {
         } else {
             Op::Sinusoids { width: self.width }
         };
-        let places = builder.push(param, op, &[side.ids]);
+        let places = builder.push(param, op, &[ids]);
         let x = builder.add(format!("{name}.sum"), &[words, places]);
         if self.style.learns_positions {
             return builder.layer_norm(&format!("{name}.layernorm_embedding"), EPS, x);
         }
         x
     }
-
-    fn block(&self, builder: &mut Builder, side: &Side<'_>, prefix: &str, x: Operand) -> Operand {
-        let attention = format!("{prefix}.self_attn");
-        let read = self.before(builder, &attention, x);
-        let attended = attended(builder, &attention, &side.own, [read, read]);
-        let mut x = self.behind(builder, &attention, [x, attended]);
-
-        if let Some((heads, encoded)) = side.across {
-            let attention = format!("{prefix}.encoder_attn");
-            let read = self.before(builder, &attention, x);
-            let attended = attended(builder, &attention, heads, [read, encoded]);
-            x = self.behind(builder, &attention, [x, attended]);
-        }
-
-        let last = format!("{prefix}.final");
-        let read = self.before(builder, &last, x);
-        let hidden = builder.linear(&format!("{prefix}.fc1"), read);
-        let activation = self.activation.clone();
-        let hidden = builder.push(format!("{prefix}.act"), activation, &[hidden]);
-        let output = builder.linear(&format!("{prefix}.fc2"), hidden);
-        self.behind(builder, &last, [x, output])
-    }
-
-    /// What a part of a block reads.
-    fn before(&self, builder: &mut Builder, part: &str, x: Operand) -> Operand {
-        if self.style.norms_first {
-            builder.layer_norm(&format!("{part}_layer_norm"), EPS, x)
-        } else {
-            x
-        }
-    }
-
-    /// What comes out behind a part of a block: the sum of what came in and what the part has made of it.
-    fn behind(&self, builder: &mut Builder, part: &str, terms: [Operand; 2]) -> Operand {
-        let sum = builder.add(format!("{part}.sum"), &terms);
-        if self.style.norms_first {
-            sum
-        } else {
-            builder.layer_norm(&format!("{part}_layer_norm"), EPS, sum)
-        }
-    }
-}
-
-/// What queries take of keys and values: those of the first of two operands of the second.
-fn attended(
-    builder: &mut Builder,
-    prefix: &str,
-    heads: &Attending,
-    [own, read]: [Operand; 2],
-) -> Operand {
-    let queries = builder.linear(&format!("{prefix}.q_proj"), own);
-    let keys = builder.linear(&format!("{prefix}.k_proj"), read);
-    let values = builder.linear(&format!("{prefix}.v_proj"), read);
-    let attended = builder.attention(prefix.to_owned(), heads, &[queries, keys, values]);
-    builder.linear(&format!("{prefix}.out_proj"), attended)
 }

@@ -156,7 +156,9 @@ mod tests {
             ]
         );
         assert_eq!(of("marian").classes, ["MTModel"]);
-        assert_eq!(of("pegasus").classes, ["ForConditionalGeneration"]);
+        for name in ["pegasus", "whisper"] {
+            assert_eq!(of(name).classes, ["ForConditionalGeneration"]);
+        }
         let of_both = ["ForSequenceClassification", "ForConditionalGeneration"];
         assert_eq!(of("mbart").classes, of_both);
         assert!(!of("t5").has_bodies && !of("bert").classes.contains(&ENCODER));

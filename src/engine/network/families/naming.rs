@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use modules::{
-    body_prefix, is_bare_below_its_head, is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of,
-    wrapper_of,
+    body_prefix, is_bare_below_its_head, is_transposed, module_of_tensor, tensor_of_module,
+    tied_embedding, vocabulary_of, wrapper_of,
 };
 use modules::{file_of_module, flat_of, original_of, output_of};
 

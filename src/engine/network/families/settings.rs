@@ -21,7 +21,7 @@ pub(super) use decoders::{
     OLMOE, PARTIAL_ROPE, PHI3, QWEN2, QWEN3, QWEN3_MOE, ROPE, SMOLLM3,
 };
 pub(super) use encoders::{ALBERT, DEBERTA, ELECTRA, MPNET};
-pub(super) use sequences::{BART, MARIAN, PEGASUS, T5};
+pub(super) use sequences::{BART, MARIAN, PEGASUS, T5, WHISPER};
 pub(super) use timm::{TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm};
 pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, VIT, check};
 

@@ -1,6 +1,6 @@
 //! Families with an encoder and a decoder, as they are registered.
 
-use super::{Family, NO_CLASSIFIER, bart, naming::Names, settings, t5};
+use super::{Family, NO_CLASSIFIER, bart, naming::Names, settings, t5, whisper};
 
 pub(super) const BART: Family = Family {
     model_type: "bart",
@@ -50,6 +50,20 @@ pub(super) const T5: Family = Family {
             "transformer.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
         ],
         tied: None,
+        stacked: &[],
+    },
+};
+
+pub(super) const WHISPER: Family = Family {
+    model_type: "whisper",
+    build: whisper::build,
+    settings: &settings::WHISPER,
+    classifier: [NO_CLASSIFIER, "classifier"],
+    names: Names {
+        body: "model",
+        heads: &["lm_head", "proj_out", "projector", "classifier"],
+        buffers: &[],
+        tied: Some(("model.decoder.embed_tokens", true)),
         stacked: &[],
     },
 };

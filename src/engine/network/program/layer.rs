@@ -217,9 +217,17 @@ pub fn sinusoids(length: usize, width: usize) -> Vec<f32> {
     (0..length * width)
         .map(|at| {
             let (position, channel) = ((at / width) as f64, at % width);
-            let pair = if channel < sines { channel } else { channel - sines };
+            let pair = if channel < sines {
+                channel
+            } else {
+                channel - sines
+            };
             let angle = position / 10_000f64.powf((2 * pair) as f64 / width as f64);
-            (if channel < sines { angle.sin() } else { angle.cos() }) as f32
+            (if channel < sines {
+                angle.sin()
+            } else {
+                angle.cos()
+            }) as f32
         })
         .collect()
 }

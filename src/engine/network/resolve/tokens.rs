@@ -195,7 +195,9 @@ impl Resolver<'_> {
             return Err(self.fault(format!("first and padding must be ids below {IDS}")));
         }
         if ids == [None; 2] {
-            return Err(self.fault("needs the first id, or the padding before which the last stands"));
+            return Err(
+                self.fault("needs the first id, or the padding before which the last stands")
+            );
         }
         Ok(Resolved {
             layer: Layer::ShiftTokens(shift),

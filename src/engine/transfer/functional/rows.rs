@@ -60,9 +60,7 @@ impl Counted {
         let positions = positions(activation);
         let all =
             (0..activation.batch()).flat_map(|sample| (0..positions).map(move |p| (sample, p)));
-        let all: Vec<Row> = all
-            .filter(|&row| is_seen(seen, row, positions))
-            .collect();
+        let all: Vec<Row> = all.filter(|&row| is_seen(seen, row, positions)).collect();
         if all.len() <= most {
             return all;
         }

@@ -45,11 +45,7 @@ impl Lifetimes {
 }
 
 impl<'m> Walk<'m> {
-    pub fn new(
-        program: &'m Program,
-        params: Checkpoint,
-        samples: Samples<CpuActivation>,
-    ) -> Self {
+    pub fn new(program: &'m Program, params: Checkpoint, samples: Samples<CpuActivation>) -> Self {
         Self {
             program,
             params,

@@ -46,7 +46,7 @@ const MODULES: [(&str, &str); 8] = [
 /// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
 const TRANSPOSED: [(&str, &str); 1] = [("gpt2", "transformer.h.")];
 /// By `model_type`, the embedding of tokens.
-const VOCABULARIES: [(&str, &str); 27] = [
+const VOCABULARIES: [(&str, &str); 28] = [
     ("albert", "albert.embeddings.word_embeddings.weight"),
     ("bert", "bert.embeddings.word_embeddings.weight"),
     ("roberta", "roberta.embeddings.word_embeddings.weight"),
@@ -74,6 +74,7 @@ const VOCABULARIES: [(&str, &str); 27] = [
     ("bart", "model.shared.weight"),
     ("marian", "model.shared.weight"),
     ("pegasus", "model.shared.weight"),
+    ("whisper", "model.decoder.embed_tokens.weight"),
 ];
 /// By `model_type`, a tensor of the graph, and those that are copies of it where a file has them.
 const COPIES: [(&str, &str, &[&str]); 4] = [
@@ -100,7 +101,7 @@ const FLAT: [(&str, &str, &str); 3] = [
     ("pegasus", "final_logits_bias", "final_logits_bias.bias"),
 ];
 /// By `model_type`, what files call the output layer that is `lm_head` in the graph, as in memory.
-const OUTPUTS: [(&str, &str); 1] = [("gpt_neox", "embed_out")];
+const OUTPUTS: [(&str, &str); 2] = [("gpt_neox", "embed_out"), ("whisper", "proj_out")];
 
 /// Whether the modules of a configuration's class lack the body's prefix in memory though it has a head: T5 from
 /// sequence to sequence.

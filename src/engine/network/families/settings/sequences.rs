@@ -87,6 +87,59 @@ pub const BART: Settings = Settings {
     ],
 };
 
+pub const WHISPER: Settings = Settings {
+    extends: None,
+    read: &[
+        "encoder_attention_heads",
+        "decoder_attention_heads",
+        "num_attention_heads",
+        "encoder_layers",
+        "decoder_layers",
+        "num_hidden_layers",
+        "activation_function",
+        "decoder_start_token_id",
+        // Follows from the class.
+        "is_encoder_decoder",
+    ],
+    tensors: &[
+        "d_model",
+        "hidden_size",
+        "encoder_ffn_dim",
+        "decoder_ffn_dim",
+        "num_mel_bins",
+        "max_source_positions",
+        "max_target_positions",
+    ],
+    neutral: &[
+        "dropout",
+        "attention_dropout",
+        "activation_dropout",
+        "encoder_layerdrop",
+        "decoder_layerdrop",
+        "init_std",
+        // Noise of training: parts of the features are hidden.
+        "apply_spec_augment",
+        "mask_time_prob",
+        "mask_time_length",
+        "mask_time_min_masks",
+        "mask_feature_prob",
+        "mask_feature_length",
+        "mask_feature_min_masks",
+        // Of generation.
+        "forced_decoder_ids",
+        "median_filter_width",
+        // Of the class that tells what is heard.
+        "classifier_proj_size",
+        "use_weighted_layer_sum",
+    ],
+    only: &[
+        ("tie_word_embeddings", &["true"]),
+        ("scale_embedding", &["false"]),
+        ("num_key_value_heads", &[]),
+        ("is_causal", &["false"]),
+    ],
+};
+
 pub const PEGASUS: Settings = Settings {
     extends: Some(&BART),
     // Which is neutral to most families.
