@@ -1,11 +1,12 @@
 //! Samples, with or without labels, as a safetensors file or in Parquet.
 //!
-//! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, or
+//! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, `input_features` f32 `[N, C, L]` of sound, or
 //! `input_ids` i64 `[N, S]` with an optional `attention_mask` (0: padded) and `token_type_ids`, both i64
 //! `[N, S]`; and `labels`, which may be absent: i64 `[N]`, or what the network's task has
 //! ([`LabelForm`]). A masked id below zero is no token at all: it fills a shorter row up.
 //! What else a network could read beside the ids is refused, not dropped. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
-//! predicted; position t predicts the label at t + 1, as Hugging Face has it. A file whose name ends in
+//! predicted; position t predicts the label at t + 1, as Hugging Face has it. For a model from sequence to sequence they
+//! are i64 `[N, T]`, the target sequences, −100 where they are padded. A file whose name ends in
 //! `.parquet` is read into the same tensors, and so is a folder of such files.
 
 mod labels;
@@ -17,6 +18,7 @@ mod tokens;
 use crate::{
     contract::{codes::FailureCode, spec::Preprocess},
     engine::{
+        network::Task,
         tensors::{Checkpoint, DType, HostTensor, Signature},
         training::Dataset,
     },
@@ -31,12 +33,21 @@ use tokens::{Beside, packed_tokens};
 pub use labels::LabelForm;
 
 const INPUTS: &str = "inputs";
+/// Of sound: log-mel features, `[N, C, L]`.
+const FEATURES: &str = "input_features";
 const LABELS: &str = "labels";
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
 /// What the libraries' networks read beside the ids and nobody here does.
-const UNREAD: [&str; 3] = ["position_ids", "inputs_embeds", "head_mask"];
+const UNREAD: [&str; 6] = [
+    "position_ids",
+    "inputs_embeds",
+    "head_mask",
+    "decoder_input_ids",
+    "decoder_attention_mask",
+    "decoder_inputs_embeds",
+];
 /// The id that fills a shorter row up, masked.
 const NO_TOKEN: i64 = -1;
 
@@ -59,6 +70,8 @@ pub struct DatasetInfo {
     /// Shape of one sample.
     pub sample_shape: Vec<usize>,
     pub has_labels: bool,
+    /// Labels of a sample, where they are rows.
+    pub label_row: Option<usize>,
     /// Bytes of its files.
     pub size: u64,
     /// Bytes that it will take in memory: what is decoded is held there, what lies in a safetensors file is
@@ -145,6 +158,7 @@ pub fn read(
     };
     let dataset = match checkpoint.get(IDS) {
         Some(ids) => tensors.sentences(ids)?,
+        None if checkpoint.get(FEATURES).is_some() => tensors.features(info.sample_shape)?,
         None => tensors.arrays(info.sample_shape[0])?,
     };
     Ok((dataset, files))
@@ -229,8 +243,25 @@ impl<'a> Tensors<'a> {
         }
     }
 
+    /// Features as images of one row, a channel for each bin.
+    fn features(self, sample_shape: Vec<usize>) -> Result<Dataset, ArtifactError> {
+        if self.preprocess().is_some() {
+            let detail = "features of sound have no mean and std; leave preprocess out";
+            return Err(ArtifactError::tensor(
+                FailureCode::InvalidPreprocess,
+                self.location,
+                FEATURES,
+                detail,
+            ));
+        }
+
+        tensors::check_finite(&only(self.checkpoint, FEATURES), self.location)?;
+        let dataset = Dataset::unlabelled(self.checkpoint[FEATURES].clone()).shaped(sample_shape);
+        self.labelled(dataset)
+    }
+
     fn arrays(self, channels: usize) -> Result<Dataset, ArtifactError> {
-        tensors::check_finite(&only_inputs(self.checkpoint), self.location)?;
+        tensors::check_finite(&only(self.checkpoint, INPUTS), self.location)?;
         let inputs = self.checkpoint[INPUTS].clone();
         let stated = self.reading.stated.filter(|stated| {
             let fits = [1, channels].contains(&stated.mean.len());
@@ -302,9 +333,9 @@ fn integers(tensor: &HostTensor) -> Vec<i64> {
         .collect()
 }
 
-fn only_inputs(checkpoint: &Checkpoint) -> Checkpoint {
-    let inputs: HostTensor = checkpoint[INPUTS].clone();
-    [(INPUTS.to_owned(), inputs)].into_iter().collect()
+fn only(checkpoint: &Checkpoint, name: &str) -> Checkpoint {
+    let tensor: HostTensor = checkpoint[name].clone();
+    [(name.to_owned(), tensor)].into_iter().collect()
 }
 
 fn normalised(

@@ -112,7 +112,10 @@ impl From<&DataFault> for FailureCode {
             DataFault::Value { .. } => Self::NotFinite,
             DataFault::TokenId { .. } | DataFault::TokenType { .. } => Self::TokenOutOfRange,
             DataFault::NoTokenTypes => Self::UnexpectedTensor,
-            DataFault::LabelCount { .. } | DataFault::Shorter { .. } => Self::WrongShape,
+            DataFault::LabelCount { .. }
+            | DataFault::TargetLength { .. }
+            | DataFault::Shorter { .. } => Self::WrongShape,
+            DataFault::NoTargets => Self::LabelsMissing,
             DataFault::PredictedByPadding { .. } => Self::InvalidMask,
         }
     }

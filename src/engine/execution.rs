@@ -4,17 +4,19 @@
 //! also runs the layers that [`cpu`] has no kernel for. `Graph::resolve` has checked the shapes and put
 //! them into the program; nothing here checks them again.
 //!
-//! The files build upon one another in this order: `values`, `executor`, `statistics`, `weights`;
+//! The files build upon one another in this order: `values`, `samples`, `executor`, `statistics`, `weights`;
 //! then `burn`; then `cpu`.
 
 pub mod burn;
 pub mod cpu;
 mod executor;
+mod samples;
 mod statistics;
 mod values;
 mod weights;
 
 pub use executor::Executor;
+pub use samples::Samples;
 pub use statistics::{BatchNormMode, BatchStatistics, Moments, Statistics};
 pub use values::floats;
 pub use weights::Weights;

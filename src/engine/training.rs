@@ -60,11 +60,11 @@ pub use value::Value;
 use super::{
     execution::{
         BatchNormMode, BatchStatistics, Executor, Moments, Statistics, Weights,
-        burn::{BurnActivation, forward as forward_by_burn},
-        cpu::{self, CpuActivation, Stored},
+        burn::forward as forward_by_burn,
+        cpu::{self, Stored},
         floats,
     },
-    network::{Graph, GraphError, Layer, Program},
+    network::{Graph, GraphError, Layer, Program, Sequence},
 };
 use crate::tensors::Signature;
 
@@ -84,6 +84,8 @@ pub struct Learner<'a> {
     classes: usize,
     /// Rows of the smallest table that ids are looked up in.
     vocabulary: Option<usize>,
+    /// The same of the ids of target sequences.
+    target_vocabulary: Option<usize>,
     /// Rows of the smallest table of token types.
     token_types: Option<usize>,
     forward_flops: f64,
@@ -116,6 +118,7 @@ impl<'a> Learner<'a> {
         let (input, task) = (graph.input.clone(), graph.task);
         let program = Program {
             input,
+            target: graph.target,
             task,
             instructions: Vec::new(),
         };
@@ -127,10 +130,6 @@ impl<'a> Learner<'a> {
             .instructions
             .iter()
             .map(|instruction| &instruction.layer);
-        let vocabulary = layers.clone().filter_map(|layer| match layer {
-            Layer::Embedding { table } => Some(table.shape[0]),
-            _ => None,
-        });
         let token_types = layers.filter_map(|layer| match layer {
             Layer::TokenTypeEmbedding { table } => Some(table.shape[0]),
             _ => None,
@@ -140,7 +139,8 @@ impl<'a> Learner<'a> {
             graph,
             executor: Executor::on(device),
             classes,
-            vocabulary: vocabulary.min(),
+            vocabulary: rows_of_ids(&program, Sequence::Input),
+            target_vocabulary: rows_of_ids(&program, Sequence::Target),
             token_types: token_types.min(),
             forward_flops: flops::forward_flops(&program),
             program,
@@ -234,8 +234,8 @@ impl<'a> Learner<'a> {
         batch: Batch,
         mode: BatchNormMode,
     ) -> (Vec<f32>, Seen) {
-        let input = CpuActivation::new(batch.inputs, &batch.sample_shape);
-        let trace = cpu::forward(&self.program, weights, input, mode, Stored::Nothing);
+        let samples = batch.on_cpu(&self.program);
+        let trace = cpu::forward(&self.program, weights, samples, mode, Stored::Nothing);
         (trace.logits, trace.moments)
     }
 
@@ -246,7 +246,7 @@ impl<'a> Learner<'a> {
         mode: BatchNormMode,
         device: &Device,
     ) -> (Vec<f32>, Seen) {
-        let input = BurnActivation::upload(batch.inputs, &batch.sample_shape, device);
+        let samples = batch.by_burn(&self.program, device);
         let mut seen = Seen::new();
         let mut observe = |found: BatchStatistics| {
             seen.insert(found.node, found.download());
@@ -256,9 +256,21 @@ impl<'a> Learner<'a> {
             BatchNormMode::Batch => Statistics::Batch(&mut observe),
         };
 
-        let logits = forward_by_burn(&self.program, weights, input, statistics);
+        let logits = forward_by_burn(&self.program, weights, samples, statistics);
         (floats(logits), seen)
     }
+}
+
+/// Rows of the smallest table that ids of a sequence are looked up in.
+fn rows_of_ids(program: &Program, sequence: Sequence) -> Option<usize> {
+    let tables = program.instructions.iter().filter_map(|instruction| {
+        let is_of_it = instruction.sequence == sequence;
+        match &instruction.layer {
+            Layer::Embedding(layer) if is_of_it => Some(layer.table.shape[0]),
+            _ => None,
+        }
+    });
+    tables.min()
 }
 
 /// Moments by batch-norm node.

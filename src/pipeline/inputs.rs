@@ -41,7 +41,7 @@ use crate::{
 };
 
 pub use crate::engine::transfer::compatibility::Configured;
-pub use splits::{Splits, longer};
+pub use splits::{Splits, larger};
 pub use stated::Stated;
 pub use tuning::same_body;
 pub use unlabelled::Unlabelled;
@@ -93,13 +93,7 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let mut notes = bases.notes;
     notes.extend(samples.read_otherwise(bases.stated_by_tuned, preprocess(spec)));
     let Samples { mut splits, stated } = samples;
-    let sample = splits.sample();
-    let graph = read::graph(
-        "/target/base",
-        &target.folder,
-        &signature,
-        sample.as_deref(),
-    )?;
+    let graph = read::graph("/target/base", &target.folder, &signature, splits.sample())?;
 
     adopted_head::check(&graph, spec.options.head, bases.head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)
@@ -107,6 +101,7 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     // It reads what the target reads.
     let source = bases.source_graph.map(|source| Graph {
         input: graph.input.clone(),
+        target: graph.target,
         ..source
     });
     let source = source.map(|source| (source, bases.trajectory.base().signature()));
@@ -157,7 +152,7 @@ impl Samples {
         tuned: Option<Stated>,
         preprocess: Option<&Preprocess>,
     ) -> Option<String> {
-        let are_images = self.splits.sample().is_some_and(|shape| shape.len() == 3);
+        let are_images = (self.splits.sample()).is_some_and(|sample| sample.shape.len() == 3);
         let used = preprocess.or(self.stated.as_ref().map(|stated| &stated.values));
         tuned.filter(|_| are_images)?.read_otherwise(used)
     }

@@ -137,7 +137,7 @@ fn measured(
     };
 
     let data = samples(access, data_uri, reading)?;
-    let graph = read::graph("", &model.folder, &signature, Some(data.sample_shape()))?;
+    let graph = read::graph("", &model.folder, &signature, Some(data.size()))?;
     let learner = Learner::new(&graph, &signature, checked_device()?)
         .map_err(failure::graph("", model_uri))?;
     learner.check(&data).map_err(refused)?;

@@ -203,7 +203,7 @@ impl Network {
     fn of(spec: &Spec, models: &Models, samples: &Samples) -> Result<Self, Failure> {
         let target = &models.target;
         let fault = failure::graph("/target/base", &spec.target.base);
-        let graph = read::graph("/target/base", &models.folder, target, samples.shape())?;
+        let graph = read::graph("/target/base", &models.folder, target, samples.size())?;
         adopted_head::check(&graph, spec.options.head, models.head.as_ref())?;
         let program = graph.resolve(target).map_err(&fault)?;
         samples.check(&program)?;

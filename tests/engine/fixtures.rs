@@ -23,7 +23,13 @@ pub struct Fixture {
 }
 
 /// What configurations call the number of layers.
-const LAYERS: [&str; 3] = ["num_hidden_layers", "num_layers", "num_decoder_layers"];
+const LAYERS: [&str; 5] = [
+    "num_hidden_layers",
+    "num_layers",
+    "num_decoder_layers",
+    "encoder_layers",
+    "decoder_layers",
+];
 
 impl Fixture {
     /// The same network with so many layers, each like the second.
@@ -117,6 +123,14 @@ fn read(path: &Path) -> Fixture {
             let seen = input.f32().iter().map(|&id| id >= 0.0).collect::<Vec<_>>();
             let labels = seen.iter().map(|&seen| if seen { 0 } else { -100 });
             Dataset::unlabelled(input.clone()).labelled(labels.collect())
+        }
+        Task::SequenceToSequence => {
+            let labels = tensor("label")
+                .f32()
+                .iter()
+                .map(|&label| label as i64)
+                .collect();
+            Dataset::unlabelled(input).labelled(labels)
         }
         task => {
             let samples = input.shape()[0];

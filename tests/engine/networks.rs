@@ -20,6 +20,8 @@ pub struct Network {
 
 /// Tokens of a sample at most: a family may read thousands, and scores are as many squared.
 const MAX_TOKENS: usize = 32;
+/// Tokens of a target sequence, of another length.
+const MAX_TARGETS: usize = 24;
 
 impl Network {
     pub fn of(config: &Value, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
@@ -77,7 +79,9 @@ impl Network {
     /// Ids that its embeddings know.
     fn vocabulary(&self) -> usize {
         let tables = self.graph.nodes.iter().filter_map(|node| match &node.op {
-            Op::Embedding { param } => Some(self.signature[&format!("{param}.weight")].shape[0]),
+            Op::Embedding { param, .. } => {
+                Some(self.signature[&format!("{param}.weight")].shape[0])
+            }
             _ => None,
         });
         tables.min().unwrap_or_default()
@@ -99,6 +103,16 @@ impl Network {
             true => rng.random_range(0..vocabulary) as f32,
         };
         let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+        if let Some([longest]) = self.graph.target {
+            let length = longest.min(MAX_TARGETS);
+            // Every third is shorter.
+            let label = |i: usize| match i % (3 * length) >= 3 * length - 2 {
+                true => -100,
+                false => rng.random_range(0..classes),
+            };
+            let labels = (0..samples * length).map(label).collect();
+            return Dataset::unlabelled(HostTensor::from_f32(shape, values)).labelled(labels);
+        }
         if self.graph.task == Task::NextToken {
             let labels: Vec<i64> = values
                 .iter()

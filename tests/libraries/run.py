@@ -35,6 +35,7 @@ import table
 import tasks
 import text
 import transfers
+import writers
 from program import Program
 
 # The program runs beside the library, which computes the next expectation.
@@ -45,6 +46,9 @@ def sources(program, folder):
     """Checks by family; each is made when it is asked for."""
     for family in families.TEXT:
         yield family.name, lambda family=family: of_text(family, program, folder)
+    for family in writers.FAMILIES:
+        place = folder / family.name
+        yield family.name, lambda family=family, place=place: writers.Cases(family, program, place).all()
     for family in families.IMAGE:
         yield family.name, lambda family=family: of_images(family, program, folder)
     for family in images.TIMM:

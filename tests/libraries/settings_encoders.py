@@ -95,7 +95,7 @@ T5 = [
     named("num_layers says fewer than the file has", {}, {"num_layers": 1}),
     *[
         refused(f"architectures {suffix}", "another head", {}, {"architectures": [suffix]}, tasks=("classifier",))
-        for suffix in ("T5Model", "T5ForConditionalGeneration", "T5ForQuestionAnswering")
+        for suffix in ("T5Model", "T5ForQuestionAnswering")
     ],
     *left_out("num_heads", "feed_forward_proj", "layer_norm_epsilon", "eos_token_id"),
 ]

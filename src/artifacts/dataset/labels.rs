@@ -23,6 +23,8 @@ pub enum LabelForm {
     Classes,
     /// What each token is itself, `[N, S]`.
     OfTokens,
+    /// Target sequences, of a length of their own, `[N, T]`.
+    Targets,
     /// Of several labels each 0 or 1, `[N, K]`.
     Several,
     /// Values, f32 `[N]` or `[N, K]`.
@@ -35,6 +37,7 @@ impl From<Task> for LabelForm {
     fn from(task: Task) -> Self {
         match task {
             Task::TokenClassification | Task::MaskedToken => Self::OfTokens,
+            Task::SequenceToSequence => Self::Targets,
             Task::MultiLabelClassification => Self::Several,
             Task::Regression => Self::Values,
             Task::QuestionAnswering => Self::Ends,
@@ -46,7 +49,7 @@ impl From<Task> for LabelForm {
 impl LabelForm {
     /// Whether two axes of labels are samples and tokens.
     pub fn may_be_of_tokens(self) -> bool {
-        matches!(self, Self::Classes | Self::OfTokens)
+        matches!(self, Self::Classes | Self::OfTokens | Self::Targets)
     }
 
     /// Refuses labels of another type or shape, by their header; `inputs` are called `name`.
@@ -96,6 +99,10 @@ impl LabelForm {
             Self::Classes | Self::OfTokens => (
                 rank == 1 || is_one_a_token,
                 format!("[N] beside {name} [N, …], or as input_ids for a language model"),
+            ),
+            Self::Targets => (
+                rank == 2 && columns != Some(0) && name != super::INPUTS,
+                "[N, T], a target sequence for each sample".to_owned(),
             ),
             Self::Several => (
                 rank == 2 && columns != Some(0),
@@ -195,7 +202,9 @@ impl LabelForm {
         location: &Location,
     ) -> Result<Dataset, ArtifactError> {
         match self {
-            Self::Classes | Self::OfTokens => self.label_classes(dataset, labels, location),
+            Self::Classes | Self::OfTokens | Self::Targets => {
+                self.label_classes(dataset, labels, location)
+            }
             Self::Several => {
                 let found = zeros_and_ones(labels, location)?;
                 Ok(dataset.labelled_together(found))
@@ -244,7 +253,7 @@ impl LabelForm {
     #[must_use]
     pub fn label_by_model(self, dataset: Dataset, predictions: Vec<i64>) -> Dataset {
         match self {
-            Self::Classes | Self::OfTokens => dataset.labelled(predictions),
+            Self::Classes | Self::OfTokens | Self::Targets => dataset.labelled(predictions),
             Self::Several | Self::Ends => dataset.labelled_together(predictions),
             Self::Values => dataset.valued(predictions),
         }

@@ -1,7 +1,8 @@
 //! A Parquet file of samples, as the Hugging Face hub writes it: `image` (a struct whose
 //! `bytes` are an encoded PNG, JPEG or WebP; also called `img`) and `label` (or `labels`); or lists
 //! `input_ids`, with `attention_mask` and `token_type_ids` where they are, and `label` or `labels`, one a row or a list
-//! of one a token; of other tasks numbers or a list of them for each row, or `start_positions` and `end_positions`.
+//! of one a token; for a model from sequence to sequence a list of any length; of other tasks numbers or a list of them for
+//! each row, or `start_positions` and `end_positions`.
 //!
 //! Labels may be absent; whole numbers in a column of another name are refused then, for they may be labels.
 //!

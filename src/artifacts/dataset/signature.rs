@@ -1,6 +1,6 @@
 //! The tensors of a dataset by their headers.
 
-use super::{DatasetInfo, IDS, INPUTS, LABELS, LabelForm, MASK, TYPES, UNREAD};
+use super::{DatasetInfo, FEATURES, IDS, INPUTS, LABELS, LabelForm, MASK, TYPES, UNREAD};
 use crate::{
     artifacts::error::ArtifactError,
     contract::codes::FailureCode,
@@ -66,14 +66,33 @@ pub(super) fn check_signature(
     if name == IDS {
         check_ids_signature(signature, location)?;
     }
-
+    let sample_shape = if name == FEATURES {
+        of_features(&inputs.shape, location)?
+    } else {
+        sample_shape.to_vec()
+    };
     Ok(DatasetInfo {
         samples: *samples,
-        sample_shape: sample_shape.to_vec(),
+        sample_shape,
         has_labels: labels.is_some(),
+        label_row: labels.and_then(|labels| labels.shape.get(1)).copied(),
         size: 0,
         held: 0,
     })
+}
+
+/// Features of sound as an image of one row, a channel for each bin.
+fn of_features(shape: &[usize], location: &Location) -> Result<Vec<usize>, ArtifactError> {
+    if let &[_, bins, frames] = shape {
+        return Ok(vec![bins, 1, frames]);
+    }
+    let detail = format!("must be [N, C, L], not {shape:?}");
+    Err(ArtifactError::tensor(
+        FailureCode::WrongShape,
+        location,
+        FEATURES,
+        detail,
+    ))
 }
 
 /// Refuses what networks read and nobody here does.
@@ -97,28 +116,36 @@ fn inputs<'s>(
     signature: &'s Signature,
     location: &Location,
 ) -> Result<(&'static str, &'s TensorInfo), ArtifactError> {
-    match (signature.get(INPUTS), signature.get(IDS)) {
-        (Some(inputs), None) => Ok((INPUTS, inputs)),
-        (None, Some(ids)) => Ok((IDS, ids)),
-        (Some(_), Some(_)) => Err(ArtifactError::tensor(
-            FailureCode::UnexpectedTensor,
-            location,
-            IDS,
-            "stands beside inputs; give one of them",
-        )),
-        (None, None) => Err(ArtifactError::tensor(
+    let names = [INPUTS, FEATURES, IDS];
+    let mut given = names
+        .into_iter()
+        .filter_map(|name| Some((name, signature.get(name)?)));
+    let Some((name, inputs)) = given.next() else {
+        return Err(ArtifactError::tensor(
             FailureCode::MissingTensor,
             location,
             INPUTS,
-            "is missing: f32 or u8, one row a sample (or input_ids, i64)",
+            "is missing: f32 or u8, one row a sample (or input_ids, i64; or input_features, f32)",
+        ));
+    };
+    match given.next() {
+        None => Ok((name, inputs)),
+        Some((other, _)) => Err(ArtifactError::tensor(
+            FailureCode::UnexpectedTensor,
+            location,
+            other,
+            format!("stands beside {name}; give one of them"),
         )),
     }
 }
 
 fn check_dtype(name: &str, inputs: &TensorInfo, location: &Location) -> Result<(), ArtifactError> {
     let (name, detail) = match (name, inputs.dtype) {
-        (IDS, DType::I64) | (INPUTS, DType::F32 | DType::U8) => return Ok(()),
+        (IDS, DType::I64) | (INPUTS, DType::F32 | DType::U8) | (FEATURES, DType::F32) => {
+            return Ok(());
+        }
         (IDS, _) => (IDS, "must be I64"),
+        (FEATURES, _) => (FEATURES, "must be F32"),
         _ => (INPUTS, "must be F32, or U8 to be scaled by 1/255"),
     };
     Err(ArtifactError::tensor(
@@ -131,7 +158,7 @@ fn check_dtype(name: &str, inputs: &TensorInfo, location: &Location) -> Result<(
 
 /// Refuses a file without labels that has tensors of other names: they may be its labels.
 fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
-    let known = [INPUTS, IDS, MASK, TYPES];
+    let known = [INPUTS, FEATURES, IDS, MASK, TYPES];
     let other = signature
         .keys()
         .find(|name| !known.contains(&name.as_str()));
@@ -214,6 +241,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_labels_are_what_the_network_reads() {
+        let fits = |row: Option<usize>, form| {
+            let shape: Vec<usize> = [2].into_iter().chain(row).collect();
+            let size = shape.iter().product();
+            let labels = i64s(&shape, &vec![0; size]);
+            let all: Checkpoint = [(IDS, i64s(&[2, 3], &[0; 6])), (LABELS, labels)]
+                .map(|(name, tensor)| (name.to_owned(), tensor))
+                .into_iter()
+                .collect();
+            check_signature(&all.signature(), form, &location()).is_ok()
+        };
+        for form in [LabelForm::Classes, LabelForm::OfTokens] {
+            assert!(fits(Some(3), form) && fits(None, form) && !fits(Some(2), form));
+        }
+        let targets = LabelForm::Targets;
+        assert!(fits(Some(2), targets) && fits(Some(3), targets) && !fits(None, targets));
+    }
+
+    #[test]
     fn headers_of_token_data_are_checked() {
         let code = |tensors: &[(&str, HostTensor)]| {
             let all: Checkpoint = tensors
@@ -280,7 +326,27 @@ mod tests {
         );
         let next = |shape: &[usize]| (LABELS, i64s(shape, &vec![-100; shape.iter().product()]));
         assert_eq!(code(&[next(&[2, 3]), ids()]), "[3]");
-        assert_eq!(code(&[next(&[2, 2]), ids()]), "wrong_shape");
+        assert_eq!(code(&[next(&[2, 2]), ids()]), "[3]", "target sequences");
+        assert_eq!(code(&[next(&[2, 0]), ids()]), "wrong_shape");
+        assert_eq!(code(&[next(&[2, 3, 1]), ids()]), "wrong_shape");
+        let features = |shape: &[usize]| {
+            let size = shape.iter().product();
+            (
+                FEATURES,
+                HostTensor::from_f32(shape.to_vec(), vec![0.0; size]),
+            )
+        };
+        assert_eq!(code(&[next(&[2, 4]), features(&[2, 5, 6])]), "[5, 1, 6]");
+        assert_eq!(code(&[next(&[2, 4]), features(&[2, 5])]), "wrong_shape");
+        assert_eq!(
+            code(&[next(&[2, 4]), ids(), features(&[2, 5, 6])]),
+            "unexpected_tensor"
+        );
+        let whole = (FEATURES, i64s(&[2, 1, 1], &[0, 1]));
+        assert_eq!(code(&[next(&[2, 4]), whole]), "wrong_dtype");
+        for name in &UNREAD[3..] {
+            assert_eq!(beside(name, &[2, 2]), "unexpected_tensor");
+        }
         let pixels = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
         assert_eq!(code(&[next(&[2, 3]), (INPUTS, pixels)]), "wrong_shape");
     }

@@ -44,7 +44,7 @@ impl Executor {
 /// Whether `cpu` has a kernel for a layer.
 fn has_cpu_kernel(layer: &Layer) -> bool {
     match layer {
-        Layer::Attention(attention) => !attention.scores_distances(),
+        Layer::Attention(attention) => !attention.is_left_to_burn(),
         _ => has_kernel_for_all(layer),
     }
 }
@@ -67,7 +67,10 @@ fn has_kernel_for_all(layer: &Layer) -> bool {
             | Layer::Split { .. }
             | Layer::LayerScale { .. }
             | Layer::Norm(_)
-            | Layer::Embedding { .. }
+            | Layer::Embedding(_)
+            | Layer::Sinusoids
+            | Layer::ToTokens { .. }
+            | Layer::Offset { .. }
             | Layer::TokenTypeEmbedding { .. }
             | Layer::PositionEmbedding(_)
             | Layer::ClassToken { .. }

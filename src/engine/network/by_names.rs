@@ -126,6 +126,7 @@ impl Graph {
         let input = Input::Features { shape: [0] };
         Ok(Self {
             input,
+            target: None,
             task: Task::Classification,
             nodes: vec![node],
         })

@@ -13,6 +13,8 @@ use super::{
 
 /// The name by which a node reads the sample itself.
 const INPUT: &str = "input";
+/// The name by which it reads the target sequence.
+const TARGET: &str = "target";
 /// Nodes a graph may have; far above any real network.
 const NODE_LIMIT: usize = 100_000;
 
@@ -20,12 +22,14 @@ const NODE_LIMIT: usize = 100_000;
 struct Document {
     input: Input,
     #[serde(default)]
+    target: Option<[usize; 1]>,
+    #[serde(default)]
     task: Task,
     nodes: Vec<Map<String, Value>>,
 }
 
 impl Graph {
-    /// Reads the graph of a `config.json`; fields beside `input`, `task` and `nodes` are the
+    /// Reads the graph of a `config.json`; fields beside `input`, `target`, `task` and `nodes` are the
     /// user's own (labels, notes) and are left alone.
     ///
     /// # Errors
@@ -40,11 +44,14 @@ impl Graph {
             return Err(GraphError::Malformed { detail });
         }
 
+        check_target(&document)?;
         let mut ids = HashMap::new();
         let mut nodes = Vec::with_capacity(document.nodes.len());
         for (position, fields) in document.nodes.into_iter().enumerate() {
             let node = read_node(position, fields, &ids)?;
-            if node.id == INPUT || ids.insert(node.id.clone(), position).is_some() {
+            if [INPUT, TARGET].contains(&node.id.as_str())
+                || ids.insert(node.id.clone(), position).is_some()
+            {
                 let detail = format!(
                     "node {position}: the id {:?} is taken; give it an id",
                     node.id
@@ -55,8 +62,10 @@ impl Graph {
         }
 
         check_experts(&nodes)?;
+        check_target_is_there(document.target, &nodes)?;
         Ok(Self {
             input: document.input,
+            target: document.target,
             task: document.task,
             nodes,
         })
@@ -70,7 +79,12 @@ impl Graph {
             .enumerate()
             .map(|(position, node)| self.write_node(position, node))
             .collect();
-        json!({"model_type": "graph", "input": self.input, "task": self.task, "nodes": nodes})
+        let mut document =
+            json!({"model_type": "graph", "input": self.input, "task": self.task, "nodes": nodes});
+        if let Some(target) = self.target {
+            document["target"] = json!(target);
+        }
+        document
     }
 
     fn write_node(&self, position: usize, node: &Node) -> Value {
@@ -91,9 +105,39 @@ impl Graph {
     fn name_of(&self, operand: Operand) -> &str {
         match operand {
             Operand::Input => INPUT,
+            Operand::Target => TARGET,
             Operand::Node(position) => &self.nodes[position].id,
         }
     }
+}
+
+/// A target sequence stands with its task alone.
+fn check_target(document: &Document) -> Result<(), GraphError> {
+    let is_task = document.task == Task::SequenceToSequence;
+    let detail = match document.target {
+        Some([0]) => "target: give the longest length, above 0",
+        None if is_task => {
+            "target: the task sequence_to_sequence needs the longest target sequence, [T]"
+        }
+        Some(_) if !is_task => "target: only the task sequence_to_sequence has target sequences",
+        _ => return Ok(()),
+    };
+    Err(GraphError::Malformed {
+        detail: detail.to_owned(),
+    })
+}
+
+/// Refuses nodes that read a target sequence where there is none.
+fn check_target_is_there(target: Option<[usize; 1]>, nodes: &[Node]) -> Result<(), GraphError> {
+    let reader = nodes
+        .iter()
+        .find(|node| target.is_none() && node.inputs.contains(&Operand::Target));
+    let Some(reader) = reader else { return Ok(()) };
+    let detail = format!(
+        "node {:?} reads \"target\", and there is no target",
+        reader.id
+    );
+    Err(GraphError::Malformed { detail })
 }
 
 /// Refuses more experts than layers have, and more of all layers than a graph has nodes.
@@ -157,6 +201,7 @@ fn read_node(
             .iter()
             .map(|name| match ids.get(name) {
                 _ if name == INPUT => Ok(Operand::Input),
+                _ if name == TARGET => Ok(Operand::Target),
                 Some(&i) => Ok(Operand::Node(i)),
                 None => Err(malformed(format!(
                     "reads {name:?}, but no node before it has that id"
@@ -219,6 +264,31 @@ mod tests {
             read(json!([{"op":"relu","id":"a"},{"op":"relu","id":"a"}])).code(),
             "malformed_config"
         );
+    }
+
+    #[test]
+    fn a_target_sequence_is_read_and_written_back() {
+        let document = |task: &str, target: Value, read: &str| {
+            json!({"model_type": "graph", "input": {"kind": "tokens", "shape": [4]}, "task": task,
+                "target": target, "nodes": [{"op": "embedding", "param": "e", "inputs": [read]}]})
+        };
+        let config = document("sequence_to_sequence", json!([3]), "target");
+        let graph = Graph::from_document(&config).unwrap();
+        assert_eq!(
+            (graph.target, graph.nodes[0].inputs[0]),
+            (Some([3]), Operand::Target)
+        );
+        assert_eq!(graph.to_document(), config);
+
+        for (task, target, read) in [
+            ("sequence_to_sequence", json!(null), "input"),
+            ("sequence_to_sequence", json!([0]), "target"),
+            ("next_token", json!([3]), "input"),
+            ("next_token", json!(null), "target"),
+        ] {
+            let refused = Graph::from_document(&document(task, target, read)).unwrap_err();
+            assert_eq!(refused.code(), "malformed_config", "{task} {read}");
+        }
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 mod albert;
 mod aliases;
+mod bart;
 mod bert;
 mod builder;
 mod classifier;
 mod configured;
 mod deberta;
 mod electra;
+mod encoder_decoder;
 mod encoders;
 mod gpt2;
 mod gpt_neox;
@@ -21,6 +23,7 @@ mod naming;
 mod post_norm;
 mod resnet;
 mod rope;
+mod sequences;
 mod settings;
 mod source;
 mod suffixes;
@@ -29,12 +32,14 @@ mod tasks;
 mod transformer;
 mod vgg;
 mod vit;
+mod whisper;
+mod writers;
 
 pub use classifier::{ClassOf, as_classifier};
 pub use listing::{Entry, entries};
 pub use naming::{
-    Naming, OUTPUT, body_prefix, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
-    tied_embedding, vocabulary_of, wrapper_of,
+    Naming, OUTPUT, body_prefix, is_bare_below_its_head, is_of_a_task, is_transposed,
+    module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 
 use builder::{Builder, PoolWindow};
@@ -112,7 +117,7 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 29] = [
+const MODEL_TYPES: [Family; 33] = [
     encoders::ALBERT,
     Family {
         model_type: "bert",
@@ -265,7 +270,11 @@ const MODEL_TYPES: [Family; 29] = [
         },
     },
     encoders::MPNET,
-    encoders::T5,
+    writers::BART,
+    writers::MARIAN,
+    writers::PEGASUS,
+    writers::T5,
+    writers::WHISPER,
     Family {
         model_type: "vit",
         build: vit::hugging_face,

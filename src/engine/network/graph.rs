@@ -15,6 +15,8 @@ use super::op::{Op, ParamUse, Role, Rotary};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     pub input: Input,
+    /// `[T]`: at most T tokens of a second sequence, which a decoder reads. It is the sample's labels.
+    pub target: Option<[usize; 1]>,
     pub task: Task,
     pub nodes: Vec<Node>,
 }
@@ -50,6 +52,15 @@ impl Input {
     }
 }
 
+/// How large samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleSize<'a> {
+    /// Without the batch axis.
+    pub shape: &'a [usize],
+    /// Labels of one sample: the tokens of its target sequence, where it has one.
+    pub labels: usize,
+}
+
 /// What the output means, hence the loss and what is right. Losses are the library's
 /// ([`Loss`](crate::training::Loss)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,19 +83,24 @@ pub enum Task {
     MaskedToken,
     /// Logits `[N, S, classes]`, cross-entropy of each token's own label; label −100 is ignored.
     TokenClassification,
+    /// Logits `[N, T, vocabulary]`, cross-entropy of each token of the target sequence; label −100 is ignored.
+    SequenceToSequence,
     /// A body without a head, `[N, D]` or `[N, S, D]`, for whoever reads it: there is no loss.
     Representation,
 }
 
 impl Task {
-    /// Whether there is a row of logits, and a label, for every token.
+    /// Whether there is a row of logits, and a label, for every token, of the input or of the target sequence.
     pub fn is_of_tokens(self) -> bool {
         self.predicts_words() || self == Self::TokenClassification
     }
 
     /// Whether the classes of a token are the words of the vocabulary.
     pub fn predicts_words(self) -> bool {
-        matches!(self, Self::NextToken | Self::MaskedToken)
+        matches!(
+            self,
+            Self::NextToken | Self::MaskedToken | Self::SequenceToSequence
+        )
     }
 
     /// Whether the rows of the output layer are classes, or values, that a configuration may name.
@@ -121,8 +137,17 @@ pub struct Difference {
 pub enum Operand {
     /// The sample itself.
     Input,
+    /// Its target sequence: ids `[T]`, the sample's labels; no token where a label is −100.
+    Target,
     /// An earlier node, by position.
     Node(usize),
+}
+
+impl Operand {
+    /// Whether it is given, and no node puts it out.
+    pub fn is_given(self) -> bool {
+        matches!(self, Self::Input | Self::Target)
+    }
 }
 
 impl Graph {
@@ -164,7 +189,11 @@ impl Graph {
         self.nodes.iter().rev().find(|n| {
             !matches!(
                 n.op,
-                Op::Dropout { .. } | Op::Flatten {} | Op::Scale { .. } | Op::SoftCap { .. }
+                Op::Dropout { .. }
+                    | Op::Flatten {}
+                    | Op::Offset { .. }
+                    | Op::Scale { .. }
+                    | Op::SoftCap { .. }
             )
         })
     }

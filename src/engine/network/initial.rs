@@ -29,7 +29,8 @@ impl Graph {
                     | Op::LayerNorm { .. }
                     | Op::RmsNorm { .. }
                     | Op::Attention { .. }
-                    | Op::LayerScale { .. },
+                    | Op::LayerScale { .. }
+                    | Op::Offset { .. },
                     _,
                 ) => {
                     let zero = param.name.ends_with("bias")

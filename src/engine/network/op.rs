@@ -2,6 +2,7 @@
 
 mod defaults;
 mod named;
+mod names;
 mod tensors;
 mod values;
 
@@ -44,6 +45,14 @@ pub enum Op {
         dilation: Pair,
         #[serde(default = "defaults::one")]
         groups: usize,
+    },
+    /// Of `[C, 1, L]`, weight `[out, in, kernel]`.
+    Conv1d {
+        param: String,
+        #[serde(default = "defaults::one")]
+        stride: usize,
+        #[serde(default)]
+        padding: usize,
     },
     /// Per channel, over batch and space.
     BatchNorm {
@@ -111,6 +120,9 @@ pub enum Op {
     /// `[S]` ids to `[S, D]`, weight `[vocabulary, D]`.
     Embedding {
         param: String,
+        /// The id whose row is never trained by being looked up, as `PyTorch`'s `padding_idx`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding: Option<u32>,
     },
     /// One row per position, `[S, D]`, for the positions of its input (ids `[S]` or tokens `[S, D]`).
     PositionEmbedding {
@@ -128,6 +140,14 @@ pub enum Op {
         /// after it, as `RoBERTa` does. The node then reads the ids.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         padding: Option<u32>,
+        /// The table is never trained: it follows its channels, as statistics do.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        frozen: bool,
+    },
+    /// One row per position, `[S, D]`, of a table that is computed: with i from 0 to below ⌈D/2⌉ the sines of
+    /// `position / 10000^(2i/D)`, then as many cosines (Vaswani et al. 2017, section 3.5, the two not mixed).
+    Sinusoids {
+        width: usize,
     },
     /// One row a token type, `[S, D]`, by the types that stand beside the ids; weight `[types, D]`.
     TokenTypeEmbedding {
@@ -141,6 +161,8 @@ pub enum Op {
     PatchEmbed {
         param: String,
     },
+    /// `[C, H, W]` to `[H · W, C]`, row by row.
+    ToTokens {},
     /// `[R, D]`, the rows of the table `param.weight`, the same for every sample. It reads the input, and
     /// nothing of it.
     Table {
@@ -148,7 +170,12 @@ pub enum Op {
     },
     /// `[S]` ids to `[S]` ids: every position reads the one before it, the first the id `first`.
     ShiftTokens {
-        first: u32,
+        /// Where absent, the first position reads the last id that is not `padding`, as mBART does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<u32>,
+        /// The id that is read where there is no token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding: Option<u32>,
     },
     /// Tokens `[S, D]`, 0 at the positions that are padded; the ids are the second input.
     MaskTokens {},
@@ -198,6 +225,9 @@ pub enum Op {
         /// Padded positions see nothing either.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         mask_queries: bool,
+        /// Keys, values and the ids of the mask are of another sequence than the queries.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        cross: bool,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},
@@ -222,6 +252,10 @@ pub enum Op {
     MeanTokens {},
     /// `param.gamma`, one factor a channel.
     LayerScale {
+        param: String,
+    },
+    /// `param.bias` more for each channel. It is never trained, and follows its channels, as statistics do.
+    Offset {
         param: String,
     },
     /// Every value times one number.
@@ -267,115 +301,4 @@ pub enum Op {
     Opaque {
         network: Arc<ByNames>,
     },
-}
-
-impl Op {
-    /// The name in `config.json`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Linear { .. } => "linear",
-            Self::Conv2d { .. } => "conv2d",
-            Self::BatchNorm { .. } => "batch_norm",
-            Self::Relu {} => "relu",
-            Self::Gelu {} => "gelu",
-            Self::MaxPool { .. } => "max_pool",
-            Self::AvgPool { .. } => "avg_pool",
-            Self::AdaptiveAvgPool { .. } => "adaptive_avg_pool",
-            Self::GlobalAvgPool {} => "global_avg_pool",
-            Self::Flatten {} => "flatten",
-            Self::Add {} => "add",
-            Self::Dropout { .. } => "dropout",
-            Self::LayerNorm { .. } => "layer_norm",
-            Self::RmsNorm { .. } => "rms_norm",
-            Self::Embedding { .. } => "embedding",
-            Self::PositionEmbedding { .. } => "position_embedding",
-            Self::TokenTypeEmbedding { .. } => "token_type_embedding",
-            Self::ClassToken { .. } => "class_token",
-            Self::PatchEmbed { .. } => "patch_embed",
-            Self::Table { .. } => "table",
-            Self::ShiftTokens { .. } => "shift_tokens",
-            Self::MaskTokens {} => "mask_tokens",
-            Self::Attention { .. } => "attention",
-            Self::GeluTanh {} => "gelu_tanh",
-            Self::Silu {} => "silu",
-            Self::Tanh {} => "tanh",
-            Self::Gate {} => "gate",
-            Self::SelectToken { .. } => "select_token",
-            Self::MeanTokens {} => "mean_tokens",
-            Self::LayerScale { .. } => "layer_scale",
-            Self::Scale { .. } => "scale",
-            Self::SoftCap { .. } => "soft_cap",
-            Self::Split { .. } => "split",
-            Self::Experts { .. } => "experts",
-            Self::Opaque { .. } => "opaque",
-        }
-    }
-
-    /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 34] = [
-        "linear",
-        "conv2d",
-        "batch_norm",
-        "relu",
-        "gelu",
-        "max_pool",
-        "avg_pool",
-        "adaptive_avg_pool",
-        "global_avg_pool",
-        "flatten",
-        "add",
-        "dropout",
-        "layer_norm",
-        "rms_norm",
-        "embedding",
-        "position_embedding",
-        "token_type_embedding",
-        "class_token",
-        "patch_embed",
-        "table",
-        "shift_tokens",
-        "mask_tokens",
-        "attention",
-        "gelu_tanh",
-        "silu",
-        "tanh",
-        "gate",
-        "select_token",
-        "mean_tokens",
-        "layer_scale",
-        "scale",
-        "soft_cap",
-        "split",
-        "experts",
-    ];
-
-    /// The prefix of the op's tensors, if it has any.
-    pub fn param(&self) -> Option<&str> {
-        match self {
-            Self::Linear { param, .. }
-            | Self::Conv2d { param, .. }
-            | Self::BatchNorm { param, .. }
-            | Self::LayerNorm { param, .. }
-            | Self::RmsNorm { param, .. }
-            | Self::Embedding { param }
-            | Self::PositionEmbedding { param, .. }
-            | Self::TokenTypeEmbedding { param }
-            | Self::ClassToken { param }
-            | Self::PatchEmbed { param }
-            | Self::Table { param }
-            | Self::LayerScale { param }
-            | Self::Experts { param, .. } => Some(param),
-            _ => None,
-        }
-    }
-
-    /// What the bias of a layer is called, if the model has it.
-    pub fn bias(&self) -> Option<String> {
-        match self {
-            Self::Linear {
-                bias: Some(name), ..
-            } => Some(name.clone()),
-            _ => self.param().map(|param| format!("{param}.bias")),
-        }
-    }
 }

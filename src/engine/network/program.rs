@@ -23,6 +23,8 @@ pub type SampleShape = Vec<usize>;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     pub input: Input,
+    /// Tokens of the longest target sequence, where there is one.
+    pub target: Option<[usize; 1]>,
     pub task: Task,
     /// One for each node of the graph, at the node's position.
     pub instructions: Vec<Instruction>,
@@ -41,8 +43,18 @@ pub struct Instruction {
     pub inputs: Inputs<Operand>,
     /// What it puts out for a sample as large as the network's input; sequences may be shorter.
     pub output: SampleShape,
+    /// Which sequence the positions of its output are of.
+    pub sequence: Sequence,
     /// The tensors that it reads and the model has.
     pub params: Vec<ParamUse>,
+}
+
+/// One of a sample's sequences, which are of different lengths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sequence {
+    #[default]
+    Input,
+    Target,
 }
 
 /// What a node reads: at least one thing.
@@ -69,9 +81,11 @@ pub fn channels(shape: &[usize]) -> usize {
 }
 
 impl Program {
-    /// The input and every node's output, in graph order.
+    /// What is given and every node's output, in graph order.
     pub fn operands(&self) -> impl Iterator<Item = Operand> + '_ {
-        std::iter::once(Operand::Input).chain((0..self.instructions.len()).map(Operand::Node))
+        let target = self.target.map(|_| Operand::Target);
+        let nodes = (0..self.instructions.len()).map(Operand::Node);
+        std::iter::once(Operand::Input).chain(target).chain(nodes)
     }
 
     /// Where the output stands.
@@ -101,14 +115,24 @@ impl Program {
     pub fn shape(&self, operand: Operand) -> &[usize] {
         match operand {
             Operand::Input => self.input.shape(),
+            Operand::Target => self.target.as_ref().map_or(&[], |longest| &longest[..]),
             Operand::Node(position) => &self.instructions[position].output,
         }
     }
 
-    /// Whether an operand is ids: the network's own, or those shifted.
+    /// Which sequence the positions of an operand are of.
+    pub fn sequence(&self, operand: Operand) -> Sequence {
+        match operand {
+            Operand::Input => Sequence::Input,
+            Operand::Target => Sequence::Target,
+            Operand::Node(position) => self.instructions[position].sequence,
+        }
+    }
+
+    /// Whether an operand is ids: the network's own, its target's, or some of these shifted.
     pub fn is_ids(&self, operand: Operand) -> bool {
         match operand {
-            Operand::Input => true,
+            Operand::Input | Operand::Target => true,
             Operand::Node(position) => {
                 matches!(self.instructions[position].layer, Layer::ShiftTokens { .. })
             }
@@ -175,8 +199,15 @@ impl Program {
                 let detail = "the output must be the logits of at least two classes";
                 Err(last.fault(detail))
             }
+            (Task::SequenceToSequence, [tokens, classes], _)
+                if self.target == Some([*tokens]) && last.sequence == Sequence::Target =>
+            {
+                Ok(*classes)
+            }
             (task, [tokens, classes], Input::Tokens { shape })
-                if task.is_of_tokens() && shape == &[*tokens] =>
+                if task != Task::SequenceToSequence
+                    && task.is_of_tokens()
+                    && shape == &[*tokens] =>
             {
                 Ok(*classes)
             }
@@ -202,6 +233,7 @@ fn expected_output(task: Task) -> &'static str {
         Task::QuestionAnswering => "[S, 2] of S token ids",
         Task::NextToken | Task::MaskedToken => "[S, vocabulary] of S token ids",
         Task::TokenClassification => "[S, classes] of S token ids",
+        Task::SequenceToSequence => "[T, vocabulary] of T target tokens",
     }
 }
 

@@ -4,17 +4,19 @@ mod attention;
 mod elementwise;
 mod experts;
 mod images;
+mod linear;
+mod sequences;
 mod tokens;
 
 use std::collections::HashSet;
 
 use super::{
     error::GraphError,
-    graph::{Graph, Input, Node},
+    graph::{Graph, Input, Node, Operand},
     op::Op,
     program::{
-        Inputs, Instruction, Layer, Param, Program, SampleShape,
-        layer::{Linear, Nonlinearity, NormKind, PoolKind, SelectToken},
+        Inputs, Instruction, Layer, Param, Program, SampleShape, Sequence,
+        layer::{Nonlinearity, NormKind, PoolKind, SelectToken, ShiftTokens},
     },
 };
 use crate::tensors::{Signature, TensorInfo};
@@ -38,19 +40,24 @@ impl Graph {
             let (input, task) = (self.input.clone(), self.task);
             return Ok(Program {
                 input,
+                target: self.target,
                 task,
                 instructions: Vec::new(),
             });
         }
 
         let input = self.input.shape();
-        if is_too_large(input) {
-            let detail = format!("the input {input:?} has more than {MAX_VALUES} values a sample");
+        let target = self.target.unwrap_or_default();
+        if is_too_large(input) || is_too_large(&target) {
+            let detail = format!(
+                "the input {input:?} or the target {target:?} has more than {MAX_VALUES} values a sample"
+            );
             return Err(GraphError::Malformed { detail });
         }
 
         let mut program = Program {
             input: self.input.clone(),
+            target: self.target,
             task: self.task,
             instructions: Vec::with_capacity(self.nodes.len()),
         };
@@ -85,11 +92,15 @@ struct Resolver<'a> {
     node: &'a Node,
     position: usize,
     inputs: Vec<&'a [usize]>,
+    /// Of each input.
+    sequences: Vec<Sequence>,
     signature: &'a Signature,
     /// The network reads images.
     of_images: bool,
-    /// It reads ids: the network's own, or those shifted.
+    /// It reads ids: the network's own, its target's, or some of these shifted.
     of_ids: bool,
+    /// The largest id that it reads whatever the samples have.
+    own_id: Option<u32>,
 }
 
 /// What a node computes, and the shape that it puts out.
@@ -109,9 +120,18 @@ impl<'a> Resolver<'a> {
                 .iter()
                 .map(|operand| before.shape(*operand))
                 .collect(),
+            sequences: node
+                .inputs
+                .iter()
+                .map(|operand| before.sequence(*operand))
+                .collect(),
             signature,
             of_images: matches!(before.input, Input::Image { .. }),
             of_ids: matches!(node.inputs[..], [operand] if before.is_ids(operand)),
+            own_id: match node.inputs[..] {
+                [Operand::Node(position)] => before.instructions[position].layer.own_id(),
+                _ => None,
+            },
         }
     }
 
@@ -126,6 +146,7 @@ impl<'a> Resolver<'a> {
         let Some((&first, rest)) = inputs.split_first() else {
             return Err(self.fault("takes at least one input"));
         };
+        let sequence = self.sequence()?;
         let mut params = op.params();
         params.retain(|param| self.signature.contains_key(&param.name));
 
@@ -139,6 +160,7 @@ impl<'a> Resolver<'a> {
                 rest: rest.to_vec(),
             },
             output,
+            sequence,
             params,
         })
     }
@@ -181,6 +203,11 @@ impl<'a> Resolver<'a> {
                 },
                 groups,
             ),
+            &Op::Conv1d {
+                ref param,
+                stride,
+                padding,
+            } => self.conv1d(param, stride, padding),
             Op::BatchNorm { param, eps, .. } => self.batch_norm(param, *eps),
             &Op::MaxPool {
                 kernel,
@@ -223,7 +250,10 @@ impl<'a> Resolver<'a> {
             &Op::SoftCap { cap } => self.soft_cap(cap),
             &Op::Split { parts, part } => self.split(parts, part),
             Op::LayerScale { param } => self.layer_scale(param),
-            Op::Embedding { param } => self.embedding(param),
+            Op::Offset { param } => self.offset(param),
+            &Op::Sinusoids { width } => self.sinusoids(width),
+            Op::ToTokens {} => self.to_tokens(),
+            Op::Embedding { param, padding } => self.embedding(param, *padding),
             Op::TokenTypeEmbedding { param } => self.token_type_embedding(param),
             &Op::PositionEmbedding {
                 ref param,
@@ -231,9 +261,17 @@ impl<'a> Resolver<'a> {
                 offset,
                 constant,
                 padding,
+                frozen,
             } => {
-                let rows = Rows { offset, constant };
+                let rows = Rows {
+                    offset,
+                    constant,
+                    frozen,
+                };
                 match padding {
+                    _ if frozen && (bare || padding.is_some()) => {
+                        Err(self.fault("frozen needs a table of rows, read from the first on"))
+                    }
                     Some(padding) if !bare && !constant => self.counted_positions(param, padding),
                     Some(_) => Err(self.fault(tokens::NO_COUNTED_POSITIONS)),
                     None if bare => self.bare_positions(param, rows),
@@ -243,7 +281,9 @@ impl<'a> Resolver<'a> {
             Op::ClassToken { param } => self.class_token(param),
             Op::PatchEmbed { param } => self.patch_embed(param),
             Op::Table { param } => self.table(param),
-            &Op::ShiftTokens { first } => self.shift_tokens(first),
+            &Op::ShiftTokens { first, padding } => {
+                self.shift_tokens(ShiftTokens { first, padding })
+            }
             Op::MaskTokens {} => self.mask_tokens(),
             Op::Attention { .. } => self.attention(),
             &Op::SelectToken {
@@ -338,47 +378,6 @@ impl<'a> Resolver<'a> {
     fn needed_vector(&self, name: String, channels: usize) -> Result<Param<1>, GraphError> {
         let found = self.vector(name.clone(), channels)?;
         found.ok_or_else(|| self.missing(name))
-    }
-
-    fn linear(&self, param: &str, transposed: bool) -> Result<Resolved, GraphError> {
-        let input = self.one()?;
-        let weight = self.weight::<2>(param)?;
-        let (tokens, features) = match *input {
-            [features] => (None, features),
-            [tokens, features] => (Some(tokens), features),
-            _ => {
-                let detail =
-                    format!("needs an input [F] or [S, D], not {input:?}; flatten it first");
-                return Err(self.fault(detail));
-            }
-        };
-
-        let [rows, columns] = weight.shape;
-        let (outputs, read) = if transposed {
-            (columns, rows)
-        } else {
-            (rows, columns)
-        };
-        if read != features {
-            let expected = if transposed {
-                format!("[{features}, out]")
-            } else {
-                format!("[out, {features}]")
-            };
-            return Err(weight.misfit(expected));
-        }
-
-        let bias = self.node.op.bias();
-        let bias = self.vector(bias.unwrap_or_default(), outputs)?;
-        let layer = Layer::Linear(Linear {
-            weight,
-            bias,
-            transposed,
-        });
-        Ok(Resolved {
-            layer,
-            output: tokens.into_iter().chain([outputs]).collect(),
-        })
     }
 }
 

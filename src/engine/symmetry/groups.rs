@@ -84,7 +84,7 @@ impl Symmetry {
         let mut uses = Vec::new();
         for instruction in &program.instructions {
             let reads = instruction.inputs.map(|operand| match operand {
-                Operand::Input => input,
+                Operand::Input | Operand::Target => input,
                 Operand::Node(position) => outputs[*position],
             });
             let is_flatten = matches!(instruction.layer, Layer::Flatten);
@@ -182,7 +182,7 @@ impl Symmetry {
 /// Whether it reads tokens that a node has put out.
 fn reads_tokens(program: &Program, instruction: &Instruction) -> bool {
     let source = instruction.inputs.first;
-    source != Operand::Input && program.shape(source).len() == 2
+    !source.is_given() && program.shape(source).len() == 2
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     Batch, Dataset, Learner, Loss, cross_entropy::IGNORED, dataset::explained, evaluate::batches,
     loss::by_end,
 };
-use crate::{network::Input, tensors::Checkpoint};
+use crate::{network::Task, tensors::Checkpoint};
 
 /// One model beside a reference, over inputs or counted tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,8 +54,11 @@ impl Learner<'_> {
         } else {
             (logits, self.classes(), 1)
         };
-        let counted = match &self.graph().input {
-            Input::Tokens { .. } if self.graph().task.is_of_tokens() => {
+        let counted = match self.graph().task {
+            Task::SequenceToSequence => {
+                batch.labels.iter().map(|&label| label != IGNORED).collect()
+            }
+            task if task.is_of_tokens() => {
                 batch.inputs.iter().map(|&packed| packed >= 0.0).collect()
             }
             _ => vec![true; logits.len() / width],
@@ -79,7 +82,7 @@ impl Runnable<'_, '_> {
     /// When [`Learner::check`] would have refused the data.
     pub fn labels(&self, data: &Dataset, go_on: &dyn Fn() -> ControlFlow<()>) -> Option<Vec<i64>> {
         let mut labels = Vec::new();
-        for batch in batches(data, self.learner.logits_batch_size(data.sample_shape())) {
+        for batch in batches(data, self.learner.logits_batch_size(data.size())) {
             if go_on().is_break() {
                 return None;
             }
@@ -94,7 +97,7 @@ impl Runnable<'_, '_> {
     /// As [`Runnable::labels`]; when the two do not have the same classes.
     pub fn beside(&self, reference: Runnable, data: &Dataset) -> Agreement {
         let mut sums = Sums::default();
-        let size = self.learner.logits_batch_size(data.sample_shape());
+        let size = self.learner.logits_batch_size(data.size());
         for batch in batches(data, size) {
             let own = self.learner.predictions(self.params, &batch);
             sums = sums + own.sums_beside(&reference.learner.predictions(reference.params, &batch));

@@ -65,9 +65,10 @@ impl Load {
                 self.heavy += rows * (3 * layer.hidden() + 3 * instruction.channels()) as f64;
                 held += rows * (4 * layer.hidden() + 3 * instruction.channels()) as f64;
             }
-            Layer::Attention(Attention { heads, .. }) => {
-                let scores = *heads as f64 * positions * positions;
-                self.convolutions += 4.0 * positions * elements;
+            Layer::Attention(Attention { heads, cross, .. }) => {
+                let keys = cross.map_or(positions, |keys| keys as f64);
+                let scores = *heads as f64 * positions * keys;
+                self.convolutions += 4.0 * keys * elements;
                 self.heavy += 3.0 * scores + 4.0 * elements;
                 held += 3.0 * scores;
             }

@@ -38,11 +38,10 @@ impl Learner<'_> {
     /// When [`Learner::check`] would have refused the batch.
     pub fn layer_rows(&self, params: &Checkpoint, batch: &Batch, places: &[Place]) -> LayerRows {
         let weights = Weights::upload(&self.program, params, &Executor::Cpu);
-        let input = CpuActivation::new(batch.inputs.clone(), &batch.sample_shape);
         let trace = cpu::forward(
             &self.program,
             &weights,
-            input,
+            batch.clone().on_cpu(&self.program),
             BatchNormMode::Running,
             Stored::Everything,
         );

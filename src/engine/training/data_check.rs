@@ -57,6 +57,13 @@ pub enum DataFault {
     Shorter { position: usize },
     #[error("a sample has {found} labels, but the model predicts {expected}")]
     LabelCount { expected: String, found: usize },
+    #[error(
+        "the samples have no labels, and a model from sequence to sequence reads its target sequences from them: \
+         give labels [N, T]"
+    )]
+    NoTargets,
+    #[error("target sequences have {found} tokens, but the model writes {longest} at most")]
+    TargetLength { longest: usize, found: usize },
     #[error("no label is to be predicted: every one is -100, or stands where nothing is predicted")]
     NothingCounted,
     #[error(
@@ -80,7 +87,8 @@ impl DataFault {
             Self::Shorter { .. } => "wrong_shape",
             Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
             Self::NoTokenTypes => "unexpected_tensor",
-            Self::LabelCount { .. } => "wrong_shape",
+            Self::LabelCount { .. } | Self::TargetLength { .. } => "wrong_shape",
+            Self::NoTargets => "labels_missing",
             Self::PredictedByPadding { .. } => "invalid_mask",
         }
     }
@@ -108,16 +116,16 @@ impl Learner<'_> {
             check_filled(data)?;
         }
         if !data.has_labels() {
-            return Ok(());
+            return self
+                .graph
+                .target
+                .map_or(Ok(()), |_| Err(DataFault::NoTargets));
         }
-        let (each, found) = (self.labels_each(found[0]), data.labels_each());
-        if each != found {
-            let expected = self.expected_labels();
-            return Err(DataFault::LabelCount { expected, found });
-        }
-
-        if self.graph.task.is_of_tokens() {
-            check_counted(data)?;
+        self.check_label_count(data)?;
+        match self.graph.task {
+            Task::SequenceToSequence => check_any_counted(data)?,
+            task if task.is_of_tokens() => check_counted(data)?,
+            _ => {}
         }
         match self.graph.task {
             Task::QuestionAnswering => check_answers(data),
@@ -125,10 +133,28 @@ impl Learner<'_> {
         }
     }
 
-    /// Labels of a sample of this length.
-    fn labels_each(&self, length: usize) -> usize {
+    /// As many as the task has; of a target sequence at most as many as the network writes.
+    fn check_label_count(&self, data: &Dataset) -> Result<(), DataFault> {
+        let found = data.labels_each();
+        if let Some([longest]) = self.graph.target {
+            return if found > longest {
+                Err(DataFault::TargetLength { longest, found })
+            } else {
+                Ok(())
+            };
+        }
+
+        if self.labels_each(data.sample_shape()) == found {
+            return Ok(());
+        }
+        let expected = self.expected_labels();
+        Err(DataFault::LabelCount { expected, found })
+    }
+
+    /// Labels of a sample of this shape.
+    fn labels_each(&self, sample_shape: &[usize]) -> usize {
         match self.graph.task {
-            task if task.is_of_tokens() => length,
+            task if task.is_of_tokens() => sample_shape[0],
             Task::MultiLabelClassification | Task::Regression => self.classes,
             Task::QuestionAnswering => 2,
             _ => 1,
@@ -157,9 +183,15 @@ impl Learner<'_> {
             _ => DataFault::Label {
                 position,
                 label,
-                classes: self.classes,
+                classes: self.known_labels(),
             },
         })
+    }
+
+    /// Labels lie below this. Those of a target sequence are read, too.
+    fn known_labels(&self) -> usize {
+        self.classes
+            .min(self.target_vocabulary.unwrap_or(self.classes))
     }
 
     /// Whether a sample or a token may have this label.
@@ -168,7 +200,7 @@ impl Learner<'_> {
             Task::Regression => Value::of_label(label).0.is_finite(),
             Task::MultiLabelClassification => (0..2).contains(&label),
             task if task.is_of_tokens() && label == IGNORED => true,
-            _ => (0..self.classes as i64).contains(&label),
+            _ => (0..self.known_labels() as i64).contains(&label),
         }
     }
 
@@ -242,6 +274,11 @@ fn check_answers(data: &Dataset) -> Result<(), DataFault> {
         }
     }
 
+    check_any_counted(data)
+}
+
+/// Whether something is to be predicted.
+fn check_any_counted(data: &Dataset) -> Result<(), DataFault> {
     if data.labels().iter().any(|&label| label != IGNORED) {
         Ok(())
     } else {

@@ -7,7 +7,10 @@ mod judged;
 use bytes::Bytes;
 
 use super::{Value, cross_entropy::IGNORED, value::variance};
-use crate::tensors::{DType, HostTensor};
+use crate::{
+    network::SampleSize,
+    tensors::{DType, HostTensor},
+};
 pub use batch::Batch;
 pub(super) use judged::explained;
 pub use judged::{Flips, Judged};
@@ -188,6 +191,21 @@ impl Dataset {
         Some(self)
     }
 
+    /// The same values as samples of another shape.
+    ///
+    /// # Panics
+    /// When a sample then has other values.
+    #[must_use]
+    pub fn shaped(self, sample_shape: Vec<usize>) -> Self {
+        let [own, other]: [usize; 2] =
+            [&self.sample_shape, &sample_shape].map(|shape| shape.iter().product());
+        assert_eq!(own, other, "as many values a sample");
+        Self {
+            sample_shape,
+            ..self
+        }
+    }
+
     /// Says that token types were given beside the ids.
     #[must_use]
     pub fn with_token_types(self) -> Self {
@@ -227,6 +245,14 @@ impl Dataset {
     /// Labels of one sample.
     pub fn labels_each(&self) -> usize {
         self.labels.len() / self.len().max(1)
+    }
+
+    /// How large its samples are.
+    pub fn size(&self) -> SampleSize<'_> {
+        SampleSize {
+            shape: &self.sample_shape,
+            labels: self.labels_each(),
+        }
     }
 
     fn labels_of<'a>(&'a self, positions: &'a [usize]) -> impl Iterator<Item = i64> + 'a {

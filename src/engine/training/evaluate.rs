@@ -2,10 +2,7 @@
 
 use super::{Batch, Dataset, EVALUATION_BATCH_SAMPLES, Learner, cross_entropy::Scores};
 use crate::{
-    execution::{
-        BatchNormMode, Executor, Weights,
-        cpu::{CpuActivation, forward_streamed},
-    },
+    execution::{BatchNormMode, Executor, Weights, cpu::forward_streamed},
     tensors::Checkpoint,
 };
 
@@ -43,7 +40,7 @@ impl Learner<'_> {
 
     fn evaluate_by(&self, data: &Dataset, logits: impl Fn(Batch) -> Vec<f32>) -> Evaluation {
         let mut all = Scores::default();
-        for batch in batches(data, self.logits_batch_size(data.sample_shape())) {
+        for batch in batches(data, self.logits_batch_size(data.size())) {
             let labels = batch.labels.clone();
             let some = self.loss().scores(&logits(batch), &labels);
             all.losses.extend(some.losses);
@@ -76,8 +73,7 @@ impl Learner<'_> {
 
     fn streamed_logits(&self, params: &Checkpoint, batch: Batch) -> Vec<f32> {
         self.spent_forwards(batch.len());
-        let input = CpuActivation::new(batch.inputs, &batch.sample_shape);
-        forward_streamed(&self.program, params, input)
+        forward_streamed(&self.program, params, batch.on_cpu(&self.program))
     }
 }
 

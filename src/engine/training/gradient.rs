@@ -12,8 +12,8 @@ use super::{
 use crate::{
     execution::{
         BatchNormMode, BatchStatistics, Executor, Statistics, Weights,
-        burn::{BurnActivation, forward as forward_by_burn},
-        cpu::{self, CpuActivation, Stored},
+        burn::forward as forward_by_burn,
+        cpu::{self, Stored},
         floats,
     },
     tensors::{Checkpoint, HostTensor},
@@ -130,12 +130,13 @@ impl Learner<'_> {
         mode: BatchNormMode,
         goal: Goal,
     ) -> (Scores, HashMap<String, Tensor<1>>) {
-        let input = CpuActivation::new(part.inputs, &part.sample_shape);
-        let mut trace = cpu::forward(&self.program, weights, input, mode, Stored::ForBackward);
+        let labels = part.labels.clone();
+        let samples = part.on_cpu(&self.program);
+        let mut trace = cpu::forward(&self.program, weights, samples, mode, Stored::ForBackward);
         let logits = std::mem::take(&mut trace.logits);
 
-        let found = goal.scores(&logits, &part.labels);
-        let factor = goal.gradient(logits, &part.labels);
+        let found = goal.scores(&logits, &labels);
+        let factor = goal.gradient(logits, &labels);
         (found, trace.backward(factor).into_tensors())
     }
 
@@ -148,20 +149,21 @@ impl Learner<'_> {
         goal: Goal,
     ) -> (Scores, HashMap<String, Tensor<1>>) {
         let device = self.executor.device().autodiff();
-        let input = BurnActivation::upload(part.inputs, &part.sample_shape, &device);
+        let labels = part.labels.clone();
+        let samples = part.by_burn(&self.program, &device);
         let mut unheard = drop::<BatchStatistics>;
         let statistics = match mode {
             BatchNormMode::Batch => Statistics::Batch(&mut unheard),
             BatchNormMode::Running => Statistics::Running,
         };
 
-        let logits = forward_by_burn(&self.program, leaves, input, statistics);
+        let logits = forward_by_burn(&self.program, leaves, samples, statistics);
 
         let values = floats(logits.clone().inner());
-        let found = goal.scores(&values, &part.labels);
+        let found = goal.scores(&values, &labels);
 
         // d loss / d θ = Σ (d loss / d logits) · d logits / d θ, the first factor a constant.
-        let factor = goal.gradient(values, &part.labels);
+        let factor = goal.gradient(values, &labels);
         let factor = Tensor::from_data(TensorData::new(factor, logits.dims()), &device);
         let mut gradients = (logits * factor).sum().backward();
         let learned = self.graph.learned().into_iter().filter_map(|name| {

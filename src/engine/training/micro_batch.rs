@@ -2,21 +2,23 @@
 //! many to be held at once.
 
 use super::{Batch, Learner};
-use crate::network::{Input, Instruction, Layer};
+use crate::network::{Input, Instruction, Layer, SampleSize, Sequence};
 
 /// Bytes of activations that the backward pass may hold.
 pub const MAX_ACTIVATION_BYTES: usize = 512 << 20;
 
 impl Learner<'_> {
-    /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm
+    /// Samples of this size whose logits are held at once. A sequence's are large; where batch norm
     /// ties the samples of a batch together they cannot be parted.
-    pub(crate) fn logits_batch_size(&self, sample_shape: &[usize]) -> usize {
-        match sample_shape {
-            &[length] if self.graph.task.is_of_tokens() && !self.graph.has_batch_norm() => {
-                (self.max_logits / (length * self.classes).max(1)).max(1)
-            }
-            _ => usize::MAX,
+    pub(crate) fn logits_batch_size(&self, size: SampleSize<'_>) -> usize {
+        if !self.graph.task.is_of_tokens() || self.graph.has_batch_norm() {
+            return usize::MAX;
         }
+        let rows = match self.graph.target {
+            Some(_) => size.labels,
+            None => size.shape.first().copied().unwrap_or(1),
+        };
+        (self.max_logits / (rows * self.classes).max(1)).max(1)
     }
 
     /// Samples of a batch that go forward and back at once.
@@ -24,31 +26,35 @@ impl Learner<'_> {
         if self.graph.has_batch_norm() {
             return batch.len();
         }
-        let activations = self.activation_bytes / self.sample_bytes(&batch.sample_shape).max(1);
+        let activations = self.activation_bytes / self.sample_bytes(batch.size()).max(1);
         activations
-            .min(self.logits_batch_size(&batch.sample_shape))
+            .min(self.logits_batch_size(batch.size()))
             .clamp(1, batch.len().max(1))
     }
 
     /// What one sample's activations take: every node's output once, attention's scores three
     /// times where burn holds them. Tokens count as many as the sample has.
-    fn sample_bytes(&self, sample_shape: &[usize]) -> usize {
-        let longest = self.program.input.shape()[0];
+    fn sample_bytes(&self, size: SampleSize<'_>) -> usize {
         let is_tokens = matches!(self.program.input, Input::Tokens { .. });
-        let tokens = if is_tokens { sample_shape[0] } else { longest };
 
         let mut values = 0;
-        for Instruction { layer, output, .. } in &self.program.instructions {
-            let positions = if output.len() == 2 && is_tokens {
-                tokens
-            } else {
-                output[0]
+        for instruction in &self.program.instructions {
+            let Instruction { layer, output, .. } = instruction;
+            let positions = match (output.len(), instruction.sequence) {
+                (2, Sequence::Target) => size.labels,
+                (2, Sequence::Input) if is_tokens => size.shape[0],
+                _ => output[0],
             };
             values += output.iter().skip(1).product::<usize>() * positions;
             if let Layer::Attention(attention) = layer
                 && self.executor.runs_by_burn(layer)
             {
-                values += 3 * attention.heads * positions * positions;
+                let keys = match attention.cross {
+                    Some(_) if is_tokens => size.shape[0],
+                    Some(longest) => longest,
+                    None => positions,
+                };
+                values += 3 * attention.heads * positions * keys;
             }
             if let Layer::Experts(layer) = layer {
                 let width = output.last().copied().unwrap_or(1);
@@ -78,9 +84,9 @@ mod tests {
         let mut learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let params = testing::random_params(&signature, 1);
         let batch = testing::random_batch(&[3], 20, 2, 2);
-        assert_eq!(learner.sample_bytes(&[3]), 4 * (5 + 5 + 2));
+        assert_eq!(learner.sample_bytes(batch.size()), 4 * (5 + 5 + 2));
         let whole = learner.gradient(&params, &batch);
-        learner.activation_bytes = 8 * learner.sample_bytes(&[3]);
+        learner.activation_bytes = 8 * learner.sample_bytes(batch.size());
         assert_eq!(learner.micro_batch_size(&batch), 8);
         let parts = learner.gradient(&params, &batch);
         assert!((whole.loss - parts.loss).abs() < 1e-5);

@@ -213,6 +213,9 @@ fn transformers_agree_with_pytorch() {
                 batch.len()
             };
         let counted = |logits: &[f32]| -> Vec<f32> {
+            if graph.target.is_some() {
+                return logits.to_vec(); // Nothing is masked there.
+            }
             let rows = logits.chunks(rows).zip(&batch.inputs);
             let some = rows.filter(|(_, id)| !of_tokens || **id >= 0.0);
             some.flat_map(|(row, _)| row.to_vec()).collect()
@@ -226,7 +229,7 @@ fn transformers_agree_with_pytorch() {
         compared += 1;
     }
     assert!(
-        compared >= 64 && languages >= 21,
+        compared >= 71 && languages >= 21,
         "{compared} models, {languages} of language"
     );
 }

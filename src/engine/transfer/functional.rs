@@ -148,15 +148,15 @@ impl Functions<'_> {
             .collect();
         let all: Vec<&Site> = sites.iter().flatten().collect();
         let lifetimes = Lifetimes::of(self.program, &held_longer(self.graph, &all));
-        let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
-        let counted = Counted::of(self.graph, &input);
+        let samples = self.inputs.clone().on_cpu(self.program);
+        let counted = Counted::of(self.graph, &samples);
         let layers = LayerFits {
             functions: self,
             counted: &counted,
             walked: self.walked(&all),
         };
 
-        let mut walks = Walks::of(self, variants, &input);
+        let mut walks = Walks::of(self, variants, &samples);
         let mut found: Vec<PartialFit> = variants.iter().map(|_| PartialFit::default()).collect();
         for position in 0..self.graph.nodes.len() {
             step(position, self.graph.nodes.len())?;
@@ -235,7 +235,7 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
     let all: Vec<&Site> = sites.iter().collect();
     let lifetimes = Lifetimes::of(program, &held_longer(graph, &all));
 
-    let mut alive = vec![Operand::Input];
+    let mut alive: Vec<Operand> = program.operands().filter(|one| one.is_given()).collect();
     let mut most = 0;
     // A vocabulary's logits are never held.
     let outputs = program
@@ -268,7 +268,7 @@ fn is_output(graph: &Graph, site: &Site) -> bool {
     rest.iter().all(|node| {
         matches!(
             node.op,
-            Op::Dropout { .. } | Op::Flatten {} | Op::SoftCap { .. }
+            Op::Dropout { .. } | Op::Flatten {} | Op::Offset { .. } | Op::SoftCap { .. }
         )
     })
 }

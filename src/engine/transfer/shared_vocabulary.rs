@@ -78,7 +78,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
 
     // The vocabulary is the largest table: BERT also embeds the kinds of its sentences.
     let tables = graph.nodes.iter().filter_map(|node| match &node.op {
-        Op::Embedding { param } => Some(format!("{param}.weight")),
+        Op::Embedding { param, .. } => Some(format!("{param}.weight")),
         _ => None,
     });
     let Some(table) = tables.max_by_key(|name| rows_of(signature, name)) else {
@@ -87,7 +87,16 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     let words = rows_of(signature, &table);
     let outputs =
         head.filter(|name| graph.task.predicts_words() && rows_of(signature, name) == words);
-    outputs.cloned().chain([table.clone()]).collect()
+    let offsets = graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Offset { param } => Some(format!("{param}.bias")),
+        _ => None,
+    });
+    let offsets = offsets.filter(|name| rows_of(signature, name) == words);
+    outputs
+        .cloned()
+        .chain(offsets)
+        .chain([table.clone()])
+        .collect()
 }
 
 /// The length of a tensor's first axis.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    network::{Graph, OUTPUT, RowsOf, Task, tied_embedding},
+    network::{Graph, OUTPUT, RowsOf, tied_embedding},
     tensors::{Checkpoint, Signature},
     transfer::compatibility::{Configured, modules},
 };
@@ -26,7 +26,7 @@ impl Untied {
             Some(_) => models
                 .iter()
                 .all(|model| !modules::may_differ(tuned.config, model.config)),
-            None => graph.task == Task::NextToken,
+            None => graph.task.predicts_words(),
         });
         if !may_predict {
             return None;

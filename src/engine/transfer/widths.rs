@@ -83,6 +83,7 @@ fn any_heads(op: &Op) -> Op {
             position_bias,
             distances,
             mask_queries,
+            cross,
             ..
         } => Op::Attention {
             heads: 1,
@@ -100,6 +101,7 @@ fn any_heads(op: &Op) -> Op {
             position_bias,
             distances,
             mask_queries,
+            cross,
         },
         // Embeddings times the root of their width.
         Op::Scale { .. } => Op::Scale { factor: 1.0 },

@@ -4,7 +4,7 @@ use crate::{
     artifacts::{Access, ArtifactError, InputFile, Model, ModelFolder, tensors},
     contract::codes::FailureCode,
     engine::{
-        network::{Graph, Input, Naming},
+        network::{Graph, Input, Naming, SampleSize},
         tensors::Signature,
     },
     pipeline::failure::{self, Failure},
@@ -75,7 +75,7 @@ pub fn graph(
     pointer: &str,
     folder: &ModelFolder,
     signature: &Signature,
-    sample: Option<&[usize]>,
+    sample: Option<SampleSize<'_>>,
 ) -> Result<Graph, Failure> {
     let fault = failure::graph(pointer, &folder.location.to_string());
     let of_its_own_size = Graph::from_config(&folder.config, signature).map_err(&fault)?;

@@ -8,7 +8,10 @@ use crate::{
         Access, InputFile,
         dataset::{self, LabelForm, Reading},
     },
-    engine::training::{Dataset, Runnable},
+    engine::{
+        network::SampleSize,
+        training::{Dataset, Runnable},
+    },
     pipeline::{
         failure::{self, Failure},
         job::Job,
@@ -131,13 +134,12 @@ impl Splits {
         label(&mut self.test, old_tuned, form, go_on)
     }
 
-    /// The shape of a sample; of sentences the longest.
-    pub fn sample(&self) -> Option<Vec<usize>> {
+    /// How large a sample is; of sentences and target sequences the longest.
+    pub fn sample(&self) -> Option<SampleSize<'_>> {
         let all = [&self.train, &self.validation, &self.test]
             .into_iter()
             .flatten();
-        let shapes = all.map(Dataset::sample_shape);
-        shapes.reduce(longer).map(<[usize]>::to_vec)
+        all.map(Dataset::size).reduce(larger)
     }
 }
 
@@ -154,12 +156,12 @@ fn label(
     Some(())
 }
 
-/// The longer of two sentences; of any other samples the first.
-pub fn longer<'a>(one: &'a [usize], other: &'a [usize]) -> &'a [usize] {
-    let are_sentences = one.len() == 1 && other.len() == 1;
-    if are_sentences && other > one {
-        other
-    } else {
-        one
+/// The longer of two sentences, with the longer labels; of any other samples the shape of the first.
+pub fn larger<'a>(one: SampleSize<'a>, other: SampleSize<'a>) -> SampleSize<'a> {
+    let are_sentences = one.shape.len() == 1 && other.shape.len() == 1;
+    let is_longer = are_sentences && other.shape > one.shape;
+    SampleSize {
+        shape: if is_longer { other.shape } else { one.shape },
+        labels: one.labels.max(other.labels),
     }
 }

@@ -1,14 +1,14 @@
 //! The samples of a job, by their files' headers, and how many each method works on.
 
 use crate::{
-    artifacts::dataset::{self, Reading},
+    artifacts::dataset::{self, DatasetInfo, Reading},
     contract::{
         codes::FailureCode,
         plan::SampleCounts,
         spec::{Alpha, Spec, Step, TrajectoryKind},
     },
     engine::{
-        network::Program,
+        network::{Program, SampleSize},
         training::DataFault,
         transfer::{
             Method, RACE_STATISTICS, STATISTICS_SAMPLES,
@@ -18,15 +18,14 @@ use crate::{
     },
     pipeline::{
         failure::{self, Failure},
-        inputs::{Unlabelled, longer, read::location},
+        inputs::{Unlabelled, larger, read::location},
     },
     storage::Storage,
 };
 
 /// Samples in each split.
 pub struct Samples {
-    /// The shape of one sample in each file, with where the file is named.
-    shapes: Vec<(&'static str, String, Vec<usize>)>,
+    files: Vec<Named>,
     /// Of all data files.
     pub bytes: u64,
     /// Bytes that the samples take in memory.
@@ -35,6 +34,13 @@ pub struct Samples {
     pub validation: usize,
     pub test: usize,
     pub unlabelled: Unlabelled,
+}
+
+/// A file of samples, and where it is named.
+struct Named {
+    pointer: &'static str,
+    uri: String,
+    info: DatasetInfo,
 }
 
 /// What a method computes before its candidate is there.
@@ -107,6 +113,48 @@ pub fn trials(method: Method, spec: &Spec, timesteps: usize) -> Trials {
     }
 }
 
+impl Named {
+    fn size(&self) -> SampleSize<'_> {
+        SampleSize {
+            shape: &self.info.sample_shape,
+            labels: self.info.label_row.unwrap_or(1),
+        }
+    }
+
+    /// What of its headers the network does not read.
+    fn fault(&self, program: &Program) -> Option<DataFault> {
+        let DatasetInfo {
+            sample_shape,
+            has_labels,
+            label_row,
+            ..
+        } = &self.info;
+        if !program.reads(sample_shape) {
+            return Some(DataFault::SampleShape {
+                expected: program.input.shape().to_vec(),
+                found: sample_shape.clone(),
+            });
+        }
+        let [longest] = program.target?;
+        match label_row {
+            _ if !has_labels => Some(DataFault::NoTargets),
+            Some(found) if *found > longest => Some(DataFault::TargetLength {
+                longest,
+                found: *found,
+            }),
+            _ => None,
+        }
+    }
+
+    fn refused(&self, code: FailureCode, detail: &str) -> Failure {
+        Failure::Input {
+            code,
+            pointer: Some(self.pointer.to_owned()),
+            detail: format!("{}: {detail}", self.uri),
+        }
+    }
+}
+
 impl Samples {
     /// As the network reads them.
     pub fn look(spec: &Spec, storage: &Storage, reading: Reading<'_>) -> Result<Self, Failure> {
@@ -119,7 +167,7 @@ impl Samples {
             ),
             ("/data/test", data.and_then(|data| data.test.as_ref())),
         ];
-        let (mut shapes, mut bytes, mut held) = (Vec::new(), 0u64, 0u64);
+        let (mut files, mut bytes, mut held) = (Vec::new(), 0u64, 0u64);
         let (mut counts, mut unlabelled) = ([0; 3], [false; 3]);
         let found = counts.iter_mut().zip(&mut unlabelled);
 
@@ -129,8 +177,9 @@ impl Samples {
             let info = dataset::look(storage, &place, reading).map_err(failure::at(pointer))?;
             bytes = bytes.saturating_add(info.size);
             held = held.saturating_add(info.held);
-            shapes.push((pointer, uri.clone(), info.sample_shape));
             (*samples, *lacks_labels) = (info.samples, !info.has_labels);
+            let uri = uri.clone();
+            files.push(Named { pointer, uri, info });
         }
 
         // As a run fills missing splits.
@@ -150,7 +199,7 @@ impl Samples {
             test: of_test,
         };
         Ok(Self {
-            shapes,
+            files,
             bytes,
             held,
             train,
@@ -169,28 +218,16 @@ impl Samples {
         }
     }
 
-    /// The shape of a sample; of sentences the longest.
-    pub fn shape(&self) -> Option<&[usize]> {
-        let shapes = self.shapes.iter().map(|(_, _, shape)| &shape[..]);
-        shapes.reduce(longer)
+    /// How large a sample is; of sentences and target sequences the longest.
+    pub fn size(&self) -> Option<SampleSize<'_>> {
+        self.files.iter().map(Named::size).reduce(larger)
     }
 
     /// Refuses samples that the network does not read, as a run does.
     pub fn check(&self, program: &Program) -> Result<(), Failure> {
-        for (pointer, uri, found) in &self.shapes {
-            if !program.reads(found) {
-                let expected = program.input.shape().to_vec();
-                let fault = DataFault::SampleShape {
-                    expected,
-                    found: found.clone(),
-                };
-                let pointer = Some((*pointer).to_owned());
-                let detail = format!("{uri}: {fault}");
-                return Err(Failure::Input {
-                    code: FailureCode::from(&fault),
-                    pointer,
-                    detail,
-                });
+        for file in &self.files {
+            if let Some(fault) = file.fault(program) {
+                return Err(file.refused(FailureCode::from(&fault), &fault.to_string()));
             }
         }
         Ok(())

@@ -18,7 +18,9 @@ use crate::{
         spec,
     },
     engine::{
-        network::{Axis, Graph, Op, Operand, Task, body_prefix, module_of_tensor},
+        network::{
+            Axis, Graph, Op, Operand, Task, body_prefix, is_bare_below_its_head, module_of_tensor,
+        },
         tensors::{Checkpoint, HostTensor, low_rank::Matrix},
     },
     pipeline::{comparison::Comparison, context::Context},
@@ -76,10 +78,9 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: spec::Update) -> A
         adopted: inputs.trajectory.head(),
         layers: linear_layers(context),
     };
-    let is_body = inputs.graph.task == Task::Representation;
-    let lacks = is_body
-        .then(|| body_prefix(&inputs.target.folder.config))
-        .flatten();
+    let config = &inputs.target.folder.config;
+    let is_bare = inputs.graph.task == Task::Representation || is_bare_below_its_head(config);
+    let lacks = is_bare.then(|| body_prefix(config)).flatten();
 
     let mut adapter = Building {
         lacks,
@@ -175,6 +176,7 @@ fn task_type(config: &Value) -> Option<&'static str> {
         ("ForQuestionAnswering", "QUESTION_ANS"),
         ("ForCausalLM", "CAUSAL_LM"),
         ("LMHeadModel", "CAUSAL_LM"),
+        ("ForConditionalGeneration", "SEQ_2_SEQ_LM"),
     ];
 
     known

@@ -31,7 +31,9 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
     }
 
     if let Some(stated) = &inputs.stated
-        && splits.sample().is_some_and(|shape| shape.len() == 3)
+        && splits
+            .sample()
+            .is_some_and(|sample| sample.shape.len() == 3)
     {
         let Preprocess { mean, std } = &stated.values;
         warnings.push(format!(

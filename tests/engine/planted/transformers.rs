@@ -8,14 +8,22 @@ use super::{
     Case,
 };
 
-const DEEP: [&str; 7] = [
+const DEEP: [&str; 15] = [
     "albert",
+    "bart",
+    "bart_writer",
     "deberta_v2",
     "electra",
+    "marian_writer",
+    "mbart_writer",
     "mpnet",
     "mpnet_tokens",
+    "pegasus_writer",
     "t5",
     "t5_tokens",
+    "t5_untied_writer",
+    "t5_writer",
+    "whisper",
 ];
 
 #[test]
@@ -33,7 +41,7 @@ fn the_order_of_transformers_is_found() {
 #[test]
 fn the_order_of_every_familys_transformer_is_found() {
     let fixtures = fixtures::all("transformers");
-    assert!(fixtures.len() >= 41, "{} of them", fixtures.len());
+    assert!(fixtures.len() >= 51, "{} of them", fixtures.len());
     for fixture in fixtures {
         let case = Case::of(fixture.network, 32);
         case.recovers_the_planted_permutation();

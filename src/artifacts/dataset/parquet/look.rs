@@ -73,26 +73,23 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     }
 
     fn tokens_of_rows(&self) -> Result<Signature, ArtifactError> {
-        let length = self
-            .longest_list()
-            .map_err(|error| malformed(self.location, &error))?;
-        let Some(length) = length else {
+        let Some(length) = self.longest_list(IDS)? else {
             let detail = format!("has no list in the column {IDS}");
             return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
 
-        self.check_length(length, 0)?;
-        self.check_memory(ROW_BYTES + TOKEN_BYTES * length, self.samples)?;
+        let label_row = match self.labels.first() {
+            Some(column) if !column.is_primitive() => self.longest_list(column.name())?,
+            _ => None,
+        };
+        for length in [Some(length), label_row].into_iter().flatten() {
+            self.check_length(length, 0)?;
+            self.check_memory(ROW_BYTES + TOKEN_BYTES * length, self.samples)?;
+        }
         let ids = vec![0, length];
-        let labels = self.labels.first().map(|column| {
-            (
-                LABELS,
-                if column.is_primitive() {
-                    vec![0]
-                } else {
-                    ids.clone()
-                },
-            )
+        let labels = self.labels.first().map(|_| {
+            let shape: Vec<usize> = [0].into_iter().chain(label_row).collect();
+            (LABELS, shape)
         });
 
         let types = self.has_types().then(|| (TYPES, ids.clone()));
@@ -135,8 +132,13 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         self.wanted.iter().any(|column| column.name() == TYPES)
     }
 
-    /// Of ids among the first rows; `None` where they are no lists.
-    fn longest_list(&self) -> Result<Option<usize>, ParquetError> {
+    /// Of a column among the first rows; `None` where they are no lists.
+    fn longest_list(&self, name: &str) -> Result<Option<usize>, ArtifactError> {
+        self.longest_of(name)
+            .map_err(|error| malformed(self.location, &error))
+    }
+
+    fn longest_of(&self, name: &str) -> Result<Option<usize>, ParquetError> {
         let mut lists = Lists::default();
         for group in 0..self.reader.num_row_groups() {
             let group = self.group(group)?;
@@ -146,7 +148,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                     .column_path()
                     .parts()
                     .first()
-                    .is_some_and(|root| root == IDS)
+                    .is_some_and(|root| root == name)
             });
             let Some(at) = at else { return Ok(None) };
             if columns[at].column_descr().max_rep_level() != 1 {

@@ -11,7 +11,10 @@ use super::{
     i64s, malformed, row_field, tensors,
 };
 use crate::{
-    artifacts::{dataset::NO_TOKEN, error::ArtifactError},
+    artifacts::{
+        dataset::{LabelForm, NO_TOKEN},
+        error::ArtifactError,
+    },
     contract::codes::FailureCode,
     engine::{
         tensors::{Checkpoint, DType},
@@ -30,6 +33,8 @@ struct Sentences {
     /// Labels are at the tokens themselves.
     of_tokens: bool,
     longest: usize,
+    /// Of the lists of labels.
+    longest_row: usize,
 }
 
 impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
@@ -41,9 +46,10 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         for (at, row) in rows.enumerate() {
             let row = row.map_err(|error| malformed(self.location, &error))?;
             self.add_sentence(&mut sentences, &row, at)?;
+            self.add_labels(&mut sentences, &row)?;
             // As they will stand there, filled up.
             self.check_memory(
-                ROW_BYTES + TOKEN_BYTES * sentences.longest,
+                ROW_BYTES + TOKEN_BYTES * sentences.longest.max(sentences.longest_row),
                 sentences.ids.len(),
             )?;
         }
@@ -69,27 +75,35 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         if let Some(own) = row_field(row, &[TYPES]) {
             sentences.types.push(self.as_many(TYPES, own, place)?);
         }
+        sentences.longest = sentences.longest.max(ids.len());
+        sentences.ids.push(ids);
+        Ok(())
+    }
+
+    /// The label of the sentence that was added last, or its row of labels.
+    fn add_labels(&self, sentences: &mut Sentences, row: &Row) -> Result<(), ArtifactError> {
+        let tokens = sentences.ids.last().map_or(0, Vec::len);
+        let at = sentences.ids.len().saturating_sub(1);
         if !self.form.may_be_of_tokens() {
             let labels = self.labels_of(row, at)?;
             self.check_as_many(&labels, sentences.labels.first(), at)?;
             sentences.labels.push(labels);
-            sentences.longest = sentences.longest.max(ids.len());
-            sentences.ids.push(ids);
             return Ok(());
         }
-        match row_field(row, &LABEL_COLUMNS) {
-            None if self.labels.is_empty() => {}
+
+        let labels = match row_field(row, &LABEL_COLUMNS) {
+            None if self.labels.is_empty() => return Ok(()),
             Some(list @ Field::ListInternal(_)) => {
                 sentences.of_tokens = true;
-                sentences.labels.push(self.as_many(LABELS, list, place)?);
+                match self.form {
+                    LabelForm::Targets => self.integers(Some(list), LABELS, at)?,
+                    _ => self.as_many(LABELS, list, InRow { at, tokens })?,
+                }
             }
-            label => sentences
-                .labels
-                .push(vec![self.integer(label, "label", at)?]),
-        }
-
-        sentences.longest = sentences.longest.max(ids.len());
-        sentences.ids.push(ids);
+            label => vec![self.integer(label, "label", at)?],
+        };
+        sentences.longest_row = sentences.longest_row.max(labels.len());
+        sentences.labels.push(labels);
         Ok(())
     }
 
@@ -117,11 +131,13 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             labels,
             of_tokens,
             longest: length,
+            longest_row,
         } = sentences;
         let shape = vec![ids.len(), length];
         let labels = if of_tokens {
-            let filled = filled(labels, length, IGNORED);
-            (LABELS, DType::I64, shape.clone(), i64s(&filled))
+            let shape = vec![ids.len(), longest_row];
+            let filled = filled(labels, longest_row, IGNORED);
+            (LABELS, DType::I64, shape, i64s(&filled))
         } else {
             self.of_labels(&labels.concat(), ids.len())
         };

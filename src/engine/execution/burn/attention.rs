@@ -21,7 +21,8 @@ use crate::{
     },
 };
 
-/// Queries, keys and values `[B, S, heads · d]` and, for a mask, the ids `[B, S]`.
+/// Queries, keys and values `[B, S, heads · d]` and, for a mask, the ids `[B, S]`; keys, values and ids may be of
+/// another sequence than the queries.
 pub(super) struct Operands {
     pub queries: Tensor<3>,
     pub keys: Tensor<3>,
@@ -126,7 +127,8 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
     };
 
     let padded = ids.clone().lower_elem(0.0).float() * AWAY;
-    scores = scores + padded.reshape([batch, 1, 1, length]);
+    let keys = ids.dims()[1];
+    scores = scores + padded.reshape([batch, 1, 1, keys]);
     let mut sees = sight.sees_something(ids.clone());
     if layer.mask_queries {
         let own = ids.greater_equal_elem(0.0).float();
@@ -158,7 +160,7 @@ fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
         mut keys,
         distances,
     } = of;
-    let length = queries.dims()[2];
+    let [length, seen] = [&queries, &keys].map(|part| part.dims()[2]);
     if let Some(norms) = &layer.head_norms {
         queries = norm_along(3, queries, &norms.queries, weights);
         keys = norm_along(3, keys, &norms.keys, weights);
@@ -175,7 +177,7 @@ fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
     }
     scores = scores * layer.scale;
     if let Some(bias) = &layer.position_bias {
-        scores = scores + position_bias(bias, [length, length], weights);
+        scores = scores + position_bias(bias, [length, seen], weights);
     }
     match layer.soft_cap {
         Some(cap) => soft_capped(scores, cap),
@@ -250,6 +252,7 @@ mod tests {
             position_bias: None,
             distances: None,
             mask_queries: false,
+            cross: None,
         }
     }
 
@@ -342,6 +345,31 @@ mod tests {
             attention(&layer(true), operands(&[-1.0, 6.0])),
             [0.0, 0.0, 8.0, 8.0],
         );
+    }
+
+    /// Two queries see three keys of another sequence, of which the last is padded.
+    #[test]
+    fn queries_attend_to_another_sequence() {
+        let across = Attention {
+            cross: Some(3),
+            ..layer(false)
+        };
+        let of = |ids: &[f32]| Operands {
+            keys: tensor(&[0.0, 1.0, 9.0], [1, 3, 1]),
+            values: tensor(&[4.0, 8.0, 9.0], [1, 3, 1]),
+            ids: Some(tensor(ids, [1, 3])),
+            ..operands(&[5.0, 6.0])
+        };
+        let found = floats(attention(&across, of(&[5.0, 6.0, -1.0])));
+        for (found, expected) in found.iter().zip([6.0, 6.0, 7.0, 6.0]) {
+            assert!((found - expected).abs() < 1e-5, "{found} and {expected}");
+        }
+        assert_eq!(floats(attention(&across, of(&[-1.0; 3]))), [0.0; 4]);
+        let evenly = Attention {
+            fully_masked: FullyMasked::Mean,
+            ..across
+        };
+        assert_eq!(floats(attention(&evenly, of(&[-1.0; 3]))), [7.0; 4]);
     }
 
     #[test]

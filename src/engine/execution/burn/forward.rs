@@ -1,7 +1,5 @@
 //! Walks a program on a burn device.
 
-use std::collections::HashMap;
-
 use burn::tensor::{Tensor, module::adaptive_avg_pool2d};
 
 use super::{
@@ -12,7 +10,7 @@ use super::{
     layers, tokens,
 };
 use crate::{
-    execution::{statistics::Statistics, weights::Weights},
+    execution::{samples::Samples, statistics::Statistics, weights::Weights},
     network::{Inputs, Instruction, Layer, Operand, Program},
 };
 
@@ -23,11 +21,11 @@ use crate::{
 pub fn forward(
     program: &Program,
     weights: &Weights,
-    input: BurnActivation,
+    samples: impl Into<Samples<BurnActivation>>,
     mut statistics: Statistics<'_>,
 ) -> Tensor<2> {
     let last_reader = program.last_readers();
-    let mut alive = HashMap::from([(Operand::Input, input)]);
+    let mut alive = samples.into().operands();
 
     for instruction in &program.instructions {
         let position = instruction.position;
@@ -93,10 +91,16 @@ pub(in crate::execution) fn run(
         Layer::LayerScale { gamma } => {
             Tokens(inputs.first.tokens(width) * layers::along(2, weights.tensor(gamma)))
         }
-        Layer::Embedding { table } => Tokens(tokens::embedding(
-            inputs.first.features(),
-            weights.tensor(table),
-        )),
+        Layer::Embedding(layer) => {
+            let table = weights.tensor(&layer.table);
+            let ids = inputs.first.features();
+            Tokens(tokens::embedding(ids, table, layer.padding))
+        }
+        Layer::Sinusoids => Tokens(tokens::sinusoids(inputs.first, width)),
+        Layer::ToTokens { input } => Tokens(tokens::of_image(inputs.first.image(*input))),
+        Layer::Offset { bias } => {
+            Tokens(inputs.first.tokens(width) + layers::along(2, weights.tensor(bias)))
+        }
         Layer::TokenTypeEmbedding { table } => Tokens(tokens::token_types(
             inputs.first.features(),
             weights.tensor(table),
@@ -114,7 +118,7 @@ pub(in crate::execution) fn run(
             weights,
         )),
         Layer::Table { table } => Tokens(weights.tensor(table).unsqueeze()),
-        Layer::ShiftTokens { first } => Features(tokens::shifted(inputs.first.features(), *first)),
+        Layer::ShiftTokens(shift) => Features(tokens::shifted(inputs.first.features(), *shift)),
         Layer::MaskTokens => Tokens(tokens::masked(tokens::Pooled::of(inputs, width))),
         Layer::Attention(layer) => Tokens(attention(layer, Operands::of(layer, inputs), weights)),
         Layer::Experts(layer) => {

@@ -9,6 +9,7 @@ pub(super) const AWAY: f32 = -1e30;
 /// Which positions a position may attend to, padding aside.
 #[derive(Clone, Copy)]
 pub(super) struct Sight {
+    /// Of the queries.
     pub length: usize,
     /// None after it.
     pub causal: bool,
@@ -48,7 +49,7 @@ impl Sight {
 
     /// `[B, 1, S, 1]`: 0 at a query that no key may be seen from, else 1.
     pub fn sees_something(&self, ids: Tensor<2>) -> Tensor<4> {
-        let [batch, length] = ids.dims();
+        let (batch, length) = (ids.dims()[0], self.length);
         let present = ids.greater_equal_elem(0.0).float();
         let keys = match self {
             Self {

@@ -8,7 +8,10 @@ use crate::{
     network::{
         Inputs, Token,
         op::Position,
-        program::layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken},
+        program::layer::{
+            self, Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken, ShiftTokens,
+        },
+        token::ABSENT,
     },
 };
 
@@ -52,8 +55,36 @@ fn factors(layer: &Norm, weights: &Weights) -> Tensor<1> {
 }
 
 /// `[B, S]` to `[B, S, D]`; a masked position reads its id's row, one without a token that of id 0.
-pub(super) fn embedding(packed: Tensor<2>, table: Tensor<2>) -> Tensor<3> {
-    rows(PackedTokens::of(packed).ids, table)
+/// That of `padding` is read as a constant.
+pub(super) fn embedding(packed: Tensor<2>, table: Tensor<2>, padding: Option<u32>) -> Tensor<3> {
+    let ids = PackedTokens::of(packed).ids;
+    let found = rows(ids.clone(), table.clone());
+    let Some(padding) = padding else {
+        return found;
+    };
+    let [batch, length] = ids.dims();
+    let is_padding = ids.clone().equal_elem(padding as f32).float();
+    let is_padding = is_padding.reshape([batch, length, 1]);
+    let constant = rows(ids, table.detach());
+    found * (1.0 - is_padding.clone()) + constant * is_padding
+}
+
+/// For the positions of ids `[B, S]` or tokens `[B, S, D]`, computed.
+pub(super) fn sinusoids(x: BurnActivation, width: usize) -> Tensor<3> {
+    let (device, [batch, length]) = match x {
+        BurnActivation::Tokens(x) => (x.device(), [x.dims()[0], x.dims()[1]]),
+        ids => {
+            let ids = ids.features();
+            (ids.device(), ids.dims())
+        }
+    };
+    let data = TensorData::new(layer::sinusoids(length, width), [1, length, width]);
+    Tensor::<3>::from_data(data, &device).expand([batch, length, width])
+}
+
+/// `[B, C, H, W]` to `[B, H · W, C]`.
+pub(super) fn of_image(x: Tensor<4>) -> Tensor<3> {
+    x.flatten::<3>(2, 3).swap_dims(1, 2)
 }
 
 /// `[B, S]` to `[B, S, D]`, by the types beside the ids.
@@ -80,6 +111,7 @@ pub(super) fn position_embedding(
             table,
             offset,
             constant,
+            ..
         } => {
             let [batch, length] = match x {
                 BurnActivation::Tokens(x) => [x.dims()[0], x.dims()[1]],
@@ -117,8 +149,12 @@ pub(super) fn patch_embed(x: Tensor<4>, layer: &PatchEmbed, weights: &Weights) -
     let [_, _, height, width] = layer.weight.shape;
     let options = ConvOptions::new([height, width], [0, 0], [1, 1], 1);
     let bias = layer.bias.as_ref().map(|bias| weights.tensor(bias));
-    let patches = module::conv2d(x, weights.tensor(&layer.weight), bias, options);
-    patches.flatten::<3>(2, 3).swap_dims(1, 2)
+    of_image(module::conv2d(
+        x,
+        weights.tensor(&layer.weight),
+        bias,
+        options,
+    ))
 }
 
 /// Tokens that become one vector, with their ids where these say which of them count.
@@ -181,18 +217,44 @@ fn positions(length: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [1, length]), device)
 }
 
-/// Packed ids `[B, S]`, each that of the position before; the first is this one.
-pub(super) fn shifted(packed: Tensor<2>, first: u32) -> Tensor<2> {
+/// Packed ids `[B, S]`, each that of the position before.
+pub(super) fn shifted(packed: Tensor<2>, shift: ShiftTokens) -> Tensor<2> {
     let [batch, length] = packed.dims();
-    let first = Token {
-        id: first,
-        ..Token::default()
+    let packed = match shift.padding {
+        Some(padding) => filled(packed, padding),
+        None => packed,
     };
-    let first = packed.clone().narrow(1, 0, 1).zeros_like() + first.packed();
+    let first = match shift.first {
+        Some(first) => packed.clone().narrow(1, 0, 1).zeros_like() + seen(first),
+        None => last_token(packed.clone(), shift.padding.unwrap_or_default()),
+    };
     if length == 1 {
         return first.reshape([batch, 1]);
     }
     Tensor::cat(vec![first, packed.narrow(1, 0, length - 1)], 1)
+}
+
+/// The number of a token of this id that attention sees.
+fn seen(id: u32) -> f32 {
+    Token {
+        id,
+        ..Token::default()
+    }
+    .packed()
+}
+
+/// Packed ids `[B, S]` with the padding's where there is no token.
+fn filled(packed: Tensor<2>, padding: u32) -> Tensor<2> {
+    let present = packed.clone().greater_elem(ABSENT).float();
+    packed * present.clone() + (1.0 - present) * seen(padding)
+}
+
+/// Of packed ids `[B, S]` the one behind which only padding stands, `[B, 1]`: as many others stand up to it as there
+/// are, as `shift_tokens_right` of mBART in transformers counts.
+fn last_token(packed: Tensor<2>, padding: u32) -> Tensor<2> {
+    let others = PackedTokens::of(packed.clone()).other_than(padding);
+    let last = (others.sum_dim(1) - 1.0).clamp_min(0.0);
+    packed.gather(1, last.int())
 }
 
 /// `[B, S, D]`, 0 where a position is padded.
@@ -231,7 +293,7 @@ fn weighted_sum(x: Tensor<3>, shares: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{execution::floats, network::token::ABSENT};
+    use crate::execution::floats;
 
     fn tensor<const D: usize>(values: &[f32], dims: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values.to_vec(), dims), &Device::flex())
@@ -272,8 +334,17 @@ mod tests {
     #[test]
     fn ids_are_shifted_with_their_masks() {
         let ids = tensor(&[4.0, -6.0, 3.0, 8.0, ABSENT, ABSENT], [2, 3]);
-        assert_eq!(floats(shifted(ids, 9)), [9.0, 4.0, -6.0, 9.0, 8.0, ABSENT]);
-        assert_eq!(floats(shifted(tensor(&[4.0], [1, 1]), 9)), [9.0]);
+        let shift = |first, padding| ShiftTokens { first, padding };
+        let found = shifted(ids.clone(), shift(Some(9), None));
+        assert_eq!(floats(found), [9.0, 4.0, -6.0, 9.0, 8.0, ABSENT]);
+        let one = shifted(tensor(&[4.0], [1, 1]), shift(Some(9), None));
+        assert_eq!(floats(one), [9.0]);
+
+        let found = shifted(ids.clone(), shift(Some(9), Some(1)));
+        assert_eq!(floats(found), [9.0, 4.0, -6.0, 9.0, 8.0, 1.0]);
+        // The last of each that is no padding comes to its beginning.
+        let found = shifted(ids, shift(None, Some(1)));
+        assert_eq!(floats(found), [3.0, 4.0, -6.0, 8.0, 8.0, 1.0]);
         let tokens = tensor(&[1.0, 2.0, 3.0], [1, 3, 1]);
         let ids = Some(tensor(&[4.0, -6.0, ABSENT], [1, 3]));
         assert_eq!(floats(masked(Pooled { tokens, ids })), [1.0, 0.0, 0.0]);

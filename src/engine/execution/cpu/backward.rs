@@ -95,7 +95,7 @@ impl Trace<'_> {
     ) -> Vec<(Operand, CpuActivation)> {
         let source = instruction.inputs.first;
         // The sample itself needs no gradient.
-        let wanted = source != Operand::Input;
+        let wanted = !source.is_given();
 
         let dx = match &instruction.layer {
             Layer::Add => {
@@ -153,7 +153,7 @@ impl Trace<'_> {
             .inputs
             .iter()
             .zip(dxs)
-            .filter(|(operand, _)| **operand != Operand::Input)
+            .filter(|(operand, _)| !operand.is_given())
             .filter_map(|(&operand, dx)| Some((operand, dx?)))
             .collect()
     }

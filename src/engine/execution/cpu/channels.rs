@@ -25,6 +25,53 @@ pub(super) fn scaled(x: CpuActivation, factors: &[f32]) -> CpuActivation {
     CpuActivation::new(values, &shape)
 }
 
+/// A value more for every channel; in place where nobody else holds the values.
+pub(super) fn offset(x: CpuActivation, more: &[f32]) -> CpuActivation {
+    let (shape, width) = (x.shape().to_vec(), more.len());
+    let mut values = x.into_values();
+    values
+        .par_chunks_mut(rows_per_task(width) * width)
+        .for_each(|rows| {
+            vectorized(|| {
+                for row in rows.chunks_mut(width) {
+                    row.iter_mut().zip(more).for_each(|(v, m)| *v += m);
+                }
+            });
+        });
+    CpuActivation::new(values, &shape)
+}
+
+/// An image `[C, H, W]` as tokens `[H · W, C]`.
+pub(super) fn last(x: &CpuActivation) -> CpuActivation {
+    let (channels, positions) = (x.channels(), x.positions());
+    CpuActivation::new(
+        transposed(x.values(), [channels, positions]),
+        &[positions, channels],
+    )
+}
+
+/// The backward pass of [`last`]: tokens as an image of this shape.
+pub(super) fn first(dy: &CpuActivation, shape: &[usize]) -> CpuActivation {
+    let channels = shape.first().copied().unwrap_or(1).max(1);
+    let positions = dy.size() / channels;
+    CpuActivation::new(transposed(dy.values(), [positions, channels]), shape)
+}
+
+/// Every sample, `rows` of `columns`, with the two changed.
+fn transposed(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+    let mut turned = vec![0.0; values.len()];
+    let size = (rows * columns).max(1);
+    turned
+        .par_chunks_mut(size)
+        .zip(values.par_chunks(size))
+        .for_each(|(to, from)| {
+            for (at, to) in to.iter_mut().enumerate() {
+                *to = from[at % rows * columns + at / rows];
+            }
+        });
+    turned
+}
+
 /// `dγ = Σ dy x` over the tokens.
 pub(super) fn add_gradient_of_factors(
     gamma: &Param<1>,

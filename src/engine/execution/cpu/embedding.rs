@@ -6,7 +6,10 @@ use rayon::prelude::*;
 use super::{activation::CpuActivation, gradients::Gradients, loops::rows_per_task};
 use crate::{
     execution::weights::Weights,
-    network::{Param, Token, program::layer::PositionEmbedding},
+    network::{
+        Param, Token,
+        program::layer::{self, Embedding, PositionEmbedding},
+    },
 };
 
 /// Rows of a table's gradient that a task adds to.
@@ -21,12 +24,17 @@ pub(super) struct Rows<'a> {
     numbers: Vec<usize>,
     /// Tokens of a sample.
     length: usize,
+    /// The row that gets no gradient.
+    constant: Option<usize>,
 }
 
 impl<'a> Rows<'a> {
     /// A masked position reads its id's row, one without a token that of id 0.
-    pub fn of_ids(table: &'a Param<2>, packed: &CpuActivation) -> Self {
-        Self::by(table, packed, |token| token.id)
+    pub fn of_ids(layer: &'a Embedding, packed: &CpuActivation) -> Self {
+        Self {
+            constant: layer.padding.map(|id| id as usize),
+            ..Self::by(&layer.table, packed, |token| token.id)
+        }
     }
 
     /// The same by the types beside the ids.
@@ -45,6 +53,7 @@ impl<'a> Rows<'a> {
             size: table.len(),
             numbers: numbers.collect(),
             length: packed.size(),
+            constant: None,
         }
     }
 
@@ -56,6 +65,7 @@ impl<'a> Rows<'a> {
                 table,
                 offset,
                 constant,
+                ..
             } => {
                 let step = usize::from(!constant);
                 let of_sample = (0..length).map(|position| offset + step * position);
@@ -65,6 +75,7 @@ impl<'a> Rows<'a> {
                     size: table.len(),
                     numbers: (0..batch).flat_map(|_| of_sample.clone()).collect(),
                     length,
+                    constant: None,
                 }
             }
             PositionEmbedding::Counted { table, padding } => Self {
@@ -77,6 +88,7 @@ impl<'a> Rows<'a> {
                     .flat_map(|sample| counted(sample, *padding))
                     .collect(),
                 length,
+                constant: None,
             },
         }
     }
@@ -108,7 +120,7 @@ impl<'a> Rows<'a> {
     fn add_to(&self, sum: &mut [f32], first: usize, dy: &[f32]) {
         let own = first..first + sum.len() / self.width;
         for (number, dy) in self.numbers.iter().zip(dy.chunks(self.width)) {
-            if own.contains(number) {
+            if own.contains(number) && self.constant != Some(*number) {
                 sum[(number - first) * self.width..][..self.width]
                     .iter_mut()
                     .zip(dy)
@@ -145,15 +157,26 @@ pub(super) fn positions(
     Rows::of_positions(layer, x).forward(&table)
 }
 
+/// Computed rows for the positions of ids `[S]` or tokens `[S, D]`.
+pub(super) fn sinusoids(x: &CpuActivation, width: usize) -> CpuActivation {
+    let length = x.shape()[0];
+    let rows = layer::sinusoids(length, width);
+    CpuActivation::new(rows.repeat(x.batch()), &[length, width])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{execution::floats, network::token::ABSENT, testing::with_threads};
 
-    fn table(rows: usize, width: usize) -> Param<2> {
-        Param {
+    fn table(rows: usize, width: usize) -> Embedding {
+        let table = Param {
             name: "table".into(),
             shape: [rows, width],
+        };
+        Embedding {
+            table,
+            padding: None,
         }
     }
 
@@ -182,6 +205,37 @@ mod tests {
             found,
             [120.0, 122.0, 106.0, 108.0, 103.0, 104.0, 107.0, 108.0]
         );
+
+        // Row 1 is that of padding.
+        let mut gradients = Gradients::default();
+        let padded = Embedding {
+            padding: Some(1),
+            ..table
+        };
+        Rows::of_ids(&padded, &ids).backward(&dy, &mut gradients);
+        let found = floats(gradients.into_tensors().remove("table").unwrap());
+        assert_eq!(found, [20.0, 22.0, 0.0, 0.0, 3.0, 4.0, 7.0, 8.0]);
+    }
+
+    /// As `MarianSinusoidalPositionalEmbedding` of transformers has them for four channels.
+    #[test]
+    fn sinusoids_are_sines_and_then_cosines() {
+        let ids = CpuActivation::new(vec![0.0; 4], &[2]);
+        let found = sinusoids(&ids, 4);
+        assert_eq!((found.shape(), found.batch()), (&[2, 4][..], 2));
+        let expected = [
+            0.0,
+            0.0,
+            1.0,
+            1.0,
+            0.841_471,
+            0.009_999_83,
+            0.540_302_3,
+            0.999_95,
+        ];
+        for (found, expected) in found.values().iter().zip(expected.repeat(2)) {
+            assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     execution::{
+        samples::Samples,
         statistics::{BatchNormMode, Moments},
         weights::Weights,
     },
@@ -48,7 +49,7 @@ pub struct Trace<'a> {
 pub fn forward<'a>(
     program: &'a Program,
     weights: &'a Weights,
-    input: CpuActivation,
+    samples: impl Into<Samples<CpuActivation>>,
     mode: BatchNormMode,
     stored: Stored,
 ) -> Trace<'a> {
@@ -59,8 +60,11 @@ pub fn forward<'a>(
         Stored::ForBackward => plan.stored.clone(),
         Stored::Everything => program.operands().collect(),
     };
-    let mut shapes = HashMap::from([(Operand::Input, input.shape().to_vec())]);
-    let mut alive = HashMap::from([(Operand::Input, input)]);
+    let mut alive = samples.into().operands();
+    let mut shapes: HashMap<Operand, Vec<usize>> = alive
+        .iter()
+        .map(|(operand, given)| (*operand, given.shape().to_vec()))
+        .collect();
     let (mut moments, mut softmaxes) = (HashMap::new(), HashMap::new());
 
     for instruction in &program.instructions {
@@ -135,7 +139,7 @@ fn step(
             let y = batch_norm::forward(layer, x, weights, &seen);
             (y, Seen::Moments(seen))
         }
-        Layer::Attention(layer) if !layer.scores_distances() => {
+        Layer::Attention(layer) if !layer.is_left_to_burn() => {
             let (y, rows) = transformer::attention(layer, &inputs, weights);
             (y, Seen::Softmaxes(rows))
         }

@@ -1,11 +1,13 @@
 //! A forward pass that holds the weights of one instruction at a time: of models whose weights would take
 //! more memory than the activations.
 
-use std::{collections::HashMap, slice};
+use std::slice;
 
 use super::{activation::CpuActivation, forward::run_instruction};
 use crate::{
-    execution::{executor::Executor, statistics::BatchNormMode, weights::Weights},
+    execution::{
+        executor::Executor, samples::Samples, statistics::BatchNormMode, weights::Weights,
+    },
     network::{Operand, Program},
     tensors::Checkpoint,
 };
@@ -15,9 +17,13 @@ use crate::{
 ///
 /// # Panics
 /// When the input is not what the program reads, or a tensor is missing.
-pub fn forward_streamed(program: &Program, params: &Checkpoint, input: CpuActivation) -> Vec<f32> {
+pub fn forward_streamed(
+    program: &Program,
+    params: &Checkpoint,
+    samples: Samples<CpuActivation>,
+) -> Vec<f32> {
     let last_reader = program.last_readers();
-    let mut alive = HashMap::from([(Operand::Input, input)]);
+    let mut alive = samples.operands();
 
     for instruction in &program.instructions {
         let position = instruction.position;

@@ -4,7 +4,7 @@ use super::{
     activation::CpuActivation,
     attention::{Attention, RowSoftmax},
     burn_fallback, channels,
-    embedding::{Rows, positions},
+    embedding::{Rows, positions, sinusoids},
     functions,
     norm::RowNorm,
     patches::Patches,
@@ -35,12 +35,13 @@ pub(super) fn run(
         Layer::Norm(layer) if is_last_axis(layer, &inputs.first) => {
             RowNorm::new(layer, weights).forward(&inputs.first)
         }
-        Layer::Attention(layer) if !layer.scores_distances() => {
-            attention(layer, &inputs, weights).0
+        Layer::Attention(layer) if !layer.is_left_to_burn() => attention(layer, &inputs, weights).0,
+        Layer::Embedding(layer) => {
+            Rows::of_ids(layer, &inputs.first).forward(&weights.host(&layer.table))
         }
-        Layer::Embedding { table } => {
-            Rows::of_ids(table, &inputs.first).forward(&weights.host(table))
-        }
+        Layer::Sinusoids => sinusoids(&inputs.first, instruction.channels()),
+        Layer::ToTokens { .. } => channels::last(&inputs.first),
+        Layer::Offset { bias } => channels::offset(inputs.first, &weights.host(bias)),
         Layer::TokenTypeEmbedding { table } => {
             Rows::of_types(table, &inputs.first).forward(&weights.host(table))
         }
@@ -95,12 +96,17 @@ pub(super) fn is_last_axis(layer: &Norm, x: &CpuActivation) -> bool {
 pub(super) fn read_by_backward(instruction: &Instruction) -> Option<Vec<Operand>> {
     let inputs = instruction.inputs.iter().copied();
     match &instruction.layer {
-        Layer::Attention(layer) if !layer.scores_distances() => Some(
+        Layer::Attention(layer) if !layer.is_left_to_burn() => Some(
             inputs
                 .chain([Operand::Node(instruction.position)])
                 .collect(),
         ),
-        Layer::Scale { .. } | Layer::Split { .. } | Layer::ClassToken { .. } => Some(Vec::new()),
+        Layer::Scale { .. }
+        | Layer::Split { .. }
+        | Layer::ClassToken { .. }
+        | Layer::Offset { .. }
+        | Layer::Sinusoids
+        | Layer::ToTokens { .. } => Some(Vec::new()),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Alias {
     pub classifier: &'static str,
 }
 
-pub(super) const ALIASES: [Alias; 3] = [
+pub(super) const ALIASES: [Alias; 4] = [
     Alias {
         model_type: "xlm-roberta",
         family: "roberta",
@@ -22,6 +22,11 @@ pub(super) const ALIASES: [Alias; 3] = [
         model_type: "camembert",
         family: "roberta",
         classifier: "CamembertForSequenceClassification",
+    },
+    Alias {
+        model_type: "mbart",
+        family: "bart",
+        classifier: "MBartForSequenceClassification",
     },
     Alias {
         model_type: "mt5",

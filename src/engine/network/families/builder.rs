@@ -91,8 +91,17 @@ impl Builder {
     pub fn finish_for(self, task: Task, input: Input) -> Graph {
         Graph {
             input,
+            target: None,
             task,
             nodes: self.nodes,
+        }
+    }
+
+    /// A network that writes a target sequence, of so many tokens at most.
+    pub fn finish_writing(self, longest: usize, input: Input) -> Graph {
+        Graph {
+            target: Some([longest]),
+            ..self.finish_for(Task::SequenceToSequence, input)
         }
     }
 }

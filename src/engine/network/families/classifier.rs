@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Family, NO_CLASSIFIER,
-    transformer::{CLASSIFIER, TOKEN_CLASSIFIER},
+    suffixes::{CLASSIFIER, TOKEN_CLASSIFIER},
 };
 use crate::tensors::Signature;
 

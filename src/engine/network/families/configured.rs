@@ -6,7 +6,7 @@ use super::{FAMILIES, Family, Source, entries, settings, vit};
 use crate::{
     network::{
         error::GraphError,
-        graph::{Graph, Input},
+        graph::{Graph, Input, SampleSize},
     },
     tensors::Signature,
 };
@@ -27,7 +27,7 @@ impl Graph {
         })
     }
 
-    /// The same for samples of this shape: a known family reads images of another size where its builder
+    /// The same for samples of this size: a known family reads images of another size where its builder
     /// can, and sentences up to its longest. A graph as data says itself what it reads.
     ///
     /// # Errors
@@ -35,18 +35,22 @@ impl Graph {
     pub fn for_samples(
         config: &Value,
         signature: &Signature,
-        sample: &[usize],
+        sample: SampleSize<'_>,
     ) -> Result<Self, GraphError> {
         let mut graph = Self::build(Source {
             config,
             signature,
-            sample: Some(sample),
+            sample: Some(sample.shape),
         })?;
+        if config["model_type"] == "graph" {
+            return Ok(graph);
+        }
         // What is computed is counted for sentences as long as these.
-        if let (Input::Tokens { shape }, &[length]) = (&mut graph.input, sample)
-            && config["model_type"] != "graph"
-        {
+        if let (Input::Tokens { shape }, &[length]) = (&mut graph.input, sample.shape) {
             shape[0] = shape[0].min(length);
+        }
+        if let Some([longest]) = &mut graph.target {
+            *longest = (*longest).min(sample.labels.max(1));
         }
         Ok(graph)
     }

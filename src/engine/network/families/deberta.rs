@@ -76,7 +76,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
 /// The normalised sum of words and what else the configuration says, 0 where it is padded.
 fn embedded(source: &Source<'_>, builder: &mut Builder, eps: f64) -> Result<Operand, GraphError> {
     let mut terms = vec![builder.embedding(&format!("{EMBEDDINGS}.word_embeddings"))];
-    if switch(source, "position_biased_input", true)? {
+    if source.switch("position_biased_input", true)? {
         terms.push(builder.positions(&format!("{EMBEDDINGS}.position_embeddings")));
     }
     if source.config["type_vocab_size"]
@@ -130,9 +130,9 @@ impl Positions {
             max_distance,
         };
         Ok(Self {
-            is_relative: switch(source, "relative_attention", false)? && (keys || queries),
+            is_relative: source.switch("relative_attention", false)? && (keys || queries),
             distances,
-            is_shared: switch(source, "share_att_key", false)?,
+            is_shared: source.switch("share_att_key", false)?,
             span: buckets.unwrap_or(max_distance),
         })
     }
@@ -237,15 +237,4 @@ fn positive(source: &Source<'_>, key: &str) -> Result<Option<usize>, GraphError>
         return Ok(None);
     }
     source.count(key).map(Some)
-}
-
-fn switch(source: &Source<'_>, key: &str, default: bool) -> Result<bool, GraphError> {
-    match &source.config[key] {
-        Value::Null => Ok(default),
-        Value::Bool(told) => Ok(*told),
-        other => {
-            let detail = format!("{key}: give true or false, not {other}");
-            Err(GraphError::Malformed { detail })
-        }
-    }
 }

@@ -1,6 +1,6 @@
-//! The encoders in BERT's wake, and T5, as they are registered.
+//! The encoders in BERT's wake, as they are registered.
 
-use super::{Family, albert, bert, deberta, electra, naming::Names, settings, t5};
+use super::{Family, albert, bert, deberta, electra, naming::Names, settings};
 
 pub(super) const ALBERT: Family = Family {
     model_type: "albert",
@@ -79,25 +79,6 @@ pub(super) const MPNET: Family = Family {
         body: "mpnet",
         heads: &["classifier", "lm_head", "qa_outputs", "mpnet.pooler"],
         buffers: &["mpnet.embeddings.position_ids"],
-        tied: None,
-        stacked: &[],
-    },
-};
-
-pub(super) const T5: Family = Family {
-    model_type: "t5",
-    build: t5::build,
-    settings: &settings::T5,
-    classifier: [
-        "T5ForSequenceClassification",
-        "classification_head.out_proj",
-    ],
-    names: Names {
-        body: "transformer",
-        heads: &["classifier", "classification_head", "lm_head", "qa_outputs"],
-        buffers: &[
-            "transformer.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
-        ],
         tied: None,
         stacked: &[],
     },

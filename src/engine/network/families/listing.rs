@@ -3,8 +3,12 @@
 use serde_json::json;
 
 use super::{
-    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source, aliases::ALIASES, llama,
-    transformer::TOKEN_CLASSIFIER, vit,
+    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source,
+    aliases::ALIASES,
+    bart::MARIAN_WRITER,
+    llama,
+    transformer::{TOKEN_CLASSIFIER, WRITER},
+    vit,
 };
 use crate::{network::error::GraphError, tensors::Signature};
 
@@ -23,7 +27,7 @@ pub struct Entry {
 }
 
 /// Endings of Hugging Face's classes.
-const CLASSES: [&str; 8] = [
+const CLASSES: [&str; 10] = [
     "ForSequenceClassification",
     "ForImageClassification",
     "ForCausalLM",
@@ -31,6 +35,8 @@ const CLASSES: [&str; 8] = [
     "ForTokenClassification",
     "ForQuestionAnswering",
     "ForMaskedLM",
+    WRITER,
+    MARIAN_WRITER,
     ENCODER,
 ];
 const BODY: &str = "Model";
@@ -81,6 +87,8 @@ impl Family {
         let is_missing = match class {
             TOKEN_CLASSIFIER => WITHOUT_TOKEN_CLASSIFIER.contains(&self.model_type),
             ENCODER => reads(self.model_type, BODY),
+            // Elsewhere it would be a body.
+            MARIAN_WRITER => self.model_type != "marian",
             class => class.ends_with("Classification") && classifier == NO_CLASSIFIER,
         };
         !is_missing && reads(self.model_type, class)
@@ -143,9 +151,16 @@ mod tests {
             [
                 "ForSequenceClassification",
                 "ForTokenClassification",
+                "ForConditionalGeneration",
                 "EncoderModel"
             ]
         );
+        assert_eq!(of("marian").classes, ["MTModel"]);
+        for name in ["pegasus", "whisper"] {
+            assert_eq!(of(name).classes, ["ForConditionalGeneration"]);
+        }
+        let of_both = ["ForSequenceClassification", "ForConditionalGeneration"];
+        assert_eq!(of("mbart").classes, of_both);
         assert!(!of("t5").has_bodies && !of("bert").classes.contains(&ENCODER));
         assert!(of("mpnet").has_bodies && of("deberta-v2").has_bodies);
         assert!(of("mixtral").has_experts && !of("mistral").has_experts);

@@ -14,10 +14,10 @@ use serde_json::Value;
 
 pub(super) use modules::Decoder;
 pub use modules::{
-    body_prefix, is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of,
-    wrapper_of,
+    body_prefix, is_bare_below_its_head, is_transposed, module_of_tensor, tensor_of_module,
+    tied_embedding, vocabulary_of, wrapper_of,
 };
-use modules::{file_of_module, original_of, output_of};
+use modules::{file_of_module, flat_of, original_of, output_of};
 
 use super::{
     Family,
@@ -127,7 +127,9 @@ impl Naming {
                     inside = format!("{stem}{new}");
                 }
             }
-            if let Some(parts) = names.parts_of(&inside, &signature[name].shape) {
+            let shape = &signature[name].shape;
+            let flat = flat_of(config, &inside, shape).map(|flat| vec![flat.to_owned()]);
+            if let Some(parts) = flat.or_else(|| names.parts_of(&inside, shape)) {
                 naming.stacks.insert(name.clone(), Stack { inside, parts });
             } else if let Some(original) = tied
                 .filter(|_| inside == OUTPUT)

@@ -7,6 +7,7 @@
 
 mod decoders;
 mod encoders;
+mod sequences;
 mod timm;
 mod transformers;
 
@@ -19,7 +20,8 @@ pub(super) use decoders::{
     GEMMA, GEMMA2, GEMMA3, GLM4, GPT_NEOX, GPT_OSS, GRANITE, LLAMA, MISTRAL, MIXTRAL, OLMO2, OLMO3,
     OLMOE, PARTIAL_ROPE, PHI3, QWEN2, QWEN3, QWEN3_MOE, ROPE, SMOLLM3,
 };
-pub(super) use encoders::{ALBERT, DEBERTA, ELECTRA, MPNET, T5};
+pub(super) use encoders::{ALBERT, DEBERTA, ELECTRA, MPNET};
+pub(super) use sequences::{BART, MARIAN, PEGASUS, T5, WHISPER};
 pub(super) use timm::{TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm};
 pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, VIT, check};
 

@@ -8,3 +8,5 @@ pub(super) const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
 pub(super) const SPANS: &str = "ForQuestionAnswering";
 /// The word that belongs in each place of a sentence.
 pub(super) const MASKED_MODEL: &str = "ForMaskedLM";
+/// A model from sequence to sequence.
+pub(super) const WRITER: &str = "ForConditionalGeneration";

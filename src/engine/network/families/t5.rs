@@ -1,22 +1,22 @@
 //! T5 and mT5 with Hugging Face's names: the encoder for classes of tokens and as a body, and both sides for
-//! classes of sentences.
+//! classes of sentences and from sequence to sequence.
 //!
-//! Scores are not scaled; every layer of a side adds the biases of one table to them. The decoder of a
-//! sentence's class reads the sentence itself, a position late, and tells the class at its end.
+//! Scores are not scaled; every layer of a side adds the biases of one table to them. A decoder reads its tokens
+//! a position late: the target sequence, or for a sentence's class the sentence itself, whose class it tells at
+//! its end.
 
 use super::{
-    Builder, Source,
-    transformer::{Attending, CLASSIFIER, TOKEN_CLASSIFIER},
+    Builder, OUTPUT, Source,
+    transformer::{Attending, CLASSIFIER, TOKEN_CLASSIFIER, WRITER},
 };
 use crate::network::{
     error::GraphError,
     graph::{Graph, Input, Operand, Task},
-    op::{FullyMasked, Op, Position, PositionBias},
-    token::IDS,
+    op::{FullyMasked, Op, PositionBias},
 };
 
 const EMBEDDING: &str = "transformer.shared";
-/// Tokens of a sentence. The library has no limit.
+/// Tokens of a sentence, and of a target sequence. The library has no limit.
 const LONGEST: usize = 4096;
 
 /// What a configuration is of.
@@ -25,6 +25,8 @@ enum Model {
     Encoder,
     OfTokens,
     OfSentences,
+    /// From sequence to sequence.
+    Writer,
 }
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
@@ -41,11 +43,17 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
             Task::TokenClassification
         }
         Model::OfSentences => {
-            let first = id(source, "decoder_start_token_id", None)?;
-            let last = id(source, "eos_token_id", Some(1))?;
-            let decoded = blocks.decoder(source, &mut builder, encoded, first)?;
-            head(&mut builder, decoded, last);
+            let last = source.token_id("eos_token_id", Some(1))?;
+            let read = Decoded::read(source, Operand::Input)?;
+            let decoded = blocks.decoder(source, &mut builder, encoded, read)?;
+            builder.head_at_end(decoded, last);
             Task::Classification
+        }
+        Model::Writer => {
+            let read = Decoded::read(source, Operand::Target)?;
+            let decoded = blocks.decoder(source, &mut builder, encoded, read)?;
+            output(source, &mut builder, decoded)?;
+            return Ok(builder.finish_writing(LONGEST, input));
         }
     };
     Ok(builder.finish_for(task, input))
@@ -57,21 +65,59 @@ fn model_of(source: &Source<'_>) -> Result<Model, GraphError> {
         Some(class) if class.ends_with(TOKEN_CLASSIFIER) => {
             source.head(TOKEN_CLASSIFIER).map(|()| Model::OfTokens)
         }
+        Some(class) if class.ends_with(WRITER) => Ok(Model::Writer),
         _ => source.head(CLASSIFIER).map(|()| Model::OfSentences),
     }
 }
 
-/// The class at the last token that ends a sentence.
-fn head(builder: &mut Builder, decoded: Operand, last: u32) {
-    let op = Op::SelectToken {
-        position: Position::End,
-        padding: None,
-        token: Some(last),
-    };
-    let end = builder.push("end", op, &[decoded, Operand::Input]);
-    let hidden = builder.linear("classification_head.dense", end);
-    let hidden = builder.push("classification_head.tanh", Op::Tanh {}, &[hidden]);
-    builder.linear("classification_head.out_proj", hidden);
+/// The next token by the output matrix, or by the embedding where the file has none.
+fn output(
+    source: &Source<'_>,
+    builder: &mut Builder,
+    mut decoded: Operand,
+) -> Result<(), GraphError> {
+    if scales_output(source)? {
+        let [_, width] = source.shape(&format!("{EMBEDDING}.weight"))?;
+        let factor = (width as f64).sqrt().recip();
+        decoded = builder.push("scaled", Op::Scale { factor }, &[decoded]);
+    }
+    let has_own = source.has(OUTPUT);
+    let param = if has_own { "lm_head" } else { EMBEDDING };
+    builder.linear_as("lm_head".into(), param.into(), decoded);
+    Ok(())
+}
+
+/// Whether the decoder's output is divided by the root of its width. Version 5 of the library has a key for it;
+/// before, it was where the output is tied, and T5 1.1 is read so still. mT5 in version 5 never does.
+fn scales_output(source: &Source<'_>) -> Result<bool, GraphError> {
+    if source.config["model_type"] == "mt5" {
+        return Ok(false);
+    }
+    let is_tied = source.config["tie_word_embeddings"] != false;
+    source.switch("scale_decoder_outputs", is_tied)
+}
+
+/// What a decoder reads, a position late.
+#[derive(Clone, Copy)]
+struct Decoded {
+    ids: Operand,
+    first: u32,
+    /// The id in the place of no token; a sentence has none of these.
+    padding: Option<u32>,
+}
+
+impl Decoded {
+    fn read(source: &Source<'_>, ids: Operand) -> Result<Self, GraphError> {
+        let is_mt5 = source.config["model_type"] == "mt5";
+        let of_target = ids == Operand::Target;
+        Ok(Self {
+            ids,
+            first: source.token_id("decoder_start_token_id", is_mt5.then_some(0))?,
+            padding: of_target
+                .then(|| source.token_id("pad_token_id", Some(0)))
+                .transpose()?,
+        })
+    }
 }
 
 /// What all blocks have in common.
@@ -91,6 +137,8 @@ struct Side<'a> {
     is_decoder: bool,
     /// What the other side puts out.
     encoded: Option<Operand>,
+    /// The other side reads another sequence.
+    cross: bool,
 }
 
 impl Blocks {
@@ -113,28 +161,33 @@ impl Blocks {
             name: "transformer.encoder",
             is_decoder: false,
             encoded: None,
+            cross: false,
         };
         let words = builder.embedding(EMBEDDING);
         self.stack(source, builder, side, words)
     }
 
-    /// Reads the sentence a position late, behind the id `first`.
     fn decoder(
         &self,
         source: &Source<'_>,
         builder: &mut Builder,
         encoded: Operand,
-        first: u32,
+        read: Decoded,
     ) -> Result<Operand, GraphError> {
         let side = Side {
             name: "transformer.decoder",
             is_decoder: true,
             encoded: Some(encoded),
+            cross: read.ids == Operand::Target,
         };
-        let op = Op::ShiftTokens { first };
-        let shifted = builder.push("transformer.decoder.input", op, &[Operand::Input]);
+        let op = Op::ShiftTokens {
+            first: Some(read.first),
+            padding: read.padding,
+        };
+        let shifted = builder.push("transformer.decoder.input", op, &[read.ids]);
         let op = Op::Embedding {
             param: EMBEDDING.into(),
+            padding: None,
         };
         let words = builder.push("transformer.decoder.words", op, &[shifted]);
         self.stack(source, builder, side, words)
@@ -172,7 +225,10 @@ impl Blocks {
             let second = format!("{prefix}.layer.1");
             let normed = self.norm(builder, &format!("{second}.layer_norm"), x);
             let attention = format!("{second}.EncDecAttention");
-            let heads = self.attending(true);
+            let heads = Attending {
+                cross: side.cross,
+                ..self.attending(true)
+            };
             let attended = Self::attended(builder, &attention, &heads, [normed, encoded]);
             x = builder.add(format!("{second}.sum"), &[x, attended]);
             last = 2;
@@ -287,19 +343,5 @@ fn or(source: &Source<'_>, key: &str, default: usize) -> Result<usize, GraphErro
     match source.config.get(key) {
         None => Ok(default),
         Some(_) => source.count(key),
-    }
-}
-
-/// An id of the configuration, or the library's own where it has one.
-fn id(source: &Source<'_>, key: &str, default: Option<u32>) -> Result<u32, GraphError> {
-    let value = &source.config[key];
-    let told = value.as_u64().and_then(|id| u32::try_from(id).ok());
-    match (told, default) {
-        (Some(id), _) if id < IDS => Ok(id),
-        (None, Some(default)) if value.is_null() => Ok(default),
-        _ => {
-            let detail = format!("{key}: give an id below {IDS}, not {value}");
-            Err(GraphError::Malformed { detail })
-        }
     }
 }

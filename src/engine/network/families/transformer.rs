@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-pub(super) use super::suffixes::{CLASSIFIER, TOKEN_CLASSIFIER};
+pub(super) use super::suffixes::{CLASSIFIER, TOKEN_CLASSIFIER, WRITER};
 use super::{
     Builder, Source,
     naming::{Decoder, Names},
@@ -178,6 +178,7 @@ pub(super) struct Attending {
     pub position_bias: Option<PositionBias>,
     pub distances: Option<Distances>,
     pub mask_queries: bool,
+    pub cross: bool,
 }
 
 impl Attending {
@@ -198,6 +199,7 @@ impl Attending {
             position_bias: None,
             distances: None,
             mask_queries: false,
+            cross: false,
         }
     }
 }
@@ -219,6 +221,7 @@ impl Builder {
             param,
             Op::Embedding {
                 param: param.to_owned(),
+                padding: None,
             },
             &[Operand::Input],
         )
@@ -241,6 +244,7 @@ impl Builder {
             offset: 0,
             constant: false,
             padding,
+            frozen: false,
         };
         self.push(param, op, &[Operand::Input])
     }
@@ -262,6 +266,7 @@ impl Builder {
             position_bias: heads.position_bias.clone(),
             distances: heads.distances.clone(),
             mask_queries: heads.mask_queries,
+            cross: heads.cross,
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

@@ -255,6 +255,7 @@ impl Embeddings<'_> {
             offset: 0,
             constant: false,
             padding: None,
+            frozen: false,
         };
         let places = builder.push(positions, op, &[x]);
         Ok(builder.add(format!("{positions}.sum"), &[x, places]))

@@ -167,6 +167,14 @@ impl Op {
                     bias,
                 ]
             }
+            Self::Conv1d { .. } => {
+                vec![ParamUse::needed(weight, &[Output, Input, Fixed]), bias]
+            }
+            Self::Offset { .. } => vec![ParamUse::statistic(format!("{prefix}.bias"))],
+            Self::PositionEmbedding { frozen: true, .. } => vec![ParamUse {
+                role: Role::Statistic,
+                ..ParamUse::needed(weight, &[Fixed, Output])
+            }],
             Self::Conv2d { .. } => {
                 vec![
                     ParamUse::needed(weight, &[Output, Fixed, Fixed, Fixed]),

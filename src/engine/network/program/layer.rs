@@ -49,32 +49,36 @@ pub enum Layer {
         parts: usize,
         part: usize,
     },
+    /// One value more for each channel of tokens.
+    Offset {
+        bias: Param<1>,
+    },
     /// Of tokens: one factor a channel.
     LayerScale {
         gamma: Param<1>,
     },
-    /// `[S]` ids to `[S, D]`, by rows of `[vocabulary, D]`.
-    Embedding {
-        table: Param<2>,
-    },
+    Embedding(Embedding),
     /// `[S]` ids to `[S, D]`, by the types that stand beside the ids; `[types, D]`.
     TokenTypeEmbedding {
         table: Param<2>,
     },
     PositionEmbedding(PositionEmbedding),
+    /// One row per position, `[S, D]`, as [`sinusoids`] computes it.
+    Sinusoids,
     /// `[S, D]` to `[S + 1, D]`: the token `[1, 1, D]` before the first.
     ClassToken {
         token: Param<3>,
     },
     PatchEmbed(PatchEmbed),
+    /// `[C, H, W]` to `[H · W, C]`.
+    ToTokens {
+        input: [usize; 3],
+    },
     /// The rows of `[R, D]`, the same for every sample.
     Table {
         table: Param<2>,
     },
-    /// `[S]` ids, each that of the position before; the first is this one.
-    ShiftTokens {
-        first: u32,
-    },
+    ShiftTokens(ShiftTokens),
     /// Tokens, 0 where they are padded; the ids are the second input.
     MaskTokens,
     Attention(Attention),
@@ -83,6 +87,16 @@ pub enum Layer {
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens,
     Experts(Experts),
+}
+
+impl Layer {
+    /// The largest id that it puts out whatever the samples have.
+    pub fn own_id(&self) -> Option<u32> {
+        match self {
+            Self::ShiftTokens(ShiftTokens { first, padding }) => (*first).max(*padding),
+            _ => None,
+        }
+    }
 }
 
 /// `x Wᵀ + b`, of every token where there are tokens.
@@ -189,6 +203,44 @@ pub struct SelectToken {
     pub token: Option<u32>,
 }
 
+/// `[S]` ids to `[S, D]`, by rows of `[vocabulary, D]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Embedding {
+    pub table: Param<2>,
+    /// The id whose row is never trained by being looked up.
+    pub padding: Option<u32>,
+}
+
+/// Rows `[length, width]` of positions: sines of `position / 10000^(2i/width)`, then the cosines.
+pub fn sinusoids(length: usize, width: usize) -> Vec<f32> {
+    let sines = width.div_ceil(2);
+    (0..length * width)
+        .map(|at| {
+            let (position, channel) = ((at / width) as f64, at % width);
+            let pair = if channel < sines {
+                channel
+            } else {
+                channel - sines
+            };
+            let angle = position / 10_000f64.powf((2 * pair) as f64 / width as f64);
+            (if channel < sines {
+                angle.sin()
+            } else {
+                angle.cos()
+            }) as f32
+        })
+        .collect()
+}
+
+/// `[S]` ids, each that of the position before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShiftTokens {
+    /// The first id; where absent the last of the sequence that is not `padding`.
+    pub first: Option<u32>,
+    /// The id that stands where there is no token.
+    pub padding: Option<u32>,
+}
+
 /// One row per position, `[S, D]`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PositionEmbedding {
@@ -197,6 +249,8 @@ pub enum PositionEmbedding {
         table: Param<3>,
         offset: usize,
         constant: bool,
+        /// It is never trained.
+        frozen: bool,
     },
     /// Counted over the ids other than `padding`, from the row after its own.
     Counted { table: Param<2>, padding: u32 },
@@ -241,12 +295,18 @@ pub struct Attention {
     pub distances: Option<Distances>,
     /// Padded positions see nothing either.
     pub mask_queries: bool,
+    /// Tokens of the longest other sequence that keys, values and ids are of, where they are of another.
+    pub cross: Option<usize>,
 }
 
 impl Attention {
-    /// Whether scores depend on more than queries, keys and what is masked: the CPU has no kernel for that.
-    pub fn scores_distances(&self) -> bool {
-        self.position_bias.is_some() || self.distances.is_some() || self.mask_queries
+    /// Whether it is left to burn: its scores depend on more than queries, keys and what is masked, or its keys
+    /// are of another sequence. The CPU has no kernel for either.
+    pub fn is_left_to_burn(&self) -> bool {
+        self.position_bias.is_some()
+            || self.distances.is_some()
+            || self.mask_queries
+            || self.cross.is_some()
     }
 
     /// Channels of all queries, all keys and all values.

@@ -43,12 +43,13 @@ impl Resolver<'_> {
             position_bias,
             distances,
             mask_queries,
+            cross,
         } = &self.node.op
         else {
             return Err(self.fault("is no attention"));
         };
         let (heads, kv_heads) = (*heads, kv_heads.unwrap_or(*heads));
-        let operands = self.operands(*mask, distances.as_ref())?;
+        let operands = self.operands(*mask, *cross, distances.as_ref())?;
         let head_size = self.head_size(heads, kv_heads, &operands)?;
 
         if *fused == FusedOrder::Heads
@@ -66,6 +67,7 @@ impl Resolver<'_> {
         if *mask_queries && !mask {
             return Err(self.fault("mask_queries needs mask"));
         }
+        self.check_cross()?;
         if let Some(distances) = distances {
             let is_plain = heads == kv_heads && rotary.is_none() && head_norms.is_none();
             self.check_distances(distances, heads * head_size, is_plain)?;
@@ -97,6 +99,9 @@ impl Resolver<'_> {
                 .transpose()?,
             distances: distances.clone(),
             mask_queries: *mask_queries,
+            cross: cross
+                .then(|| self.tokens(1).map(|[keys, _]| keys))
+                .transpose()?,
         };
         let [tokens, _] = self.tokens(0)?;
         let output = vec![tokens, heads * head_size];
@@ -106,18 +111,24 @@ impl Resolver<'_> {
         })
     }
 
-    fn operands(&self, mask: bool, distances: Option<&Distances>) -> Result<Operands, GraphError> {
+    fn operands(
+        &self,
+        mask: bool,
+        cross: bool,
+        distances: Option<&Distances>,
+    ) -> Result<Operands, GraphError> {
         let [tokens, width] = self.tokens(0)?;
         let count = self.inputs.len() - usize::from(mask).min(self.inputs.len());
+        let seen = if cross { self.tokens(1)?[0] } else { tokens };
         if mask {
-            self.check_ids_of(tokens, count)?;
+            self.check_ids_of(seen, count)?;
         }
         let of_distances = distances.map_or(0, Distances::inputs);
         match count - of_distances.min(count) {
-            1 if distances.is_none() => Ok(Operands::Fused(width)),
+            1 if distances.is_none() && !cross => Ok(Operands::Fused(width)),
             3 => {
                 let [keys, values] = [self.tokens(1)?, self.tokens(2)?];
-                if [keys[0], values[0]] != [tokens; 2] {
+                if [keys[0], values[0]] != [seen; 2] {
                     return Err(self.fault("needs queries, keys and values of as many tokens"));
                 }
                 Ok(Operands::Separate([width, keys[1], values[1]]))

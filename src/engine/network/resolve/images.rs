@@ -5,7 +5,7 @@ use crate::network::{
     error::GraphError,
     op::Pair,
     program::{
-        Layer,
+        Layer, Param,
         layer::{BatchNorm, Conv2d, Pool, PoolKind},
     },
 };
@@ -73,6 +73,44 @@ impl Resolver<'_> {
         window: Window,
         groups: usize,
     ) -> Result<Resolved, GraphError> {
+        let bias = format!("{param}.bias");
+        self.convolution(self.weight::<4>(param)?, bias, window, groups)
+    }
+
+    /// A convolution along an image of one row.
+    pub(super) fn conv1d(
+        &self,
+        param: &str,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Resolved, GraphError> {
+        let input = self.image()?;
+        if input[1] != 1 {
+            return Err(self.fault(format!("needs an input [C, 1, L], not {input:?}")));
+        }
+        let Param {
+            name,
+            shape: [outputs, inputs, kernel],
+        } = self.weight::<3>(param)?;
+        let weight = Param {
+            name,
+            shape: [outputs, inputs, 1, kernel],
+        };
+        let window = Window {
+            stride: Pair(1, stride),
+            padding: Pair(0, padding),
+            dilation: Pair(1, 1),
+        };
+        self.convolution(weight, format!("{param}.bias"), window, 1)
+    }
+
+    fn convolution(
+        &self,
+        weight: Param<4>,
+        bias: String,
+        window: Window,
+        groups: usize,
+    ) -> Result<Resolved, GraphError> {
         let Window {
             stride,
             padding,
@@ -80,7 +118,6 @@ impl Resolver<'_> {
         } = window;
         let input = self.image()?;
         let [channels, height, width] = input;
-        let weight = self.weight::<4>(param)?;
         self.check_positive(stride, "stride")?;
         self.check_positive(dilation, "dilation")?;
         self.check_moderate(padding, "padding")?;
@@ -94,7 +131,7 @@ impl Resolver<'_> {
         if inputs != channels / groups {
             return Err(weight.misfit(format!("[out, {}, kh, kw]", channels / groups)));
         }
-        let bias = self.vector(format!("{param}.bias"), outputs)?;
+        let bias = self.vector(bias, outputs)?;
 
         let down = Span {
             input: height,

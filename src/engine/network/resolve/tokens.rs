@@ -7,7 +7,9 @@ use crate::network::{
     op::Position,
     program::{
         Layer, Param, SampleShape, channels,
-        layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken},
+        layer::{
+            Embedding, Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken, ShiftTokens,
+        },
     },
     token::IDS,
 };
@@ -21,6 +23,7 @@ pub(super) struct Rows {
     pub offset: usize,
     /// All positions read that row.
     pub constant: bool,
+    pub frozen: bool,
 }
 
 impl Rows {
@@ -31,11 +34,16 @@ impl Rows {
     }
 
     fn of(self, table: Param<3>) -> Layer {
-        let Self { offset, constant } = self;
+        let Self {
+            offset,
+            constant,
+            frozen,
+        } = self;
         Layer::PositionEmbedding(PositionEmbedding::Rows {
             table,
             offset,
             constant,
+            frozen,
         })
     }
 }
@@ -55,7 +63,7 @@ impl Resolver<'_> {
             .map_err(|_| self.fault(format!("needs an input [S, D], not {found:?}")))
     }
 
-    /// Length of the network's ids, shifted or not. They are checked against their tables in the data, not as
+    /// Length of the network's ids or its target's, shifted or not. They are checked against their tables in the data, not as
     /// they are computed.
     fn own_ids(&self) -> Result<usize, GraphError> {
         let found = self.inputs.first().copied().unwrap_or_default();
@@ -63,7 +71,7 @@ impl Resolver<'_> {
             return Err(self.fault(format!("needs token ids [S], not {found:?}")));
         };
         if !self.of_ids {
-            return Err(self.fault("reads the token ids, \"input\""));
+            return Err(self.fault("reads the token ids, \"input\" or \"target\""));
         }
         Ok(length)
     }
@@ -109,13 +117,52 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn embedding(&self, param: &str) -> Result<Resolved, GraphError> {
+    pub(super) fn embedding(
+        &self,
+        param: &str,
+        padding: Option<u32>,
+    ) -> Result<Resolved, GraphError> {
         let length = self.own_ids()?;
         let table = self.weight::<2>(param)?;
+        let rows = table.shape[0];
+        if let Some(id) = self.own_id.filter(|&id| id as usize >= rows) {
+            return Err(self.fault(format!("reads the id {id}, and its table has {rows} rows")));
+        }
         let output = vec![length, table.shape[1]];
         Ok(Resolved {
-            layer: Layer::Embedding { table },
+            layer: Layer::Embedding(Embedding { table, padding }),
             output,
+        })
+    }
+
+    /// A row more for every token.
+    pub(super) fn offset(&self, param: &str) -> Result<Resolved, GraphError> {
+        let output = self.tokens(0)?;
+        self.one()?;
+        let bias = self.needed_vector(format!("{param}.bias"), output[1])?;
+        Ok(Resolved {
+            layer: Layer::Offset { bias },
+            output: output.to_vec(),
+        })
+    }
+
+    pub(super) fn sinusoids(&self, width: usize) -> Result<Resolved, GraphError> {
+        let length = self.length()?;
+        if width == 0 {
+            return Err(self.fault("needs a width above 0"));
+        }
+        Ok(Resolved {
+            layer: Layer::Sinusoids,
+            output: vec![length, width],
+        })
+    }
+
+    pub(super) fn to_tokens(&self) -> Result<Resolved, GraphError> {
+        let input = self.image()?;
+        let [channels, height, width] = input;
+        Ok(Resolved {
+            layer: Layer::ToTokens { input },
+            output: vec![height * width, channels],
         })
     }
 
@@ -141,13 +188,19 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn shift_tokens(&self, first: u32) -> Result<Resolved, GraphError> {
+    pub(super) fn shift_tokens(&self, shift: ShiftTokens) -> Result<Resolved, GraphError> {
         let length = self.own_ids()?;
-        if first >= IDS {
-            return Err(self.fault(format!("first must be an id below {IDS}")));
+        let ids = [shift.first, shift.padding];
+        if ids.into_iter().flatten().any(|id| id >= IDS) {
+            return Err(self.fault(format!("first and padding must be ids below {IDS}")));
+        }
+        if ids == [None; 2] {
+            return Err(
+                self.fault("needs the first id, or the padding before which the last stands")
+            );
         }
         Ok(Resolved {
-            layer: Layer::ShiftTokens { first },
+            layer: Layer::ShiftTokens(shift),
             output: vec![length],
         })
     }

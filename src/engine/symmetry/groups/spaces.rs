@@ -100,7 +100,7 @@ impl Spaces {
         match &node.layer {
             Layer::Linear(_)
             | Layer::Conv2d(Conv2d { groups: 1, .. })
-            | Layer::Embedding { .. }
+            | Layer::Embedding(_)
             | Layer::PositionEmbedding(_)
             | Layer::TokenTypeEmbedding { .. }
             | Layer::Table { .. }
@@ -111,6 +111,12 @@ impl Spaces {
             Layer::Conv2d(Conv2d { groups, .. }) => {
                 let class = self.open(*groups);
                 self.union(reads.first.class, class);
+                Space { class, size }
+            }
+            // Each channel is of one speed.
+            Layer::Sinusoids => {
+                let class = self.open(size);
+                self.fix(class);
                 Space { class, size }
             }
             Layer::Attention(layer) => self.attention(node, layer, reads),
@@ -148,9 +154,11 @@ impl Spaces {
             | Layer::Scale { .. }
             | Layer::SoftCap { .. }
             | Layer::LayerScale { .. }
+            | Layer::Offset { .. }
+            | Layer::ToTokens { .. }
             | Layer::ClassToken { .. }
             | Layer::SelectToken(_)
-            | Layer::ShiftTokens { .. }
+            | Layer::ShiftTokens(_)
             | Layer::MaskTokens
             | Layer::MeanTokens => Space {
                 class: reads.first.class,

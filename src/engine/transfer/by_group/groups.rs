@@ -112,7 +112,7 @@ fn is_of_attention(graph: &Graph, position: usize) -> bool {
         .iter()
         .any(|operand| match *operand {
             Operand::Node(at) => matches!(graph.nodes[at].op, Op::Attention { .. }),
-            Operand::Input => false,
+            Operand::Input | Operand::Target => false,
         });
     is_read || reads
 }

@@ -9,7 +9,7 @@ use super::{
     layer::{Layer, vector},
     may_be_shifted,
     ridge::RidgeFit,
-    rows::{self, Counted, Row, Window},
+    rows::{self, Counted, Drawn, Row, Window},
     sites::Site,
     store::FittedLayer,
     system::System,
@@ -57,7 +57,12 @@ impl Fitter<'_> {
         let Functions { graph, seed, .. } = *self.functions;
         let most = rows::most_rows(self.width());
         let new = walks.new_base().at(point);
-        let rows = self.counted.rows(new, most, seed);
+        let rows = self.counted.rows(Drawn {
+            activation: new,
+            sequence: self.functions.program.sequence(point),
+            most,
+            seed,
+        });
 
         let tuned = rows::matrix(walks.old_tuned().at(point), &rows);
         if is_output(graph, self.site) {

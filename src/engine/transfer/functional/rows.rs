@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::{
-    execution::cpu::CpuActivation,
-    network::{Graph, Input, Op, op::Pair},
+    execution::{Samples, cpu::CpuActivation},
+    network::{Graph, Input, Op, Sequence, op::Pair},
 };
 
 /// Rows that one fit sees at most.
@@ -18,34 +18,49 @@ pub const MAX_FITTED_VALUES: usize = 1 << 25;
 /// A sample and a position of it.
 pub type Row = (usize, usize);
 
-/// Which positions of a sample count.
+/// Which positions of a sample count: `[samples][positions]`, `None` where nothing is padded.
 pub struct Counted {
-    /// Of token ids, `[samples][positions]`; `None` where nothing is padded.
-    seen: Option<Vec<Vec<bool>>>,
+    input: Option<Vec<Vec<bool>>>,
+    target: Option<Vec<Vec<bool>>>,
+}
+
+/// What rows are taken of.
+#[derive(Clone, Copy)]
+pub struct Drawn<'a> {
+    pub activation: &'a CpuActivation,
+    /// Which its positions are of.
+    pub sequence: Sequence,
+    /// Rows at most.
+    pub most: usize,
+    pub seed: u64,
 }
 
 impl Counted {
-    /// By the mask of token ids.
-    pub fn of(graph: &Graph, input: &CpuActivation) -> Self {
-        let Input::Tokens { .. } = graph.input else {
-            return Self { seen: None };
-        };
-
-        let rows = input.values().chunks(input.size());
+    /// By the mask of token ids, and the tokens of the target sequence that are predicted.
+    pub fn of(graph: &Graph, samples: &Samples<CpuActivation>) -> Self {
+        let is_tokens = matches!(graph.input, Input::Tokens { .. });
         Self {
-            seen: Some(
-                rows.map(|ids| ids.iter().map(|&id| id >= 0.0).collect())
-                    .collect(),
-            ),
+            input: is_tokens.then(|| seen(&samples.input)),
+            target: samples.target.as_ref().map(seen),
         }
     }
 
-    /// The rows of an activation, in the order of the samples; drawn where there are more than `most`.
-    pub fn rows(&self, activation: &CpuActivation, most: usize, seed: u64) -> Vec<Row> {
+    /// The rows of an activation, in the order of the samples; drawn where there are too many.
+    pub fn rows(&self, of: Drawn<'_>) -> Vec<Row> {
+        let Drawn {
+            activation,
+            sequence,
+            most,
+            seed,
+        } = of;
+        let seen = match sequence {
+            Sequence::Input => self.input.as_deref(),
+            Sequence::Target => self.target.as_deref(),
+        };
         let positions = positions(activation);
         let all =
             (0..activation.batch()).flat_map(|sample| (0..positions).map(move |p| (sample, p)));
-        let all: Vec<Row> = all.filter(|&row| self.is_seen(row, positions)).collect();
+        let all: Vec<Row> = all.filter(|&row| is_seen(seen, row, positions)).collect();
         if all.len() <= most {
             return all;
         }
@@ -55,15 +70,22 @@ impl Counted {
         drawn.sort_unstable();
         drawn.into_iter().map(|i| all[i]).collect()
     }
+}
 
-    /// Whether a row of an activation with so many positions counts.
-    fn is_seen(&self, row: Row, positions: usize) -> bool {
-        match &self.seen {
-            Some(seen) if seen.first().is_some_and(|first| first.len() == positions) => {
-                seen[row.0][row.1]
-            }
-            _ => true,
+/// Where ids are seen: they are neither masked nor absent.
+fn seen(ids: &CpuActivation) -> Vec<Vec<bool>> {
+    let rows = ids.values().chunks(ids.size());
+    rows.map(|ids| ids.iter().map(|&id| id >= 0.0).collect())
+        .collect()
+}
+
+/// Whether a row of an activation with so many positions counts.
+fn is_seen(seen: Option<&[Vec<bool>]>, row: Row, positions: usize) -> bool {
+    match seen {
+        Some(seen) if seen.first().is_some_and(|first| first.len() == positions) => {
+            seen[row.0][row.1]
         }
+        _ => true,
     }
 }
 
@@ -186,6 +208,7 @@ mod tests {
     use super::*;
     use crate::{
         execution::{BatchNormMode, Executor, Weights, cpu::run_instruction},
+        network::token::ABSENT,
         training::testing,
     };
 
@@ -212,8 +235,11 @@ mod tests {
                 BatchNormMode::Running,
             );
 
-            let counted = Counted { seen: None };
-            let rows = counted.rows(&y, 40, 0);
+            let counted = Counted {
+                input: None,
+                target: None,
+            };
+            let rows = counted.rows(drawn(&y, 40));
             assert!(
                 rows.len() == 40 && rows.is_sorted(),
                 "{} of all",
@@ -243,10 +269,37 @@ mod tests {
     fn padded_tokens_have_no_row() {
         let graph = testing::token_graph(3, json!([{"op": "embedding", "param": "e"}]));
         let ids = CpuActivation::new(vec![1.0, 2.0, -1.0, 0.0, -3.0, -1.0], &[3]);
-        let counted = Counted::of(&graph, &ids);
+        let counted = Counted::of(&graph, &ids.into());
         let stream = CpuActivation::new(vec![0.0; 2 * 3 * 4], &[3, 4]);
-        assert_eq!(counted.rows(&stream, 100, 0), [(0, 0), (0, 1), (1, 0)]);
+        assert_eq!(counted.rows(drawn(&stream, 100)), [(0, 0), (0, 1), (1, 0)]);
         let pooled = CpuActivation::new(vec![0.0; 2 * 4], &[4]);
-        assert_eq!(counted.rows(&pooled, 100, 0), [(0, 0), (1, 0)]);
+        assert_eq!(counted.rows(drawn(&pooled, 100)), [(0, 0), (1, 0)]);
+    }
+
+    /// A target sequence as long as the input has a padding of its own.
+    #[test]
+    fn rows_of_a_target_sequence_are_those_that_are_predicted() {
+        let graph = testing::token_graph(3, json!([{"op": "embedding", "param": "e"}]));
+        let samples = Samples {
+            input: CpuActivation::new(vec![1.0, 2.0, -1.0], &[3]),
+            target: Some(CpuActivation::new(vec![ABSENT, 2.0, 0.0], &[3])),
+        };
+        let counted = Counted::of(&graph, &samples);
+        let stream = CpuActivation::new(vec![0.0; 3 * 4], &[3, 4]);
+        let of_target = Drawn {
+            sequence: Sequence::Target,
+            ..drawn(&stream, 100)
+        };
+        assert_eq!(counted.rows(of_target), [(0, 1), (0, 2)]);
+        assert_eq!(counted.rows(drawn(&stream, 100)), [(0, 0), (0, 1)]);
+    }
+
+    fn drawn(activation: &CpuActivation, most: usize) -> Drawn<'_> {
+        Drawn {
+            activation,
+            sequence: Sequence::Input,
+            most,
+            seed: 0,
+        }
     }
 }

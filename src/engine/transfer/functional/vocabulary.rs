@@ -15,7 +15,7 @@ use super::{
     layer::{Layer, vector},
     may_be_shifted,
     ridge::Errors,
-    rows::{self, Counted, Row},
+    rows::{self, Counted, Drawn, Row},
     sites::Site,
     store::FittedLayer,
     walk::Walk,
@@ -71,7 +71,12 @@ impl Vocabulary<'_> {
         let layer = Layer::of(&node.op, &self.result.params);
         let most = rows::most_rows(layer.outputs.max(layer.width));
         let x = self.result.at(node.inputs[0]);
-        let rows = self.counted.rows(x, most, self.functions.seed);
+        let rows = self.counted.rows(Drawn {
+            activation: x,
+            sequence: self.functions.program.sequence(node.inputs[0]),
+            most,
+            seed: self.functions.seed,
+        });
         let held_back = held_back(x.batch(), &rows);
         let tuned = self.tuned.at(node.inputs[0]);
         let missing = Missing {
@@ -316,11 +321,11 @@ mod tests {
             };
             let whole = functions.fit(&[variant], &|_, _| Ok(())).unwrap().remove(0);
 
-            let input = CpuActivation::new(inputs.inputs.clone(), &inputs.sample_shape);
-            let mut walks = Walks::of(&functions, &[variant], &input);
+            let samples = inputs.clone().on_cpu(&program);
+            let mut walks = Walks::of(&functions, &[variant], &samples);
             walks.step(0);
             let site = functions.sites(Rule::Head).remove(0);
-            let counted = Counted::of(&graph, &input);
+            let counted = Counted::of(&graph, &samples);
             let (tuned, result) = (walks.old_tuned(), walks.result(0));
             let fitter = Vocabulary {
                 functions: &functions,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::{
     execution::{
-        BatchNormMode, Executor, Weights,
+        BatchNormMode, Executor, Samples, Weights,
         cpu::{CpuActivation, run_instruction},
     },
     network::{Operand, Program},
@@ -45,12 +45,11 @@ impl Lifetimes {
 }
 
 impl<'m> Walk<'m> {
-    pub fn new(program: &'m Program, params: Checkpoint, input: CpuActivation) -> Self {
-        let alive = HashMap::from([(Operand::Input, input)]);
+    pub fn new(program: &'m Program, params: Checkpoint, samples: Samples<CpuActivation>) -> Self {
         Self {
             program,
             params,
-            alive,
+            alive: samples.operands(),
             is_changed: false,
         }
     }

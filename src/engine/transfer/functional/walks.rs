@@ -5,7 +5,7 @@ use super::{
     Functions, Variant,
     walk::{Lifetimes, Walk},
 };
-use crate::execution::cpu::CpuActivation;
+use crate::execution::{Samples, cpu::CpuActivation};
 
 /// The new base's position among the walks: behind those of the old base and the old tuned model.
 const NEW_BASE: usize = 2;
@@ -18,7 +18,11 @@ pub struct Walks<'m> {
 }
 
 impl<'m> Walks<'m> {
-    pub fn of(functions: &Functions<'m>, variants: &[Variant], input: &CpuActivation) -> Self {
+    pub fn of(
+        functions: &Functions<'m>,
+        variants: &[Variant],
+        samples: &Samples<CpuActivation>,
+    ) -> Self {
         let Functions {
             program,
             source_program,
@@ -34,7 +38,7 @@ impl<'m> Walks<'m> {
         ];
         let mut all: Vec<Walk> = unchanged
             .into_iter()
-            .map(|(program, model)| Walk::new(program, model.clone(), input.clone()))
+            .map(|(program, model)| Walk::new(program, model.clone(), samples.clone()))
             .collect();
 
         // A batch norm normalises a result by what it sees, but the new base by what it has seen.
@@ -47,7 +51,7 @@ impl<'m> Walks<'m> {
                 .map(|other| of[other]);
             let is_base = can_share_base && std::ptr::eq(variant.start, new_base);
             let walk = same.or(is_base.then_some(NEW_BASE)).unwrap_or_else(|| {
-                let mut walk = Walk::new(program, variant.start.clone(), input.clone());
+                let mut walk = Walk::new(program, variant.start.clone(), samples.clone());
                 walk.is_changed = true;
                 all.push(walk);
                 all.len() - 1

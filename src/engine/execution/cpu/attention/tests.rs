@@ -25,6 +25,7 @@ fn layer(causal: bool) -> layer::Attention {
         position_bias: None,
         distances: None,
         mask_queries: false,
+        cross: None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     },
     network::{
         Instruction, Layer, Operand,
-        program::layer::{self, Nonlinearity},
+        program::layer::{self, Nonlinearity, PositionEmbedding},
     },
 };
 
@@ -41,6 +41,9 @@ impl Trace<'_> {
                     d * functions::tanh_slope(v / cap)
                 })
             }
+            Layer::Offset { .. } => dy,
+            Layer::Sinusoids => return Vec::new(),
+            Layer::ToTokens { .. } => channels::first(&dy, shape),
             Layer::Split { part, .. } => channels::whole(&dy, *part, shape),
             Layer::LayerScale { gamma } => {
                 channels::add_gradient_of_factors(gamma, self.activation(source), &dy, gradients);
@@ -54,7 +57,7 @@ impl Trace<'_> {
                     shape,
                 )
             }
-            Layer::Attention(layer) if !layer.scores_distances() => {
+            Layer::Attention(layer) if !layer.is_left_to_burn() => {
                 return self.step_of_attention(instruction, layer, &dy, gradients);
             }
             Layer::ClassToken { token } => {
@@ -80,20 +83,21 @@ impl Trace<'_> {
         let ids = second.map(|ids| self.activation(*ids));
 
         let dx = match &instruction.layer {
-            Layer::Embedding { table } => {
-                Rows::of_ids(table, x).backward(&dy, gradients);
+            Layer::Embedding(layer) => {
+                Rows::of_ids(layer, x).backward(&dy, gradients);
                 None
             }
             Layer::TokenTypeEmbedding { table } => {
                 Rows::of_types(table, x).backward(&dy, gradients);
                 None
             }
+            Layer::PositionEmbedding(PositionEmbedding::Rows { frozen: true, .. }) => None,
             Layer::PositionEmbedding(layer) => {
                 Rows::of_positions(layer, x).backward(&dy, gradients);
                 None
             }
             Layer::PatchEmbed(layer) => {
-                let wanted = source != Operand::Input;
+                let wanted = !source.is_given();
                 Patches::new(layer, self.weights).backward(x, &dy, gradients, wanted)
             }
             Layer::SelectToken(chosen) => {
@@ -151,7 +155,7 @@ fn handed_on(
         .inputs
         .iter()
         .zip(dxs)
-        .filter(|(operand, _)| **operand != Operand::Input)
+        .filter(|(operand, _)| !operand.is_given())
         .filter_map(|(&operand, dx)| Some((operand, dx?)))
         .collect()
 }

@@ -4,7 +4,10 @@
 use serde_json::Value;
 
 use super::{
-    super::{aliases::model_type_of, suffixes::MASKED_MODEL},
+    super::{
+        aliases::model_type_of,
+        suffixes::{MASKED_MODEL, WRITER},
+    },
     Names,
 };
 use crate::tensors::Signature;
@@ -47,7 +50,7 @@ const MODULES: [(&str, &str); 8] = [
 /// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
 const TRANSPOSED: [(&str, &str); 1] = [("gpt2", "transformer.h.")];
 /// By `model_type`, the embedding of tokens.
-const VOCABULARIES: [(&str, &str); 24] = [
+const VOCABULARIES: [(&str, &str); 28] = [
     ("albert", "albert.embeddings.word_embeddings.weight"),
     ("bert", "bert.embeddings.word_embeddings.weight"),
     ("roberta", "roberta.embeddings.word_embeddings.weight"),
@@ -72,18 +75,44 @@ const VOCABULARIES: [(&str, &str); 24] = [
     ("gpt_neox", "gpt_neox.embed_in.weight"),
     ("modernbert", "model.embeddings.tok_embeddings.weight"),
     ("t5", "transformer.shared.weight"),
+    ("bart", "model.shared.weight"),
+    ("marian", "model.shared.weight"),
+    ("pegasus", "model.shared.weight"),
+    ("whisper", "model.decoder.embed_tokens.weight"),
 ];
 /// By `model_type`, a tensor of the graph, and those that are copies of it where a file has them.
-const COPIES: [(&str, &str, &[&str]); 1] = [(
-    "t5",
-    "transformer.shared.weight",
-    &[
-        "transformer.encoder.embed_tokens.weight",
-        "transformer.decoder.embed_tokens.weight",
-    ],
-)];
+const COPIES: [(&str, &str, &[&str]); 4] = [
+    (
+        "t5",
+        "transformer.shared.weight",
+        &[
+            "transformer.encoder.embed_tokens.weight",
+            "transformer.decoder.embed_tokens.weight",
+        ],
+    ),
+    ("bart", "model.shared.weight", BART_COPIES),
+    ("marian", "model.shared.weight", BART_COPIES),
+    ("pegasus", "model.shared.weight", BART_COPIES),
+];
+const BART_COPIES: &[&str] = &[
+    "model.encoder.embed_tokens.weight",
+    "model.decoder.embed_tokens.weight",
+];
+/// By `model_type`, a tensor `[1, n]` of files, and the vector that it is in the graph.
+const FLAT: [(&str, &str, &str); 3] = [
+    ("bart", "final_logits_bias", "final_logits_bias.bias"),
+    ("marian", "final_logits_bias", "final_logits_bias.bias"),
+    ("pegasus", "final_logits_bias", "final_logits_bias.bias"),
+];
 /// By `model_type`, what files call the output layer that is `lm_head` in the graph, as in memory.
-const OUTPUTS: [(&str, &str); 1] = [("gpt_neox", "embed_out")];
+const OUTPUTS: [(&str, &str); 2] = [("gpt_neox", "embed_out"), ("whisper", "proj_out")];
+
+/// Whether the modules of a configuration's class lack the body's prefix in memory though it has a head: T5 from
+/// sequence to sequence.
+pub fn is_bare_below_its_head(config: &Value) -> bool {
+    let class = config["architectures"][0].as_str().unwrap_or_default();
+    model_type_of(config) == Some("t5") && class.ends_with(WRITER)
+}
 
 /// By `model_type`, the output layer of a masked language model, and the bias that it has where its matrix is the
 /// embedding.
@@ -162,6 +191,15 @@ pub(super) fn output_of(config: &Value) -> Option<&'static str> {
         .iter()
         .find(|(family, _)| own == *family)
         .map(|(_, module)| *module)
+}
+
+/// What a tensor of the family's files, of this shape, is as a vector in the graph.
+pub(super) fn flat_of(config: &Value, name: &str, shape: &[usize]) -> Option<&'static str> {
+    let own = model_type_of(config)?;
+    let [1, _] = *shape else { return None };
+    FLAT.iter()
+        .find(|(family, file, _)| own == *family && name == *file)
+        .map(|(.., inside)| *inside)
 }
 
 /// What a tensor of the family's files is a copy of, whatever their configuration says.

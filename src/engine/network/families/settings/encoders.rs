@@ -1,4 +1,4 @@
-//! The keys of encoders in BERT's wake, and of T5.
+//! The keys of encoders in BERT's wake.
 
 use super::Settings;
 
@@ -107,37 +107,4 @@ pub const DEBERTA: Settings = Settings {
         "conv_groups",
     ],
     only: &[("conv_kernel_size", &["0"])],
-};
-
-pub const T5: Settings = Settings {
-    extends: None,
-    read: &[
-        "num_heads",
-        "num_layers",
-        "num_attention_heads",
-        "num_hidden_layers",
-        "num_decoder_layers",
-        "layer_norm_epsilon",
-        "feed_forward_proj",
-        "dense_act_fn",
-        "is_gated_act",
-        "relative_attention_num_buckets",
-        "relative_attention_max_distance",
-        "decoder_start_token_id",
-        "eos_token_id",
-        // Follows from the class.
-        "is_encoder_decoder",
-    ],
-    tensors: &["d_model", "d_ff", "d_kv", "hidden_size", "head_dim"],
-    neutral: &[
-        "dropout_rate",
-        "classifier_dropout",
-        "initializer_factor",
-        // The library has no limit.
-        "n_positions",
-        // Of the head that writes.
-        "scale_decoder_outputs",
-        "tie_word_embeddings",
-    ],
-    only: &[("is_causal", &["false"])],
 };

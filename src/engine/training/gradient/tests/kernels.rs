@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    network::Task, tensors::Signature, testing::with_threads, training::dataset::next_labels,
+    execution::burn::BurnActivation, network::Task, tensors::Signature, testing::with_threads,
+    training::dataset::next_labels,
 };
 
 /// A part of a graph that stands between an embedding of 12 channels and a head of 12.

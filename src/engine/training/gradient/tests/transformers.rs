@@ -160,7 +160,7 @@ fn a_batch_in_parts_is_the_batch() {
     let whole = learner.gradient(&params, &batch);
     // Two samples of five tokens over seven words.
     learner.max_logits = 75;
-    assert_eq!(learner.logits_batch_size(&batch.sample_shape), 2);
+    assert_eq!(learner.logits_batch_size(batch.size()), 2);
     let parts = learner.gradient(&params, &batch);
     assert!((whole.loss - parts.loss).abs() < 1e-9);
     let norm = whole.parts.norm();
