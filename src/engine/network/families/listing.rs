@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{
-    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source, aliases::ALIASES, llama,
-    transformer::TOKEN_CLASSIFIER, vit,
+    Family, MODEL_TYPES, NO_CLASSIFIER, Source, TIMM, aliases::ALIASES, llama, timm_vit,
+    transformer::TOKEN_CLASSIFIER,
 };
 use crate::{network::error::GraphError, tensors::Signature};
 
@@ -59,12 +59,8 @@ pub fn entries() -> Vec<Entry> {
             has_experts: llama::has_experts(family.model_type),
         }
     });
-    let (vgg, resnet): (Vec<&str>, Vec<&str>) = FAMILIES
-        .iter()
-        .map(|(name, _)| *name)
-        .partition(|name| name.starts_with("vgg"));
-    let of_timm = [resnet, vgg, vit::PATTERNS.to_vec()];
-    let of_timm = of_timm.map(|names| Entry {
+    let of_timm = TIMM.iter().map(|timm| timm.names.to_vec());
+    let of_timm = of_timm.chain([timm_vit::PATTERNS.to_vec()]).map(|names| Entry {
         names,
         library: "timm",
         classes: Vec::new(),
