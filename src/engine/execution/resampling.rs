@@ -62,7 +62,9 @@ fn covered(old: usize, new: usize) -> Vec<Vec<Share>> {
             let sources: Vec<Share> = sources.collect();
             let whole: f64 = sources.iter().map(|(_, share)| share).sum();
             let sources = sources.into_iter();
-            sources.map(|(source, share)| (source, share / whole)).collect()
+            sources
+                .map(|(source, share)| (source, share / whole))
+                .collect()
         })
         .collect()
 }
@@ -130,6 +132,9 @@ mod tests {
             antialias: true,
         };
         let values = [0.0, 1.0, 4.0, 9.0, -3.0, 2.0, 5.0, 0.5, -1.0, 6.0];
-        are_close(&resampled(&values, &grid), &[0.906034, 2.757342, 4.608650, 1.006302, 2.064854, 3.123407]);
+        are_close(
+            &resampled(&values, &grid),
+            &[0.906034, 2.757342, 4.608650, 1.006302, 2.064854, 3.123407],
+        );
     }
 }

@@ -272,7 +272,10 @@ pub enum Op {
     LayerScale {
         param: String,
         /// What stands in the place of `gamma`.
-        #[serde(default = "defaults::gamma", skip_serializing_if = "defaults::is_gamma")]
+        #[serde(
+            default = "defaults::gamma",
+            skip_serializing_if = "defaults::is_gamma"
+        )]
         tensor: String,
     },
     /// Every value times one number.

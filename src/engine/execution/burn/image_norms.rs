@@ -15,7 +15,11 @@ const SMALLEST_SQUARE: f64 = 1e-30;
 pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, weights: &Weights) -> Tensor<4> {
     let dims = x.dims();
     let [batch, channels, height, width] = dims;
-    let rows = x.reshape([batch, layer.groups, channels / layer.groups * height * width]);
+    let rows = x.reshape([
+        batch,
+        layer.groups,
+        channels / layer.groups * height * width,
+    ]);
     let centred = rows.clone() - rows.mean_dim(2);
     let variance = (centred.clone() * centred.clone()).mean_dim(2);
     let normed = (centred / (variance + layer.eps).sqrt()).reshape(dims);

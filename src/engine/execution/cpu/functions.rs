@@ -317,11 +317,22 @@ mod tests {
 
     #[test]
     fn functions_with_corners_by_hand() {
-        for (x, relu6_of, hard) in [(-4.0, 0.0, 0.0), (-1.5, 0.0, 0.25), (1.5, 1.5, 0.75), (7.0, 6.0, 1.0)] {
-            assert_eq!((relu6(x), hard_sigmoid(x), hard_swish(x)), (relu6_of, hard, x * hard));
+        for (x, relu6_of, hard) in [
+            (-4.0, 0.0, 0.0),
+            (-1.5, 0.0, 0.25),
+            (1.5, 1.5, 0.75),
+            (7.0, 6.0, 1.0),
+        ] {
+            assert_eq!(
+                (relu6(x), hard_sigmoid(x), hard_swish(x)),
+                (relu6_of, hard, x * hard)
+            );
         }
         assert_eq!([-1.0, 3.0, 7.0].map(relu6_slope), [0.0, 1.0, 0.0]);
-        assert_eq!([-4.0, 0.0, 4.0].map(hard_sigmoid_slope), [0.0, 1.0 / 6.0, 0.0]);
+        assert_eq!(
+            [-4.0, 0.0, 4.0].map(hard_sigmoid_slope),
+            [0.0, 1.0 / 6.0, 0.0]
+        );
         assert_eq!([-4.0, 0.0, 4.0].map(hard_swish_slope), [0.0, 0.5, 1.0]);
     }
 

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn channels_lie_side_by_side_and_come_apart() {
-        let shapes: [[&[usize]; 2]; 3] = [[&[2], &[1]], [&[2, 2], &[2, 1]], [&[1, 2, 2], &[2, 2, 2]]];
+        let shapes: [[&[usize]; 2]; 3] =
+            [[&[2], &[1]], [&[2, 2], &[2, 1]], [&[1, 2, 2], &[2, 2, 2]]];
         for shapes in shapes {
             let inputs = inputs(shapes);
             let y = concatenated(&inputs);
@@ -115,6 +116,9 @@ mod tests {
         assert_eq!(y.values(), [10.0, 20.0, 1.5, 2.0]);
         let [dx, of_values] = gate_gradients(&x, &values, x.clone());
         assert_eq!(dx.values(), y.values());
-        assert_eq!((of_values.values(), of_values.shape()), (&[5.0, 25.0][..], &[2, 1, 1][..]));
+        assert_eq!(
+            (of_values.values(), of_values.shape()),
+            (&[5.0, 25.0][..], &[2, 1, 1][..])
+        );
     }
 }

@@ -146,7 +146,8 @@ fn grid(
     let to = Pair(size[1] / height.max(1), size[2] / width.max(1));
     let side = rows.saturating_sub(1).isqrt();
     if side * side + 1 != rows {
-        let detail = format!("{positions} has {rows} rows, not those of a class token and a square");
+        let detail =
+            format!("{positions} has {rows} rows, not those of a class token and a square");
         return Err(GraphError::Malformed { detail });
     }
 
@@ -171,8 +172,8 @@ struct Blocks<'a> {
 impl Blocks<'_> {
     fn block(&self, builder: &mut Builder, prefix: &str, input: Operand) -> Operand {
         let normed = builder.layer_norm(&format!("{prefix}.norm1"), self.eps, input);
-        let qkv = ["query", "key", "value"]
-            .map(|part| format!("{prefix}.attention.attention.{part}"));
+        let qkv =
+            ["query", "key", "value"].map(|part| format!("{prefix}.attention.attention.{part}"));
         let attended = builder.attend(qkv, &self.heads, normed);
         let attended = builder.linear(&format!("{prefix}.attention.output.dense"), attended);
         let attended = builder.layer_scale(&format!("{prefix}.layer_scale1"), "lambda1", attended);

@@ -27,6 +27,8 @@ struct Blocks<'a> {
 struct Place {
     stride: usize,
     begins_a_stage: bool,
+    /// There are as many zeros before the image as behind it.
+    is_even: bool,
 }
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
@@ -48,7 +50,6 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         );
         return Err(GraphError::Malformed { detail });
     }
-    let even = numbers(source, "depthwise_padding")?.unwrap_or_default();
     let input = source.image_of_any_size(&format!("{STEM}.convolution.weight"))?;
 
     let mut builder = Builder::default();
@@ -64,8 +65,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let mut x = blocks.normed(&mut builder, &format!("{STEM}.batchnorm"), x);
     for (number, place) in places.iter().enumerate() {
         let prefix = format!("{ENCODER}.blocks.{number}");
-        let is_even = even.contains(&number);
-        x = blocks.block(&mut builder, &prefix, place, is_even, x)?;
+        x = blocks.block(&mut builder, &prefix, place, x)?;
     }
 
     let x = builder.convolution(&format!("{ENCODER}.top_conv"), 1, 0, x);
@@ -97,6 +97,7 @@ fn places(source: &Source<'_>) -> Result<Vec<Place>, GraphError> {
     let strides = numbers(source, "strides")?.unwrap_or(STRIDES.into());
     let repeats = numbers(source, "num_block_repeats")?.unwrap_or(REPEATS.into());
     let depth = source.number("depth_coefficient", DEPTH)?;
+    let even = numbers(source, "depthwise_padding")?.unwrap_or_default();
     if strides.len() != repeats.len() || strides.contains(&0) {
         let detail = "strides: give one above 0 for each of num_block_repeats".to_owned();
         return Err(GraphError::Malformed { detail });
@@ -109,10 +110,14 @@ fn places(source: &Source<'_>) -> Result<Vec<Place>, GraphError> {
             let detail = format!("num_block_repeats: {count} blocks in a stage are too many");
             return Err(GraphError::Malformed { detail });
         }
-        places.extend((0..count as usize).map(|number| Place {
-            stride: if number == 0 { stride } else { 1 },
-            begins_a_stage: number == 0,
-        }));
+        for number in 0..count as usize {
+            let begins_a_stage = number == 0;
+            places.push(Place {
+                stride: if begins_a_stage { stride } else { 1 },
+                begins_a_stage,
+                is_even: even.contains(&places.len()),
+            });
+        }
     }
     Ok(places)
 }
@@ -132,7 +137,6 @@ impl Blocks<'_> {
         builder: &mut Builder,
         prefix: &str,
         place: &Place,
-        is_even: bool,
         input: Operand,
     ) -> Result<Operand, GraphError> {
         let mut x = input;
@@ -147,7 +151,7 @@ impl Blocks<'_> {
         let [channels, _, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
         let half = kernel / 2;
         // At a stride of two the library leaves out the zeros before the image, for those of TensorFlow.
-        let is_shifted = place.stride == 2 && !is_even;
+        let is_shifted = place.stride == 2 && !place.is_even;
         let how = Stride {
             stride: place.stride,
             zeros: if is_shifted {

@@ -68,7 +68,11 @@ impl Blocks<'_> {
     }
 
     fn activated(&self, builder: &mut Builder, prefix: &str, x: Operand) -> Operand {
-        builder.push(format!("{prefix}.activation"), self.activation.clone(), &[x])
+        builder.push(
+            format!("{prefix}.activation"),
+            self.activation.clone(),
+            &[x],
+        )
     }
 
     fn block(
@@ -78,7 +82,9 @@ impl Blocks<'_> {
         stride: usize,
         input: Operand,
     ) -> Result<Operand, GraphError> {
-        let layers = self.source.depth(&format!("{prefix}.layer"), "convolution.weight");
+        let layers = self
+            .source
+            .depth(&format!("{prefix}.layer"), "convolution.weight");
         let is_bottleneck = layers == 3;
         let strided = usize::from(is_bottleneck && !self.strides_first);
         let mut x = input;

@@ -174,9 +174,10 @@ impl Blocks<'_> {
 
     fn kind(&self, prefix: &str) -> &'static [Layer] {
         let found = KINDS.into_iter().find(|layers| {
-            layers
-                .iter()
-                .all(|layer| self.source.has(&format!("{prefix}.{}.weight", layer.convolution)))
+            layers.iter().all(|layer| {
+                self.source
+                    .has(&format!("{prefix}.{}.weight", layer.convolution))
+            })
         });
         found.unwrap_or(KINDS[0])
     }

@@ -60,13 +60,15 @@ pub fn entries() -> Vec<Entry> {
         }
     });
     let of_timm = TIMM.iter().map(|timm| timm.names.to_vec());
-    let of_timm = of_timm.chain([timm_vit::PATTERNS.to_vec()]).map(|names| Entry {
-        names,
-        library: "timm",
-        classes: Vec::new(),
-        has_bodies: false,
-        has_experts: false,
-    });
+    let of_timm = of_timm
+        .chain([timm_vit::PATTERNS.to_vec()])
+        .map(|names| Entry {
+            names,
+            library: "timm",
+            classes: Vec::new(),
+            has_bodies: false,
+            has_experts: false,
+        });
     of_transformers.chain(of_timm).collect()
 }
 

@@ -122,7 +122,10 @@ impl Layers<'_> {
         };
 
         let mut x = input;
-        if self.source.has(&format!("{}.convolution.weight", expansion.name)) {
+        if self
+            .source
+            .has(&format!("{}.convolution.weight", expansion.name))
+        {
             x = self.layer(builder, &expansion, x)?;
         }
         let x = self.layer(builder, &depthwise, x)?;

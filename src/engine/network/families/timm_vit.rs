@@ -144,7 +144,9 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         return Err(GraphError::Malformed { detail });
     }
     let arguments = &source.config["model_args"];
-    let activation = arguments["act_layer"].as_str().unwrap_or(implied.activation);
+    let activation = arguments["act_layer"]
+        .as_str()
+        .unwrap_or(implied.activation);
     // A norm that is named anew has timm's own eps.
     let has_own_norm = !arguments["norm_layer"].is_null();
     let blocks = Blocks {
@@ -306,7 +308,7 @@ impl Block<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::tests::signature;
     use super::*;

@@ -15,6 +15,9 @@ use crate::network::{
 };
 
 const SIDE: &str = "vision_config";
+/// The library's own numbers.
+const SIDE_OF_IMAGES: usize = 224;
+const HEADS: usize = 12;
 
 /// Hugging Face's `CLIPForImageClassification`: the norm behind the blocks is not read.
 pub(super) fn clip(source: &Source<'_>) -> Result<Graph, GraphError> {
@@ -87,13 +90,21 @@ impl<'a> Tower<'a> {
     fn of(source: &'a Source<'a>, activation: &str, eps: f64) -> Result<Self, GraphError> {
         let weight = "vision_model.embeddings.patch_embedding.weight";
         let [_, channels, ..] = source.shape::<4>(weight)?;
-        let [height, width] = sides("image_size", &source.config["image_size"])?;
+        // A part of a configuration leaves out what is as the library has it.
+        let [height, width] = match &source.config["image_size"] {
+            Value::Null => [SIDE_OF_IMAGES; 2],
+            size => sides("image_size", size)?,
+        };
+        let heads = match source.config["num_attention_heads"] {
+            Value::Null => HEADS,
+            _ => source.count("num_attention_heads")?,
+        };
         Ok(Self {
             source,
             input: Input::Image {
                 shape: [channels, height, width],
             },
-            heads: Attending::plain(source.count("num_attention_heads")?, false),
+            heads: Attending::plain(heads, false),
             eps: source.number("layer_norm_eps", eps)?,
             activation: source.activation("hidden_act", activation)?,
         })
@@ -126,7 +137,8 @@ impl<'a> Tower<'a> {
         let tokens = tokens.and_then(|patches| patches.checked_add(others));
         if tokens != Some(rows) {
             let expected = Value::from(size);
-            let detail = format!("{positions} has {rows} rows, which images {expected} do not make");
+            let detail =
+                format!("{positions} has {rows} rows, which images {expected} do not make");
             return Err(GraphError::Malformed { detail });
         }
         let op = Op::PatchEmbed {

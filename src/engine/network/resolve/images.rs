@@ -120,11 +120,7 @@ impl Span {
 
 /// How a convolution goes over an image, and the height and width of what it puts out; none where the kernel is
 /// larger than the padded input.
-fn convolved(
-    input: [usize; 3],
-    kernel: Pair,
-    window: Window,
-) -> Option<([Span; 2], [usize; 2])> {
+fn convolved(input: [usize; 3], kernel: Pair, window: Window) -> Option<([Span; 2], [usize; 2])> {
     let [down, across] = Span::both(input, kernel, window);
     let spans = if window.same {
         [down.padded_as_same()?, across.padded_as_same()?]
@@ -196,7 +192,9 @@ impl Resolver<'_> {
         let input = self.image()?;
         let channels = input[0];
         if groups == 0 || !channels.is_multiple_of(groups) {
-            return Err(self.fault(format!("groups {groups} must divide the channels {channels}")));
+            return Err(self.fault(format!(
+                "groups {groups} must divide the channels {channels}"
+            )));
         }
         let norm = GroupNorm {
             weight: self.needed_vector(format!("{param}.weight"), channels)?,
@@ -221,7 +219,12 @@ impl Resolver<'_> {
 
     /// One value a channel, `[C]` or `[1, 1, 1, C]` as the op has it.
     fn channels_of(&self, name: String, channels: usize) -> Result<Param<1>, GraphError> {
-        let rank = self.node.op.params().first().map_or(1, |param| param.axes.len());
+        let rank = self
+            .node
+            .op
+            .params()
+            .first()
+            .map_or(1, |param| param.axes.len());
         let wanted = [&vec![1; rank.saturating_sub(1)][..], &[channels]].concat();
         match self.tensor(&name)? {
             Some(info) if info.shape == wanted => Ok(Param {

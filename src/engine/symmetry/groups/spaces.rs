@@ -177,7 +177,10 @@ impl Spaces {
         for space in reads.iter() {
             let root = self.find(space.class);
             match self.parts.get(&root) {
-                Some(Parts { all: own, turns: None }) if size_of(own) == space.size => {
+                Some(Parts {
+                    all: own,
+                    turns: None,
+                }) if size_of(own) == space.size => {
                     all.extend(own.iter().cloned());
                 }
                 _ => all.push(Part {

@@ -41,7 +41,9 @@ impl Trace<'_> {
                 return handed_on(instruction, dxs.map(Some));
             }
             Layer::Concat => {
-                let shapes = instruction.inputs.map(|operand| self.shapes[operand].clone());
+                let shapes = instruction
+                    .inputs
+                    .map(|operand| self.shapes[operand].clone());
                 let dxs = planes::parted(&dy, &shapes);
                 return handed_on(instruction, dxs.into_iter().map(Some));
             }

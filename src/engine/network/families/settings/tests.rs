@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Family, MODEL_TYPES, TIMM, aliases::ALIASES,
+        Family, MODEL_TYPES, TIMM,
+        aliases::ALIASES,
         timm_vit::{self, Implied},
     },
     *,
@@ -148,6 +149,23 @@ fn published_encoders_pass() {
     }
 }
 
+/// The same of networks of images.
+#[test]
+fn published_networks_of_images_pass() {
+    let published = read("published_pictures.json");
+    for (name, config) in values(&published) {
+        let family = Family::of(config).expect(name);
+        check(config, family.settings).expect(name);
+        let part = PARTS
+            .iter()
+            .find(|(family, _)| config["model_type"] == *family);
+        if let Some((_, settings)) = part {
+            check_part("vision_config.", &config["vision_config"], settings).expect(name);
+        }
+    }
+    assert_eq!(values(&published).count(), 9);
+}
+
 /// Every `model_type` that a builder knows, aliases too.
 fn model_types() -> impl Iterator<Item = (&'static str, &'static Family)> {
     let own = MODEL_TYPES.iter().map(|family| (family.model_type, family));
@@ -168,7 +186,10 @@ fn every_architecture_of_timm_that_is_read_is_looked_at() {
         let known = CONSTRUCTORS.iter().find(|(known, _)| *known == class);
         assert!(known.is_some(), "{name} is a {class}");
         let (_, settings) = known.expect("it was found");
-        assert!(std::ptr::eq(*settings, arguments_of(name).settings), "{name}");
+        assert!(
+            std::ptr::eq(*settings, arguments_of(name).settings),
+            "{name}"
+        );
     }
     for prefix in timm_vit::prefixes() {
         let mut own = values(architectures).filter(|(name, _)| name.starts_with(prefix));
@@ -319,7 +340,10 @@ fn names_of_convolutional_networks_imply_what_is_built() {
                 || allowed
                     .filter_map(|text| text.parse::<Value>().ok())
                     .any(|known| known == *value);
-            assert!(is_known || is_told(name, key, value), "{name}: {key} {value}");
+            assert!(
+                is_known || is_told(name, key, value),
+                "{name}: {key} {value}"
+            );
         }
     }
 }
@@ -365,11 +389,10 @@ fn names_of_mobile_networks_imply_their_stages() {
         } else {
             &[1, 2, 2, 2, 1, 2, 1]
         };
-        let with_relu = match () {
-            () if name.contains("_minimal") => 0,
-            () if name.contains("mobilenetv3_small") => 2,
-            () if name.contains("mobilenetv3_large") => 3,
-            () => 0,
+        let with_relu = if name.contains("_minimal") || !name.contains("mobilenetv3") {
+            0
+        } else {
+            strides.len() - 4
         };
         for (stage, found) in stages.enumerate() {
             let wanted = if stage < with_relu { "ReLU" } else { "None" };
@@ -381,7 +404,10 @@ fn names_of_mobile_networks_imply_their_stages() {
             }
             let is_single = found["block_type"] == json!(["cn"]);
             let skips = json!([if name.contains("v3") { "False" } else { "True" }]);
-            assert!(!is_single || found["skip"] == skips, "{name}: stage {stage}");
+            assert!(
+                !is_single || found["skip"] == skips,
+                "{name}: stage {stage}"
+            );
             looked_at += 1;
         }
     }
@@ -395,7 +421,8 @@ fn no_architecture_has_other_heads_than_its_name_tells() {
     let mut told = 0;
     for (name, architecture) in values(&fixture["timm"]["architectures"]) {
         let given = architecture["model_args"]["num_heads"].as_u64();
-        if let (true, Some(given), Some(heads)) = (timm_vit::is_timm(name), given, timm_vit::heads_of(name))
+        if let (true, Some(given), Some(heads)) =
+            (timm_vit::is_timm(name), given, timm_vit::heads_of(name))
             && architecture["constructor"] == "VisionTransformer"
         {
             assert_eq!(heads as u64, given, "{name}");
