@@ -14,7 +14,7 @@ pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{
     Activation, Clamp, Distances, ExpertLayers, FullyMasked, FusedOrder, HeadNorms, Llama3Scaling,
-    LongRope, MAX_EXPERTS, Pair, Position, PositionBias, Rotary, Yarn,
+    LongRope, MAX_EXPERTS, Pair, Position, PositionBias, Resampled, Rotary, Yarn,
 };
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
@@ -24,7 +24,7 @@ pub use values::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
-    /// `x Wᵀ + b`, weight `[out, in]`; of every token where there are tokens.
+    /// `x Wᵀ + b`, weight `[out, in]`; of every token where there are tokens, of every pixel of an image.
     Linear {
         param: String,
         /// The weight is `[in, out]`, as GPT-2's `Conv1D` has it.
@@ -45,6 +45,13 @@ pub enum Op {
         dilation: Pair,
         #[serde(default = "defaults::one")]
         groups: usize,
+        /// Zeros behind the last row and column; as many as before the first where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding_end: Option<Pair>,
+        /// In the place of both paddings `TensorFlow`'s SAME: as many zeros as make one output for every
+        /// `stride` pixels that have begun, the odd one behind.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        same: bool,
     },
     /// Of `[C, 1, L]`, weight `[out, in, kernel]`.
     Conv1d {
@@ -102,11 +109,29 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         p: Option<f64>,
     },
-    /// Over the channels of each token: `γ (x − mean) / √(variance + eps) + β`.
+    /// Over the channels of each token or pixel: `γ (x − mean) / √(variance + eps) + β`.
     LayerNorm {
         param: String,
         #[serde(default = "defaults::eps")]
         eps: f64,
+    },
+    /// The same over consecutive channels of an image and all their pixels, in `groups` equal groups (Wu & He
+    /// 2018).
+    GroupNorm {
+        param: String,
+        groups: usize,
+        #[serde(default = "defaults::eps")]
+        eps: f64,
+    },
+    /// `x + γ x n + β`, where n is the Euclidean norm of the channel over its pixels, over the mean of the
+    /// channels' norms plus eps (Woo et al. 2023, section 3.2).
+    GlobalResponseNorm {
+        param: String,
+        #[serde(default = "defaults::rms_eps")]
+        eps: f64,
+        /// The tensors are `[1, 1, 1, C]`.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        of_rank_four: bool,
     },
     /// Over the channels of each token: `γ x / √(mean x² + eps)`.
     RmsNorm {
@@ -143,6 +168,9 @@ pub enum Op {
         /// The table is never trained: it follows its channels, as statistics do.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         frozen: bool,
+        /// The rows are those of a grid, and the image has another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resampled: Option<Resampled>,
     },
     /// One row per position, `[S, D]`, of a table that is computed: with i from 0 to below ⌈D/2⌉ the sines of
     /// `position / 10000^(2i/D)`, then as many cosines (Vaswani et al. 2017, section 3.5, the two not mixed).
@@ -153,9 +181,15 @@ pub enum Op {
     TokenTypeEmbedding {
         param: String,
     },
-    /// `[S, D]` to `[S + 1, D]`: the parameter `param`, `[1, 1, D]`, before the first token.
+    /// `[S, D]` to `[S + R, D]`: the parameter `param`, `[1, R, D]`, before the first token.
     ClassToken {
         param: String,
+        /// The parameter is `[D]`: one token.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        flat: bool,
+        /// So many tokens stay before it.
+        #[serde(default, skip_serializing_if = "defaults::is_zero")]
+        at: usize,
     },
     /// `[C, H, W]` to `[S, D]`: a convolution whose stride is its kernel, row by row.
     PatchEmbed {
@@ -233,8 +267,20 @@ pub enum Op {
     GeluTanh {},
     Silu {},
     Tanh {},
-    /// The product of its two inputs.
+    Sigmoid {},
+    /// `min(max(x / 6 + 1/2, 0), 1)`
+    HardSigmoid {},
+    /// `x · hard_sigmoid(x)`
+    HardSwish {},
+    /// `min(max(x, 0), 6)`
+    Relu6 {},
+    /// `x σ(1.702 x)`
+    QuickGelu {},
+    /// The product of its two inputs. The second may have one value for each channel of an image, `[C]` or
+    /// `[C, 1, 1]`, as squeeze and excitation has it (Hu et al. 2018).
     Gate {},
+    /// The channels of all its inputs, one behind the other.
+    Concat {},
     /// `[S, D]` to `[D]`; the ids are the second input, without which `last` and `end` are the last
     /// position of all.
     SelectToken {
@@ -249,10 +295,20 @@ pub enum Op {
         token: Option<u32>,
     },
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
-    MeanTokens {},
-    /// `param.gamma`, one factor a channel.
+    MeanTokens {
+        /// The first so many tokens do not count: those of a class, and registers.
+        #[serde(default, skip_serializing_if = "defaults::is_zero")]
+        skip: usize,
+    },
+    /// `param.gamma`, one factor a channel, of tokens or of an image.
     LayerScale {
         param: String,
+        /// What stands in the place of `gamma`.
+        #[serde(
+            default = "defaults::gamma",
+            skip_serializing_if = "defaults::is_gamma"
+        )]
+        tensor: String,
     },
     /// `param.bias` more for each channel. It is never trained, and follows its channels, as statistics do.
     Offset {

@@ -176,6 +176,11 @@ impl<'a> Resolver<'a> {
             Op::GeluTanh {} => self.unchanged(Layer::Nonlinear(Nonlinearity::GeluTanh)),
             Op::Silu {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Silu)),
             Op::Tanh {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Tanh)),
+            Op::Sigmoid {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Sigmoid)),
+            Op::HardSigmoid {} => self.unchanged(Layer::Nonlinear(Nonlinearity::HardSigmoid)),
+            Op::HardSwish {} => self.unchanged(Layer::Nonlinear(Nonlinearity::HardSwish)),
+            Op::Relu6 {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Relu6)),
+            Op::QuickGelu {} => self.unchanged(Layer::Nonlinear(Nonlinearity::QuickGelu)),
             Op::Dropout { .. } => self.unchanged(Layer::Identity),
             Op::Flatten {} => {
                 let output = vec![self.one()?.iter().product()];
@@ -185,8 +190,8 @@ impl<'a> Resolver<'a> {
                 })
             }
             Op::Add {} => self.elementwise(Layer::Add),
-            Op::Gate {} if self.inputs.len() > 2 => Err(self.fault("takes two inputs")),
-            Op::Gate {} => self.elementwise(Layer::Gate),
+            Op::Gate {} => self.gate(),
+            Op::Concat {} => self.concat(),
 
             &Op::Conv2d {
                 ref param,
@@ -194,11 +199,15 @@ impl<'a> Resolver<'a> {
                 padding,
                 dilation,
                 groups,
+                padding_end,
+                same,
             } => self.conv2d(
                 param,
                 Window {
                     stride,
                     padding,
+                    padding_end,
+                    same,
                     dilation,
                 },
                 groups,
@@ -241,6 +250,8 @@ impl<'a> Resolver<'a> {
             Op::GlobalAvgPool {} => self.global_avg_pool(),
 
             Op::LayerNorm { param, eps } => self.norm(param, NormKind::Layer, *eps),
+            Op::GroupNorm { param, groups, eps } => self.group_norm(param, *groups, *eps),
+            Op::GlobalResponseNorm { param, eps, .. } => self.response_norm(param, *eps),
             &Op::RmsNorm {
                 ref param,
                 eps,
@@ -249,7 +260,7 @@ impl<'a> Resolver<'a> {
             &Op::Scale { factor } => self.scale(factor),
             &Op::SoftCap { cap } => self.soft_cap(cap),
             &Op::Split { parts, part } => self.split(parts, part),
-            Op::LayerScale { param } => self.layer_scale(param),
+            Op::LayerScale { param, tensor } => self.layer_scale(format!("{param}.{tensor}")),
             Op::Offset { param } => self.offset(param),
             &Op::Sinusoids { width } => self.sinusoids(width),
             Op::ToTokens {} => self.to_tokens(),
@@ -262,23 +273,30 @@ impl<'a> Resolver<'a> {
                 constant,
                 padding,
                 frozen,
+                resampled,
             } => {
                 let rows = Rows {
                     offset,
                     constant,
                     frozen,
                 };
-                match padding {
+                match (padding, resampled) {
                     _ if frozen && (bare || padding.is_some()) => {
                         Err(self.fault("frozen needs a table of rows, read from the first on"))
                     }
-                    Some(padding) if !bare && !constant => self.counted_positions(param, padding),
-                    Some(_) => Err(self.fault(tokens::NO_COUNTED_POSITIONS)),
-                    None if bare => self.bare_positions(param, rows),
-                    None => self.positions(param, rows),
+                    (None, Some(grid)) if offset == 0 && !constant && !frozen => {
+                        self.resampled_positions(param, bare, grid)
+                    }
+                    (_, Some(_)) => Err(self.fault("resampled goes with bare alone")),
+                    (Some(padding), None) if !bare && !constant => {
+                        self.counted_positions(param, padding)
+                    }
+                    (Some(_), None) => Err(self.fault(tokens::NO_COUNTED_POSITIONS)),
+                    (None, None) if bare => self.bare_positions(param, rows),
+                    (None, None) => self.positions(param, rows),
                 }
             }
-            Op::ClassToken { param } => self.class_token(param),
+            Op::ClassToken { param, flat, at } => self.class_token(param, *flat, *at),
             Op::PatchEmbed { param } => self.patch_embed(param),
             Op::Table { param } => self.table(param),
             &Op::ShiftTokens { first, padding } => {
@@ -295,7 +313,7 @@ impl<'a> Resolver<'a> {
                 padding,
                 token,
             }),
-            Op::MeanTokens {} => self.mean_tokens(),
+            Op::MeanTokens { skip } => self.mean_tokens(*skip),
             Op::Experts { .. } => self.experts(),
             Op::Opaque { network } => Err(GraphError::unknown(network)),
         }

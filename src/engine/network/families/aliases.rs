@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Family, MODEL_TYPES};
+use super::{Family, MODEL_TYPES, TIMM, timm_vit};
 
 /// A `model_type` that computes as another one's family.
 pub(super) struct Alias {
@@ -42,9 +42,20 @@ pub(super) fn model_type_of(config: &Value) -> Option<&str> {
     Some(alias.map_or(given, |alias| alias.family))
 }
 
+/// Whether a builder knows timm's name of a network.
+fn is_of_timm(architecture: &str) -> bool {
+    let name = architecture.split('.').next().unwrap_or(architecture);
+    timm_vit::is_timm(name) || TIMM.iter().any(|timm| timm.names.contains(&name))
+}
+
 impl Family {
     /// The family of a configuration.
     pub fn of(config: &Value) -> Option<&'static Self> {
+        // timm's `architecture` counts, whatever its user calls the type beside it.
+        let architecture = config["architecture"].as_str();
+        if architecture.is_some_and(is_of_timm) {
+            return None;
+        }
         let own = model_type_of(config)?;
         MODEL_TYPES.iter().find(|family| family.model_type == own)
     }

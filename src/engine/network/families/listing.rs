@@ -3,12 +3,11 @@
 use serde_json::json;
 
 use super::{
-    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source,
+    Family, MODEL_TYPES, NO_CLASSIFIER, Source, TIMM,
     aliases::ALIASES,
     bart::MARIAN_WRITER,
-    llama,
+    llama, timm_vit,
     transformer::{TOKEN_CLASSIFIER, WRITER},
-    vit,
 };
 use crate::{network::error::GraphError, tensors::Signature};
 
@@ -65,18 +64,16 @@ pub fn entries() -> Vec<Entry> {
             has_experts: llama::has_experts(family.model_type),
         }
     });
-    let (vgg, resnet): (Vec<&str>, Vec<&str>) = FAMILIES
-        .iter()
-        .map(|(name, _)| *name)
-        .partition(|name| name.starts_with("vgg"));
-    let of_timm = [resnet, vgg, vit::PATTERNS.to_vec()];
-    let of_timm = of_timm.map(|names| Entry {
-        names,
-        library: "timm",
-        classes: Vec::new(),
-        has_bodies: false,
-        has_experts: false,
-    });
+    let of_timm = TIMM.iter().map(|timm| timm.names.to_vec());
+    let of_timm = of_timm
+        .chain([timm_vit::PATTERNS.to_vec()])
+        .map(|names| Entry {
+            names,
+            library: "timm",
+            classes: Vec::new(),
+            has_bodies: false,
+            has_experts: false,
+        });
     of_transformers.chain(of_timm).collect()
 }
 

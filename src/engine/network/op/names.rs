@@ -20,6 +20,8 @@ impl Op {
             Self::Add {} => "add",
             Self::Dropout { .. } => "dropout",
             Self::LayerNorm { .. } => "layer_norm",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::GlobalResponseNorm { .. } => "global_response_norm",
             Self::RmsNorm { .. } => "rms_norm",
             Self::Embedding { .. } => "embedding",
             Self::PositionEmbedding { .. } => "position_embedding",
@@ -35,9 +37,15 @@ impl Op {
             Self::GeluTanh {} => "gelu_tanh",
             Self::Silu {} => "silu",
             Self::Tanh {} => "tanh",
+            Self::Sigmoid {} => "sigmoid",
+            Self::HardSigmoid {} => "hard_sigmoid",
+            Self::HardSwish {} => "hard_swish",
+            Self::Relu6 {} => "relu6",
+            Self::QuickGelu {} => "quick_gelu",
             Self::Gate {} => "gate",
+            Self::Concat {} => "concat",
             Self::SelectToken { .. } => "select_token",
-            Self::MeanTokens {} => "mean_tokens",
+            Self::MeanTokens { .. } => "mean_tokens",
             Self::LayerScale { .. } => "layer_scale",
             Self::Offset { .. } => "offset",
             Self::Scale { .. } => "scale",
@@ -49,7 +57,7 @@ impl Op {
     }
 
     /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 38] = [
+    pub const NAMES: [&'static str; 46] = [
         "linear",
         "conv2d",
         "conv1d",
@@ -64,6 +72,8 @@ impl Op {
         "add",
         "dropout",
         "layer_norm",
+        "group_norm",
+        "global_response_norm",
         "rms_norm",
         "embedding",
         "position_embedding",
@@ -79,7 +89,13 @@ impl Op {
         "gelu_tanh",
         "silu",
         "tanh",
+        "sigmoid",
+        "hard_sigmoid",
+        "hard_swish",
+        "relu6",
+        "quick_gelu",
         "gate",
+        "concat",
         "select_token",
         "mean_tokens",
         "layer_scale",
@@ -98,14 +114,16 @@ impl Op {
             | Self::Conv1d { param, .. }
             | Self::BatchNorm { param, .. }
             | Self::LayerNorm { param, .. }
+            | Self::GroupNorm { param, .. }
+            | Self::GlobalResponseNorm { param, .. }
             | Self::RmsNorm { param, .. }
             | Self::Embedding { param, .. }
             | Self::PositionEmbedding { param, .. }
             | Self::TokenTypeEmbedding { param }
-            | Self::ClassToken { param }
+            | Self::ClassToken { param, .. }
             | Self::PatchEmbed { param }
             | Self::Table { param }
-            | Self::LayerScale { param }
+            | Self::LayerScale { param, .. }
             | Self::Offset { param }
             | Self::Experts { param, .. } => Some(param),
             _ => None,
