@@ -116,7 +116,7 @@ check: $(OPENAPI) $(CHART)
 	$(VENV)/bin/python -B tests/openapi/check.py $(PROGRAM)
 
 # Each prints a table. The dev profile optimises what computes (`retune-engine` at 2, the dependencies that it is
-# fast by at 3) and is built already; PROFILE=bench is the last word in speed.
+# fast by at 2 or 3) and is built already; PROFILE=bench is the last word in speed, also of what moves bytes.
 PROFILE ?= dev
 BENCH := $(CARGO) bench --locked --profile $(PROFILE) --bench
 
