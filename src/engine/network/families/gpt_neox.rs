@@ -62,11 +62,11 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let x = builder.layer_norm("gpt_neox.final_layer_norm", block.eps, x);
 
     match task {
-        Task::Classification | Task::Representation | Task::NextToken => {
-            builder.causal_head(source, task, "gpt_neox.embed_in", x)?;
-        }
         Task::TokenClassification => {
             builder.linear("classifier", x);
+        }
+        _ => {
+            builder.causal_head(source, task, "gpt_neox.embed_in", x)?;
         }
     }
     let positions = source.count("max_position_embeddings")?;

@@ -175,7 +175,7 @@ impl Head<'_> {
                 builder.body(source, pooler, &[x, Operand::Input]);
             }
             (Task::Representation, None) => {}
-            (Task::Classification | Task::NextToken, _) => {
+            (Task::Classification | Task::NextToken | Task::SequenceToSequence, _) => {
                 let [dense, output] = self.layers;
                 let first = builder.first_token(x);
                 let pooled = builder.linear(dense, first);

@@ -326,7 +326,7 @@ impl Builder {
             }
             Task::TokenClassification => Ok(self.linear("score", x)),
             Task::Representation => Ok(x),
-            Task::NextToken => {
+            Task::NextToken | Task::SequenceToSequence => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();
                 Ok(self.push(
