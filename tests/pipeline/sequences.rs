@@ -177,7 +177,7 @@ fn data_that_a_decoder_cannot_read_are_refused_by_name() {
     for (columns, code, word) in [
         (without("labels"), FailureCode::LabelsMissing, "[N, T]"),
         (with_labels(vec![12]), FailureCode::WrongShape, "[N, T]"),
-        (with_labels(vec![12, 13]), FailureCode::WrongShape, "target"),
+        (with_labels(vec![12, 15]), FailureCode::WrongShape, "target"),
         (own, FailureCode::UnexpectedTensor, "decoder_input_ids"),
     ] {
         models.put("train", columns);
