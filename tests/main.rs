@@ -12,7 +12,7 @@ mod service;
 mod support;
 
 mod engine {
-    mod fixtures;
+    pub mod fixtures;
     mod functional;
     pub mod networks;
     pub mod planted;
@@ -60,6 +60,7 @@ mod pipeline {
     mod rows;
     mod s3;
     mod same_bytes;
+    mod sequences;
     mod streaming;
     mod tasks;
     mod touch_up;

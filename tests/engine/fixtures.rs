@@ -16,7 +16,7 @@ use super::networks::Network;
 
 pub struct Fixture {
     pub name: String,
-    config: Value,
+    pub config: Value,
     pub network: Network,
     pub parameters: Checkpoint,
     pub data: Dataset,

@@ -143,6 +143,7 @@ mod tests {
                 rest: Vec::new(),
             },
             output: vec![1],
+            sequence: crate::network::Sequence::Input,
             params: vec![param],
         };
         Weights::of(&[instruction], model, &Executor::Burn(Device::flex()))

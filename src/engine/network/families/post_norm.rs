@@ -207,7 +207,8 @@ impl Head<'_> {
                 Task::Classification
                 | Task::MultiLabelClassification
                 | Task::Regression
-                | Task::NextToken,
+                | Task::NextToken
+                | Task::SequenceToSequence,
                 _,
             ) => {
                 let [dense, output] = self.layers;

@@ -329,7 +329,7 @@ impl Builder {
             Task::TokenClassification => Ok(self.linear("score", x)),
             // No causal model is of the last two.
             Task::Representation | Task::QuestionAnswering | Task::MaskedToken => Ok(x),
-            Task::NextToken => {
+            Task::NextToken | Task::SequenceToSequence => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();
                 Ok(self.push(
