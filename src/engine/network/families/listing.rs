@@ -160,6 +160,13 @@ mod tests {
         assert_eq!(of("mbart").classes, of_both);
         assert!(!of("t5").has_bodies && !of("bert").classes.contains(&ENCODER));
         assert!(of("mpnet").has_bodies && of("deberta-v2").has_bodies);
+        assert_eq!(of("convnext").classes, ["ForImageClassification"]);
+        assert_eq!(of("siglip").classes, ["ForImageClassification"]);
+        assert!(of("dinov2").has_bodies && of("clip_vision_model").has_bodies);
+        assert!(!of("clip").has_bodies && !of("resnet").has_bodies);
+        assert!(of("clip_vision_model").classes.is_empty());
+        assert_eq!(of("resnext50_32x4d").library, "timm");
+        assert_eq!(of("tf_efficientnet_b0").names.len(), 47);
         assert!(of("mixtral").has_experts && !of("mistral").has_experts);
         assert_eq!(
             (of("resnet18").library, of("vit_*").library),
