@@ -18,7 +18,6 @@ mod tokens;
 use crate::{
     contract::{codes::FailureCode, spec::Preprocess},
     engine::{
-        network::Task,
         tensors::{Checkpoint, DType, HostTensor, Signature},
         training::Dataset,
     },

@@ -41,7 +41,6 @@ use self::{
     walks::Walks,
 };
 use crate::{
-    execution::cpu::CpuActivation,
     network::{Graph, Op, Operand, Program, Task},
     tensors::Checkpoint,
     training::Batch,

@@ -243,6 +243,7 @@ impl Network {
                 constant: false,
                 padding: None,
                 frozen: false,
+                resampled: None,
             }
         } else {
             Op::Sinusoids { width: self.width }

@@ -116,6 +116,7 @@ fn embedded(
         offset: 0,
         constant: false,
         padding: None,
+        frozen: false,
     };
     let places = builder.push(param.clone(), op, &[x]);
     let x = builder.add(format!("{param}.sum"), &[x, places]);

@@ -155,6 +155,7 @@ impl<'a> Tower<'a> {
             offset: 0,
             constant: false,
             padding: None,
+            frozen: false,
             resampled: None,
         };
         let places = builder.push(param, op, &[x]);

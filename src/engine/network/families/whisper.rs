@@ -125,6 +125,7 @@ fn placed(builder: &mut Builder, side: &str, frozen: bool, [tokens, of]: [Operan
         constant: false,
         padding: None,
         frozen,
+        resampled: None,
     };
     let places = builder.push(param, op, &[of]);
     builder.add(format!("{side}.sum"), &[tokens, places])

@@ -129,4 +129,13 @@ impl Op {
             _ => None,
         }
     }
+    /// What the bias of a layer is called, if the model has it.
+    pub fn bias(&self) -> Option<String> {
+        match self {
+            Self::Linear {
+                bias: Some(name), ..
+            } => Some(name.clone()),
+            _ => self.param().map(|param| format!("{param}.bias")),
+        }
+    }
 }

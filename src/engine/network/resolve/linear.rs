@@ -41,7 +41,8 @@ impl Resolver<'_> {
             return Err(weight.misfit(expected));
         }
 
-        let bias = self.vector(format!("{param}.bias"), outputs)?;
+        let bias = self.node.op.bias();
+        let bias = self.vector(bias.unwrap_or_default(), outputs)?;
         let layer = Layer::Linear(Linear {
             weight,
             bias,
@@ -65,8 +66,8 @@ impl Resolver<'_> {
             return Err(weight.misfit(format!("[out, {channels}]")));
         }
 
-        let param = weight.name.strip_suffix(".weight").unwrap_or_default();
-        let bias = self.vector(format!("{param}.bias"), outputs)?;
+        let bias = self.node.op.bias();
+        let bias = self.vector(bias.unwrap_or_default(), outputs)?;
         let output = [outputs, height, width];
         let layer = Layer::Conv2d(Conv2d {
             weight: Param {
