@@ -2,7 +2,7 @@
 //!
 //! Trained pairs are kept, so that another rule is measured on the same ones.
 
-use std::{error::Error, fs, path::Path, time::Instant};
+use std::{error::Error, path::Path, time::Instant};
 
 use burn::tensor::Device;
 use retune::engine::{
