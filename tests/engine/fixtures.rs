@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use retune::engine::{
-    network::{Graph, Input, Naming, Task, Token},
+    network::{Graph, Input, Naming, SampleSize, Task, Token},
     tensors::{Checkpoint, DType, HostTensor},
     training::Dataset,
 };
@@ -112,7 +112,13 @@ fn read(path: &Path) -> Fixture {
     let mut input = tensor("input");
     // Some networks read images of any size.
     let graph = match input.shape() {
-        [_, sample @ ..] if sample.len() == 3 => {
+        [_, shape @ ..] if shape.len() == 3 => {
+            let target = file.tensor("label").ok();
+            let labels = target.and_then(|label| label.shape().get(1).copied());
+            let sample = SampleSize {
+                shape,
+                labels: labels.unwrap_or(1),
+            };
             Graph::for_samples(&config, &signature, sample).expect("a network")
         }
         _ => Graph::from_config(&config, &signature).expect("a network"),

@@ -13,7 +13,7 @@ use super::{
     dataset::next_labels, testing,
 };
 use crate::{
-    network::{Graph, Input, Naming, Task, Token},
+    network::{Graph, Input, Naming, SampleSize, Task, Token},
     tensors::{Checkpoint, DType, HostTensor},
 };
 
@@ -114,8 +114,11 @@ fn compare(path: &Path) {
     let reference = Reference::read(path);
     let params = reference.named("param.");
     let batch = reference.batch();
-    let (config, shape) = (&reference.config, &batch.sample_shape);
-    let graph = Graph::for_samples(config, &params.signature(), shape)
+    let sample = SampleSize {
+        shape: &batch.sample_shape,
+        labels: 1,
+    };
+    let graph = Graph::for_samples(&reference.config, &params.signature(), sample)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let learner = Learner::new(&graph, &params.signature(), Device::flex()).unwrap();
     let logits = learner.predict(&params, &batch);

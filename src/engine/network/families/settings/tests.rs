@@ -15,7 +15,7 @@ use super::{
 };
 
 /// What the libraries' sources read, and what is neutral all the same.
-const READ_AND_NEUTRAL: [&str; 55] = [
+const READ_AND_NEUTRAL: [&str; 60] = [
     // Training noise and first values.
     "attention_probs_dropout_prob",
     "hidden_dropout_prob",
