@@ -6,7 +6,7 @@ EventLevel = Literal["info", "warning", "error"]
 FineTuneLabels = Literal["given", "old_model"]
 Head = Literal["transport", "source", "keep"]
 Method = Literal["identity", "functional", "weight_matching", "gmt", "fgmt", "gradfix", "bico", "theseus", "oracle"]
-Metric = Literal["accuracy", "agreement"]
+Metric = Literal["accuracy", "agreement", "r2"]
 Mode = Literal["propose", "publish", "promote"]
 Network = Literal["graph", "by_names"]
 On = Literal["new_version", "alias_moved", "manual"]
@@ -40,6 +40,7 @@ class AlphaScore(TypedDict):
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
     agreement: "NotRequired[float | None]"
+    r2: "NotRequired[float | None]"
     samples: "NotRequired[int | None]"
 
 
@@ -460,6 +461,7 @@ class LadderStep(TypedDict):
     reason: "NotRequired[str]"
     validation_accuracy: "NotRequired[float | None]"
     validation_agreement: "NotRequired[float | None]"
+    validation_r2: "NotRequired[float | None]"
     sample_gradients: "NotRequired[int]"
     sample_forwards: "NotRequired[int]"
 
@@ -516,12 +518,15 @@ class Measured(TypedDict):
 
     split: "str"
     accuracy: "NotRequired[float | None]"
+    r2: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
     agreement: "NotRequired[float | None]"
     divergence: "NotRequired[float | None]"
     recovery: "NotRequired[float | None]"
     source_accuracy: "NotRequired[float | None]"
+    source_r2: "NotRequired[float | None]"
     target_accuracy_before: "NotRequired[float | None]"
+    target_r2_before: "NotRequired[float | None]"
     target_agreement_before: "NotRequired[float | None]"
 
 
@@ -540,12 +545,15 @@ class Metrics(TypedDict):
 
     split: "NotRequired[str]"
     accuracy: "NotRequired[float | None]"
+    r2: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
     agreement: "NotRequired[float | None]"
     divergence: "NotRequired[float | None]"
     recovery: "NotRequired[float | None]"
     source_accuracy: "NotRequired[float | None]"
+    source_r2: "NotRequired[float | None]"
     target_accuracy_before: "NotRequired[float | None]"
+    target_r2_before: "NotRequired[float | None]"
     target_agreement_before: "NotRequired[float | None]"
     method: "NotRequired[Method]"
     step: "NotRequired[int]"
@@ -778,6 +786,7 @@ class ReportEpoch(TypedDict):
     validation_loss: "NotRequired[float | None]"
     validation_accuracy: "NotRequired[float | None]"
     validation_agreement: "NotRequired[float | None]"
+    validation_r2: "NotRequired[float | None]"
 
 
 class ReportLook(TypedDict):
@@ -787,6 +796,7 @@ class ReportLook(TypedDict):
     validation_loss: "NotRequired[float | None]"
     validation_accuracy: "NotRequired[float | None]"
     validation_agreement: "NotRequired[float | None]"
+    validation_r2: "NotRequired[float | None]"
 
 
 class ReportRateTrial(TypedDict):
@@ -844,6 +854,7 @@ class Scores(TypedDict):
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
     agreement: "NotRequired[float | None]"
+    r2: "NotRequired[float | None]"
     samples: "NotRequired[int | None]"
 
 
@@ -945,6 +956,7 @@ class Standing(TypedDict):
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
     agreement: "NotRequired[float | None]"
+    r2: "NotRequired[float | None]"
     statistics: "NotRequired[str]"
     validation: "NotRequired[Scores | None]"
 
@@ -956,6 +968,7 @@ class StepScore(TypedDict):
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
     agreement: "NotRequired[float | None]"
+    r2: "NotRequired[float | None]"
     samples: "NotRequired[int | None]"
 
 
@@ -1008,6 +1021,7 @@ class Trained(TypedDict):
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
     agreement: "NotRequired[float | None]"
+    r2: "NotRequired[float | None]"
     validation: "NotRequired[Scores | None]"
     epochs: "NotRequired[list[ReportEpoch]]"
     end: "NotRequired[str]"

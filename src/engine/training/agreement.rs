@@ -202,7 +202,7 @@ impl Predictions {
             .filter(|rows| rows.iter().all(|(agrees, _)| *agrees));
         Sums {
             counted: rows.len() as f64,
-            agreeing: together.map(|rows| rows.len() as f64).sum(),
+            agreeing: together.map(<[_]>::len).sum::<usize>() as f64,
             divergence: rows.iter().map(|(_, divergence)| divergence).sum(),
             ..Sums::default()
         }

@@ -277,10 +277,30 @@ fn compare_loss(reference: &Reference, learner: &Learner<'_>, params: &Checkpoin
             assert!(size <= 10.0 * rounding, "gradient of {name} is {size:e}");
             continue;
         }
-        let off = relative_error(&found.f32(), &expected.f32());
-        assert!(off < 1e-4, "gradient of {name} is {off:e} off");
+        let mut found = found.f32().into_owned();
+        if name.contains("embeddings.") {
+            leave_padding_out(&mut found, expected);
+        }
+        let off = relative_error(&found, &expected.f32());
+        assert!(
+            off < 1e-4,
+            "gradient of {name} is {off:e} off in {}",
+            reference.config["architectures"]
+        );
     }
     assert!(expected.is_empty() || expected.len() == gradient.parts.len());
+}
+
+/// `PyTorch` gives the padding's row of a table no gradient by its lookups. Only the ends of an answer, which are
+/// chosen among all positions, depend on it.
+fn leave_padding_out(found: &mut [f32], expected: &HostTensor) {
+    let &[rows, width] = expected.shape() else {
+        return;
+    };
+    let (padding, expected) = (width..2 * width, expected.f32());
+    if rows > 2 && expected[padding.clone()].iter().all(|v| *v == 0.0) {
+        found[padding].fill(0.0);
+    }
 }
 
 /// Six full-batch steps with warm-up, clipped gradients, a pull and soft labels
