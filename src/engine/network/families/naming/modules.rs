@@ -3,10 +3,7 @@
 
 use serde_json::Value;
 
-use super::{
-    super::{aliases::model_type_of, transformer::WRITER},
-    Names,
-};
+use super::{super::aliases::model_type_of, Names};
 
 /// What wraps a module while it is trained, and puts its own name before all others: `torch.compile`,
 /// and `PyTorch`'s data parallel modules.
@@ -107,7 +104,7 @@ const OUTPUTS: [(&str, &str); 2] = [("gpt_neox", "embed_out"), ("whisper", "proj
 /// sequence to sequence.
 pub fn is_bare_below_its_head(config: &Value) -> bool {
     let class = config["architectures"][0].as_str().unwrap_or_default();
-    model_type_of(config) == Some("t5") && class.ends_with(WRITER)
+    model_type_of(config) == Some("t5") && class.ends_with("ForConditionalGeneration")
 }
 
 /// What a family's files call its output layer, where that is not `lm_head`.
