@@ -11,7 +11,7 @@ use bytes::Bytes;
 use retune::{
     contract::codes::FailureCode,
     engine::{
-        network::{Graph, Task, Token},
+        network::{Graph, Naming, Task, Token},
         tensors::{Checkpoint, DType, HostTensor},
         training::{Batch, Learner},
     },
@@ -147,7 +147,9 @@ fn built(family: &str, keys: &Value) -> Result<Graph, String> {
     for (key, value) in keys.as_object().expect("an object") {
         config[key] = value.clone();
     }
-    Graph::from_config(&config, &model.parameters().signature()).map_err(|error| error.to_string())
+    let file = model.parameters().signature();
+    let signature = Naming::of(&config, &file).read_signature(file);
+    Graph::from_config(&config, &signature).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -4,10 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    super::{
-        aliases::model_type_of,
-        suffixes::{MASKED_MODEL, WRITER},
-    },
+    super::{aliases::model_type_of, suffixes::MASKED_MODEL},
     Names,
 };
 use crate::tensors::Signature;
@@ -143,7 +140,7 @@ const OUTPUTS: [(&str, &str); 2] = [("gpt_neox", "embed_out"), ("whisper", "proj
 /// sequence to sequence.
 pub fn is_bare_below_its_head(config: &Value) -> bool {
     let class = config["architectures"][0].as_str().unwrap_or_default();
-    model_type_of(config) == Some("t5") && class.ends_with(WRITER)
+    model_type_of(config) == Some("t5") && class.ends_with("ForConditionalGeneration")
 }
 
 /// By `model_type`, the output layer of a masked language model, and the bias that it has where its matrix is the
