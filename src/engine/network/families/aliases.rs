@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Family, MODEL_TYPES, TIMM, timm_vit};
+use super::{Family, MODEL_TYPES};
 
 /// A `model_type` that computes as another one's family.
 pub(super) struct Alias {
@@ -42,21 +42,19 @@ pub(super) fn model_type_of(config: &Value) -> Option<&str> {
     Some(alias.map_or(given, |alias| alias.family))
 }
 
-/// Whether a builder knows timm's name of a network.
-fn is_of_timm(architecture: &str) -> bool {
-    let name = architecture.split('.').next().unwrap_or(architecture);
-    timm_vit::is_timm(name) || TIMM.iter().any(|timm| timm.names.contains(&name))
+/// Families of Hugging Face that users of timm name beside timm's `architecture`.
+const OF_BOTH: [&str; 5] = ["resnet", "convnext", "convnextv2", "efficientnet", "vit"];
+
+/// Whether timm wrote a configuration, whatever its user calls the type beside it.
+fn is_of_timm(config: &Value, model_type: &str) -> bool {
+    let has_timms_key = config["architecture"].is_string() && config["architectures"].is_null();
+    has_timms_key && OF_BOTH.contains(&model_type)
 }
 
 impl Family {
     /// The family of a configuration.
     pub fn of(config: &Value) -> Option<&'static Self> {
-        // timm's `architecture` counts, whatever its user calls the type beside it.
-        let architecture = config["architecture"].as_str();
-        if architecture.is_some_and(is_of_timm) {
-            return None;
-        }
-        let own = model_type_of(config)?;
+        let own = model_type_of(config).filter(|own| !is_of_timm(config, own))?;
         MODEL_TYPES.iter().find(|family| family.model_type == own)
     }
 

@@ -92,8 +92,9 @@ impl Blocks<'_> {
             let name = format!("{prefix}.layer.{number}");
             let own = if number == strided { stride } else { 1 };
             x = self.layer(builder, &name, own, x)?;
+            // Inside a block the library has `relu`, whatever the configuration says.
             if number + 1 < layers {
-                x = self.activated(builder, &name, x);
+                x = builder.push(format!("{name}.activation"), Op::Relu {}, &[x]);
             }
         }
 
