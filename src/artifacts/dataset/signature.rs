@@ -259,18 +259,21 @@ mod tests {
         assert!(fits(Some(2), targets) && fits(Some(3), targets) && !fits(None, targets));
     }
 
+    /// The shape of a sample, or the code of the refusal.
+    fn code_of(tensors: &[(&str, HostTensor)], form: LabelForm) -> String {
+        let all: Checkpoint = tensors
+            .iter()
+            .map(|(name, t)| ((*name).to_owned(), t.clone()))
+            .collect();
+        match check_signature(&all.signature(), form, &location()) {
+            Ok(info) => format!("{:?}", info.sample_shape),
+            Err(error) => error.code().to_string(),
+        }
+    }
+
     #[test]
     fn headers_of_token_data_are_checked() {
-        let code = |tensors: &[(&str, HostTensor)]| {
-            let all: Checkpoint = tensors
-                .iter()
-                .map(|(name, t)| ((*name).to_owned(), t.clone()))
-                .collect();
-            match check_signature(&all.signature(), LabelForm::default(), &location()) {
-                Ok(info) => format!("{:?}", info.sample_shape),
-                Err(error) => error.code().to_string(),
-            }
-        };
+        let code = |tensors: &[(&str, HostTensor)]| code_of(tensors, LabelForm::default());
         let labels = || (LABELS, i64s(&[2], &[0, 1]));
         let ids = || (IDS, i64s(&[2, 3], &[0; 6]));
         assert_eq!(code(&[labels(), ids()]), "[3]");
@@ -326,7 +329,7 @@ mod tests {
         );
         let next = |shape: &[usize]| (LABELS, i64s(shape, &vec![-100; shape.iter().product()]));
         assert_eq!(code(&[next(&[2, 3]), ids()]), "[3]");
-        assert_eq!(code(&[next(&[2, 2]), ids()]), "[3]", "target sequences");
+        assert_eq!(code(&[next(&[2, 2]), ids()]), "wrong_shape");
         assert_eq!(code(&[next(&[2, 0]), ids()]), "wrong_shape");
         assert_eq!(code(&[next(&[2, 3, 1]), ids()]), "wrong_shape");
         let features = |shape: &[usize]| {
@@ -336,14 +339,15 @@ mod tests {
                 HostTensor::from_f32(shape.to_vec(), vec![0.0; size]),
             )
         };
-        assert_eq!(code(&[next(&[2, 4]), features(&[2, 5, 6])]), "[5, 1, 6]");
-        assert_eq!(code(&[next(&[2, 4]), features(&[2, 5])]), "wrong_shape");
+        let written = |inputs| code_of(&[next(&[2, 4]), inputs], LabelForm::Targets);
+        assert_eq!(written(features(&[2, 5, 6])), "[5, 1, 6]");
+        assert_eq!(written(features(&[2, 5])), "wrong_shape");
         assert_eq!(
-            code(&[next(&[2, 4]), ids(), features(&[2, 5, 6])]),
+            code(&[next(&[2, 3]), ids(), features(&[2, 5, 6])]),
             "unexpected_tensor"
         );
         let whole = (FEATURES, i64s(&[2, 1, 1], &[0, 1]));
-        assert_eq!(code(&[next(&[2, 4]), whole]), "wrong_dtype");
+        assert_eq!(written(whole), "wrong_dtype");
         for name in &UNREAD[3..] {
             assert_eq!(beside(name, &[2, 2]), "unexpected_tensor");
         }
