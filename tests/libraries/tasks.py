@@ -9,7 +9,7 @@ import itertools
 import torch
 import transformers as t
 
-from checks import Ask, Check, Expected, LibraryRefuses
+from checks import Ask, Check, Expected, LibraryRefuses, settled
 from models import away_from_defaults, save
 from reference import CLOSE, IGNORED
 from sentences import every_kind
@@ -72,11 +72,13 @@ class Cases:
             model = auto.from_pretrained(folder, dtype=torch.float64).eval()
             if model.config._attn_implementation == "eager":
                 model = auto.from_pretrained(folder, dtype=torch.float32).eval()
+            if hasattr(model, "set_experts_implementation"):
+                model.set_experts_implementation("eager")  # The faster one knows no f64.
             theirs, data = judged(model, task, data)
         except Exception as error:  # Whatever it raises, it does not read this.
             theirs = LibraryRefuses(f"{type(error).__name__}: {error}".splitlines()[0])
             data = data.labelled(nothing(task, data))
-        named = data.named
+        theirs, named = settled(theirs, data.named, "")
         if self.family.name in CLASSES_ALONE:
             named = ("one label", "problem_type")
         file = data.write(self.place())

@@ -264,7 +264,8 @@ fn check_answers(data: &Dataset) -> Result<(), DataFault> {
     for (position, answer) in data.labels().as_chunks::<2>().0.iter().enumerate() {
         let &[start, end] = answer;
         let is_none = start == IGNORED && end == IGNORED;
-        if !is_none && !(is_within.contains(&start) && is_within.contains(&end)) {
+        let is_answer = is_within.contains(&start) && is_within.contains(&end);
+        if !(is_none || is_answer) {
             return Err(DataFault::Answer {
                 position,
                 start,

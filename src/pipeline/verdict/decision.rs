@@ -140,9 +140,8 @@ impl Told<'_> {
                  nobody knows which of them are right."
             ),
             (false, false) => format!(
-                "On {} of 100 samples the new model says what the old one says; without labels nobody knows \
-                 which of them is right on the others.",
-                ours
+                "On {ours} of 100 samples the new model says what the old one says; without labels nobody knows \
+                 which of them is right on the others."
             ),
         }
     }
