@@ -106,9 +106,12 @@ impl Network {
         if let Some([longest]) = self.graph.target {
             let length = longest.min(MAX_TARGETS);
             // Every third is shorter.
-            let label = |i: usize| match i % (3 * length) >= 3 * length - 2 {
-                true => -100,
-                false => rng.random_range(0..classes),
+            let label = |i: usize| {
+                if i % (3 * length) >= 3 * length - 2 {
+                    -100
+                } else {
+                    rng.random_range(0..classes)
+                }
             };
             let labels = (0..samples * length).map(label).collect();
             return Dataset::unlabelled(HostTensor::from_f32(shape, values)).labelled(labels);

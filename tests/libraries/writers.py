@@ -45,6 +45,7 @@ OF_T5 = [
     *[named(f"gated {name}", {"feed_forward_proj": f"gated-{name}"}) for name in ("gelu", "silu", "relu", "mish")],
     equal("another first id", {"decoder_start_token_id": 3}),
     equal("another padding", {"pad_token_id": 5}),
+    named("no padding", {}, {"pad_token_id": None}),
     equal("one layer in the decoder", {"num_decoder_layers": 1}),
     equal("outputs that are not scaled", {}, {"scale_decoder_outputs": False}),
     equal("as version 4 writes T5 1.1", {}, {"scale_decoder_outputs": ABSENT, "tie_word_embeddings": False}),

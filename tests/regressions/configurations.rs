@@ -227,6 +227,7 @@ fn settings_that_change_the_computation_are_refused_by_name() {
         ("t5_tokens", "is_decoder", json!(true)),
         ("t5_writer", "decoder_start_token_id", json!(null)),
         ("t5_writer", "scale_decoder_outputs", json!("yes")),
+        ("t5_writer", "pad_token_id", json!(null)),
         ("bart_writer", "tie_word_embeddings", json!(false)),
         ("bart_writer", "decoder_layers", json!(1)),
         ("bart_writer", "activation_function", json!("mish")),

@@ -27,7 +27,7 @@ pub(super) const MARIAN_WRITER: &str = "MTModel";
 struct Style {
     /// Norms stand before the blocks and at the end; otherwise behind each sum.
     norms_first: bool,
-    /// Positions are a table, and their sum with the words is normed; otherwise they are computed.
+    /// Positions are learned, and their sum with the words is normed; otherwise they are sines.
     learns_positions: bool,
     /// The decoder begins with the last token of its sequence.
     begins_with_last: bool,
@@ -174,7 +174,7 @@ impl Network {
             own: Attending::plain(heads, true),
             across: None,
         };
-        let x = self.embedded(builder, side.name, Operand::Input);
+        let x = self.embedded(source, builder, side.name, Operand::Input);
         self.blocks.stack(source, builder, &side, x)
     }
 
@@ -202,7 +202,7 @@ impl Network {
             }),
         };
         let ids = self.late(builder);
-        let x = self.embedded(builder, side.name, ids);
+        let x = self.embedded(source, builder, side.name, ids);
         self.blocks.stack(source, builder, &side, x)
     }
 
@@ -224,7 +224,13 @@ impl Network {
     }
 
     /// Words and positions.
-    fn embedded(&self, builder: &mut Builder, name: &str, ids: Operand) -> Operand {
+    fn embedded(
+        &self,
+        source: &Source<'_>,
+        builder: &mut Builder,
+        name: &str,
+        ids: Operand,
+    ) -> Operand {
         let op = Op::Embedding {
             param: EMBEDDING.into(),
             padding: Some(self.padding),
@@ -235,14 +241,16 @@ impl Network {
         }
 
         let param = format!("{name}.embed_positions");
-        let op = if self.style.learns_positions {
+        let is_learned = self.style.learns_positions;
+        let op = if is_learned || source.has(&format!("{param}.weight")) {
             Op::PositionEmbedding {
                 param: param.clone(),
                 bare: false,
-                offset: FIRST_POSITION,
+                offset: if is_learned { FIRST_POSITION } else { 0 },
                 constant: false,
                 padding: None,
-                frozen: false,
+                // PEGASUS has its sines in the file.
+                frozen: !is_learned,
                 resampled: None,
             }
         } else {
@@ -250,7 +258,7 @@ impl Network {
         };
         let places = builder.push(param, op, &[ids]);
         let x = builder.add(format!("{name}.sum"), &[words, places]);
-        if self.style.learns_positions {
+        if is_learned {
             return builder.layer_norm(&format!("{name}.layernorm_embedding"), EPS, x);
         }
         x

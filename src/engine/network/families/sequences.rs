@@ -11,13 +11,13 @@ use crate::network::{
 };
 
 impl Source<'_> {
-    /// An id of the configuration, or the library's own where it has one.
+    /// An id of the configuration, or the library's own where it has one and the configuration says nothing.
     pub(super) fn token_id(&self, key: &str, default: Option<u32>) -> Result<u32, GraphError> {
         let value = &self.config[key];
         let told = value.as_u64().and_then(|id| u32::try_from(id).ok());
         match (told, default) {
             (Some(id), _) if id < IDS => Ok(id),
-            (None, Some(default)) if value.is_null() => Ok(default),
+            (None, Some(default)) if self.config.get(key).is_none() => Ok(default),
             _ => {
                 let detail = format!("{key}: give an id below {IDS}, not {value}");
                 Err(GraphError::Malformed { detail })

@@ -29,10 +29,7 @@ pub(super) const PEGASUS: Family = Family {
     build: bart::pegasus,
     settings: &settings::PEGASUS,
     classifier: [NO_CLASSIFIER, "classification_head.out_proj"],
-    names: Names {
-        buffers: COMPUTED_POSITIONS,
-        ..BART_NAMES
-    },
+    names: BART_NAMES,
 };
 
 pub(super) const T5: Family = Family {
