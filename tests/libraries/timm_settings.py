@@ -99,7 +99,7 @@ RESNET = [
     Made("resnet18", {"num_classes": 0}, named=("num_classes", "fc.weight", "fc"), refuse="no classes"),
     *[
         named(name)
-        for name in ("resnetv2_50", "ecaresnet50t", "resnetblur18", "resnetaa50", "resnetrs50", "resnet50_gn")
+        for name in ("resnetv2_50", "ecaresnet50t", "resnetblur18", "resnetaa50", "resnetrs50")
     ],
     *[
         equal(name)
@@ -124,7 +124,6 @@ DENSENET = [
     *[equal(name) for name in ("densenet121", "densenet161", "densenet264d")],
     equal("densenet121", (3, 70, 96)),
     named("densenet121", act_layer="silu"),
-    named("densenet121", aa_layer="blurpool"),
     named("densenetblur121d"),
 ]
 MOBILE = [

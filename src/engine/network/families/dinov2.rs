@@ -1,4 +1,4 @@
-//! Hugging Face's DINOv2 (Oquab et al. 2024), with registers (Darcet et al. 2024) or without: a vision transformer
+//! Hugging Face's `DINOv2` (Oquab et al. 2024), with registers (Darcet et al. 2024) or without: a vision transformer
 //! whose classifier reads the class token beside the mean of the patches.
 
 use super::{

@@ -40,6 +40,13 @@ struct Layer {
     is_active: bool,
 }
 
+/// How a convolution goes over an image, and whether every channel has a kernel of its own.
+#[derive(Clone, Copy)]
+struct Reach {
+    stride: usize,
+    is_depthwise: bool,
+}
+
 /// The layers of each kind of block, told by its first: squeeze and excitation stands before the last layer.
 const KINDS: [&[Layer]; 4] = [
     // Inverted residual.
@@ -101,7 +108,11 @@ impl Blocks<'_> {
         stride: usize,
         x: Operand,
     ) -> Result<Operand, GraphError> {
-        self.convolved(builder, param, stride, false, x)
+        let reach = Reach {
+            stride,
+            is_depthwise: false,
+        };
+        self.convolved(builder, param, reach, x)
     }
 
     pub fn norm(&self, builder: &mut Builder, param: &str, x: Operand) -> Operand {
@@ -112,10 +123,13 @@ impl Blocks<'_> {
         &self,
         builder: &mut Builder,
         param: &str,
-        stride: usize,
-        is_depthwise: bool,
+        reach: Reach,
         x: Operand,
     ) -> Result<Operand, GraphError> {
+        let Reach {
+            stride,
+            is_depthwise,
+        } = reach;
         let [outputs, _, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
         let how = Stride {
             stride,
@@ -154,12 +168,15 @@ impl Blocks<'_> {
                 x = builder.squeeze_excitation(&module, x);
             }
             let param = format!("{prefix}.{}", layer.convolution);
-            let own = if layer.stride == OF_BLOCK {
-                *stride
-            } else {
-                layer.stride
+            let reach = Reach {
+                stride: if layer.stride == OF_BLOCK {
+                    *stride
+                } else {
+                    layer.stride
+                },
+                is_depthwise: layer.is_depthwise,
             };
-            x = self.convolved(builder, &param, own, layer.is_depthwise, x)?;
+            x = self.convolved(builder, &param, reach, x)?;
             x = self.norm(builder, &format!("{prefix}.{}", layer.norm), x);
             if layer.is_active {
                 x = builder.push(format!("{param}.act"), activation.clone(), &[x]);

@@ -295,7 +295,7 @@ impl Names {
             _ => None,
         };
         let of_pictures = of_pictures
-            .filter(|_| class.ends_with("ForImageClassification"))
+            .filter(|_| class.is_empty() || class.ends_with("ForImageClassification"))
             .map(|module| format!("{}.{module}.", self.body));
         let all = pooler.into_iter().chain(positions).chain(decoder);
         all.chain(of_pictures).collect()

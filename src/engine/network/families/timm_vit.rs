@@ -175,8 +175,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = blocks.block(&mut builder, &format!("blocks.{block}"), x)?;
     }
 
-    let normed_behind = source.has("fc_norm.weight");
-    if !normed_behind {
+    if source.has("norm.weight") {
         x = blocks.norm(&mut builder, "norm", x)?;
     }
     let mut pooled = if pool == "token" {
@@ -186,7 +185,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         let skip = names.others(source)?;
         builder.push("patches.mean", Op::MeanTokens { skip }, &[x])
     };
-    if normed_behind {
+    if source.has("fc_norm.weight") {
         pooled = blocks.norm(&mut builder, "fc_norm", pooled)?;
     }
     builder.linear("head", pooled);

@@ -141,7 +141,7 @@ fn ids_and_positions_must_be_those_of_the_tokens() {
     );
 }
 
-/// Zeros of TensorFlow's SAME, and zeros on some sides alone.
+/// Zeros of `TensorFlow`'s SAME, and zeros on some sides alone.
 #[test]
 fn paddings_that_are_not_the_same_on_both_sides() {
     let layer = |node: serde_json::Value, side: usize| {

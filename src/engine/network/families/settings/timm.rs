@@ -270,6 +270,7 @@ pub const TIMM_VIT: Settings = Settings {
         "class_token",
         "reg_tokens",
         "pre_norm",
+        "final_norm",
         "fc_norm",
     ],
     neutral: &[
@@ -292,7 +293,6 @@ pub const TIMM_VIT: Settings = Settings {
         ("dynamic_img_size", &["false"]),
         ("embed_layer", &["\"PatchEmbed\""]),
         ("embed_norm_layer", &[]),
-        ("final_norm", &["true"]),
         ("mlp_layer", &["\"Mlp\""]),
         ("norm_layer", &["\"layernorm\"", "\"LayerNorm\""]),
         ("pool_include_prefix", &["false"]),
