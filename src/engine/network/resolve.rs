@@ -5,6 +5,8 @@ mod elementwise;
 mod experts;
 mod images;
 mod linear;
+mod parameters;
+mod positions;
 mod sequences;
 mod tokens;
 
@@ -15,13 +17,13 @@ use super::{
     graph::{Graph, Input, Node, Operand},
     op::Op,
     program::{
-        Inputs, Instruction, Layer, Param, Program, SampleShape, Sequence,
+        Inputs, Instruction, Layer, Program, SampleShape, Sequence,
         layer::{Nonlinearity, NormKind, PoolKind, SelectToken, ShiftTokens},
     },
 };
-use crate::tensors::{Signature, TensorInfo};
+use crate::tensors::Signature;
 use images::{Pooling, Window};
-use tokens::Rows;
+use positions::Rows;
 
 /// Values that a node may put out for one sample: 8 GiB in f32. A number in a small file must not ask for
 /// more memory than a machine has before anybody has looked at it.
@@ -291,7 +293,7 @@ impl<'a> Resolver<'a> {
                     (Some(padding), None) if !bare && !constant => {
                         self.counted_positions(param, padding)
                     }
-                    (Some(_), None) => Err(self.fault(tokens::NO_COUNTED_POSITIONS)),
+                    (Some(_), None) => Err(self.fault(positions::NO_COUNTED_POSITIONS)),
                     (None, None) if bare => self.bare_positions(param, rows),
                     (None, None) => self.positions(param, rows),
                 }
@@ -335,78 +337,6 @@ impl<'a> Resolver<'a> {
         input
             .try_into()
             .map_err(|_| self.fault(format!("needs an input [C, H, W], not {input:?}")))
-    }
-
-    fn tensor(&self, name: &str) -> Result<Option<&TensorInfo>, GraphError> {
-        match self.signature.get(name) {
-            Some(info) if !info.dtype.is_float() => Err(GraphError::WrongDType {
-                tensor: name.to_owned(),
-                found: info.dtype.name().into(),
-            }),
-            found => Ok(found),
-        }
-    }
-
-    fn missing(&self, tensor: String) -> GraphError {
-        GraphError::MissingTensor {
-            tensor,
-            node: self.node.id.clone(),
-        }
-    }
-
-    /// The weight, without empty axes.
-    fn weight<const RANK: usize>(&self, param: &str) -> Result<Param<RANK>, GraphError> {
-        let name = format!("{param}.weight");
-        let Some(info) = self.tensor(&name)? else {
-            return Err(self.missing(name));
-        };
-
-        match info.shape.as_slice().try_into() {
-            Ok(shape) if !info.shape.contains(&0) => Ok(Param { name, shape }),
-            _ => {
-                let expected = format!("rank {RANK} without empty axes");
-                Err(GraphError::WrongShape {
-                    tensor: name,
-                    expected,
-                    found: info.shape.clone(),
-                })
-            }
-        }
-    }
-
-    /// A vector with one entry a channel, where the model has it.
-    fn vector(&self, name: String, channels: usize) -> Result<Option<Param<1>>, GraphError> {
-        match self.tensor(&name)? {
-            Some(info) if info.shape == [channels] => Ok(Some(Param {
-                name,
-                shape: [channels],
-            })),
-            Some(info) => {
-                let expected = format!("[{channels}]");
-                Err(GraphError::WrongShape {
-                    tensor: name,
-                    expected,
-                    found: info.shape.clone(),
-                })
-            }
-            None => Ok(None),
-        }
-    }
-
-    fn needed_vector(&self, name: String, channels: usize) -> Result<Param<1>, GraphError> {
-        let found = self.vector(name.clone(), channels)?;
-        found.ok_or_else(|| self.missing(name))
-    }
-}
-
-impl<const RANK: usize> Param<RANK> {
-    fn misfit(&self, expected: String) -> GraphError {
-        let (tensor, found) = (self.name.clone(), self.shape.to_vec());
-        GraphError::WrongShape {
-            tensor,
-            expected,
-            found,
-        }
     }
 }
 
