@@ -84,10 +84,11 @@ impl DataFault {
                 "label_out_of_range"
             }
             Self::Value { .. } => "not_finite",
-            Self::Shorter { .. } => "wrong_shape",
             Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
             Self::NoTokenTypes => "unexpected_tensor",
-            Self::LabelCount { .. } | Self::TargetLength { .. } => "wrong_shape",
+            Self::LabelCount { .. } | Self::TargetLength { .. } | Self::Shorter { .. } => {
+                "wrong_shape"
+            }
             Self::NoTargets => "labels_missing",
             Self::PredictedByPadding { .. } => "invalid_mask",
         }

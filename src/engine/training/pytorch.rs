@@ -180,6 +180,7 @@ fn compare_all(folder: &str, least: usize) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "every kind of data is read here")]
 fn transformers_agree_with_pytorch() {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),

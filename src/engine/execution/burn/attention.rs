@@ -268,6 +268,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one case after the other")]
     fn shares_are_softmaxes_over_what_may_be_seen() {
         let close = |found: Tensor<3>, expected: [f32; 4]| {
             for (found, expected) in floats(found).iter().zip(expected) {

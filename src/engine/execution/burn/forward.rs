@@ -44,6 +44,7 @@ pub fn forward(
 }
 
 /// One node.
+#[expect(clippy::too_many_lines, reason = "an arm for every layer")]
 pub(in crate::execution) fn run(
     instruction: &Instruction,
     inputs: Inputs<BurnActivation>,

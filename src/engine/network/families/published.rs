@@ -49,6 +49,7 @@ impl Headers<'_> {
     }
 
     /// What a builder looks at before there is a graph.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn first(config: &Value) -> Signature {
         let mut headers = Headers {
             config,

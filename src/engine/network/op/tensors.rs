@@ -101,6 +101,7 @@ type Axes = &'static [Axis];
 
 impl Op {
     /// The tensors the op reads, `PyTorch`'s names and layouts.
+    #[expect(clippy::too_many_lines, reason = "an arm for every operation")]
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
         if let Self::Attention {

@@ -26,6 +26,10 @@ impl Distances {
 }
 
 impl Resolver<'_> {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "every option of attention is checked here"
+    )]
     pub(super) fn attention(&self) -> Result<Resolved, GraphError> {
         let Op::Attention {
             heads,

@@ -52,7 +52,7 @@ impl Resolver<'_> {
         let [first, rest @ ..] = self.inputs.as_slice() else {
             return Err(self.fault("takes at least one input"));
         };
-        let axis = if first.len() == 2 { 1 } else { 0 };
+        let axis = usize::from(first.len() == 2);
         let mut output = first.to_vec();
         for other in rest {
             let same_rank = other.len() == output.len();

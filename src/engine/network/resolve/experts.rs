@@ -20,6 +20,15 @@ struct Sizes {
     transposed: bool,
 }
 
+fn nonlinearity(activation: Activation) -> Nonlinearity {
+    match activation {
+        Activation::Silu => Nonlinearity::Silu,
+        Activation::Gelu => Nonlinearity::Gelu,
+        Activation::GeluTanh => Nonlinearity::GeluTanh,
+        Activation::Relu => Nonlinearity::Relu,
+    }
+}
+
 impl Resolver<'_> {
     pub(super) fn experts(&self) -> Result<Resolved, GraphError> {
         let Op::Experts {
@@ -68,12 +77,7 @@ impl Resolver<'_> {
         let Some(out) = experts.first().map(|first| first.down.outputs()) else {
             return Err(self.fault("needs at least one expert"));
         };
-        let activation = match activation {
-            Activation::Silu => Nonlinearity::Silu,
-            Activation::Gelu => Nonlinearity::Gelu,
-            Activation::GeluTanh => Nonlinearity::GeluTanh,
-            Activation::Relu => Nonlinearity::Relu,
-        };
+        let activation = nonlinearity(*activation);
         let (top_k, normalised, clamp) = (*top_k, *normalised, *clamp);
         let layer = Experts {
             experts,

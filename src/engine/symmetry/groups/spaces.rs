@@ -95,6 +95,7 @@ impl Spaces {
     }
 
     /// The space a node puts out.
+    #[expect(clippy::too_many_lines, reason = "an arm for every layer")]
     pub(super) fn through(&mut self, node: &Instruction, reads: Inputs<Space>) -> Space {
         let size = node.channels();
         match &node.layer {

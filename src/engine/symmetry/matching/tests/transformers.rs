@@ -23,6 +23,7 @@ const HEADS: usize = 4;
 const SIZE: usize = 6;
 
 /// Pre-norm blocks of attention and a gated MLP on token and position embeddings.
+#[expect(clippy::too_many_lines, reason = "a network as a table")]
 fn transformer(projection: Projection, depth: usize) -> (Graph, Signature) {
     let mut nodes = vec![
         json!({"op": "embedding", "param": "words"}),
