@@ -10,7 +10,7 @@ pub(super) const BATCH_NORM_EPS: f64 = 1e-5;
 
 /// How a square kernel goes over an image.
 #[derive(Clone, Copy)]
-pub(super) struct Stride {
+pub(super) struct Sliding {
     pub stride: usize,
     pub zeros: Zeros,
     pub groups: usize,
@@ -69,7 +69,7 @@ impl Builder {
         padding: usize,
         x: Operand,
     ) -> Operand {
-        let how = Stride {
+        let how = Sliding {
             stride,
             zeros: Zeros::Around(padding),
             groups: 1,
@@ -78,8 +78,8 @@ impl Builder {
     }
 
     /// A convolution with zeros on some sides, or in groups.
-    pub fn convolution_of(&mut self, param: &str, how: Stride, x: Operand) -> Operand {
-        let Stride {
+    pub fn convolution_of(&mut self, param: &str, how: Sliding, x: Operand) -> Operand {
+        let Sliding {
             stride,
             zeros,
             groups,

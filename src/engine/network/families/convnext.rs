@@ -4,7 +4,7 @@
 
 use super::{
     Builder, Source, Timm,
-    builder::{Stride, Zeros},
+    builder::{Sliding, Zeros},
     settings,
 };
 use crate::network::{
@@ -207,7 +207,7 @@ impl Blocks<'_> {
         let names = self.names;
         let depthwise = format!("{prefix}.{}", names.depthwise);
         let [channels, _, kernel, _] = self.source.shape(&format!("{depthwise}.weight"))?;
-        let how = Stride {
+        let how = Sliding {
             stride: 1,
             zeros: Zeros::Around(kernel / 2),
             groups: channels,

@@ -3,7 +3,7 @@
 
 use super::{
     Builder, Source,
-    builder::{SqueezeExcitation, Stride, Zeros},
+    builder::{Sliding, SqueezeExcitation, Zeros},
 };
 use crate::network::{
     error::GraphError,
@@ -53,7 +53,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let input = source.image_of_any_size(&format!("{STEM}.convolution.weight"))?;
 
     let mut builder = Builder::default();
-    let how = Stride {
+    let how = Sliding {
         stride: 2,
         zeros: Zeros::Apart {
             before: 0,
@@ -152,7 +152,7 @@ impl Blocks<'_> {
         let half = kernel / 2;
         // At a stride of two the library leaves out the zeros before the image, for those of TensorFlow.
         let is_shifted = place.stride == 2 && !place.is_even;
-        let how = Stride {
+        let how = Sliding {
             stride: place.stride,
             zeros: if is_shifted {
                 Zeros::Apart {

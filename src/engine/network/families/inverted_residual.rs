@@ -4,7 +4,7 @@
 
 use super::{
     Builder, Source,
-    builder::{SqueezeExcitation, Stride, Zeros},
+    builder::{Sliding, SqueezeExcitation, Zeros},
 };
 use crate::network::{error::GraphError, graph::Operand, op::Op};
 
@@ -131,7 +131,7 @@ impl Blocks<'_> {
             is_depthwise,
         } = reach;
         let [outputs, _, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
-        let how = Stride {
+        let how = Sliding {
             stride,
             zeros: if self.same && kernel > 1 {
                 Zeros::Same

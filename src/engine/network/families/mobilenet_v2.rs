@@ -2,7 +2,7 @@
 
 use super::{
     Builder, Source,
-    builder::{Stride, Zeros},
+    builder::{Sliding, Zeros},
 };
 use crate::network::{
     error::GraphError,
@@ -85,7 +85,7 @@ impl Layers<'_> {
     ) -> Result<Operand, GraphError> {
         let param = format!("{}.convolution", layer.name);
         let [outputs, _, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
-        let how = Stride {
+        let how = Sliding {
             stride: layer.stride,
             zeros: if self.same && kernel > 1 {
                 Zeros::Same

@@ -7,7 +7,7 @@
 
 use super::{
     Builder, PoolWindow, Source, Timm,
-    builder::{SqueezeExcitation, Stride, Zeros},
+    builder::{Sliding, SqueezeExcitation, Zeros},
     settings,
 };
 use crate::network::{
@@ -165,7 +165,7 @@ impl Block<'_> {
             }
             let param = self.name(&format!("conv{}", i + 1));
             let [outputs, read, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
-            let how = Stride {
+            let how = Sliding {
                 stride: if i == strided { self.stride } else { 1 },
                 zeros: Zeros::Around(kernel / 2),
                 groups: channels.map_or(1, |channels: usize| channels / read.max(1)),

@@ -61,7 +61,7 @@ pub(super) fn siglip(source: &Source<'_>) -> Result<Graph, GraphError> {
     let mut builder = Builder::default();
     let tower = Tower::of(source, "gelu_pytorch_tanh", 1e-6)?;
     let patches = tower.patches(&mut builder, 0)?;
-    let x = tower.positions(&mut builder, patches);
+    let x = Tower::positions(&mut builder, patches);
     let x = tower.blocks(&mut builder, x)?;
 
     let normed = builder.layer_norm("vision_model.post_layernorm", tower.eps, x);
@@ -120,7 +120,7 @@ impl<'a> Tower<'a> {
             at: 0,
         };
         let x = builder.push(class, op, &[patches]);
-        let x = self.positions(builder, x);
+        let x = Self::positions(builder, x);
         // The library's own spelling.
         let x = builder.layer_norm("vision_model.pre_layrnorm", self.eps, x);
         self.blocks(builder, x)
@@ -147,7 +147,7 @@ impl<'a> Tower<'a> {
         Ok(builder.push(param, op, &[Operand::Input]))
     }
 
-    fn positions(&self, builder: &mut Builder, x: Operand) -> Operand {
+    fn positions(builder: &mut Builder, x: Operand) -> Operand {
         let param = "vision_model.embeddings.position_embedding";
         let op = Op::PositionEmbedding {
             param: param.to_owned(),
