@@ -265,6 +265,7 @@ mod tests {
     use crate::engine::tensors::{DType, TensorInfo};
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one case after the other")]
     fn tensors_that_do_not_fit_are_named() {
         let info = |shape: &[usize]| TensorInfo {
             dtype: DType::F32,

@@ -51,7 +51,7 @@ mod tests {
         let asked = Duration::from_secs(7);
         assert_eq!(tries.pause(Some(asked)), Some(asked));
         assert_eq!(
-            tries.pause(Some(Duration::from_secs(3600))),
+            tries.pause(Some(Duration::from_hours(1))),
             Some(LONGEST_PAUSE)
         );
     }

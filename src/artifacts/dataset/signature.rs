@@ -272,6 +272,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one case after the other")]
     fn headers_of_token_data_are_checked() {
         let code = |tensors: &[(&str, HostTensor)]| code_of(tensors, LabelForm::default());
         let labels = || (LABELS, i64s(&[2], &[0, 1]));

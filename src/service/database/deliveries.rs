@@ -59,6 +59,7 @@ pub struct Claimed {
 ///
 /// # Errors
 /// From the database.
+#[expect(clippy::too_many_lines, reason = "one statement")]
 pub async fn claim(
     database: &Database,
     capacity: Capacity,

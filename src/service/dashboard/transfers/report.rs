@@ -109,6 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a report")]
     fn a_report_is_shown_as_far_as_it_goes() {
         let report = json!({
             "candidates": [

@@ -64,6 +64,7 @@ pub(in crate::service) struct Taken {
 ///
 /// # Errors
 /// From the database.
+#[expect(clippy::too_many_lines, reason = "one statement")]
 pub(in crate::service) async fn claim(
     connection: &mut PgConnection,
     worker: WorkerId,
