@@ -171,6 +171,7 @@ impl Case {
     ///
     /// # Errors
     /// When the network is unknown.
+    #[expect(clippy::too_many_lines, reason = "one model after the other")]
     pub fn trained(
         learned: &Images,
         judged: &Images,

@@ -84,6 +84,7 @@ struct Found {
 
 impl Bench<'_> {
     /// The model before any further training, and how it was chosen.
+    #[expect(clippy::too_many_lines, reason = "an arm for every way")]
     pub fn model(&self, way: Way) -> Result<(Checkpoint, Value), Box<dyn Error>> {
         let case = self.case;
         let (mut gradfix_on, mut weight_anchor) = (Method::Identity, WEIGHT_ANCHOR);

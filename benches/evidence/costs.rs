@@ -132,11 +132,11 @@ pub fn rows() -> impl Iterator<Item = CostRow> {
             sizes.iter().flat_map(move |&tune| {
                 RELATIONS.into_iter().flat_map(move |relation| {
                     ["fashion", "mnist"].into_iter().map(move |data| CostRow {
+                        data,
                         network,
                         tune,
                         relation,
                         seed,
-                        data,
                     })
                 })
             })
