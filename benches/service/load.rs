@@ -26,6 +26,7 @@ const LATENCIES: usize = 200;
 const BACKLOG: usize = 600;
 const POLLING: Duration = Duration::from_secs(5);
 
+#[expect(clippy::too_many_lines, reason = "one figure after the other")]
 pub(crate) async fn service(folder: &Path, database: &str) -> Result<(), Failure> {
     let spec = job(folder)?;
     let served = Served::start(folder, database, 2)?;

@@ -20,6 +20,7 @@ const BROWSERS: usize = 500;
 const BROWSING: Duration = Duration::from_secs(10);
 
 /// Milliseconds of each page, then the memory under many browsers. Nobody works, so that nothing else is measured.
+#[expect(clippy::too_many_lines, reason = "one figure after the other")]
 pub(crate) async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
     let database = Database::connect_to(url, AT_ONCE as u32).await?;
     database.migrate().await?;
