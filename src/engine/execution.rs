@@ -4,12 +4,13 @@
 //! also runs the layers that [`cpu`] has no kernel for. `Graph::resolve` has checked the shapes and put
 //! them into the program; nothing here checks them again.
 //!
-//! The files build upon one another in this order: `values`, `executor`, `statistics`, `weights`;
+//! The files build upon one another in this order: `values`, `executor`, `statistics`, `weights`, `resampling`;
 //! then `burn`; then `cpu`.
 
 pub mod burn;
 pub mod cpu;
 mod executor;
+mod resampling;
 mod statistics;
 mod values;
 mod weights;

@@ -33,6 +33,10 @@ impl Fixture {
             if !config[key].is_null() {
                 config[key] = json!(layers);
             }
+            // Of a pair of towers.
+            if !config["vision_config"][key].is_null() {
+                config["vision_config"][key] = json!(layers);
+            }
         }
         let signature = &self.network.signature;
         // ALBERT's are run more often.
@@ -99,8 +103,14 @@ fn read(path: &Path) -> Fixture {
     // A graph may have other names than a file.
     let parameters = Naming::of(&config, &parameters.signature()).read(&parameters);
     let signature = parameters.signature();
-    let graph = Graph::from_config(&config, &signature).expect("a network");
     let mut input = tensor("input");
+    // Some networks read images of any size.
+    let graph = match input.shape() {
+        [_, sample @ ..] if sample.len() == 3 => {
+            Graph::for_samples(&config, &signature, sample).expect("a network")
+        }
+        _ => Graph::from_config(&config, &signature).expect("a network"),
+    };
     if matches!(graph.input, Input::Tokens { .. }) {
         input = packed(&input);
     }

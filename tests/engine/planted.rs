@@ -1,6 +1,7 @@
 //! A planted permutation: where the new base is the old one with its units reordered, the order is
 //! found exactly, and the transfer is exact.
 
+mod pictures;
 mod transformers;
 
 use rand::SeedableRng;

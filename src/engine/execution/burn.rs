@@ -9,6 +9,7 @@ mod batch_norm;
 mod distances;
 mod experts;
 mod forward;
+mod image_norms;
 mod layers;
 mod packed_tokens;
 mod position_bias;

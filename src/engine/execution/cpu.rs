@@ -28,6 +28,7 @@ mod linear;
 mod loops;
 mod norm;
 mod patches;
+mod planes;
 mod pooling;
 mod recompute;
 mod softmax;

@@ -73,6 +73,8 @@ fn has_kernel_for_all(layer: &Layer) -> bool {
             | Layer::ClassToken { .. }
             | Layer::PatchEmbed(_)
             | Layer::SelectToken(_)
-            | Layer::MeanTokens
+            | Layer::MeanTokens { .. }
+            | Layer::ChannelGate { .. }
+            | Layer::Concat
     )
 }

@@ -9,15 +9,25 @@ mod bert;
 mod builder;
 mod classifier;
 mod configured;
+mod convnext;
 mod deberta;
+mod densenet;
+mod dinov2;
+mod efficientnet;
 mod electra;
 mod encoders;
 mod gpt2;
 mod gpt_neox;
+mod hugging_face_efficientnet;
+mod hugging_face_resnet;
+mod inverted_residual;
 mod listing;
 mod llama;
+mod mobilenet_v2;
+mod mobilenet_v3;
 mod modernbert;
 mod naming;
+mod pictures;
 mod post_norm;
 mod resnet;
 mod rope;
@@ -25,6 +35,8 @@ mod settings;
 mod source;
 mod t5;
 mod tasks;
+mod timm_vit;
+mod towers;
 mod transformer;
 mod vgg;
 mod vit;
@@ -45,36 +57,24 @@ use super::{error::GraphError, graph::Graph};
 
 type Build = fn(&Source<'_>) -> Result<Graph, GraphError>;
 
-/// Architecture names with their builders.
-const FAMILIES: [(&str, Build); 15] = [
-    ("resnet18", |source| resnet::build(source, [2, 2, 2, 2])),
-    ("resnet34", |source| resnet::build(source, [3, 4, 6, 3])),
-    ("resnet50", |source| resnet::build(source, [3, 4, 6, 3])),
-    ("resnet101", |source| resnet::build(source, [3, 4, 23, 3])),
-    ("resnet152", |source| resnet::build(source, [3, 8, 36, 3])),
-    // Their widths are read from the tensors.
-    ("wide_resnet50_2", |source| {
-        resnet::build(source, [3, 4, 6, 3])
-    }),
-    ("wide_resnet101_2", |source| {
-        resnet::build(source, [3, 4, 23, 3])
-    }),
-    ("vgg11", |source| vgg::build(source, [1, 1, 2, 2, 2], false)),
-    ("vgg13", |source| vgg::build(source, [2, 2, 2, 2, 2], false)),
-    ("vgg16", |source| vgg::build(source, [2, 2, 3, 3, 3], false)),
-    ("vgg19", |source| vgg::build(source, [2, 2, 4, 4, 4], false)),
-    ("vgg11_bn", |source| {
-        vgg::build(source, [1, 1, 2, 2, 2], true)
-    }),
-    ("vgg13_bn", |source| {
-        vgg::build(source, [2, 2, 2, 2, 2], true)
-    }),
-    ("vgg16_bn", |source| {
-        vgg::build(source, [2, 2, 3, 3, 3], true)
-    }),
-    ("vgg19_bn", |source| {
-        vgg::build(source, [2, 2, 4, 4, 4], true)
-    }),
+/// Networks of timm that one builder reads.
+struct Timm {
+    /// What `architecture` calls them.
+    names: &'static [&'static str],
+    /// The arguments of their constructor.
+    settings: &'static Settings,
+    /// How the constructor pools; the only way that is read.
+    pool: &'static str,
+    build: Build,
+}
+
+const TIMM: [Timm; 6] = [
+    resnet::TIMM,
+    vgg::TIMM,
+    convnext::TIMM,
+    efficientnet::TIMM,
+    mobilenet_v3::TIMM,
+    densenet::TIMM,
 ];
 
 /// One of Hugging Face's families.
@@ -111,7 +111,7 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 29] = [
+const MODEL_TYPES: [Family; 39] = [
     encoders::ALBERT,
     Family {
         model_type: "bert",
@@ -265,19 +265,17 @@ const MODEL_TYPES: [Family; 29] = [
     },
     encoders::MPNET,
     encoders::T5,
-    Family {
-        model_type: "vit",
-        build: vit::hugging_face,
-        settings: &settings::VIT,
-        classifier: ["ViTForImageClassification", "classifier"],
-        names: Names {
-            body: "vit",
-            heads: &["classifier", "vit.pooler"],
-            buffers: &[],
-            tied: None,
-            stacked: &[],
-        },
-    },
+    pictures::VIT,
+    pictures::RESNET,
+    pictures::CONVNEXT,
+    pictures::CONVNEXT_V2,
+    pictures::EFFICIENTNET,
+    pictures::MOBILENET_V2,
+    pictures::DINOV2,
+    pictures::DINOV2_WITH_REGISTERS,
+    pictures::CLIP,
+    pictures::CLIP_VISION,
+    pictures::SIGLIP,
 ];
 
 const fn llama_like(

@@ -180,7 +180,11 @@ impl Graph {
                         norms.eps = 0.0;
                     }
                 }
-                Op::LayerNorm { eps, .. } | Op::RmsNorm { eps, .. } | Op::BatchNorm { eps, .. } => {
+                Op::LayerNorm { eps, .. }
+                | Op::RmsNorm { eps, .. }
+                | Op::GroupNorm { eps, .. }
+                | Op::GlobalResponseNorm { eps, .. }
+                | Op::BatchNorm { eps, .. } => {
                     *eps = 0.0;
                 }
                 _ => {}

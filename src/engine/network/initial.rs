@@ -27,6 +27,8 @@ impl Graph {
                 (
                     Op::BatchNorm { .. }
                     | Op::LayerNorm { .. }
+                    | Op::GroupNorm { .. }
+                    | Op::GlobalResponseNorm { .. }
                     | Op::RmsNorm { .. }
                     | Op::Attention { .. }
                     | Op::LayerScale { .. },

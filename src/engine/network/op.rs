@@ -2,6 +2,7 @@
 
 mod defaults;
 mod named;
+mod names;
 mod tensors;
 mod values;
 
@@ -13,7 +14,7 @@ pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{
     Activation, Clamp, Distances, ExpertLayers, FullyMasked, FusedOrder, HeadNorms, Llama3Scaling,
-    LongRope, MAX_EXPERTS, Pair, Position, PositionBias, Rotary, Yarn,
+    LongRope, MAX_EXPERTS, Pair, Position, PositionBias, Resampled, Rotary, Yarn,
 };
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
@@ -23,7 +24,7 @@ pub use values::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
-    /// `x Wᵀ + b`, weight `[out, in]`; of every token where there are tokens.
+    /// `x Wᵀ + b`, weight `[out, in]`; of every token where there are tokens, of every pixel of an image.
     Linear {
         param: String,
         /// The weight is `[in, out]`, as GPT-2's `Conv1D` has it.
@@ -41,6 +42,13 @@ pub enum Op {
         dilation: Pair,
         #[serde(default = "defaults::one")]
         groups: usize,
+        /// Zeros behind the last row and column; as many as before the first where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding_end: Option<Pair>,
+        /// In the place of both paddings `TensorFlow`'s SAME: as many zeros as make one output for every
+        /// `stride` pixels that have begun, the odd one behind.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        same: bool,
     },
     /// Per channel, over batch and space.
     BatchNorm {
@@ -90,11 +98,29 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         p: Option<f64>,
     },
-    /// Over the channels of each token: `γ (x − mean) / √(variance + eps) + β`.
+    /// Over the channels of each token or pixel: `γ (x − mean) / √(variance + eps) + β`.
     LayerNorm {
         param: String,
         #[serde(default = "defaults::eps")]
         eps: f64,
+    },
+    /// The same over consecutive channels of an image and all their pixels, in `groups` equal groups (Wu & He
+    /// 2018).
+    GroupNorm {
+        param: String,
+        groups: usize,
+        #[serde(default = "defaults::eps")]
+        eps: f64,
+    },
+    /// `x + γ x n + β`, where n is the Euclidean norm of the channel over its pixels, over the mean of the
+    /// channels' norms plus eps (Woo et al. 2023, section 3.2).
+    GlobalResponseNorm {
+        param: String,
+        #[serde(default = "defaults::rms_eps")]
+        eps: f64,
+        /// The tensors are `[1, 1, 1, C]`.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        of_rank_four: bool,
     },
     /// Over the channels of each token: `γ x / √(mean x² + eps)`.
     RmsNorm {
@@ -125,14 +151,23 @@ pub enum Op {
         /// after it, as `RoBERTa` does. The node then reads the ids.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         padding: Option<u32>,
+        /// The rows are those of a grid, and the image has another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resampled: Option<Resampled>,
     },
     /// One row a token type, `[S, D]`, by the types that stand beside the ids; weight `[types, D]`.
     TokenTypeEmbedding {
         param: String,
     },
-    /// `[S, D]` to `[S + 1, D]`: the parameter `param`, `[1, 1, D]`, before the first token.
+    /// `[S, D]` to `[S + R, D]`: the parameter `param`, `[1, R, D]`, before the first token.
     ClassToken {
         param: String,
+        /// The parameter is `[D]`: one token.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        flat: bool,
+        /// So many tokens stay before it.
+        #[serde(default, skip_serializing_if = "defaults::is_zero")]
+        at: usize,
     },
     /// `[C, H, W]` to `[S, D]`: a convolution whose stride is its kernel, row by row.
     PatchEmbed {
@@ -200,8 +235,20 @@ pub enum Op {
     GeluTanh {},
     Silu {},
     Tanh {},
-    /// The product of its two inputs.
+    Sigmoid {},
+    /// `min(max(x / 6 + 1/2, 0), 1)`
+    HardSigmoid {},
+    /// `x · hard_sigmoid(x)`
+    HardSwish {},
+    /// `min(max(x, 0), 6)`
+    Relu6 {},
+    /// `x σ(1.702 x)`
+    QuickGelu {},
+    /// The product of its two inputs. The second may have one value for each channel of an image, `[C]` or
+    /// `[C, 1, 1]`, as squeeze and excitation has it (Hu et al. 2018).
     Gate {},
+    /// The channels of all its inputs, one behind the other.
+    Concat {},
     /// `[S, D]` to `[D]`; the ids are the second input, without which `last` and `end` are the last
     /// position of all.
     SelectToken {
@@ -216,10 +263,20 @@ pub enum Op {
         token: Option<u32>,
     },
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
-    MeanTokens {},
-    /// `param.gamma`, one factor a channel.
+    MeanTokens {
+        /// The first so many tokens do not count: those of a class, and registers.
+        #[serde(default, skip_serializing_if = "defaults::is_zero")]
+        skip: usize,
+    },
+    /// `param.gamma`, one factor a channel, of tokens or of an image.
     LayerScale {
         param: String,
+        /// What stands in the place of `gamma`.
+        #[serde(
+            default = "defaults::gamma",
+            skip_serializing_if = "defaults::is_gamma"
+        )]
+        tensor: String,
     },
     /// Every value times one number.
     Scale {
@@ -264,105 +321,4 @@ pub enum Op {
     Opaque {
         network: Arc<ByNames>,
     },
-}
-
-impl Op {
-    /// The name in `config.json`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Linear { .. } => "linear",
-            Self::Conv2d { .. } => "conv2d",
-            Self::BatchNorm { .. } => "batch_norm",
-            Self::Relu {} => "relu",
-            Self::Gelu {} => "gelu",
-            Self::MaxPool { .. } => "max_pool",
-            Self::AvgPool { .. } => "avg_pool",
-            Self::AdaptiveAvgPool { .. } => "adaptive_avg_pool",
-            Self::GlobalAvgPool {} => "global_avg_pool",
-            Self::Flatten {} => "flatten",
-            Self::Add {} => "add",
-            Self::Dropout { .. } => "dropout",
-            Self::LayerNorm { .. } => "layer_norm",
-            Self::RmsNorm { .. } => "rms_norm",
-            Self::Embedding { .. } => "embedding",
-            Self::PositionEmbedding { .. } => "position_embedding",
-            Self::TokenTypeEmbedding { .. } => "token_type_embedding",
-            Self::ClassToken { .. } => "class_token",
-            Self::PatchEmbed { .. } => "patch_embed",
-            Self::Table { .. } => "table",
-            Self::ShiftTokens { .. } => "shift_tokens",
-            Self::MaskTokens {} => "mask_tokens",
-            Self::Attention { .. } => "attention",
-            Self::GeluTanh {} => "gelu_tanh",
-            Self::Silu {} => "silu",
-            Self::Tanh {} => "tanh",
-            Self::Gate {} => "gate",
-            Self::SelectToken { .. } => "select_token",
-            Self::MeanTokens {} => "mean_tokens",
-            Self::LayerScale { .. } => "layer_scale",
-            Self::Scale { .. } => "scale",
-            Self::SoftCap { .. } => "soft_cap",
-            Self::Split { .. } => "split",
-            Self::Experts { .. } => "experts",
-            Self::Opaque { .. } => "opaque",
-        }
-    }
-
-    /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 34] = [
-        "linear",
-        "conv2d",
-        "batch_norm",
-        "relu",
-        "gelu",
-        "max_pool",
-        "avg_pool",
-        "adaptive_avg_pool",
-        "global_avg_pool",
-        "flatten",
-        "add",
-        "dropout",
-        "layer_norm",
-        "rms_norm",
-        "embedding",
-        "position_embedding",
-        "token_type_embedding",
-        "class_token",
-        "patch_embed",
-        "table",
-        "shift_tokens",
-        "mask_tokens",
-        "attention",
-        "gelu_tanh",
-        "silu",
-        "tanh",
-        "gate",
-        "select_token",
-        "mean_tokens",
-        "layer_scale",
-        "scale",
-        "soft_cap",
-        "split",
-        "experts",
-    ];
-
-    /// The prefix of the op's tensors, if it has any.
-    pub fn param(&self) -> Option<&str> {
-        match self {
-            Self::Linear { param, .. }
-            | Self::Conv2d { param, .. }
-            | Self::BatchNorm { param, .. }
-            | Self::LayerNorm { param, .. }
-            | Self::RmsNorm { param, .. }
-            | Self::Embedding { param }
-            | Self::PositionEmbedding { param, .. }
-            | Self::TokenTypeEmbedding { param }
-            | Self::ClassToken { param }
-            | Self::PatchEmbed { param }
-            | Self::Table { param }
-            | Self::LayerScale { param }
-            | Self::Experts { param, .. } => Some(param),
-            _ => None,
-        }
-    }
 }

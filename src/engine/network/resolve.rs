@@ -4,6 +4,7 @@ mod attention;
 mod elementwise;
 mod experts;
 mod images;
+mod linear;
 mod tokens;
 
 use std::collections::HashSet;
@@ -14,7 +15,7 @@ use super::{
     op::Op,
     program::{
         Inputs, Instruction, Layer, Param, Program, SampleShape,
-        layer::{Linear, Nonlinearity, NormKind, PoolKind, SelectToken},
+        layer::{Nonlinearity, NormKind, PoolKind, SelectToken},
     },
 };
 use crate::tensors::{Signature, TensorInfo};
@@ -152,6 +153,11 @@ impl<'a> Resolver<'a> {
             Op::GeluTanh {} => self.unchanged(Layer::Nonlinear(Nonlinearity::GeluTanh)),
             Op::Silu {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Silu)),
             Op::Tanh {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Tanh)),
+            Op::Sigmoid {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Sigmoid)),
+            Op::HardSigmoid {} => self.unchanged(Layer::Nonlinear(Nonlinearity::HardSigmoid)),
+            Op::HardSwish {} => self.unchanged(Layer::Nonlinear(Nonlinearity::HardSwish)),
+            Op::Relu6 {} => self.unchanged(Layer::Nonlinear(Nonlinearity::Relu6)),
+            Op::QuickGelu {} => self.unchanged(Layer::Nonlinear(Nonlinearity::QuickGelu)),
             Op::Dropout { .. } => self.unchanged(Layer::Identity),
             Op::Flatten {} => {
                 let output = vec![self.one()?.iter().product()];
@@ -161,8 +167,8 @@ impl<'a> Resolver<'a> {
                 })
             }
             Op::Add {} => self.elementwise(Layer::Add),
-            Op::Gate {} if self.inputs.len() > 2 => Err(self.fault("takes two inputs")),
-            Op::Gate {} => self.elementwise(Layer::Gate),
+            Op::Gate {} => self.gate(),
+            Op::Concat {} => self.concat(),
 
             &Op::Conv2d {
                 ref param,
@@ -170,11 +176,15 @@ impl<'a> Resolver<'a> {
                 padding,
                 dilation,
                 groups,
+                padding_end,
+                same,
             } => self.conv2d(
                 param,
                 Window {
                     stride,
                     padding,
+                    padding_end,
+                    same,
                     dilation,
                 },
                 groups,
@@ -212,6 +222,8 @@ impl<'a> Resolver<'a> {
             Op::GlobalAvgPool {} => self.global_avg_pool(),
 
             Op::LayerNorm { param, eps } => self.norm(param, NormKind::Layer, *eps),
+            Op::GroupNorm { param, groups, eps } => self.group_norm(param, *groups, *eps),
+            Op::GlobalResponseNorm { param, eps, .. } => self.response_norm(param, *eps),
             &Op::RmsNorm {
                 ref param,
                 eps,
@@ -220,7 +232,7 @@ impl<'a> Resolver<'a> {
             &Op::Scale { factor } => self.scale(factor),
             &Op::SoftCap { cap } => self.soft_cap(cap),
             &Op::Split { parts, part } => self.split(parts, part),
-            Op::LayerScale { param } => self.layer_scale(param),
+            Op::LayerScale { param, tensor } => self.layer_scale(format!("{param}.{tensor}")),
             Op::Embedding { param } => self.embedding(param),
             Op::TokenTypeEmbedding { param } => self.token_type_embedding(param),
             &Op::PositionEmbedding {
@@ -229,16 +241,23 @@ impl<'a> Resolver<'a> {
                 offset,
                 constant,
                 padding,
+                resampled,
             } => {
                 let rows = Rows { offset, constant };
-                match padding {
-                    Some(padding) if !bare && !constant => self.counted_positions(param, padding),
-                    Some(_) => Err(self.fault(tokens::NO_COUNTED_POSITIONS)),
-                    None if bare => self.bare_positions(param, rows),
-                    None => self.positions(param, rows),
+                match (padding, resampled) {
+                    (None, Some(grid)) if offset == 0 && !constant => {
+                        self.resampled_positions(param, bare, grid)
+                    }
+                    (_, Some(_)) => Err(self.fault("resampled goes with bare alone")),
+                    (Some(padding), None) if !bare && !constant => {
+                        self.counted_positions(param, padding)
+                    }
+                    (Some(_), None) => Err(self.fault(tokens::NO_COUNTED_POSITIONS)),
+                    (None, None) if bare => self.bare_positions(param, rows),
+                    (None, None) => self.positions(param, rows),
                 }
             }
-            Op::ClassToken { param } => self.class_token(param),
+            Op::ClassToken { param, flat, at } => self.class_token(param, *flat, *at),
             Op::PatchEmbed { param } => self.patch_embed(param),
             Op::Table { param } => self.table(param),
             &Op::ShiftTokens { first } => self.shift_tokens(first),
@@ -253,7 +272,7 @@ impl<'a> Resolver<'a> {
                 padding,
                 token,
             }),
-            Op::MeanTokens {} => self.mean_tokens(),
+            Op::MeanTokens { skip } => self.mean_tokens(*skip),
             Op::Experts { .. } => self.experts(),
             Op::Opaque { network } => Err(GraphError::unknown(network)),
         }
@@ -336,46 +355,6 @@ impl<'a> Resolver<'a> {
     fn needed_vector(&self, name: String, channels: usize) -> Result<Param<1>, GraphError> {
         let found = self.vector(name.clone(), channels)?;
         found.ok_or_else(|| self.missing(name))
-    }
-
-    fn linear(&self, param: &str, transposed: bool) -> Result<Resolved, GraphError> {
-        let input = self.one()?;
-        let weight = self.weight::<2>(param)?;
-        let (tokens, features) = match *input {
-            [features] => (None, features),
-            [tokens, features] => (Some(tokens), features),
-            _ => {
-                let detail =
-                    format!("needs an input [F] or [S, D], not {input:?}; flatten it first");
-                return Err(self.fault(detail));
-            }
-        };
-
-        let [rows, columns] = weight.shape;
-        let (outputs, read) = if transposed {
-            (columns, rows)
-        } else {
-            (rows, columns)
-        };
-        if read != features {
-            let expected = if transposed {
-                format!("[{features}, out]")
-            } else {
-                format!("[out, {features}]")
-            };
-            return Err(weight.misfit(expected));
-        }
-
-        let bias = self.vector(format!("{param}.bias"), outputs)?;
-        let layer = Layer::Linear(Linear {
-            weight,
-            bias,
-            transposed,
-        });
-        Ok(Resolved {
-            layer,
-            output: tokens.into_iter().chain([outputs]).collect(),
-        })
     }
 }
 

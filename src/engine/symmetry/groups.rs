@@ -3,11 +3,12 @@
 //! - An op that makes new channels (linear, convolution) opens a space.
 //! - An op that works per channel (activation, normalisation, pooling) keeps its input's; flatten
 //!   keeps it too, each channel then owning H·W consecutive entries.
-//! - `add` ties its operands; a tied tensor ties the spaces of its axes; a convolution with G
-//!   groups ties input and output, in blocks of consecutive channels.
+//! - `add` and `gate` tie their operands; a tied tensor ties the spaces of its axes; a convolution with G
+//!   groups ties input and output, in blocks of consecutive channels, and a norm of G groups ties its input's.
 //! - Attention ties queries to keys and values to what it puts out, head by head (`attention`); a
 //!   fused projection's output is cut into its parts, and so is what `split` nodes read. Attentions that
 //!   share a tensor with an entry for each head have one order of heads (`heads`).
+//! - `concat` makes a space that is a row of others: each part of it follows its own.
 //! - Experts follow their router's outputs, as whole tensors ([`Experts`]); the hidden units of each are a
 //!   space of their own.
 //! - The sample's channels and the output's are fixed.

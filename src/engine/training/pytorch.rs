@@ -1,5 +1,5 @@
 //! Logits, losses, gradients and statistics against `PyTorch`'s, computed there in float64
-//! (`tests/fixtures/networks/make.py`); logits of transformers, losses and gradients of language
+//! (`tests/fixtures/networks/make.py`, `tests/fixtures/pictures/make.py`); logits of transformers, losses and gradients of language
 //! models (`tests/fixtures/transformers/make.py`).
 
 use std::{ops::ControlFlow, path::Path};
@@ -91,10 +91,12 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
 
 fn compare(path: &Path) {
     let reference = Reference::read(path);
-    let params = reference.part("param.");
-    let graph = Graph::from_config(&reference.config, &params.signature()).unwrap();
-    let learner = Learner::new(&graph, &params.signature(), Device::flex()).unwrap();
+    let params = reference.named("param.");
     let batch = reference.batch();
+    let (config, shape) = (&reference.config, &batch.sample_shape);
+    let graph = Graph::for_samples(config, &params.signature(), shape)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let learner = Learner::new(&graph, &params.signature(), Device::flex()).unwrap();
     let logits = learner.predict(&params, &batch);
     let off = relative_error(&logits, &reference.tensors["logits"].f32());
     assert!(off < 1e-4, "{}: logits are {off:e} off", path.display());
@@ -103,10 +105,11 @@ fn compare(path: &Path) {
     let loss = f64::from(reference.tensors["loss"].f32()[0]);
     assert!(
         (gradient.loss - loss).abs() < 1e-5 * loss,
-        "{} and {loss}",
+        "{}: {} and {loss}",
+        path.display(),
         gradient.loss
     );
-    let expected = reference.part("gradient.");
+    let expected = reference.named("gradient.");
     assert_eq!(gradient.parts.len(), expected.len());
     // A convolution's bias before a batch norm has no gradient; rounding there is no error.
     let floor = 1e-6 * expected.norm();
@@ -121,7 +124,7 @@ fn compare(path: &Path) {
 
     let data = testing::dataset(&batch);
     let renewed = learner.with_statistics(&params, &data, batch.len(), batch.len());
-    for (name, expected) in reference.part("statistics.").iter() {
+    for (name, expected) in reference.named("statistics.").iter() {
         let off = relative_error(&renewed[name].f32(), &expected.f32());
         assert!(off < 1e-4, "{}: {name} is {off:e} off", path.display());
     }
@@ -129,7 +132,18 @@ fn compare(path: &Path) {
 
 #[test]
 fn networks_agree_with_pytorch() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/networks");
+    compare_all("networks", 3);
+}
+
+/// Networks of images as timm and transformers have them.
+#[test]
+fn pictures_agree_with_pytorch() {
+    compare_all("pictures", 41);
+}
+
+fn compare_all(folder: &str, least: usize) {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures");
+    let folder = Path::new(fixtures).join(folder);
     let mut compared = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -138,7 +152,7 @@ fn networks_agree_with_pytorch() {
             compared += 1;
         }
     }
-    assert!(compared >= 3);
+    assert!(compared >= least, "{compared}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     attention::{Operands, attention},
     batch_norm::BatchNorm,
     experts::experts,
-    layers, tokens,
+    image_norms, layers, tokens,
 };
 use crate::{
     execution::{statistics::Statistics, weights::Weights},
@@ -56,6 +56,12 @@ pub(in crate::execution) fn run(
     match &instruction.layer {
         Layer::Add => inputs.reduce(BurnActivation::plus),
         Layer::Gate => inputs.reduce(BurnActivation::times),
+        Layer::ChannelGate { input } => {
+            let Inputs { first, mut rest } = inputs;
+            let values = rest.pop().expect("a resolved gate has two inputs");
+            Image(layers::gated(first.image(*input), values.features()))
+        }
+        Layer::Concat => layers::concatenated(inputs),
         Layer::Identity => inputs.first,
         Layer::Flatten => Features(inputs.first.features()),
         Layer::Nonlinear(function) => layers::nonlinear(inputs.first, *function),
@@ -90,8 +96,18 @@ pub(in crate::execution) fn run(
         }
 
         Layer::Norm(layer) => tokens::norm(inputs.first, layer, weights),
+        Layer::GroupNorm(layer) => Image(image_norms::group_norm(
+            inputs.first.image(layer.input),
+            layer,
+            weights,
+        )),
+        Layer::ResponseNorm(layer) => Image(image_norms::response_norm(
+            inputs.first.image(layer.input),
+            layer,
+            weights,
+        )),
         Layer::LayerScale { gamma } => {
-            Tokens(inputs.first.tokens(width) * layers::along(2, weights.tensor(gamma)))
+            layers::scaled_by_channel(inputs.first, weights.tensor(gamma))
         }
         Layer::Embedding { table } => Tokens(tokens::embedding(
             inputs.first.features(),
@@ -104,9 +120,13 @@ pub(in crate::execution) fn run(
         Layer::PositionEmbedding(layer) => {
             Tokens(tokens::position_embedding(inputs.first, layer, weights))
         }
-        Layer::ClassToken { token } => Tokens(tokens::class_token(
+        Layer::ResampledPositions { table, grid } => {
+            Tokens(tokens::resampled(inputs.first, weights.tensor(table), grid))
+        }
+        Layer::ClassToken { token, at } => Tokens(tokens::class_token(
             inputs.first.tokens(width),
             weights.tensor(token),
+            *at,
         )),
         Layer::PatchEmbed(layer) => Tokens(tokens::patch_embed(
             inputs.first.image(layer.input),
@@ -133,6 +153,8 @@ pub(in crate::execution) fn run(
         Layer::SelectToken(layer) => {
             Features(tokens::select(*layer, tokens::Pooled::of(inputs, width)))
         }
-        Layer::MeanTokens => Features(tokens::mean(tokens::Pooled::of(inputs, width))),
+        Layer::MeanTokens { skip } => {
+            Features(tokens::mean(tokens::Pooled::of(inputs, width), *skip))
+        }
     }
 }

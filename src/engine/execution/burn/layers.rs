@@ -9,10 +9,14 @@ use super::activation::BurnActivation;
 use crate::{
     execution::weights::Weights,
     network::{
+        Inputs,
         op::Pair,
         program::layer::{Conv2d, Linear, Nonlinearity, Pool, PoolKind},
     },
 };
+
+/// Of `quick_gelu`.
+const QUICK_GELU_FACTOR: f64 = 1.702;
 
 /// `x Wᵀ + b`: `[B, in]` to `[B, out]`, `[B, S, in]` to `[B, S, out]`.
 pub(super) fn linear(x: BurnActivation, layer: &Linear, weights: &Weights) -> BurnActivation {
@@ -45,13 +49,40 @@ pub(super) fn conv2d(x: Tensor<4>, layer: &Conv2d, weights: &Weights) -> Tensor<
     let Conv2d {
         stride,
         padding,
+        padding_end,
         dilation,
         groups,
         ..
     } = layer;
-    let options = ConvOptions::new(stride.array(), padding.array(), dilation.array(), *groups);
+    let (x, padding) = if padding == padding_end {
+        (x, padding.array())
+    } else {
+        (padded(x, *padding, *padding_end), [0, 0])
+    };
+    let options = ConvOptions::new(stride.array(), padding, dilation.array(), *groups);
     let bias = layer.bias.as_ref().map(|bias| weights.tensor(bias));
     module::conv2d(x, weights.tensor(&layer.weight), bias, options)
+}
+
+/// Zeros before the first row and column, and behind the last.
+fn padded(x: Tensor<4>, before: Pair, behind: Pair) -> Tensor<4> {
+    let rows = zeros_along(2, &x, before.0);
+    let rows_behind = zeros_along(2, &x, behind.0);
+    let x = joined(2, [rows, Some(x), rows_behind]);
+    let columns = zeros_along(3, &x, before.1);
+    let columns_behind = zeros_along(3, &x, behind.1);
+    joined(3, [columns, Some(x), columns_behind])
+}
+
+/// So many rows or columns of zeros for an image; none where there are none.
+fn zeros_along(axis: usize, x: &Tensor<4>, count: usize) -> Option<Tensor<4>> {
+    let mut dims = x.dims();
+    dims[axis] = count;
+    (count > 0).then(|| Tensor::zeros(dims, &x.device()))
+}
+
+fn joined(axis: usize, parts: [Option<Tensor<4>>; 3]) -> Tensor<4> {
+    Tensor::cat(parts.into_iter().flatten().collect(), axis)
 }
 
 /// Max or average pooling.
@@ -153,5 +184,62 @@ pub(super) fn applied<const D: usize>(function: Nonlinearity, x: Tensor<D>) -> T
         Nonlinearity::GeluTanh => activation::gelu_approximate(x),
         Nonlinearity::Silu => activation::silu(x),
         Nonlinearity::Tanh => x.tanh(),
+        Nonlinearity::Sigmoid => activation::sigmoid(x),
+        Nonlinearity::HardSigmoid => hard_sigmoid(x),
+        Nonlinearity::HardSwish => x.clone() * hard_sigmoid(x),
+        Nonlinearity::Relu6 => x.clamp(0.0, 6.0),
+        Nonlinearity::QuickGelu => x.clone() * activation::sigmoid(x * QUICK_GELU_FACTOR),
+    }
+}
+
+/// `min(max(x / 6 + 1/2, 0), 1)`
+fn hard_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    (x + 3.0).clamp(0.0, 6.0) / 6.0
+}
+
+/// One factor a channel, of tokens or of an image.
+pub(super) fn scaled_by_channel(x: BurnActivation, gamma: Tensor<1>) -> BurnActivation {
+    match x {
+        BurnActivation::Image(x) => BurnActivation::Image(x * along(1, gamma)),
+        x => {
+            let width = gamma.dims()[0];
+            BurnActivation::Tokens(x.tokens(width) * along(2, gamma))
+        }
+    }
+}
+
+/// An image times one value for each of its channels.
+pub(super) fn gated(x: Tensor<4>, values: Tensor<2>) -> Tensor<4> {
+    let [batch, channels] = values.dims();
+    x * values.reshape([batch, channels, 1, 1])
+}
+
+/// Channels one behind the other.
+pub(super) fn concatenated(inputs: Inputs<BurnActivation>) -> BurnActivation {
+    let Inputs { first, rest } = inputs;
+    let all = std::iter::once(first.clone()).chain(rest);
+    match first {
+        BurnActivation::Image(x) => {
+            let [_, _, height, width] = x.dims();
+            let images = all.map(|one| {
+                let one_flat = one.features();
+                let [batch, size] = one_flat.dims();
+                one_flat.reshape([batch, size / (height * width), height, width])
+            });
+            BurnActivation::Image(Tensor::cat(images.collect(), 1))
+        }
+        BurnActivation::Tokens(x) => {
+            let length = x.dims()[1];
+            let tokens = all.map(|one| {
+                let one_flat = one.features();
+                let [batch, size] = one_flat.dims();
+                one_flat.reshape([batch, length, size / length])
+            });
+            BurnActivation::Tokens(Tensor::cat(tokens.collect(), 2))
+        }
+        BurnActivation::Features(_) => {
+            let features = all.map(BurnActivation::features);
+            BurnActivation::Features(Tensor::cat(features.collect(), 1))
+        }
     }
 }

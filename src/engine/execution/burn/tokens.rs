@@ -4,10 +4,10 @@ use burn::tensor::{Device, Tensor, TensorData, module, ops::ConvOptions};
 
 use super::{activation::BurnActivation, layers::along, packed_tokens::PackedTokens};
 use crate::{
-    execution::weights::Weights,
+    execution::{resampling, weights::Weights},
     network::{
         Inputs, Token,
-        op::Position,
+        op::{Position, Resampled},
         program::layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken},
     },
 };
@@ -106,10 +106,36 @@ fn counted_positions(packed: Tensor<2>, table: Tensor<2>, padding: u32) -> Tenso
     rows(numbers, table)
 }
 
-/// `[B, S, D]` to `[B, S + 1, D]`; the token is `[1, 1, D]`.
-pub(super) fn class_token(x: Tensor<3>, token: Tensor<3>) -> Tensor<3> {
-    let [batch, _, width] = x.dims();
-    Tensor::cat(vec![token.expand([batch, 1, width]), x], 1)
+/// The rows of a table `[1, P, D]` for the positions of another grid, for tokens `[B, S, D]`.
+pub(super) fn resampled(x: BurnActivation, table: Tensor<3>, grid: &Resampled) -> Tensor<3> {
+    let batch = match x {
+        BurnActivation::Tokens(x) => x.dims()[0],
+        x => x.features().dims()[0],
+    };
+    let [_, count, width] = table.dims();
+    let prefix = grid.prefix;
+    let shares = resampling::shares(grid);
+    let positions = shares.len() / (count - prefix);
+    let shares = TensorData::new(shares, [positions, count - prefix]);
+    let shares = Tensor::<2>::from_data(shares, &table.device());
+
+    let rows = table.clone().narrow(1, prefix, count - prefix);
+    let rows = shares.matmul(rows.reshape([count - prefix, width]));
+    let rows = rows.reshape([1, positions, width]);
+    let kept = (prefix > 0).then(|| table.narrow(1, 0, prefix));
+    let all = Tensor::cat(kept.into_iter().chain([rows]).collect(), 1);
+    all.expand([batch, prefix + positions, width])
+}
+
+/// `[B, S, D]` to `[B, S + R, D]`; the tokens are `[1, R, D]`, and `at` others stay before them.
+pub(super) fn class_token(x: Tensor<3>, token: Tensor<3>, at: usize) -> Tensor<3> {
+    let [batch, length, width] = x.dims();
+    let count = token.dims()[1];
+    let token = token.expand([batch, count, width]);
+    let before = (at > 0).then(|| x.clone().narrow(1, 0, at));
+    let behind = (at < length).then(|| x.narrow(1, at, length - at));
+    let all = before.into_iter().chain([token]).chain(behind);
+    Tensor::cat(all.collect(), 1)
 }
 
 /// `[B, C, H, W]` to `[B, S, D]`.
@@ -208,12 +234,13 @@ pub(super) fn masked(pooled: Pooled) -> Tensor<3> {
     }
 }
 
-/// `[B, S, D]` to `[B, D]`; zero where every position is padded.
-pub(super) fn mean(pooled: Pooled) -> Tensor<2> {
+/// `[B, S, D]` to `[B, D]`, without the first `skip` tokens; zero where every position is padded.
+pub(super) fn mean(pooled: Pooled, skip: usize) -> Tensor<2> {
     let Pooled { tokens: x, ids } = pooled;
-    let [batch, _, width] = x.dims();
+    let [batch, length, width] = x.dims();
     let Some(ids) = ids else {
-        return x.mean_dim(1).reshape([batch, width]);
+        let counted = x.narrow(1, skip, length - skip);
+        return counted.mean_dim(1).reshape([batch, width]);
     };
     let present = ids.greater_equal_elem(0.0).float();
     let count = present.clone().sum_dim(1).clamp_min(1.0);
@@ -244,8 +271,9 @@ mod tests {
             tokens: tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3, 1]),
             ids,
         };
-        assert_eq!(floats(mean(of(None))), [2.0, 5.0]);
-        assert_eq!(floats(mean(of(ids()))), [1.5, 6.0]);
+        assert_eq!(floats(mean(of(None), 0)), [2.0, 5.0]);
+        assert_eq!(floats(mean(of(ids()), 0)), [1.5, 6.0]);
+        assert_eq!(floats(mean(of(None), 1)), [2.5, 5.5]);
         let select_by = |position, padding, token, ids| {
             let layer = SelectToken {
                 position,

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::network::{
     Instruction, Layer, Operand,
+    op::Pair,
     program::layer::{Conv2d, Nonlinearity},
 };
 
@@ -130,7 +131,10 @@ impl Trace<'_> {
             }
             Layer::Identity => Some(dy),
             Layer::Flatten => Some(dy.reshaped(&self.shapes[&source])),
-            Layer::GlobalAvgPool { .. } => Some(dy.spread_over_space(&self.shapes[&source])),
+            Layer::GlobalAvgPool { .. }
+            | Layer::AdaptiveAvgPool {
+                output: Pair(1, 1), ..
+            } => Some(dy.spread_over_space(&self.shapes[&source])),
             _ => return self.step_of_transformer(instruction, dy, gradients),
         };
         dx.filter(|_| wanted)

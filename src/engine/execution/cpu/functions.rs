@@ -24,6 +24,7 @@ const ERF_END: f32 = 4.0;
 /// `√(2/π)` and the cubic term of GELU's form by tanh.
 const GELU_FACTOR: f32 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 const GELU_CUBIC: f32 = 0.044_715;
+const QUICK_GELU_FACTOR: f32 = 1.702;
 
 /// `Σ c_i xⁱ`, the highest coefficient first.
 #[inline(always)]
@@ -132,7 +133,7 @@ fn erf(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
@@ -166,6 +167,58 @@ pub fn gelu_tanh_slope(x: f32) -> f32 {
     let t = tanh(GELU_FACTOR * (x + GELU_CUBIC * x * x * x));
     let inner_slope = GELU_FACTOR * (1.0 + 3.0 * GELU_CUBIC * x * x);
     0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner_slope
+}
+
+#[inline(always)]
+pub fn sigmoid_slope(x: f32) -> f32 {
+    let share = sigmoid(x);
+    share * (1.0 - share)
+}
+
+/// `min(max(x / 6 + 1/2, 0), 1)`
+#[inline(always)]
+pub fn hard_sigmoid(x: f32) -> f32 {
+    relu6(x + 3.0) / 6.0
+}
+
+#[inline(always)]
+pub fn hard_sigmoid_slope(x: f32) -> f32 {
+    relu6_slope(x + 3.0) / 6.0
+}
+
+/// `x · hard_sigmoid(x)`
+#[inline(always)]
+pub fn hard_swish(x: f32) -> f32 {
+    x * hard_sigmoid(x)
+}
+
+#[inline(always)]
+pub fn hard_swish_slope(x: f32) -> f32 {
+    hard_sigmoid(x) + x * hard_sigmoid_slope(x)
+}
+
+/// `min(max(x, 0), 6)`; a number that is none stays so.
+#[inline(always)]
+pub fn relu6(x: f32) -> f32 {
+    let x = if x < 0.0 { 0.0 } else { x };
+    if x > 6.0 { 6.0 } else { x }
+}
+
+#[inline(always)]
+pub fn relu6_slope(x: f32) -> f32 {
+    if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }
+}
+
+/// `x σ(1.702 x)`
+#[inline(always)]
+pub fn quick_gelu(x: f32) -> f32 {
+    x * sigmoid(QUICK_GELU_FACTOR * x)
+}
+
+#[inline(always)]
+pub fn quick_gelu_slope(x: f32) -> f32 {
+    let share = sigmoid(QUICK_GELU_FACTOR * x);
+    share * (1.0 + QUICK_GELU_FACTOR * x * (1.0 - share))
 }
 
 /// `x σ(x)`
@@ -221,6 +274,13 @@ mod tests {
             silu,
             silu_slope,
             tanh_slope,
+            sigmoid,
+            sigmoid_slope,
+            hard_sigmoid,
+            hard_swish,
+            relu6,
+            quick_gelu,
+            quick_gelu_slope,
         ] {
             assert!(function(f32::NAN).is_nan());
         }
@@ -256,12 +316,35 @@ mod tests {
     }
 
     #[test]
+    fn functions_with_corners_by_hand() {
+        for (x, relu6_of, hard) in [
+            (-4.0, 0.0, 0.0),
+            (-1.5, 0.0, 0.25),
+            (1.5, 1.5, 0.75),
+            (7.0, 6.0, 1.0),
+        ] {
+            assert_eq!(
+                (relu6(x), hard_sigmoid(x), hard_swish(x)),
+                (relu6_of, hard, x * hard)
+            );
+        }
+        assert_eq!([-1.0, 3.0, 7.0].map(relu6_slope), [0.0, 1.0, 0.0]);
+        assert_eq!(
+            [-4.0, 0.0, 4.0].map(hard_sigmoid_slope),
+            [0.0, 1.0 / 6.0, 0.0]
+        );
+        assert_eq!([-4.0, 0.0, 4.0].map(hard_swish_slope), [0.0, 0.5, 1.0]);
+    }
+
+    #[test]
     fn slopes_are_those_of_the_functions() {
-        let pairs: [(Function, Function); 4] = [
+        let pairs: [(Function, Function); 6] = [
             (gelu, gelu_slope),
             (gelu_tanh, gelu_tanh_slope),
             (silu, silu_slope),
             (tanh, tanh_slope),
+            (sigmoid, sigmoid_slope),
+            (quick_gelu, quick_gelu_slope),
         ];
         for (function, slope) in pairs {
             for x in points(6.0).step_by(100) {

@@ -5,6 +5,7 @@ use crate::{
     execution::weights::Weights,
     network::{
         Inputs, Instruction, Layer,
+        op::Pair,
         program::layer::{Conv2d, Nonlinearity},
     },
 };
@@ -23,6 +24,10 @@ pub(super) fn run(
         }
         Layer::Nonlinear(Nonlinearity::Relu) => inputs.first.map(|v| v.max(0.0)),
         Layer::GlobalAvgPool { .. } => inputs.first.mean_over_space(),
+        Layer::AdaptiveAvgPool {
+            input: [channels, ..],
+            output: Pair(1, 1),
+        } => inputs.first.mean_over_space().reshaped(&[*channels, 1, 1]),
         Layer::Flatten => inputs.first.flattened(),
         Layer::Identity => inputs.first,
         _ => transformer::run(instruction, inputs, weights),

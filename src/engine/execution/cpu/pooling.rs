@@ -1,4 +1,4 @@
-//! Tokens that become one vector, and the token that stands before the others.
+//! Tokens that become one vector, and those that stand among the others in every sample.
 
 use rayon::prelude::*;
 
@@ -32,10 +32,13 @@ impl Shares {
         Self { shares, length }
     }
 
-    /// The mean of all tokens, or of those that are not masked; none where all are.
-    pub fn of_mean(x: &CpuActivation, ids: Option<&CpuActivation>) -> Self {
+    /// The mean of all tokens but the first `skip`, or of those that are not masked; none where all are.
+    pub fn of_mean(x: &CpuActivation, ids: Option<&CpuActivation>, skip: usize) -> Self {
         let length = x.shape()[0];
-        let mut shares = vec![1.0 / length as f32; x.batch() * length];
+        let mut shares = vec![1.0 / (length - skip) as f32; x.batch() * length];
+        for shares in shares.chunks_mut(length) {
+            shares[..skip].fill(0.0);
+        }
         if let Some(ids) = ids {
             let samples = shares.chunks_mut(length).zip(ids.values().chunks(length));
             for (shares, packed) in samples {
@@ -100,27 +103,39 @@ fn counts(packed: f32, select: &SelectToken) -> bool {
     }
 }
 
-/// `[S, D]` to `[S + 1, D]`.
-pub(super) fn with_class_token(x: &CpuActivation, token: &[f32]) -> CpuActivation {
-    let values = x.values().chunks(x.size());
-    let values = values.flat_map(|sample| token.iter().chain(sample).copied());
-    CpuActivation::new(values.collect(), &[x.shape()[0] + 1, token.len()])
+/// `[S, D]` to `[S + R, D]`: so many tokens stay before the new ones.
+pub(super) fn with_tokens(x: &CpuActivation, tokens: &[f32], at: usize) -> CpuActivation {
+    let (rows, width) = (x.shape()[0], x.shape()[1]);
+    let mut values = Vec::with_capacity(x.values().len() + x.batch() * tokens.len());
+    for sample in x.values().chunks(x.size()) {
+        let (before, behind) = sample.split_at(at * width);
+        values.extend_from_slice(before);
+        values.extend_from_slice(tokens);
+        values.extend_from_slice(behind);
+    }
+    CpuActivation::new(values, &[rows + tokens.len() / width, width])
 }
 
-/// The gradients of the tokens `[S, D]` and of the class token `[D]`, given that of `[S + 1, D]`.
-pub(super) fn without_class_token(dy: &CpuActivation) -> (CpuActivation, Vec<f32>) {
+/// The gradients of the tokens `[S, D]` and of the `count` new ones `[R, D]`, given that of `[S + R, D]`.
+pub(super) fn without_tokens(
+    dy: &CpuActivation,
+    count: usize,
+    at: usize,
+) -> (CpuActivation, Vec<f32>) {
     let (rows, width) = (dy.shape()[0], dy.shape()[1]);
-    let mut sums = vec![0f64; width];
+    let mut sums = vec![0f64; count * width];
     let mut dx = Vec::with_capacity(dy.values().len());
     for sample in dy.values().chunks(dy.size()) {
-        let (token, rest) = sample.split_at(width);
+        let (before, rest) = sample.split_at(at * width);
+        let (tokens, behind) = rest.split_at(count * width);
         sums.iter_mut()
-            .zip(token)
+            .zip(tokens)
             .for_each(|(sum, &v)| *sum += f64::from(v));
-        dx.extend_from_slice(rest);
+        dx.extend_from_slice(before);
+        dx.extend_from_slice(behind);
     }
-    let token = sums.into_iter().map(|sum| sum as f32).collect();
-    (CpuActivation::new(dx, &[rows - 1, width]), token)
+    let tokens = sums.into_iter().map(|sum| sum as f32).collect();
+    (CpuActivation::new(dx, &[rows - count, width]), tokens)
 }
 
 #[cfg(test)]
@@ -135,9 +150,11 @@ mod tests {
     #[test]
     fn padding_is_left_out() {
         let ids = CpuActivation::new(vec![7.0, 0.0, -1.0, -1.0, -1.0, 2.0], &[3]);
-        let mean = |ids| Shares::of_mean(&tokens(), ids).forward(&tokens());
+        let mean = |ids| Shares::of_mean(&tokens(), ids, 0).forward(&tokens());
         assert_eq!(mean(None).values(), [2.0, 5.0]);
         assert_eq!(mean(Some(&ids)).values(), [1.5, 6.0]);
+        let skipped = Shares::of_mean(&tokens(), None, 1).forward(&tokens());
+        assert_eq!(skipped.values(), [2.5, 5.5]);
 
         let one = |position, padding, ids| {
             let select = SelectToken {
@@ -163,7 +180,7 @@ mod tests {
     fn gradients_go_back_where_values_came_from() {
         let ids = CpuActivation::new(vec![7.0, 0.0, -1.0, -1.0, -1.0, -1.0], &[3]);
         let dy = CpuActivation::new(vec![4.0, 6.0], &[1]);
-        let mean = Shares::of_mean(&tokens(), Some(&ids)).backward(&dy, &[3, 1]);
+        let mean = Shares::of_mean(&tokens(), Some(&ids), 0).backward(&dy, &[3, 1]);
         assert_eq!(mean.values(), [2.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
         let last = SelectToken {
             position: Position::Last,
@@ -176,10 +193,15 @@ mod tests {
             [0.0, 4.0, 0.0, 6.0, 0.0, 0.0]
         );
 
-        let y = with_class_token(&tokens(), &[9.0]);
+        let y = with_tokens(&tokens(), &[9.0], 0);
         assert_eq!(y.values(), [9.0, 1.0, 2.0, 3.0, 9.0, 4.0, 5.0, 6.0]);
-        let (dx, token) = without_class_token(&y);
+        let (dx, token) = without_tokens(&y, 1, 0);
         assert_eq!((dx.values(), dx.shape()), (tokens().values(), &[3, 1][..]));
         assert_eq!(token, [18.0]);
+        let y = with_tokens(&tokens(), &[8.0, 9.0], 1);
+        assert_eq!(y.values()[..5], [1.0, 8.0, 9.0, 2.0, 3.0]);
+        let (dx, registers) = without_tokens(&y, 2, 1);
+        assert_eq!(dx.values(), tokens().values());
+        assert_eq!(registers, [16.0, 18.0]);
     }
 }

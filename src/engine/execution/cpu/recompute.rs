@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::transformer;
-use crate::network::{Instruction, Layer, Operand, Program, program::layer::Nonlinearity};
+use crate::network::{
+    Instruction, Layer, Operand, Program, op::Pair, program::layer::Nonlinearity,
+};
 
 /// An activation more than this many elementwise layers from the nearest stored one is stored too;
 /// otherwise a long residual stream would be recomputed from its start at every step. The end of the
@@ -89,7 +91,13 @@ pub fn stored_for_backward(program: &Program) -> HashSet<Operand> {
 pub(super) fn read_by_backward(instruction: &Instruction) -> Vec<Operand> {
     match &instruction.layer {
         Layer::Nonlinear(Nonlinearity::Relu) => vec![Operand::Node(instruction.position)],
-        Layer::Add | Layer::Flatten | Layer::Identity | Layer::GlobalAvgPool { .. } => Vec::new(),
+        Layer::Add
+        | Layer::Flatten
+        | Layer::Identity
+        | Layer::GlobalAvgPool { .. }
+        | Layer::AdaptiveAvgPool {
+            output: Pair(1, 1), ..
+        } => Vec::new(),
         _ => transformer::read_by_backward(instruction)
             .unwrap_or_else(|| instruction.inputs.iter().copied().collect()),
     }

@@ -8,6 +8,7 @@ use super::{
     functions,
     norm::RowNorm,
     patches::Patches,
+    planes,
     pooling::{self, Shares},
 };
 use crate::{
@@ -28,10 +29,14 @@ pub(super) fn run(
     match &instruction.layer {
         Layer::Nonlinear(function) => nonlinear(*function, inputs.first),
         Layer::Gate => inputs.reduce(|a, b| a.zip(&b, |a, b| a * b)),
+        Layer::ChannelGate { .. } => inputs.reduce(planes::gated),
+        Layer::Concat => planes::concatenated(&inputs),
         Layer::Scale { factor } => scaled(inputs.first, *factor),
         Layer::SoftCap { cap } => capped(inputs.first, *cap as f32),
         Layer::Split { part, .. } => channels::part(&inputs.first, *part, instruction.channels()),
-        Layer::LayerScale { gamma } => channels::scaled(inputs.first, &weights.host(gamma)),
+        Layer::LayerScale { gamma } if inputs.first.shape().len() == 2 => {
+            channels::scaled(inputs.first, &weights.host(gamma))
+        }
         Layer::Norm(layer) if is_last_axis(layer, &inputs.first) => {
             RowNorm::new(layer, weights).forward(&inputs.first)
         }
@@ -45,14 +50,16 @@ pub(super) fn run(
             Rows::of_types(table, &inputs.first).forward(&weights.host(table))
         }
         Layer::PositionEmbedding(layer) => positions(layer, &inputs.first, weights),
-        Layer::ClassToken { token } => {
-            pooling::with_class_token(&inputs.first, &weights.host(token))
+        Layer::ClassToken { token, at } => {
+            pooling::with_tokens(&inputs.first, &weights.host(token), *at)
         }
         Layer::PatchEmbed(layer) => Patches::new(layer, weights).forward(&inputs.first),
         Layer::SelectToken(chosen) => {
             Shares::of_one(chosen, &inputs.first, second).forward(&inputs.first)
         }
-        Layer::MeanTokens => Shares::of_mean(&inputs.first, second).forward(&inputs.first),
+        Layer::MeanTokens { skip } => {
+            Shares::of_mean(&inputs.first, second, *skip).forward(&inputs.first)
+        }
         _ => burn_fallback::forward(instruction, &inputs, weights),
     }
 }
@@ -73,6 +80,11 @@ fn nonlinear(function: Nonlinearity, x: CpuActivation) -> CpuActivation {
         Nonlinearity::GeluTanh => x.map(functions::gelu_tanh),
         Nonlinearity::Silu => x.map(functions::silu),
         Nonlinearity::Tanh => x.map(functions::tanh),
+        Nonlinearity::Sigmoid => x.map(functions::sigmoid),
+        Nonlinearity::HardSigmoid => x.map(functions::hard_sigmoid),
+        Nonlinearity::HardSwish => x.map(functions::hard_swish),
+        Nonlinearity::Relu6 => x.map(functions::relu6),
+        Nonlinearity::QuickGelu => x.map(functions::quick_gelu),
     }
 }
 
@@ -100,7 +112,9 @@ pub(super) fn read_by_backward(instruction: &Instruction) -> Option<Vec<Operand>
                 .chain([Operand::Node(instruction.position)])
                 .collect(),
         ),
-        Layer::Scale { .. } | Layer::Split { .. } | Layer::ClassToken { .. } => Some(Vec::new()),
+        Layer::Scale { .. } | Layer::Split { .. } | Layer::ClassToken { .. } | Layer::Concat => {
+            Some(Vec::new())
+        }
         _ => None,
     }
 }

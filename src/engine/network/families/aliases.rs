@@ -37,10 +37,19 @@ pub(super) fn model_type_of(config: &Value) -> Option<&str> {
     Some(alias.map_or(given, |alias| alias.family))
 }
 
+/// Families of Hugging Face that users of timm name beside timm's `architecture`.
+const OF_BOTH: [&str; 5] = ["resnet", "convnext", "convnextv2", "efficientnet", "vit"];
+
+/// Whether timm wrote a configuration, whatever its user calls the type beside it.
+fn is_of_timm(config: &Value, model_type: &str) -> bool {
+    let has_timms_key = config["architecture"].is_string() && config["architectures"].is_null();
+    has_timms_key && OF_BOTH.contains(&model_type)
+}
+
 impl Family {
     /// The family of a configuration.
     pub fn of(config: &Value) -> Option<&'static Self> {
-        let own = model_type_of(config)?;
+        let own = model_type_of(config).filter(|own| !is_of_timm(config, own))?;
         MODEL_TYPES.iter().find(|family| family.model_type == own)
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{FAMILIES, Family, Source, entries, settings, vit};
+use super::{Family, Source, TIMM, entries, settings, timm_vit};
 use crate::{
     network::{
         error::GraphError,
@@ -74,23 +74,23 @@ impl Graph {
         {
             return source.by_names(name, known());
         }
-        let Some(full) = config["architecture"].as_str() else {
+        if config["architecture"].as_str().is_none() {
             // diffusers writes the class.
             let class = config["_class_name"]
                 .as_str()
                 .or(config["architectures"][0].as_str());
             return source.by_names(class.unwrap_or("(none)"), known());
-        };
-        // timm appends the training recipe after a dot.
-        let name = full.split('.').next().unwrap_or(full);
-        if vit::is_timm(name) {
-            return vit::timm(&source);
+        }
+        let name = source.architecture();
+        if timm_vit::is_timm(name) {
+            return timm_vit::build(&source);
         }
 
-        match FAMILIES.iter().find(|(known, _)| *known == name) {
-            Some((_, build)) => build(&source),
-            None => source.by_names(name, known()),
-        }
+        let Some(timm) = TIMM.iter().find(|timm| timm.names.contains(&name)) else {
+            return source.by_names(name, known());
+        };
+        settings::check_timm(config, timm.settings, timm.pool)?;
+        (timm.build)(&source)
     }
 }
 

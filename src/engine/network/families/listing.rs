@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{
-    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source, aliases::ALIASES, llama,
-    transformer::TOKEN_CLASSIFIER, vit,
+    Family, MODEL_TYPES, NO_CLASSIFIER, Source, TIMM, aliases::ALIASES, llama, timm_vit,
+    transformer::TOKEN_CLASSIFIER,
 };
 use crate::{network::error::GraphError, tensors::Signature};
 
@@ -59,18 +59,16 @@ pub fn entries() -> Vec<Entry> {
             has_experts: llama::has_experts(family.model_type),
         }
     });
-    let (vgg, resnet): (Vec<&str>, Vec<&str>) = FAMILIES
-        .iter()
-        .map(|(name, _)| *name)
-        .partition(|name| name.starts_with("vgg"));
-    let of_timm = [resnet, vgg, vit::PATTERNS.to_vec()];
-    let of_timm = of_timm.map(|names| Entry {
-        names,
-        library: "timm",
-        classes: Vec::new(),
-        has_bodies: false,
-        has_experts: false,
-    });
+    let of_timm = TIMM.iter().map(|timm| timm.names.to_vec());
+    let of_timm = of_timm
+        .chain([timm_vit::PATTERNS.to_vec()])
+        .map(|names| Entry {
+            names,
+            library: "timm",
+            classes: Vec::new(),
+            has_bodies: false,
+            has_experts: false,
+        });
     of_transformers.chain(of_timm).collect()
 }
 
@@ -148,6 +146,13 @@ mod tests {
         );
         assert!(!of("t5").has_bodies && !of("bert").classes.contains(&ENCODER));
         assert!(of("mpnet").has_bodies && of("deberta-v2").has_bodies);
+        assert_eq!(of("convnext").classes, ["ForImageClassification"]);
+        assert_eq!(of("siglip").classes, ["ForImageClassification"]);
+        assert!(of("dinov2").has_bodies && of("clip_vision_model").has_bodies);
+        assert!(!of("clip").has_bodies && !of("resnet").has_bodies);
+        assert!(of("clip_vision_model").classes.is_empty());
+        assert_eq!(of("resnext50_32x4d").library, "timm");
+        assert_eq!(of("tf_efficientnet_b0").names.len(), 47);
         assert!(of("mixtral").has_experts && !of("mistral").has_experts);
         assert_eq!(
             (of("resnet18").library, of("vit_*").library),

@@ -69,7 +69,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
 fn pooled(source: &Source<'_>, builder: &mut Builder, x: Operand) -> Result<Operand, GraphError> {
     match source.config["classifier_pooling"].as_str() {
         None | Some("cls") => Ok(builder.first_token(x)),
-        Some("mean") => Ok(builder.push("mean", Op::MeanTokens {}, &[x, Operand::Input])),
+        Some("mean") => Ok(builder.push("mean", Op::MeanTokens { skip: 0 }, &[x, Operand::Input])),
         Some(other) => {
             let detail = format!("classifier_pooling: {other:?} is not supported");
             Err(GraphError::Malformed { detail })

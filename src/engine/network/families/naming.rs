@@ -265,7 +265,8 @@ impl Names {
     }
 
     /// What a class of the library does not read, where files have it: the pooler, below a head of tokens;
-    /// `DeBERTa`'s positions, where a configuration says that its embeddings have none; an encoder's decoder.
+    /// `DeBERTa`'s positions, where a configuration says that its embeddings have none; an encoder's decoder; what
+    /// makes one vector of a picture, below a classifier of its patches' mean.
     fn unread_by(&self, config: &Value) -> Vec<String> {
         let class = config["architectures"][0].as_str().unwrap_or_default();
         let pooler = class
@@ -276,7 +277,16 @@ impl Names {
         let decoder = class
             .ends_with("EncoderModel")
             .then(|| format!("{}.decoder.", self.body));
-        pooler.into_iter().chain(positions).chain(decoder).collect()
+        let of_pictures = match config["model_type"].as_str() {
+            Some("clip") => Some("post_layernorm"),
+            Some("siglip") => Some("head"),
+            _ => None,
+        };
+        let of_pictures = of_pictures
+            .filter(|_| class.is_empty() || class.ends_with("ForImageClassification"))
+            .map(|module| format!("{}.{module}.", self.body));
+        let all = pooler.into_iter().chain(positions).chain(decoder);
+        all.chain(of_pictures).collect()
     }
 
     fn is_buffer(&self, name: &str) -> bool {

@@ -1,27 +1,102 @@
 //! Residual networks with the tensor names that timm and torchvision share: `conv1`, `bn1`,
 //! `layer1.0.conv1` … `layer4.N.bn3`, `downsample.0`, `downsample.1`, `fc`.
 //!
-//! Basic or bottleneck block, width, classes and the presence of a downsampling branch are read
-//! from the tensors. A 3 × 3 first convolution is the CIFAR form: stride 1 and no max-pooling.
+//! Basic or bottleneck block, depth, width, groups, classes, the form of the stem and of a downsampling branch, and
+//! squeeze and excitation are read from the tensors. A 3 × 3 first convolution is the CIFAR form: stride 1 and no
+//! max-pooling.
 
-use super::{Builder, PoolWindow, Source, settings};
+use super::{
+    Builder, PoolWindow, Source, Timm,
+    builder::{SqueezeExcitation, Stride, Zeros},
+    settings,
+};
 use crate::network::{
     error::GraphError,
     graph::{Graph, Operand},
-    op::Op,
+    op::{Op, Pair},
 };
 
-pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, GraphError> {
-    settings::check_timm(source.config, &settings::TIMM_RESNET, "avg")?;
-    let input = source.image("conv1.weight")?;
-    let mut builder = Builder::default();
-    let mut x = stem(&mut builder, source)?;
+/// Those of timm's names that imply nothing that the tensors do not show.
+pub(super) const TIMM: Timm = Timm {
+    names: &[
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "wide_resnet50_2",
+        "wide_resnet101_2",
+        "resnet10t",
+        "resnet14t",
+        "resnet18d",
+        "resnet26",
+        "resnet26d",
+        "resnet26t",
+        "resnet34d",
+        "resnet50c",
+        "resnet50d",
+        "resnet50s",
+        "resnet50t",
+        "resnet101c",
+        "resnet101d",
+        "resnet101s",
+        "resnet152c",
+        "resnet152d",
+        "resnet152s",
+        "resnet200",
+        "resnet200d",
+        "resnext50_32x4d",
+        "resnext50d_32x4d",
+        "resnext101_32x4d",
+        "resnext101_32x8d",
+        "resnext101_32x16d",
+        "resnext101_32x32d",
+        "resnext101_64x4d",
+        "seresnet18",
+        "seresnet34",
+        "seresnet50",
+        "seresnet50t",
+        "seresnet101",
+        "seresnet152",
+        "seresnet152d",
+        "seresnet200d",
+        "seresnet269d",
+        "seresnext26d_32x4d",
+        "seresnext26t_32x4d",
+        "seresnext50_32x4d",
+        "seresnext101_32x4d",
+        "seresnext101_32x8d",
+        "seresnext101_64x4d",
+        "seresnext101d_32x8d",
+        "senet154",
+    ],
+    settings: &settings::TIMM_RESNET,
+    pool: "avg",
+    build,
+};
 
-    for (stage, depth) in depths.into_iter().enumerate() {
-        for block in 0..depth {
+const STAGES: usize = 4;
+
+fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
+    let first = if source.has(&format!("{}.weight", DEEP_STEM[0])) {
+        DEEP_STEM[0]
+    } else {
+        "conv1"
+    };
+    let input = source.image(&format!("{first}.weight"))?;
+    let mut builder = Builder::default();
+    let mut x = stem(&mut builder, source, first)?;
+
+    for stage in 0..STAGES {
+        let prefix = format!("layer{}", stage + 1);
+        for block in 0..source.depth(&prefix, "conv1.weight") {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-            let prefix = format!("layer{}.{block}", stage + 1);
-            x = residual_block(&mut builder, source, &prefix, stride, x);
+            let block = Block {
+                source,
+                prefix: format!("{prefix}.{block}"),
+                stride,
+            };
+            x = block.build(&mut builder, x)?;
         }
     }
 
@@ -30,18 +105,27 @@ pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, Gr
     Ok(builder.finish(input))
 }
 
-fn stem(builder: &mut Builder, source: &Source<'_>) -> Result<Operand, GraphError> {
-    let [_, _, kernel, _] = source.shape("conv1.weight")?;
-    let small = kernel == 3;
-    let x = builder.convolution(
-        "conv1",
-        if small { 1 } else { 2 },
-        kernel / 2,
-        Operand::Input,
-    );
+/// Three convolutions in the place of one, and the norms behind the first two.
+const DEEP_STEM: [&str; 3] = ["conv1.0", "conv1.3", "conv1.6"];
+const DEEP_NORMS: [&str; 2] = ["conv1.1", "conv1.4"];
+
+fn stem(builder: &mut Builder, source: &Source<'_>, first: &str) -> Result<Operand, GraphError> {
+    let [_, _, kernel, _] = source.shape(&format!("{first}.weight"))?;
+    let is_deep = first == DEEP_STEM[0];
+    let is_small = kernel == 3 && !is_deep;
+    let stride = if is_small { 1 } else { 2 };
+    let mut x = builder.convolution(first, stride, kernel / 2, Operand::Input);
+
+    if is_deep {
+        for (norm, next) in DEEP_NORMS.into_iter().zip(&DEEP_STEM[1..]) {
+            x = builder.batch_norm(norm, x);
+            x = builder.push(format!("{norm}.relu"), Op::Relu {}, &[x]);
+            x = builder.convolution(next, 1, 1, x);
+        }
+    }
     let x = builder.batch_norm("bn1", x);
     let x = builder.push("relu", Op::Relu {}, &[x]);
-    if small {
+    if is_small {
         return Ok(x);
     }
     let window = PoolWindow {
@@ -53,38 +137,92 @@ fn stem(builder: &mut Builder, source: &Source<'_>) -> Result<Operand, GraphErro
 }
 
 /// Two 3 × 3 convolutions, or 1 × 1, 3 × 3, 1 × 1; the stride sits on the first 3 × 3.
-fn residual_block(
-    builder: &mut Builder,
-    source: &Source<'_>,
-    prefix: &str,
+struct Block<'a> {
+    source: &'a Source<'a>,
+    prefix: String,
     stride: usize,
-    input: Operand,
-) -> Operand {
-    let bottleneck = source.has(&format!("{prefix}.conv3.weight"));
-    // (stride, padding) of each convolution.
-    let convolutions: &[(usize, usize)] = if bottleneck {
-        &[(1, 0), (stride, 1), (1, 0)]
-    } else {
-        &[(stride, 1), (1, 1)]
-    };
-    let mut x = input;
+}
 
-    for (i, &(stride, padding)) in convolutions.iter().enumerate() {
-        if i > 0 {
-            x = builder.push(format!("{prefix}.relu{i}"), Op::Relu {}, &[x]);
+impl Block<'_> {
+    fn name(&self, part: &str) -> String {
+        format!("{}.{part}", self.prefix)
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.source.has(&self.name(&format!("{part}.weight")))
+    }
+
+    fn build(&self, builder: &mut Builder, input: Operand) -> Result<Operand, GraphError> {
+        let is_bottleneck = self.has("conv3");
+        let (convolutions, strided) = if is_bottleneck { (3, 1) } else { (2, 0) };
+        let mut x = input;
+        // Channels that the next convolution reads; those of the block are told by its first.
+        let mut channels = None;
+
+        for i in 0..convolutions {
+            if i > 0 {
+                x = builder.push(self.name(&format!("relu{i}")), Op::Relu {}, &[x]);
+            }
+            let param = self.name(&format!("conv{}", i + 1));
+            let [outputs, read, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
+            let how = Stride {
+                stride: if i == strided { self.stride } else { 1 },
+                zeros: Zeros::Around(kernel / 2),
+                groups: channels.map_or(1, |channels: usize| channels / read.max(1)),
+            };
+            x = builder.convolution_of(&param, how, x);
+            x = builder.batch_norm(&self.name(&format!("bn{}", i + 1)), x);
+            channels = Some(outputs);
         }
-        x = builder.convolution(&format!("{prefix}.conv{}", i + 1), stride, padding, x);
-        x = builder.batch_norm(&format!("{prefix}.bn{}", i + 1), x);
+        if self.has("se.fc1") {
+            let module = SqueezeExcitation {
+                prefix: &self.name("se"),
+                layers: ["fc1", "fc2"],
+                activation: Op::Relu {},
+                gate: Op::Sigmoid {},
+            };
+            x = builder.squeeze_excitation(&module, x);
+        }
+
+        let skip = self.skip(builder, input)?;
+        let sum = builder.push(self.name("add"), Op::Add {}, &[x, skip]);
+        Ok(builder.push(self.name("relu"), Op::Relu {}, &[sum]))
     }
 
-    let mut skip = input;
-    if source.has(&format!("{prefix}.downsample.0.weight")) {
-        skip = builder.convolution(&format!("{prefix}.downsample.0"), stride, 0, skip);
-        skip = builder.batch_norm(&format!("{prefix}.downsample.1"), skip);
-    }
+    /// The branch beside the convolutions: nothing, or one convolution, behind a pooling where it is the second
+    /// module.
+    fn skip(&self, builder: &mut Builder, input: Operand) -> Result<Operand, GraphError> {
+        let weight = self.name("downsample.1.weight");
+        let is_pooled = self
+            .source
+            .signature
+            .get(&weight)
+            .is_some_and(|info| info.shape.len() == 4);
+        if is_pooled {
+            let mut x = input;
+            if self.stride > 1 {
+                let op = Op::AvgPool {
+                    kernel: Pair(2, 2),
+                    stride: Some(Pair(self.stride, self.stride)),
+                    padding: Pair(0, 0),
+                    ceil_mode: true,
+                    count_include_pad: false,
+                };
+                x = builder.push(self.name("downsample.0"), op, &[x]);
+            }
+            let x = builder.convolution(&self.name("downsample.1"), 1, 0, x);
+            return Ok(builder.batch_norm(&self.name("downsample.2"), x));
+        }
+        if !self.has("downsample.0") {
+            return Ok(input);
+        }
 
-    let sum = builder.push(format!("{prefix}.add"), Op::Add {}, &[x, skip]);
-    builder.push(format!("{prefix}.relu"), Op::Relu {}, &[sum])
+        let param = self.name("downsample.0");
+        let [_, _, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
+        let padding = (self.stride + kernel).saturating_sub(2) / 2;
+        let x = builder.convolution(&param, self.stride, padding, input);
+        Ok(builder.batch_norm(&self.name("downsample.1"), x))
+    }
 }
 
 #[cfg(test)]

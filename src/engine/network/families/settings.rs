@@ -7,6 +7,7 @@
 
 mod decoders;
 mod encoders;
+mod pictures;
 mod timm;
 mod transformers;
 
@@ -20,8 +21,14 @@ pub(super) use decoders::{
     OLMOE, PARTIAL_ROPE, PHI3, QWEN2, QWEN3, QWEN3_MOE, ROPE, SMOLLM3,
 };
 pub(super) use encoders::{ALBERT, DEBERTA, ELECTRA, MPNET, T5};
-pub(super) use timm::{TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm};
-pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, VIT, check};
+pub(super) use pictures::{
+    CLIP, CLIP_VISION, CONVNEXT, DINOV2, DINOV2_WITH_REGISTERS, EFFICIENTNET, MOBILENET_V2, RESNET,
+    SIGLIP, SIGLIP_VISION, VIT,
+};
+pub(super) use timm::{
+    TIMM_CONVNEXT, TIMM_DENSENET, TIMM_EFFICIENTNET, TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm,
+};
+pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, check, check_part};
 
 use crate::network::error::GraphError;
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::vit::sides;
 use crate::{
     network::{error::GraphError, graph::Input},
     tensors::Signature,
@@ -18,6 +19,35 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     pub fn has(&self, tensor: &str) -> bool {
         self.signature.contains_key(tensor)
+    }
+
+    /// The same file with another configuration, such as a part of its own.
+    pub fn with<'b>(&'b self, config: &'b Value) -> Source<'b> {
+        Source {
+            config,
+            signature: self.signature,
+            sample: self.sample,
+        }
+    }
+
+    /// A number among the arguments of timm's constructor, or its default.
+    pub fn argument(&self, key: &str, default: f64) -> Result<f64, GraphError> {
+        let value = &self.config["model_args"][key];
+        if value.is_null() {
+            return Ok(default);
+        }
+        value
+            .as_f64()
+            .filter(|number| *number > 0.0)
+            .ok_or_else(|| GraphError::Malformed {
+                detail: format!("model_args.{key}: give a number above 0, not {value}"),
+            })
+    }
+
+    /// timm's name of the network; a training recipe is appended after a dot.
+    pub fn architecture(&self) -> &str {
+        let full = self.config["architecture"].as_str().unwrap_or_default();
+        full.split('.').next().unwrap_or(full)
     }
 
     /// Shape of a tensor of this rank.
@@ -49,6 +79,20 @@ impl Source<'_> {
             }),
             _ => self.stated_image(first_convolution),
         }
+    }
+
+    /// The sample's shape for a network of Hugging Face that reads images of any size: that of the samples, or of
+    /// `image_size`, else 224 × 224.
+    pub fn image_of_any_size(&self, first_convolution: &str) -> Result<Input, GraphError> {
+        let [_, channels, _, _] = self.shape(first_convolution)?;
+        let [height, width] = match (self.sample, &self.config["image_size"]) {
+            (Some(&[own, height, width]), _) if own == channels => [height, width],
+            (_, Value::Null) => [224, 224],
+            (_, size) => sides("image_size", size)?,
+        };
+        Ok(Input::Image {
+            shape: [channels, height, width],
+        })
     }
 
     /// The same by the configuration alone.

@@ -118,6 +118,8 @@ impl Source<'_> {
             "gelu_new" | "gelu_pytorch_tanh" => Ok(Op::GeluTanh {}),
             "silu" | "swish" => Ok(Op::Silu {}),
             "relu" => Ok(Op::Relu {}),
+            "relu6" => Ok(Op::Relu6 {}),
+            "quick_gelu" => Ok(Op::QuickGelu {}),
             other => Err(malformed(format!("{key}: {other:?} is not supported"))),
         }
     }
@@ -240,6 +242,7 @@ impl Builder {
             offset: 0,
             constant: false,
             padding,
+            resampled: None,
         };
         self.push(param, op, &[Operand::Input])
     }
@@ -299,7 +302,7 @@ impl Builder {
         let first = self.first_token(x);
         let pooled = self.linear(pooler, first);
         let pooled = self.push("pooled", Op::Tanh {}, &[pooled]);
-        let mean = self.push("mean", Op::MeanTokens {}, read);
+        let mean = self.push("mean", Op::MeanTokens { skip: 0 }, read);
         self.add("output".into(), &[mean, pooled])
     }
 

@@ -1,7 +1,7 @@
 //! VGG with torchvision's names (`features.N`, `classifier.0`, `classifier.3`, `classifier.6`) or
 //! timm's (`features.N`, `pre_logits.fc1`, `pre_logits.fc2`, `head.fc`), told apart by the tensors.
 
-use super::{Builder, PoolWindow, Source, settings};
+use super::{Builder, PoolWindow, Source, Timm, settings};
 use crate::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
@@ -11,12 +11,24 @@ use crate::network::{
 /// Side of the feature map that the classifier was made for.
 const SIDE: usize = 7;
 
-pub(super) fn build(
-    source: &Source<'_>,
-    convolutions: [usize; 5],
-    norms: bool,
-) -> Result<Graph, GraphError> {
-    settings::check_timm(source.config, &settings::TIMM_VGG, "avg")?;
+pub(super) const TIMM: Timm = Timm {
+    names: &[
+        "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
+    ],
+    settings: &settings::TIMM_VGG,
+    pool: "avg",
+    build,
+};
+
+fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
+    let name = source.architecture();
+    let norms = name.ends_with("_bn");
+    let convolutions = match name.trim_end_matches("_bn") {
+        "vgg11" => [1, 1, 2, 2, 2],
+        "vgg13" => [2, 2, 2, 2, 2],
+        "vgg16" => [2, 2, 3, 3, 3],
+        _ => [2, 2, 4, 4, 4],
+    };
     let input = source.image("features.0.weight")?;
     let mut builder = Builder::default();
     let (mut x, mut position, mut last) = (Operand::Input, 0, String::new());

@@ -55,3 +55,11 @@ pub(super) fn max_distance() -> usize {
 pub(super) fn max_position() -> usize {
     512
 }
+
+pub(super) fn gamma() -> String {
+    "gamma".to_owned()
+}
+
+pub(super) fn is_gamma(value: &str) -> bool {
+    value == "gamma"
+}

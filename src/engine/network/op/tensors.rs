@@ -179,7 +179,18 @@ impl Op {
                 ParamUse::statistic(format!("{prefix}.running_var")),
                 ParamUse::counter(format!("{prefix}.num_batches_tracked")),
             ],
-            Self::LayerNorm { .. } => vec![ParamUse::needed(weight, &[Output]), bias],
+            Self::LayerNorm { .. } | Self::GroupNorm { .. } => {
+                vec![ParamUse::needed(weight, &[Output]), bias]
+            }
+            Self::GlobalResponseNorm { of_rank_four, .. } => {
+                let axes: Axes = if *of_rank_four {
+                    &[Fixed, Fixed, Fixed, Output]
+                } else {
+                    &[Output]
+                };
+                let bias = format!("{prefix}.bias");
+                vec![ParamUse::needed(weight, axes), ParamUse::needed(bias, axes)]
+            }
             Self::RmsNorm { .. } => vec![ParamUse::needed(weight, &[Output])],
             Self::Embedding { .. }
             | Self::TokenTypeEmbedding { .. }
@@ -187,11 +198,14 @@ impl Op {
             | Self::PositionEmbedding { bare: false, .. } => {
                 vec![ParamUse::needed(weight, &[Fixed, Output])]
             }
+            Self::ClassToken { flat: true, .. } => {
+                vec![ParamUse::needed(prefix.to_owned(), &[Output])]
+            }
             Self::PositionEmbedding { bare: true, .. } | Self::ClassToken { .. } => {
                 vec![ParamUse::needed(prefix.to_owned(), &[Fixed, Fixed, Output])]
             }
-            Self::LayerScale { .. } => {
-                vec![ParamUse::needed(format!("{prefix}.gamma"), &[Output])]
+            Self::LayerScale { tensor, .. } => {
+                vec![ParamUse::needed(format!("{prefix}.{tensor}"), &[Output])]
             }
             _ => Vec::new(),
         }

@@ -244,6 +244,23 @@ pub struct Llama3Scaling {
     pub original_max_position_embeddings: f64,
 }
 
+/// Rows of a grid of positions for an image that has another: the row of each new position is made of those around
+/// it by bicubic interpolation (`PyTorch`'s, without aligned corners).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resampled {
+    /// Rows and columns that the table was made for.
+    pub from: Pair,
+    /// Those of the image.
+    pub to: Pair,
+    /// Rows in front of the grid's, which are taken as they are.
+    #[serde(default, skip_serializing_if = "defaults::is_zero")]
+    pub prefix: usize,
+    /// A smaller grid is made of all rows that its places cover.
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
+    pub antialias: bool,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Position {

@@ -3,7 +3,9 @@
 //! Shapes are of one sample: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 
 use super::Param;
-use crate::network::op::{Clamp, Distances, FullyMasked, FusedOrder, Pair, Position, Rotary};
+use crate::network::op::{
+    Clamp, Distances, FullyMasked, FusedOrder, Pair, Position, Resampled, Rotary,
+};
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,9 +35,17 @@ pub enum Layer {
     Add,
     /// The product of its inputs.
     Gate,
+    /// `[C, H, W]` times a value for each channel, `[C]` or `[C, 1, 1]`, which is the second input.
+    ChannelGate {
+        input: [usize; 3],
+    },
+    /// The channels of its inputs, one behind the other.
+    Concat,
     /// Dropout: training noise is no part of a transfer.
     Identity,
     Norm(Norm),
+    GroupNorm(GroupNorm),
+    ResponseNorm(ResponseNorm),
     /// Every value times one number.
     Scale {
         factor: f64,
@@ -49,7 +59,7 @@ pub enum Layer {
         parts: usize,
         part: usize,
     },
-    /// Of tokens: one factor a channel.
+    /// Of tokens or an image: one factor a channel.
     LayerScale {
         gamma: Param<1>,
     },
@@ -62,9 +72,15 @@ pub enum Layer {
         table: Param<2>,
     },
     PositionEmbedding(PositionEmbedding),
-    /// `[S, D]` to `[S + 1, D]`: the token `[1, 1, D]` before the first.
+    /// The rows of a grid `[1, P, D]`, interpolated for the grid of the image.
+    ResampledPositions {
+        table: Param<3>,
+        grid: Resampled,
+    },
+    /// `[S, D]` to `[S + R, D]`: the tokens `[1, R, D]` behind the first `at`.
     ClassToken {
         token: Param<3>,
+        at: usize,
     },
     PatchEmbed(PatchEmbed),
     /// The rows of `[R, D]`, the same for every sample.
@@ -80,8 +96,11 @@ pub enum Layer {
     Attention(Attention),
     /// `[S, D]` to `[D]`; the ids are the second input.
     SelectToken(SelectToken),
-    /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
-    MeanTokens,
+    /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input; the first
+    /// `skip` do not count.
+    MeanTokens {
+        skip: usize,
+    },
     Experts(Experts),
 }
 
@@ -111,7 +130,10 @@ pub struct Conv2d {
     pub weight: Param<4>,
     pub bias: Option<Param<1>>,
     pub stride: Pair,
+    /// Zeros before the first row and column.
     pub padding: Pair,
+    /// Zeros behind the last.
+    pub padding_end: Pair,
     pub dilation: Pair,
     pub groups: usize,
     pub input: [usize; 3],
@@ -143,6 +165,15 @@ pub enum Nonlinearity {
     GeluTanh,
     Silu,
     Tanh,
+    Sigmoid,
+    /// `min(max(x / 6 + 1/2, 0), 1)`
+    HardSigmoid,
+    /// `x · hard_sigmoid(x)`
+    HardSwish,
+    /// `min(max(x, 0), 6)`
+    Relu6,
+    /// `x σ(1.702 x)`
+    QuickGelu,
 }
 
 /// `[C, H, W]` to `[C, h, w]`.
@@ -162,7 +193,26 @@ pub enum PoolKind {
     Average { count_include_pad: bool },
 }
 
-/// Over the channels of each token.
+/// Over consecutive channels of an image and their pixels; the tensors are `[C]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupNorm {
+    pub weight: Param<1>,
+    pub bias: Option<Param<1>>,
+    pub groups: usize,
+    pub eps: f64,
+    pub input: [usize; 3],
+}
+
+/// `x + γ x n + β`: n is the norm of a channel over the pixels, over the mean of all channels' norms plus eps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResponseNorm {
+    pub weight: Param<1>,
+    pub bias: Param<1>,
+    pub eps: f64,
+    pub input: [usize; 3],
+}
+
+/// Over the channels of each token or pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Norm {
     pub kind: NormKind,

@@ -28,6 +28,46 @@ impl Resolver<'_> {
         }
     }
 
+    /// The product of two inputs; the second may have one value for each channel of an image.
+    pub(super) fn gate(&self) -> Result<Resolved, GraphError> {
+        let [map, values] = self.inputs[..] else {
+            return Err(self.fault("takes two inputs"));
+        };
+        let &[channels, height, width] = map else {
+            return self.elementwise(Layer::Gate);
+        };
+        if map == values || !(values == [channels] || values == [channels, 1, 1]) {
+            return self.elementwise(Layer::Gate);
+        }
+        Ok(Resolved {
+            layer: Layer::ChannelGate {
+                input: [channels, height, width],
+            },
+            output: map.to_vec(),
+        })
+    }
+
+    /// Channels one behind the other, of inputs that are of the same size otherwise.
+    pub(super) fn concat(&self) -> Result<Resolved, GraphError> {
+        let [first, rest @ ..] = self.inputs.as_slice() else {
+            return Err(self.fault("takes at least one input"));
+        };
+        let axis = if first.len() == 2 { 1 } else { 0 };
+        let mut output = first.to_vec();
+        for other in rest {
+            let same_rank = other.len() == output.len();
+            let mut others = (0..output.len()).filter(|&at| at != axis);
+            if !same_rank || others.any(|at| other[at] != output[at]) {
+                return Err(self.fault(format!("reads different sizes: {:?}", self.inputs)));
+            }
+            output[axis] = output[axis].saturating_add(other[axis]);
+        }
+        Ok(Resolved {
+            layer: Layer::Concat,
+            output,
+        })
+    }
+
     pub(super) fn scale(&self, factor: f64) -> Result<Resolved, GraphError> {
         if !factor.is_finite() {
             return Err(self.fault("factor must be a number"));

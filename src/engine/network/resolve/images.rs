@@ -5,8 +5,8 @@ use crate::network::{
     error::GraphError,
     op::Pair,
     program::{
-        Layer,
-        layer::{BatchNorm, Conv2d, Pool, PoolKind},
+        Layer, Param,
+        layer::{BatchNorm, Conv2d, GroupNorm, Pool, PoolKind, ResponseNorm},
     },
 };
 
@@ -18,6 +18,10 @@ const MAX_PIXELS: usize = 1 << 16;
 pub(super) struct Window {
     pub stride: Pair,
     pub padding: Pair,
+    /// As before the image where absent.
+    pub padding_end: Option<Pair>,
+    /// `TensorFlow`'s padding in the place of both.
+    pub same: bool,
     pub dilation: Pair,
 }
 
@@ -37,15 +41,63 @@ struct Span {
     kernel: usize,
     stride: usize,
     padding: usize,
+    padding_end: usize,
     dilation: usize,
 }
 
 impl Span {
+    /// Along the height and along the width.
+    fn both([_, height, width]: [usize; 3], kernel: Pair, window: Window) -> [Self; 2] {
+        let Window {
+            stride,
+            padding,
+            padding_end,
+            dilation,
+            ..
+        } = window;
+        let end = padding_end.unwrap_or(padding);
+        [
+            Self {
+                input: height,
+                kernel: kernel.0,
+                stride: stride.0,
+                padding: padding.0,
+                padding_end: end.0,
+                dilation: dilation.0,
+            },
+            Self {
+                input: width,
+                kernel: kernel.1,
+                stride: stride.1,
+                padding: padding.1,
+                padding_end: end.1,
+                dilation: dilation.1,
+            },
+        ]
+    }
+
+    /// With `TensorFlow`'s padding: an output for every stride that has begun, the odd zero behind.
+    fn padded_as_same(self) -> Option<Self> {
+        let last = (self.input.div_ceil(self.stride)).checked_sub(1)?;
+        let needed = last.checked_mul(self.stride)?.checked_add(self.reach()?)?;
+        let zeros = needed.saturating_sub(self.input);
+        Some(Self {
+            padding: zeros / 2,
+            padding_end: zeros - zeros / 2,
+            ..self
+        })
+    }
+
+    /// Pixels from the first that a kernel meets to the last.
+    fn reach(&self) -> Option<usize> {
+        self.dilation.checked_mul(self.kernel - 1)?.checked_add(1)
+    }
+
     /// Positions of a convolution; none where the kernel is larger than the padded input.
     fn convolved(&self) -> Option<usize> {
-        let reach = self.dilation.checked_mul(self.kernel - 1)?.checked_add(1)?;
-        let padded = self.padding.checked_mul(2)?.checked_add(self.input)?;
-        Some(padded.checked_sub(reach)? / self.stride + 1)
+        let zeros = self.padding.checked_add(self.padding_end)?;
+        let padded = zeros.checked_add(self.input)?;
+        Some(padded.checked_sub(self.reach()?)? / self.stride + 1)
     }
 
     /// Positions of a pooling, by `PyTorch`'s rule: a window must start inside the input or its left
@@ -66,6 +118,19 @@ impl Span {
     }
 }
 
+/// How a convolution goes over an image, and the height and width of what it puts out; none where the kernel is
+/// larger than the padded input.
+fn convolved(input: [usize; 3], kernel: Pair, window: Window) -> Option<([Span; 2], [usize; 2])> {
+    let [down, across] = Span::both(input, kernel, window);
+    let spans = if window.same {
+        [down.padded_as_same()?, across.padded_as_same()?]
+    } else {
+        [down, across]
+    };
+    let output = [spans[0].convolved()?, spans[1].convolved()?];
+    Some((spans, output))
+}
+
 impl Resolver<'_> {
     pub(super) fn conv2d(
         &self,
@@ -73,17 +138,17 @@ impl Resolver<'_> {
         window: Window,
         groups: usize,
     ) -> Result<Resolved, GraphError> {
-        let Window {
-            stride,
-            padding,
-            dilation,
-        } = window;
         let input = self.image()?;
-        let [channels, height, width] = input;
+        let channels = input[0];
         let weight = self.weight::<4>(param)?;
-        self.check_positive(stride, "stride")?;
-        self.check_positive(dilation, "dilation")?;
-        self.check_moderate(padding, "padding")?;
+        self.check_positive(window.stride, "stride")?;
+        self.check_positive(window.dilation, "dilation")?;
+        self.check_moderate(window.padding, "padding")?;
+        self.check_moderate(window.padding_end.unwrap_or_default(), "padding_end")?;
+        let is_padded = window.padding != Pair(0, 0) || window.padding_end.is_some();
+        if window.same && is_padded {
+            return Err(self.fault("takes same or a padding, not both"));
+        }
 
         let [outputs, inputs, kernel_height, kernel_width] = weight.shape;
         if groups == 0 || !channels.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
@@ -96,31 +161,18 @@ impl Resolver<'_> {
         }
         let bias = self.vector(format!("{param}.bias"), outputs)?;
 
-        let down = Span {
-            input: height,
-            kernel: kernel_height,
-            stride: stride.0,
-            padding: padding.0,
-            dilation: dilation.0,
-        };
-        let across = Span {
-            input: width,
-            kernel: kernel_width,
-            stride: stride.1,
-            padding: padding.1,
-            dilation: dilation.1,
-        };
-        let (Some(height), Some(width)) = (down.convolved(), across.convolved()) else {
+        let kernel = Pair(kernel_height, kernel_width);
+        let Some(([down, across], [height, width])) = convolved(input, kernel, window) else {
             return Err(self.fault("the kernel is larger than the padded input"));
         };
-
         let output = [outputs, height, width];
         let layer = Layer::Conv2d(Conv2d {
             weight,
             bias,
-            stride,
-            padding,
-            dilation,
+            stride: window.stride,
+            padding: Pair(down.padding, across.padding),
+            padding_end: Pair(down.padding_end, across.padding_end),
+            dilation: window.dilation,
             groups,
             input,
             output,
@@ -129,6 +181,63 @@ impl Resolver<'_> {
             layer,
             output: output.to_vec(),
         })
+    }
+
+    pub(super) fn group_norm(
+        &self,
+        param: &str,
+        groups: usize,
+        eps: f64,
+    ) -> Result<Resolved, GraphError> {
+        let input = self.image()?;
+        let channels = input[0];
+        if groups == 0 || !channels.is_multiple_of(groups) {
+            return Err(self.fault(format!(
+                "groups {groups} must divide the channels {channels}"
+            )));
+        }
+        let norm = GroupNorm {
+            weight: self.needed_vector(format!("{param}.weight"), channels)?,
+            bias: self.vector(format!("{param}.bias"), channels)?,
+            groups,
+            eps,
+            input,
+        };
+        self.unchanged(Layer::GroupNorm(norm))
+    }
+
+    pub(super) fn response_norm(&self, param: &str, eps: f64) -> Result<Resolved, GraphError> {
+        let input = self.image()?;
+        let norm = ResponseNorm {
+            weight: self.channels_of(format!("{param}.weight"), input[0])?,
+            bias: self.channels_of(format!("{param}.bias"), input[0])?,
+            eps,
+            input,
+        };
+        self.unchanged(Layer::ResponseNorm(norm))
+    }
+
+    /// One value a channel, `[C]` or `[1, 1, 1, C]` as the op has it.
+    fn channels_of(&self, name: String, channels: usize) -> Result<Param<1>, GraphError> {
+        let rank = self
+            .node
+            .op
+            .params()
+            .first()
+            .map_or(1, |param| param.axes.len());
+        let wanted = [&vec![1; rank.saturating_sub(1)][..], &[channels]].concat();
+        match self.tensor(&name)? {
+            Some(info) if info.shape == wanted => Ok(Param {
+                name,
+                shape: [channels],
+            }),
+            Some(info) => Err(GraphError::WrongShape {
+                tensor: name,
+                expected: format!("{wanted:?}"),
+                found: info.shape.clone(),
+            }),
+            None => Err(self.missing(name)),
+        }
     }
 
     pub(super) fn batch_norm(&self, param: &str, eps: f64) -> Result<Resolved, GraphError> {
@@ -220,21 +329,15 @@ impl Resolver<'_> {
 impl Pool {
     /// `[C, h, w]`; none where a window does not fit.
     fn output(&self) -> Option<[usize; 3]> {
-        let [channels, height, width] = self.input;
-        let down = Span {
-            input: height,
-            kernel: self.kernel.0,
-            stride: self.stride.0,
-            padding: self.padding.0,
-            dilation: 1,
+        let channels = self.input[0];
+        let window = Window {
+            stride: self.stride,
+            padding: self.padding,
+            padding_end: None,
+            same: false,
+            dilation: Pair(1, 1),
         };
-        let across = Span {
-            input: width,
-            kernel: self.kernel.1,
-            stride: self.stride.1,
-            padding: self.padding.1,
-            dilation: 1,
-        };
+        let [down, across] = Span::both(self.input, self.kernel, window);
         Some([
             channels,
             down.pooled(self.ceil_mode)?,

@@ -140,3 +140,29 @@ fn ids_and_positions_must_be_those_of_the_tokens() {
         Err("malformed_graph")
     );
 }
+
+/// Zeros of `TensorFlow`'s SAME, and zeros on some sides alone.
+#[test]
+fn paddings_that_are_not_the_same_on_both_sides() {
+    let layer = |node: serde_json::Value, side: usize| {
+        let input = json!({"kind":"image","shape":[3, side, side + 1]});
+        let graph = Graph::from_document(&json!({"input": input, "nodes": [node]})).unwrap();
+        let tensors = signature(&[("c.weight", &[4, 3, 3, 3])]);
+        let instruction = graph.resolve(&tensors).unwrap().instructions.remove(0);
+        let Layer::Conv2d(layer) = instruction.layer else {
+            panic!("a convolution");
+        };
+        (
+            layer.padding.array(),
+            layer.padding_end.array(),
+            layer.output[1..].to_vec(),
+        )
+    };
+    let same = json!({"op":"conv2d","param":"c","stride":2,"same":true});
+    // Eight rows need one zero, nine columns need two.
+    assert_eq!(layer(same, 8), ([0, 1], [1, 1], vec![4, 5]));
+    let same = json!({"op":"conv2d","param":"c","same":true,"dilation":2});
+    assert_eq!(layer(same, 8), ([2, 2], [2, 2], vec![8, 9]));
+    let apart = json!({"op":"conv2d","param":"c","stride":2,"padding":0,"padding_end":1});
+    assert_eq!(layer(apart, 8), ([0, 0], [1, 1], vec![4, 4]));
+}

@@ -4,7 +4,7 @@ use super::{Resolved, Resolver};
 use crate::network::{
     error::GraphError,
     graph::Operand,
-    op::Position,
+    op::{Pair, Position, Resampled},
     program::{
         Layer, Param, SampleShape, channels,
         layer::{Norm, NormKind, PatchEmbed, PositionEmbedding, SelectToken},
@@ -100,13 +100,14 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn layer_scale(&self, param: &str) -> Result<Resolved, GraphError> {
-        let output = self.tokens(0)?;
-        let gamma = self.needed_vector(format!("{param}.gamma"), output[1])?;
-        Ok(Resolved {
-            layer: Layer::LayerScale { gamma },
-            output: output.to_vec(),
-        })
+    /// Of tokens, or of an image's channels.
+    pub(super) fn layer_scale(&self, tensor: String) -> Result<Resolved, GraphError> {
+        let input = self.one()?;
+        if input.len() == 1 {
+            return Err(self.fault(format!("needs an input [S, D] or [C, H, W], not {input:?}")));
+        }
+        let gamma = self.needed_vector(tensor, channels(input))?;
+        self.unchanged(Layer::LayerScale { gamma })
     }
 
     pub(super) fn embedding(&self, param: &str) -> Result<Resolved, GraphError> {
@@ -216,6 +217,37 @@ impl Resolver<'_> {
         })
     }
 
+    /// A table of a grid, for the tokens of another.
+    pub(super) fn resampled_positions(
+        &self,
+        param: &str,
+        bare: bool,
+        grid: Resampled,
+    ) -> Result<Resolved, GraphError> {
+        let (length, name) = (self.length()?, param.to_owned());
+        let shape = self.tensor(param)?.map(|info| info.shape.as_slice());
+        let Some(&[1, count, channels]) = shape.filter(|_| bare) else {
+            return Err(self.missing(format!("{param} [1, S, D]")));
+        };
+        let [from, to] = [grid.from, grid.to].map(|Pair(rows, columns)| {
+            let places = rows.checked_mul(columns).filter(|&places| places > 0);
+            places.and_then(|places| places.checked_add(grid.prefix))
+        });
+        if from != Some(count) || to != Some(length) {
+            let detail = format!("has {count} rows for {length} positions, not those of its grids");
+            return Err(self.fault(detail));
+        }
+
+        let table = Param {
+            name,
+            shape: [1, count, channels],
+        };
+        Ok(Resolved {
+            layer: Layer::ResampledPositions { table, grid },
+            output: vec![length, channels],
+        })
+    }
+
     pub(super) fn counted_positions(
         &self,
         param: &str,
@@ -246,30 +278,43 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    pub(super) fn class_token(&self, param: &str) -> Result<Resolved, GraphError> {
+    pub(super) fn class_token(
+        &self,
+        param: &str,
+        flat: bool,
+        at: usize,
+    ) -> Result<Resolved, GraphError> {
         let [tokens, channels] = self.tokens(0)?;
+        if at > tokens {
+            return Err(self.fault(format!("at {at} is behind its {tokens} tokens")));
+        }
         let name = param.to_owned();
-        let shape = [1, 1, channels];
-        match self.tensor(param)? {
-            Some(info) if info.shape == shape => {
-                let layer = Layer::ClassToken {
-                    token: Param { name, shape },
+        let Some(info) = self.tensor(param)? else {
+            return Err(self.missing(name));
+        };
+        let count = match info.shape[..] {
+            [width] if flat && width == channels => 1,
+            [1, count, width] if !flat && count > 0 && width == channels => count,
+            _ => {
+                let expected = if flat {
+                    format!("[{channels}]")
+                } else {
+                    format!("[1, R, {channels}]")
                 };
-                Ok(Resolved {
-                    layer,
-                    output: vec![tokens + 1, channels],
-                })
-            }
-            Some(info) => {
-                let (expected, found) = (format!("[1, 1, {channels}]"), info.shape.clone());
-                Err(GraphError::WrongShape {
+                return Err(GraphError::WrongShape {
                     tensor: name,
                     expected,
-                    found,
-                })
+                    found: info.shape.clone(),
+                });
             }
-            None => Err(self.missing(name)),
-        }
+        };
+
+        let shape = [1, count, channels];
+        let token = Param { name, shape };
+        Ok(Resolved {
+            layer: Layer::ClassToken { token, at },
+            output: vec![tokens + count, channels],
+        })
     }
 
     pub(super) fn patch_embed(&self, param: &str) -> Result<Resolved, GraphError> {
@@ -317,10 +362,13 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn mean_tokens(&self) -> Result<Resolved, GraphError> {
-        self.at_most(2)?;
+    pub(super) fn mean_tokens(&self, skip: usize) -> Result<Resolved, GraphError> {
+        self.at_most(if skip > 0 { 1 } else { 2 })?;
+        if skip > 0 && skip >= self.tokens(0)?[0] {
+            return Err(self.fault(format!("skip {skip} leaves no token")));
+        }
         Ok(Resolved {
-            layer: Layer::MeanTokens,
+            layer: Layer::MeanTokens { skip },
             output: self.pooled_tokens()?,
         })
     }

@@ -287,6 +287,9 @@ impl Spaces {
         };
 
         let period = parts.turns.map(|turn| turn * parts.all.len());
+        let whole: usize = parts.all.iter().map(|part| part.size).sum();
+        // A flattening gives every channel so many entries.
+        let each = (axis.space.size / whole.max(1)).max(1);
         let mut start = 0;
         let mut ranges = Vec::with_capacity(parts.all.len());
         for part in &parts.all {
@@ -298,11 +301,11 @@ impl Spaces {
             ranges.push(Range {
                 class,
                 start,
-                size: part.size,
+                size: part.size * each,
                 runs,
                 part: part.name.clone(),
             });
-            start += parts.turns.unwrap_or(part.size);
+            start += parts.turns.unwrap_or(part.size * each);
         }
         ranges
     }

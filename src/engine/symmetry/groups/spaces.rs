@@ -102,6 +102,7 @@ impl Spaces {
             | Layer::Conv2d(Conv2d { groups: 1, .. })
             | Layer::Embedding { .. }
             | Layer::PositionEmbedding(_)
+            | Layer::ResampledPositions { .. }
             | Layer::TokenTypeEmbedding { .. }
             | Layer::Table { .. }
             | Layer::PatchEmbed(_) => Space {
@@ -130,7 +131,17 @@ impl Spaces {
                 let class = self.cut(reads.first, cut)[*part].class;
                 Space { class, size }
             }
-            Layer::Add | Layer::Gate => {
+            Layer::GroupNorm(layer) => {
+                // Whole groups of channels change places; a single one, or single channels, are no ties.
+                let each = size / layer.groups;
+                if layer.groups > 1 && each > 1 {
+                    let class = self.open(layer.groups);
+                    self.union(reads.first.class, class);
+                }
+                reads.first
+            }
+            Layer::Concat => self.joined(&reads, size),
+            Layer::Add | Layer::Gate | Layer::ChannelGate { .. } => {
                 reads
                     .rest
                     .iter()
@@ -145,6 +156,7 @@ impl Spaces {
             | Layer::Flatten
             | Layer::Identity
             | Layer::Norm(_)
+            | Layer::ResponseNorm(_)
             | Layer::Scale { .. }
             | Layer::SoftCap { .. }
             | Layer::LayerScale { .. }
@@ -152,11 +164,39 @@ impl Spaces {
             | Layer::SelectToken(_)
             | Layer::ShiftTokens { .. }
             | Layer::MaskTokens
-            | Layer::MeanTokens => Space {
+            | Layer::MeanTokens { .. } => Space {
                 class: reads.first.class,
                 size,
             },
         }
+    }
+
+    /// A space that is a row of others. One of those that is a row itself is taken apart.
+    fn joined(&mut self, reads: &Inputs<Space>, size: usize) -> Space {
+        let mut all = Vec::new();
+        for space in reads.iter() {
+            let root = self.find(space.class);
+            match self.parts.get(&root) {
+                Some(Parts {
+                    all: own,
+                    turns: None,
+                }) if size_of(own) == space.size => {
+                    all.extend(own.iter().cloned());
+                }
+                _ => all.push(Part {
+                    class: space.class,
+                    size: space.size,
+                    name: String::new(),
+                }),
+            }
+        }
+        for (i, part) in all.iter_mut().enumerate() {
+            part.name = format!(".{i}");
+        }
+
+        let class = self.open(size);
+        self.parts.insert(class, Parts { all, turns: None });
+        Space { class, size }
     }
 
     fn attention(&mut self, node: &Instruction, layer: &Attention, reads: Inputs<Space>) -> Space {
@@ -261,19 +301,23 @@ impl Spaces {
         all
     }
 
-    /// Fixes the parts of what is fixed as a whole; whether there were any to fix.
+    /// Fixes the parts of what is fixed as a whole, and a part that has been cut itself since it was joined;
+    /// whether there were any to fix.
     pub(super) fn settle_parts(&mut self) -> bool {
-        let wholes = self
-            .parts
-            .iter()
-            .filter(|(whole, _)| self.fixed[self.find(**whole)]);
-        let parts = wholes
-            .flat_map(|(_, parts)| &parts.all)
-            .map(|part| self.find(part.class));
-        let moving: Vec<usize> = parts.filter(|&root| !self.fixed[root]).collect();
+        let mut moving = Vec::new();
+        for (whole, parts) in &self.parts {
+            let is_fixed = self.fixed[self.find(*whole)];
+            let roots = parts.all.iter().map(|part| self.find(part.class));
+            moving.extend(roots.filter(|root| is_fixed || self.parts.contains_key(root)));
+        }
+        moving.retain(|&root| !self.fixed[root]);
         moving.iter().for_each(|&root| self.fixed[root] = true);
         !moving.is_empty()
     }
+}
+
+fn size_of(parts: &[Part]) -> usize {
+    parts.iter().map(|part| part.size).sum()
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -174,3 +174,99 @@ fn a_tied_embedding_is_one_stream_and_its_rows_are_words() {
         [2]
     );
 }
+
+#[test]
+fn joined_channels_keep_orders_of_their_own() {
+    let symmetry = derive(
+        &json!({"kind":"image","shape":[1,4,4]}),
+        &json!([{"op":"conv2d","param":"a"},{"op":"conv2d","param":"b"},
+                {"op":"concat","inputs":["a","b"],"id":"ab"},{"op":"batch_norm","param":"n"},
+                {"op":"conv2d","param":"c"},{"op":"concat","inputs":["c","n"],"id":"all"},
+                {"op":"flatten"},{"op":"linear","param":"fc"}]),
+        &[
+            ("a.weight", &[3, 1, 1, 1]),
+            ("b.weight", &[2, 3, 1, 1]),
+            ("n.running_mean", &[5]),
+            ("n.running_var", &[5]),
+            ("c.weight", &[4, 5, 1, 1]),
+            ("fc.weight", &[2, 144]),
+        ],
+    );
+    let groups = symmetry.groups.iter();
+    let found: Vec<_> = groups.map(|g| (g.name.as_str(), g.units)).collect();
+    assert_eq!(found, [("a", 3), ("b", 2), ("c", 4)]);
+    let members = |group: usize| -> Vec<(&str, usize, usize, usize)> {
+        let members = symmetry.groups[group].members.iter();
+        members
+            .map(|m| (m.tensor.as_str(), m.axis, m.start, m.repeat))
+            .collect()
+    };
+    // A flattening gives each channel sixteen columns.
+    let of_a = [
+        ("a.weight", 0, 0, 1),
+        ("b.weight", 1, 0, 1),
+        ("n.running_mean", 0, 0, 1),
+        ("n.running_var", 0, 0, 1),
+        ("c.weight", 1, 0, 1),
+        ("fc.weight", 1, 64, 16),
+    ];
+    assert_eq!(members(0), of_a);
+    let of_b = [
+        ("b.weight", 0, 0, 1),
+        ("n.running_mean", 0, 3, 1),
+        ("n.running_var", 0, 3, 1),
+        ("c.weight", 1, 3, 1),
+        ("fc.weight", 1, 112, 16),
+    ];
+    assert_eq!(members(1), of_b);
+}
+
+/// What is joined and then added to, or cut otherwise, is beyond this symmetry.
+#[test]
+fn a_row_of_channels_that_is_tied_is_fixed() {
+    let tensors: [(&str, &[usize]); 4] = [
+        ("a.weight", &[3, 1, 1, 1]),
+        ("b.weight", &[3, 1, 1, 1]),
+        ("c.weight", &[6, 1, 1, 1]),
+        ("fc.weight", &[2, 6]),
+    ];
+    let nodes = |last: Value| {
+        json!([{"op":"conv2d","param":"a"},{"op":"conv2d","param":"b","inputs":["input"]},
+            {"op":"concat","inputs":["a","b"],"id":"ab"},{"op":"conv2d","param":"c","inputs":["input"]},
+            last, {"op":"global_avg_pool"},{"op":"linear","param":"fc"}])
+    };
+    let input = json!({"kind":"image","shape":[1,4,4]});
+    let tied = derive(
+        &input,
+        &nodes(json!({"op":"add","inputs":["ab","c"]})),
+        &tensors,
+    );
+    assert!(tied.groups.is_empty(), "{:?}", tied.groups);
+    let free = derive(
+        &input,
+        &nodes(json!({"op":"relu","inputs":["ab"]})),
+        &tensors,
+    );
+    assert_eq!(
+        free.groups.iter().map(|g| g.units).collect::<Vec<_>>(),
+        [3, 3, 6]
+    );
+}
+
+#[test]
+fn groups_of_a_norm_change_places_as_wholes() {
+    let units = |groups: usize| {
+        let symmetry = derive(
+            &json!({"kind":"image","shape":[1,4,4]}),
+            &json!([{"op":"conv2d","param":"a"},{"op":"group_norm","param":"n","groups":groups},
+                    {"op":"global_avg_pool"},{"op":"linear","param":"fc"}]),
+            &[
+                ("a.weight", &[6, 1, 1, 1]),
+                ("n.weight", &[6]),
+                ("fc.weight", &[2, 6]),
+            ],
+        );
+        symmetry.groups.iter().map(|g| g.units).collect::<Vec<_>>()
+    };
+    assert_eq!([units(1), units(2), units(6)], [[6], [2], [6]]);
+}

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{network::Graph, training::testing};
 
+mod images;
 mod kernels;
 mod transformers;
 

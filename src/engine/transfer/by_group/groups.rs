@@ -89,6 +89,8 @@ fn kind(graph: &Graph, position: usize) -> Kind {
         _ if node.op.param() == graph.head() => Kind::Head,
         Op::LayerNorm { .. }
         | Op::RmsNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::GlobalResponseNorm { .. }
         | Op::BatchNorm { .. }
         | Op::LayerScale { .. }
         // Its only tensors are those of its norms, sinks, and biases of positions.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     execution::cpu::moments,
-    network::{Op, Operand, op::Pair},
+    network::{self, Op, Operand, op::Pair},
     transfer::error::TransferError,
 };
 
@@ -189,8 +189,8 @@ impl Fitter<'_> {
                         .map(|(gamma, inverse)| gamma * inverse)
                         .collect()
                 }
-                Op::LayerScale { param } => {
-                    vector(&result.params, &format!("{param}.gamma")).unwrap_or_default()
+                Op::LayerScale { param, tensor } => {
+                    vector(&result.params, &format!("{param}.{tensor}")).unwrap_or_default()
                 }
                 Op::Scale { factor } => vec![*factor; layer.outputs],
                 _ => continue,
@@ -236,6 +236,11 @@ impl Fitter<'_> {
             &[_, _, height, width] => Pair(height, width),
             _ => Pair(1, 1),
         };
+        // As it is for images of this size: TensorFlow's padding depends on it.
+        let padding = match &self.functions.program.instructions[self.site.layer].layer {
+            network::Layer::Conv2d(layer) => layer.padding,
+            _ => Pair(0, 0),
+        };
         let held_back = held_back(x.batch(), rows);
         let has_intercept = self.has_intercept(layer);
         let each = layer.outputs / layer.groups;
@@ -246,6 +251,7 @@ impl Fitter<'_> {
                 let window = Window {
                     channels: group * channels..(group + 1) * channels,
                     kernel,
+                    padding,
                     output_width: output.shape().last().copied().unwrap_or(1),
                 };
                 let x = rows::inputs(layer.op, x, window, rows);

@@ -113,10 +113,7 @@ pub fn matrix(activation: &CpuActivation, rows: &[Row]) -> Mat<f64> {
 /// meets, channel by channel, of one group of channels.
 pub fn inputs(op: &Op, x: &CpuActivation, window: Window, rows: &[Row]) -> Mat<f64> {
     let Op::Conv2d {
-        stride,
-        padding,
-        dilation,
-        ..
+        stride, dilation, ..
     } = op
     else {
         return matrix(x, rows);
@@ -127,6 +124,7 @@ pub fn inputs(op: &Op, x: &CpuActivation, window: Window, rows: &[Row]) -> Mat<f
     let Window {
         channels,
         kernel: Pair(kh, kw),
+        padding,
         output_width,
     } = window;
     let (values, size) = (x.values(), x.size());
@@ -163,6 +161,8 @@ pub struct Window {
     /// The input channels of one group.
     pub channels: std::ops::Range<usize>,
     pub kernel: Pair,
+    /// Zeros before the first row and column.
+    pub padding: Pair,
     /// Columns of the output.
     pub output_width: usize,
 }
@@ -225,6 +225,7 @@ mod tests {
                 let window = Window {
                     channels: group * channels..(group + 1) * channels,
                     kernel: Pair(3, 2),
+                    padding: Pair(1, 2),
                     output_width: y.shape()[2],
                 };
                 let read = inputs(&op, &x, window, &rows);

@@ -185,7 +185,12 @@ fn output(graph: &Graph, node: usize, outputs: Outputs) -> Place {
 fn is_scale(op: &Op, param: &ParamUse) -> bool {
     let scales = matches!(
         op,
-        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::LayerScale { .. }
+        Op::BatchNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::GlobalResponseNorm { .. }
+            | Op::RmsNorm { .. }
+            | Op::LayerScale { .. }
     );
     scales && !is_bias(&param.name)
 }

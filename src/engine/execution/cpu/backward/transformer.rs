@@ -11,6 +11,7 @@ use crate::{
         gradients::Gradients,
         norm::RowNorm,
         patches::Patches,
+        planes,
         pooling::{self, Shares},
         transformer::{is_last_axis, scaled},
     },
@@ -34,6 +35,18 @@ impl Trace<'_> {
         let dx = match &instruction.layer {
             Layer::Nonlinear(function) => differentiated(*function, dy, self.activation(source)),
             Layer::Gate => return self.step_of_gate(instruction, dy),
+            Layer::ChannelGate { .. } => {
+                let values = self.activation(instruction.inputs.rest[0]);
+                let dxs = planes::gate_gradients(self.activation(source), values, dy);
+                return handed_on(instruction, dxs.map(Some));
+            }
+            Layer::Concat => {
+                let shapes = instruction
+                    .inputs
+                    .map(|operand| self.shapes[operand].clone());
+                let dxs = planes::parted(&dy, &shapes);
+                return handed_on(instruction, dxs.into_iter().map(Some));
+            }
             Layer::Scale { factor } => scaled(dy, *factor),
             Layer::SoftCap { cap } => {
                 let cap = *cap as f32;
@@ -42,7 +55,7 @@ impl Trace<'_> {
                 })
             }
             Layer::Split { part, .. } => channels::whole(&dy, *part, shape),
-            Layer::LayerScale { gamma } => {
+            Layer::LayerScale { gamma } if shape.len() == 2 => {
                 channels::add_gradient_of_factors(gamma, self.activation(source), &dy, gradients);
                 channels::scaled(dy, &self.weights.host(gamma))
             }
@@ -57,8 +70,8 @@ impl Trace<'_> {
             Layer::Attention(layer) if !layer.scores_distances() => {
                 return self.step_of_attention(instruction, layer, &dy, gradients);
             }
-            Layer::ClassToken { token } => {
-                let (dx, of_token) = pooling::without_class_token(&dy);
+            Layer::ClassToken { token, at } => {
+                let (dx, of_token) = pooling::without_tokens(&dy, token.shape[1], *at);
                 gradients.add(&token.name, of_token);
                 dx
             }
@@ -99,7 +112,9 @@ impl Trace<'_> {
             Layer::SelectToken(chosen) => {
                 Some(Shares::of_one(chosen, x, ids).backward(&dy, x.shape()))
             }
-            Layer::MeanTokens => Some(Shares::of_mean(x, ids).backward(&dy, x.shape())),
+            Layer::MeanTokens { skip } => {
+                Some(Shares::of_mean(x, ids, *skip).backward(&dy, x.shape()))
+            }
             _ => return self.step_by_burn(instruction, &dy, gradients),
         };
         handed_on(instruction, [dx])
@@ -164,5 +179,10 @@ fn differentiated(function: Nonlinearity, dy: CpuActivation, x: &CpuActivation) 
         Nonlinearity::GeluTanh => dy.zip(x, |d, v| d * functions::gelu_tanh_slope(v)),
         Nonlinearity::Silu => dy.zip(x, |d, v| d * functions::silu_slope(v)),
         Nonlinearity::Tanh => dy.zip(x, |d, v| d * functions::tanh_slope(v)),
+        Nonlinearity::Sigmoid => dy.zip(x, |d, v| d * functions::sigmoid_slope(v)),
+        Nonlinearity::HardSigmoid => dy.zip(x, |d, v| d * functions::hard_sigmoid_slope(v)),
+        Nonlinearity::HardSwish => dy.zip(x, |d, v| d * functions::hard_swish_slope(v)),
+        Nonlinearity::Relu6 => dy.zip(x, |d, v| d * functions::relu6_slope(v)),
+        Nonlinearity::QuickGelu => dy.zip(x, |d, v| d * functions::quick_gelu_slope(v)),
     }
 }

@@ -9,7 +9,39 @@ use super::{super::aliases::model_type_of, Names};
 /// and `PyTorch`'s data parallel modules.
 const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
 /// Modules of the library in memory, and what they are called in files; `#` stands for a number.
-const MODULES: [(&str, &str); 8] = [
+const MODULES: [(&str, &str); 16] = [
+    (
+        "dinov2.encoder.layer.#.attention.q_proj",
+        "dinov2.encoder.layer.#.attention.attention.query",
+    ),
+    (
+        "dinov2.encoder.layer.#.attention.k_proj",
+        "dinov2.encoder.layer.#.attention.attention.key",
+    ),
+    (
+        "dinov2.encoder.layer.#.attention.v_proj",
+        "dinov2.encoder.layer.#.attention.attention.value",
+    ),
+    (
+        "dinov2.encoder.layer.#.attention.o_proj",
+        "dinov2.encoder.layer.#.attention.output.dense",
+    ),
+    (
+        "dinov2_with_registers.encoder.layer.#.attention.q_proj",
+        "dinov2_with_registers.encoder.layer.#.attention.attention.query",
+    ),
+    (
+        "dinov2_with_registers.encoder.layer.#.attention.k_proj",
+        "dinov2_with_registers.encoder.layer.#.attention.attention.key",
+    ),
+    (
+        "dinov2_with_registers.encoder.layer.#.attention.v_proj",
+        "dinov2_with_registers.encoder.layer.#.attention.attention.value",
+    ),
+    (
+        "dinov2_with_registers.encoder.layer.#.attention.o_proj",
+        "dinov2_with_registers.encoder.layer.#.attention.output.dense",
+    ),
     (
         "vit.layers.#.attention.q_proj",
         "vit.encoder.layer.#.attention.attention.query",

@@ -104,6 +104,11 @@ pub const TIMM_RESNET: Settings = Settings {
         "num_classes",
         "stem_width",
         "base_width",
+        "avg_down",
+        "block_reduce_first",
+        "cardinality",
+        "down_kernel_size",
+        "stem_type",
     ],
     neutral: &[
         "drop_rate",
@@ -118,18 +123,13 @@ pub const TIMM_RESNET: Settings = Settings {
     only: &[
         ("aa_layer", &[]),
         ("act_layer", &["\"relu\"", "\"ReLU\""]),
-        ("avg_down", &["false"]),
-        ("block_args", &["{}"]),
-        ("block_reduce_first", &["1"]),
-        ("cardinality", &["1"]),
-        ("down_kernel_size", &["1"]),
+        ("block_args", &["{}", "{\"attn_layer\":\"se\"}"]),
         (
             "norm_layer",
             &["\"batchnorm\"", "\"batchnorm2d\"", "\"BatchNorm2d\""],
         ),
         ("output_stride", &["32"]),
         ("replace_stem_pool", &["false"]),
-        ("stem_type", &["\"\""]),
     ],
 };
 
@@ -149,9 +149,112 @@ pub const TIMM_VGG: Settings = Settings {
     ],
 };
 
+pub const TIMM_CONVNEXT: Settings = Settings {
+    extends: None,
+    read: &["global_pool", "norm_eps"],
+    tensors: &[
+        "in_chans",
+        "num_classes",
+        "depths",
+        "dims",
+        "kernel_sizes",
+        "patch_size",
+        "stem_type",
+        "ls_init_value",
+        "head_norm_first",
+        "head_hidden_size",
+        "conv_mlp",
+        "conv_bias",
+        "use_grn",
+    ],
+    neutral: &[
+        "head_init_scale",
+        "drop_rate",
+        "drop_path_rate",
+        "device",
+        "dtype",
+        "pretrained",
+        "img_size",
+    ],
+    only: &[
+        ("act_layer", &["\"gelu\"", "\"GELU\""]),
+        (
+            "norm_layer",
+            &["\"layernorm\"", "\"layernorm2d\"", "\"LayerNorm2d\""],
+        ),
+        ("output_stride", &["32"]),
+    ],
+};
+
+/// Of `EfficientNet` and of `MobileNetV3`.
+pub const TIMM_EFFICIENTNET: Settings = Settings {
+    extends: None,
+    read: &["global_pool", "pad_type"],
+    tensors: &[
+        "in_chans",
+        "num_classes",
+        "num_features",
+        "stem_size",
+        "stem_kernel_size",
+        "fix_stem",
+        "head_bias",
+        "se_from_exp",
+        "round_chs_fn",
+    ],
+    neutral: &[
+        "drop_rate",
+        "drop_path_rate",
+        "device",
+        "dtype",
+        "pretrained",
+        "img_size",
+    ],
+    only: &[
+        ("aa_layer", &[]),
+        ("act_layer", &[]),
+        ("block_args", &[]),
+        ("head_norm", &["false"]),
+        ("layer_scale_init_value", &[]),
+        ("norm_layer", &[]),
+        ("output_stride", &["32"]),
+        ("se_layer", &[]),
+    ],
+};
+
+pub const TIMM_DENSENET: Settings = Settings {
+    extends: None,
+    read: &["global_pool"],
+    tensors: &[
+        "in_chans",
+        "num_classes",
+        "growth_rate",
+        "block_config",
+        "bn_size",
+        "stem_type",
+    ],
+    neutral: &[
+        "drop_rate",
+        "proj_drop_rate",
+        "memory_efficient",
+        "aa_stem_only",
+        "device",
+        "dtype",
+        "pretrained",
+        "img_size",
+    ],
+    only: &[
+        ("aa_layer", &[]),
+        ("act_layer", &["\"relu\"", "\"ReLU\""]),
+        (
+            "norm_layer",
+            &["\"batchnorm\"", "\"batchnorm2d\"", "\"BatchNorm2d\""],
+        ),
+    ],
+};
+
 pub const TIMM_VIT: Settings = Settings {
     extends: None,
-    read: &["global_pool", "num_heads"],
+    read: &["global_pool", "num_heads", "act_layer"],
     tensors: &[
         "img_size",
         "patch_size",
@@ -164,6 +267,11 @@ pub const TIMM_VIT: Settings = Settings {
         "proj_bias",
         "init_values",
         "no_embed_class",
+        "class_token",
+        "reg_tokens",
+        "pre_norm",
+        "final_norm",
+        "fc_norm",
     ],
     neutral: &[
         "drop_rate",
@@ -179,23 +287,17 @@ pub const TIMM_VIT: Settings = Settings {
         "pretrained",
     ],
     only: &[
-        ("act_layer", &["\"gelu\"", "\"GELU\""]),
         ("attn_layer", &["\"Attention\"", "\"\""]),
         ("block_fn", &["\"Block\""]),
-        ("class_token", &["true"]),
         ("dynamic_img_pad", &["false"]),
         ("dynamic_img_size", &["false"]),
         ("embed_layer", &["\"PatchEmbed\""]),
         ("embed_norm_layer", &[]),
-        ("fc_norm", &["false"]),
-        ("final_norm", &["true"]),
         ("mlp_layer", &["\"Mlp\""]),
         ("norm_layer", &["\"layernorm\"", "\"LayerNorm\""]),
         ("pool_include_prefix", &["false"]),
         ("pos_embed", &["\"learn\""]),
-        ("pre_norm", &["false"]),
         ("qk_norm", &["false"]),
-        ("reg_tokens", &["0"]),
         ("scale_attn_norm", &["false"]),
         ("scale_mlp_norm", &["false"]),
     ],

@@ -13,6 +13,14 @@ pub fn check(config: &Value, family: &Settings) -> Result<(), GraphError> {
     check_object("", config, &[family, &COMMON])
 }
 
+/// The same of a part of a configuration, which stands at this place.
+///
+/// # Errors
+/// `malformed_config`, with the key.
+pub fn check_part(place: &str, config: &Value, part: &Settings) -> Result<(), GraphError> {
+    check_object(place, config, &[part, &COMMON])
+}
+
 /// Keys of every configuration of transformers.
 pub const COMMON: Settings = Settings {
     extends: None,
@@ -254,33 +262,4 @@ pub const MODERNBERT: Settings = Settings {
         ("sliding_window", &[]),
         ("is_causal", &["false"]),
     ],
-};
-
-pub const VIT: Settings = Settings {
-    extends: None,
-    read: &[
-        "num_attention_heads",
-        "num_hidden_layers",
-        "layer_norm_eps",
-        "hidden_act",
-        "image_size",
-    ],
-    tensors: &[
-        "hidden_size",
-        "intermediate_size",
-        "num_channels",
-        "patch_size",
-        "qkv_bias",
-        "head_dim",
-        "pooler_output_size",
-    ],
-    neutral: &[
-        "attention_probs_dropout_prob",
-        "hidden_dropout_prob",
-        "tie_word_embeddings",
-        // Of heads that are not read here.
-        "encoder_stride",
-        "pooler_act",
-    ],
-    only: &[("is_causal", &["false"])],
 };

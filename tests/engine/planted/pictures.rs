@@ -1,0 +1,42 @@
+//! Networks of images: a planted order of channels, heads and hidden units is found.
+
+use super::{super::fixtures, Case};
+
+/// Those that have a depth of their own.
+const DEEP: [&str; 7] = [
+    "hf_clip",
+    "hf_dinov2",
+    "hf_dinov2_gated",
+    "hf_dinov2_with_registers",
+    "hf_siglip",
+    "vit_base_patch16_clip_quickgelu_224",
+    "vit_base_patch16_reg4_gap_256",
+];
+
+/// As their own builders wire them: residual branches, groups, squeeze and excitation, dense blocks, norms of
+/// pixels and of responses, layer scales, registers.
+#[test]
+fn the_order_of_every_familys_network_of_images_is_found() {
+    let fixtures = fixtures::all("pictures");
+    assert!(fixtures.len() >= 41, "{} of them", fixtures.len());
+    for fixture in fixtures {
+        println!("{}", fixture.name);
+        Case::of(fixture.network, 32).recovers_the_planted_permutation();
+    }
+}
+
+#[test]
+fn the_order_of_deep_networks_of_images_is_found() {
+    let fixtures = fixtures::all("pictures");
+    let deep = fixtures
+        .iter()
+        .filter(|fixture| DEEP.contains(&fixture.name.as_str()));
+    let mut found = 0;
+    for fixture in deep {
+        let case = Case::of(fixture.deepened(12), 32);
+        assert!(case.network.graph.nodes.len() > 100, "{}", fixture.name);
+        case.recovers_the_planted_permutation();
+        found += 1;
+    }
+    assert_eq!(found, DEEP.len());
+}
