@@ -8,6 +8,7 @@ import transformers as t
 import settings
 import settings_decoders
 import settings_encoders
+import settings_pictures
 
 HIDDEN, HEADS, LAYERS, INNER, VOCABULARY, POSITIONS = 16, 4, 2, 24, 40, 16
 
@@ -57,9 +58,11 @@ class Image:
     targets: dict
     language: bool = False
     body: bool = True
+    # Of the images that the small network is asked.
+    side: int = 8
 
     def configured(self, **given):
-        return self.config(**(self.sizes | {"num_labels": 3} | given))
+        return self.config(**copy.deepcopy(self.sizes | {"num_labels": 3} | given))
 
 
 PLAIN = {
@@ -311,4 +314,35 @@ IMAGE = [
             "head": "classifier",
         },
     ),
+]
+STAGES = {"hidden_sizes": [8, 12], "depths": [1, 2]}
+EFFICIENT = {
+    "width_coefficient": 0.1,
+    "depth_coefficient": 1.2,
+    "hidden_dim": 128,
+    "kernel_sizes": [3, 5, 3],
+    "in_channels": [32, 16, 24],
+    "out_channels": [16, 24, 40],
+    "strides": [1, 2, 2],
+    "num_block_repeats": [1, 2, 1],
+    "expand_ratios": [1, 6, 2],
+}
+MOBILE = {"depth_multiplier": 0.1, "finegrained_output": False}
+TOWER = VIT
+TOWERS = {
+    "vision_config": TOWER,
+    "text_config": PLAIN | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
+}
+DINO = VIT | {"mlp_ratio": 2}
+# Networks of images on which no adapters are tried.
+PICTURES = [
+    Image("resnet", t.ResNetConfig, {"embedding_size": 8} | STAGES, settings_pictures.RESNET, {}, side=40),
+    Image("convnext", t.ConvNextConfig, {"num_stages": 2} | STAGES, settings_pictures.CONVNEXT, {}, side=24),
+    Image("convnextv2", t.ConvNextV2Config, {"num_stages": 2} | STAGES, settings_pictures.CONVNEXT, {}, side=24),
+    Image("efficientnet", t.EfficientNetConfig, EFFICIENT, settings_pictures.EFFICIENTNET, {}, side=33),
+    Image("mobilenet_v2", t.MobileNetV2Config, MOBILE, settings_pictures.MOBILENET_V2, {}, side=33),
+    Image("dinov2", t.Dinov2Config, DINO, settings_pictures.DINOV2, {}),
+    Image("dinov2_with_registers", t.Dinov2WithRegistersConfig, DINO, settings_pictures.DINOV2, {}),
+    Image("clip", t.CLIPConfig, TOWERS, settings_pictures.towers(TOWER), {}),
+    Image("siglip", t.SiglipConfig, TOWERS, settings_pictures.towers(TOWER), {}),
 ]

@@ -26,8 +26,8 @@ class Reference:
     def __init__(self, folder, task):
         self.task = task
         self.model = AUTO[task].from_pretrained(folder, dtype=torch.float64).eval()
-        if self.model.config._attn_implementation == "eager":
-            # Its softmax is in f32, in which the mask of f64 is infinite and padding no number.
+        if self.model.config._attn_implementation == "eager" and task != "image":
+            # Its softmax is in f32, in which the mask of f64 is infinite and padding no number. Images have none.
             self.model = AUTO[task].from_pretrained(folder, dtype=torch.float32).eval()
         if hasattr(self.model, "set_experts_implementation"):
             # The faster one knows no f64.

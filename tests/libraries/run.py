@@ -46,6 +46,9 @@ def sources(program, folder):
         yield family.name, lambda family=family: of_text(family, program, folder)
     for family in families.IMAGE:
         yield family.name, lambda family=family: of_images(family, program, folder)
+    for family in families.PICTURES:
+        place = folder / family.name
+        yield family.name, lambda family=family, place=place: images.HuggingFace(family, program, place).all()
     for family in images.TIMM:
         place = folder / f"timm-{family[0].strip('_*')}"
         yield family[0], lambda family=family, place=place: images.ByName(family, program, place).all()

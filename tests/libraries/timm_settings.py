@@ -99,8 +99,41 @@ RESNET = [
     Made("resnet18", {"num_classes": 0}, named=("num_classes", "fc.weight", "fc"), refuse="no classes"),
     *[
         named(name)
-        for name in ("resnet26", "resnet18d", "resnet50d", "resnetv2_50", "wide_resnet50_2", "seresnet18", "resnet10t")
+        for name in ("resnetv2_50", "ecaresnet50t", "resnetblur18", "resnetaa50", "resnetrs50")
     ],
+    *[
+        equal(name)
+        for name in ("resnet26", "resnet18d", "resnet50d", "wide_resnet50_2", "seresnet18", "resnet10t", "resnet26t")
+    ],
+    *[equal(name) for name in ("resnet50c", "resnet50s", "resnext50_32x4d", "seresnext26d_32x4d", "senet154")],
+]
+CONVNEXT = [
+    *[equal(name) for name in ("convnext_tiny", "convnext_atto", "convnext_atto_ols", "convnext_tiny_hnf")],
+    *[equal(name) for name in ("convnextv2_tiny", "convnextv2_atto", "convnext_xxlarge")],
+    equal("convnext_large_mlp", head_hidden_size=12),
+    equal("convnext_tiny", norm_eps=1e-3),
+    equal("convnext_tiny", (3, 96, 64)),
+    equal("convnext_tiny", kernel_sizes=5),
+    *[named("convnext_tiny", act_layer=act) for act in ("gelu_tanh", "relu", "gelu")],
+    named("convnext_tiny", norm_layer="rmsnorm2d"),
+    named("convnext_tiny", global_pool="max"),
+    named("convnext_tiny", (3, 64, 64), output_stride=16),
+    *[named(name) for name in ("convnext_atto_rms", "convnext_zepto_rms")],
+]
+DENSENET = [
+    *[equal(name) for name in ("densenet121", "densenet161", "densenet264d")],
+    equal("densenet121", (3, 70, 96)),
+    named("densenet121", act_layer="silu"),
+    named("densenetblur121d"),
+]
+MOBILE = [
+    equal("mobilenetv2_035", (3, 63, 33)),
+    equal("tf_mobilenetv3_small_075", (3, 63, 33)),
+    equal("mobilenetv2_035", pad_type="same"),
+    named("mobilenetv2_035", act_layer="silu"),
+    named("mobilenetv2_035", output_stride=16),
+    named("mobilenetv2_035", global_pool="max"),
+    *[named(name) for name in ("mobilenetv3_rw", "mnasnet_050", "mobilenetv1_100", "efficientnet_es")],
 ]
 VGG = [
     *[equal(name) for name in ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")],
