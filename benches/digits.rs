@@ -117,6 +117,7 @@ impl Case {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line of the table after the other")]
     fn measure(&self, ablations: bool) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
         let learner = Learner::new(&self.graph, &self.signature, Device::flex())?;
         let accuracy = |model: &Checkpoint| learner.evaluate(model, &self.held).accuracy;
