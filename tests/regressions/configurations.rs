@@ -230,8 +230,8 @@ fn settings_that_change_the_computation_are_refused_by_name() {
             "rope_parameters",
             json!({"rope_type": "default", "partial_rotary_factor": 0.5}),
         ),
-        ("vit", "hidden_act", json!("quick_gelu")),
-        ("timm_vit", "global_pool", json!("avg")),
+        ("vit", "hidden_act", json!("mish")),
+        ("timm_vit", "global_pool", json!("max")),
         ("timm_vit", "model_args", json!({"norm_layer": "rmsnorm"})),
         ("timm_vit", "model_args", json!({"dynamic_img_size": true})),
     ] {
