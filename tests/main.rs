@@ -1,5 +1,10 @@
 //! The integration tests: one binary, one module an area, mirroring `src/`.
 
+#![expect(
+    clippy::too_many_lines,
+    reason = "a test tells one story, from what is given to what comes of it"
+)]
+
 mod api;
 mod architecture;
 mod chaos;
