@@ -97,7 +97,7 @@ impl Models {
             .map(|_| rng.random_range(IDS))
             .collect();
         let mask: Vec<i64> = (0..samples * SENTENCE)
-            .map(|at| i64::from(at / SENTENCE % 2 == 0 || at % SENTENCE < 8))
+            .map(|at| i64::from((at / SENTENCE).is_multiple_of(2) || at % SENTENCE < 8))
             .collect();
         vec![
             ("input_ids", HostTensor::from_i64(shape.clone(), &ids)),

@@ -7,6 +7,7 @@ use super::{
     },
     Case,
 };
+use retune::engine::transfer::Method;
 
 const DEEP: [&str; 15] = [
     "albert",
@@ -26,9 +27,9 @@ const DEEP: [&str; 15] = [
     "whisper",
 ];
 
-/// The drift hides the order of six channels of one head's queries and keys from FGMT: their gradients are small
-/// there. Weight matching finds it.
-const DROWNED: [&str; 1] = ["mt5_writer"];
+/// Of these the drift hides the order of channels within heads of queries and keys from FGMT: their gradients are
+/// small beside it. Weight matching finds it.
+const DROWNED: [&str; 2] = ["mt5_writer", "t5_untied_writer"];
 
 #[test]
 fn the_order_of_transformers_is_found() {
@@ -46,13 +47,20 @@ fn the_order_of_transformers_is_found() {
 fn the_order_of_every_familys_transformer_is_found() {
     let fixtures = fixtures::all("transformers");
     assert!(fixtures.len() >= 51, "{} of them", fixtures.len());
+    let mut drowned = Vec::new();
     for fixture in fixtures {
         let case = Case::of(fixture.network, 32);
         case.recovers_the_planted_permutation();
-        if !DROWNED.contains(&fixture.name.as_str()) {
-            case.recovers_the_order_of_a_drifted_copy(&fixture.name);
+        assert!(
+            case.finds_the_order_of_a_drifted_copy(Method::WeightMatching),
+            "{}",
+            fixture.name
+        );
+        if !case.finds_the_order_of_a_drifted_copy(Method::Fgmt) {
+            drowned.push(fixture.name);
         }
     }
+    assert_eq!(drowned, DROWNED);
 }
 
 /// Twelve layers of the families whose layers share something: a table of position biases, or all they have.
