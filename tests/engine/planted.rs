@@ -139,15 +139,6 @@ impl Case {
         found.transport.permutation() == Some(&planted)
     }
 
-    fn recovers_the_order_of_a_drifted_copy(&self, name: &str) {
-        for method in [Method::WeightMatching, Method::Fgmt] {
-            assert!(
-                self.finds_the_order_of_a_drifted_copy(method),
-                "{name}: {method:?}"
-            );
-        }
-    }
-
     /// Maps by layer amount to the planted permutation, though their activations are in f32.
     fn maps_by_layer_follow_the_planted_permutation(&self) {
         let mut rng = ChaCha8Rng::seed_from_u64(7);

@@ -1,5 +1,7 @@
 //! Transformers: a planted order of heads and hidden units is found.
 
+use retune::engine::transfer::Method;
+
 use super::{
     super::{
         fixtures,
@@ -7,7 +9,6 @@ use super::{
     },
     Case,
 };
-use retune::engine::transfer::Method;
 
 const DEEP: [&str; 15] = [
     "albert",
