@@ -3,8 +3,8 @@
 //! A row is a pair of bases with a tuning of so many images. Its ways are plain training alone, `auto` with the
 //! labelled images, and `auto` with a few images without labels (the validation split has none
 //! then, either). After `auto` the same training goes on from what it has
-//! published, or from the new base where it says that training alone is better. The learning rate is the best of
-//! three by validation, for nothing, and the same for all. The curve is looked at on the whole test split after every
+//! published, or from the new base where it says that training alone is better. The learning rate of each is
+//! the best of three by validation, for nothing. The curve is looked at on the whole test split after every
 //! eighth of an epoch; the looks are not counted. A forward pass is a third of a gradient.
 //!
 //! Beside it stands few-shot training on as many *labelled* images as `auto` had without labels, the best of three rates and
@@ -202,7 +202,9 @@ fn way(name: &str, bench: &Bench<'_>, start: &Checkpoint, spent: Spent, told: Va
 /// The training's looks up to the first that reaches the goal.
 fn looks(bench: &Bench<'_>, start: &Checkpoint, spent: Spent, goal: f64) -> Vec<(Spent, f64)> {
     let full = bench.full_plan();
+    let (learning_rate, _) = bench.best_rate(start, full.epochs);
     let plan = FineTunePlan {
+        learning_rate,
         snapshots: LOOKS_PER_EPOCH * full.epochs,
         ..full
     };
