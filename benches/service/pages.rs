@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reqwest::StatusCode;
 use retune::service::{database::Database, registry::submit};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -74,17 +75,17 @@ pub(crate) async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
         let address = format!("{}{one}", served.url);
         browsers.spawn(async move {
             // Each has a connection of its own.
-            let (http, begun) = (reqwest::Client::new(), Instant::now());
+            let (http, begun, mut busy) = (reqwest::Client::new(), Instant::now(), 0_usize);
             while begun.elapsed() < BROWSING {
-                http.get(&address)
-                    .send()
-                    .await?
-                    .error_for_status()?
-                    .bytes()
-                    .await?;
+                let answer = http.get(&address).send().await?;
+                if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+                    busy += 1;
+                } else {
+                    answer.error_for_status()?.bytes().await?;
+                }
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
-            Ok::<(), reqwest::Error>(())
+            Ok::<_, reqwest::Error>(busy)
         });
     }
     tokio::time::sleep(BROWSING).await;
@@ -92,8 +93,10 @@ pub(crate) async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
         "{BROWSERS} open pages                 {:8.0} MB, {before:.0} before",
         served.memory()?
     );
+    let mut busy = 0;
     while let Some(done) = browsers.join_next().await {
-        done??;
+        busy += done??;
     }
+    println!("answers that the service was too busy for: {busy}");
     Ok(())
 }
