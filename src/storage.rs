@@ -302,6 +302,7 @@ impl Storage {
         let commit = counted(Operation::Head, hub.commit(moving.name))
             .await
             .map_err(at)?;
+
         Ok(location.at_commit(commit))
     }
 

@@ -110,6 +110,7 @@ impl Card {
         for InputFile { uri, size, sha256 } in &self.inputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(uri))?;
         }
+
         Ok(())
     }
 
@@ -163,6 +164,7 @@ impl Card {
             .as_deref()
             .unwrap_or("as the base's; it states none in its card");
         writeln!(text, "| Licence | {licence} |")?;
+
         writeln!(text, "| Software | retune {} |", env!("CARGO_PKG_VERSION"))
     }
 
@@ -178,6 +180,7 @@ impl Card {
                 Value::Null | Value::Array(_) | Value::Object(_) => {}
             }
         }
+
         Ok(())
     }
 }
@@ -195,6 +198,7 @@ fn cell(text: &str) -> String {
             c => cell.push(c),
         }
     }
+
     cell
 }
 
@@ -238,6 +242,7 @@ mod tests {
                 "{other}"
             );
         }
+
         assert!(
             !of("hf://org/new-base/", None).contains("base_model"),
             "nothing is published"
@@ -288,6 +293,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+
         assert!(!text.contains("recovery"), "nothing was measured");
     }
 }

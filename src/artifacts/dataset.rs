@@ -106,6 +106,7 @@ pub fn look(
 
     let held = held(&signature, files.iter().any(is_parquet));
     let info = check_signature(&signature, reading.labels, location)?;
+
     Ok(DatasetInfo { size, held, ..info })
 }
 
@@ -125,6 +126,7 @@ fn held(signature: &Signature, is_decoded: bool) -> u64 {
         };
         values.saturating_mul(bytes as u64)
     });
+
     of_tensors.fold(0, u64::saturating_add)
 }
 
@@ -160,6 +162,7 @@ pub fn read(
         None if checkpoint.get(FEATURES).is_some() => tensors.features(info.sample_shape)?,
         None => tensors.arrays(info.sample_shape[0])?,
     };
+
     Ok((dataset, files))
 }
 
@@ -190,6 +193,7 @@ fn fetched(
         Ok([only]) => only,
         Err(parts) => shards::joined(location, parts, reading.labels)?,
     };
+
     Ok((checkpoint, files))
 }
 
@@ -256,6 +260,7 @@ impl<'a> Tensors<'a> {
 
         tensors::check_finite(&only(self.checkpoint, FEATURES), self.location)?;
         let dataset = Dataset::unlabelled(self.checkpoint[FEATURES].clone()).shaped(sample_shape);
+
         self.labelled(dataset)
     }
 
@@ -296,6 +301,7 @@ pub fn check_labels(
     };
 
     let detail = format!("sample {at} has the label {}; labels {bound}", labels[at]);
+
     Err(ArtifactError::tensor(
         FailureCode::LabelOutOfRange,
         location,

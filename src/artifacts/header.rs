@@ -120,6 +120,7 @@ impl Header {
         }
 
         check_layout(&tensors, start, start + data_size)?;
+
         Ok(Self { tensors })
     }
 
@@ -178,6 +179,7 @@ fn check_entry(name: &str, raw: RawEntry, start: u64) -> Result<Entry, HeaderFau
 
     let range = from.checked_add(start).zip(to.checked_add(start));
     let range = range.ok_or_else(|| too_large(name, &raw.shape))?;
+
     Ok(Entry {
         info: TensorInfo { dtype, shape },
         range: range.0..range.1,
@@ -268,6 +270,7 @@ mod tests {
         assert_eq!(header.tensors["b"].range, start..start + 24);
         assert_eq!(header.tensors["b"].info.shape, [2, 3]);
         assert_eq!(header.tensors["a"].info.dtype, DType::BF16);
+
         assert_eq!(parse("{}", 0).unwrap(), Header::default());
     }
 
@@ -281,6 +284,7 @@ mod tests {
             code(&(HEADER_LIMIT + 1).to_le_bytes(), u64::MAX),
             FailureCode::HeaderTooLarge
         );
+
         assert_eq!(
             code(&u64::MAX.to_le_bytes(), 24),
             FailureCode::HeaderTooLarge
@@ -356,6 +360,7 @@ mod tests {
             assert_eq!(fault(&json, data), expected, "{json}");
         }
         let e = entry("U8", "[1]", 0, 1);
+
         for json in [
             String::new(),
             "[]".into(),

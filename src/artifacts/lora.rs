@@ -152,6 +152,7 @@ impl Adapter {
                 merged.insert(name, tensor);
             }
         }
+
         Ok((merged, tuned.config, vec![settings, input]))
     }
 
@@ -251,6 +252,7 @@ fn with_head(
     graph
         .resolve(signature)
         .map_err(|error| no_classifier(place, &error))?;
+
     Ok(())
 }
 
@@ -328,6 +330,7 @@ mod tests {
             code(&[(tokens, &[1, 3])]),
             Some(FailureCode::UnexpectedTensor)
         );
+
         assert_eq!(code(&[]), Some(FailureCode::EmptyTrajectory));
     }
 }

@@ -43,6 +43,7 @@ fn padded(rows: &[Vec<String>], is_figure: impl Fn(usize) -> bool) -> String {
         text += line.trim_end();
         text.push('\n');
     }
+
     text
 }
 
@@ -173,6 +174,7 @@ pub fn verdict(report: &Report) -> Vec<String> {
             .iter()
             .map(|warning| format!("  warning: {warning}")),
     );
+
     lines
 }
 
@@ -205,6 +207,7 @@ mod tests {
                 && line.ends_with("0.25")),
             "{text}"
         );
+
         assert_eq!(
             verdict(&report),
             ["published; winner fgmt; recommendation: transfer", "  good"]

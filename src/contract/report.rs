@@ -183,6 +183,7 @@ impl Report {
                 "its format is not that of reports",
             ));
         }
+
         Ok(serde_json::from_value(document)?)
     }
 }

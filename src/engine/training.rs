@@ -189,6 +189,7 @@ impl<'a> Learner<'a> {
             Loss::Labels => 2,
             Loss::Classes => self.classes,
         };
+
         (choices as f64).ln()
     }
 
@@ -257,6 +258,7 @@ impl<'a> Learner<'a> {
         };
 
         let logits = forward_by_burn(&self.program, weights, samples, statistics);
+
         (floats(logits), seen)
     }
 }

@@ -179,6 +179,7 @@ fn read_samples(
         labels: graph.task.into(),
     };
     let splits = splits::read(job, access, reading, files)?;
+
     Ok(Samples { splits, stated })
 }
 
@@ -261,6 +262,7 @@ impl Network<'_> {
             // Why is known to those who asked.
             return Err(Failure::Stopped(Stop::Cancelled));
         }
+
         Ok(learner.cost())
     }
 }

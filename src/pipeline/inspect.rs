@@ -65,6 +65,7 @@ fn member(member: &Member) -> Value {
     if let Some(Runs { units, period }) = runs {
         value["runs"] = json!({"units": units, "period": period});
     }
+
     value
 }
 
@@ -102,6 +103,7 @@ pub fn evaluate(
     storage
         .check_unchanged()
         .map_err(|error| failure::at("")(error.into()))?;
+
     Ok(found)
 }
 
@@ -161,6 +163,7 @@ fn measured(
     } else {
         "accuracy"
     };
+
     Ok(
         json!({measure: found.accuracy, "loss": found.loss, "samples": data.len(),
               "seconds": profiler.now() - start}),

@@ -81,6 +81,7 @@ pub fn judge(context: &Context, comparison: &Comparison, diagnosis: &Diagnosis) 
 
     let mut reasons = advice.reasons.clone();
     reasons.extend(gate.iter().filter(|check| !check.passed).map(gate::reason));
+
     Judgement {
         verdict,
         recommendation: advice.action,

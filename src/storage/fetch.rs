@@ -54,6 +54,7 @@ impl Storage {
         }
 
         let (size, sha256) = result?;
+
         Ok(FetchedFile {
             path,
             size,
@@ -79,6 +80,7 @@ impl Storage {
         }
 
         let path = local::path_of(&file);
+
         Ok(FetchedFile {
             path,
             size,

@@ -130,6 +130,7 @@ impl LabelForm {
             let detail = format!("{own} labels for {others} {name}");
             return Err(refused(FailureCode::WrongShape, location, detail));
         }
+
         Ok(())
     }
 
@@ -162,6 +163,7 @@ impl LabelForm {
         let dtype = start.dtype;
         ENDS.iter().for_each(|name| drop(signature.remove(*name)));
         signature.insert(LABELS.to_owned(), TensorInfo { dtype, shape });
+
         Ok(signature)
     }
 
@@ -180,6 +182,7 @@ impl LabelForm {
             let code = FailureCode::UnexpectedTensor;
             return Err(ArtifactError::tensor(code, location, ENDS[0], detail));
         }
+
         match found {
             [Some(start), Some(end)] => Ok(Some([start, end])),
             [start, _] => {
@@ -289,6 +292,7 @@ fn zeros_and_ones(labels: &HostTensor, location: &Location) -> Result<Vec<i64>, 
         let code = FailureCode::LabelOutOfRange;
         return Err(ArtifactError::tensor(code, location, LABELS, detail));
     }
+
     Ok(values.into_iter().map(|value| value as i64).collect())
 }
 
@@ -309,6 +313,7 @@ fn answers(labels: &[i64], length: usize, location: &Location) -> Result<Vec<i64
         ends.iter()
             .map(move |&end| if is_beyond { IGNORED } else { end })
     });
+
     Ok(answers.collect())
 }
 

@@ -38,6 +38,7 @@ pub fn files(storage: &Storage, location: &Location) -> Result<Vec<Location>, Ar
     }
 
     check_whole(location, &shards)?;
+
     Ok(shards)
 }
 
@@ -92,6 +93,7 @@ fn check_whole(folder: &Location, shards: &[Location]) -> Result<(), ArtifactErr
         let detail = format!("shard {missing} of {} is not there", first.of);
         return Err(ArtifactError::fault(FailureCode::NotFound, folder, detail));
     }
+
     Ok(())
 }
 
@@ -119,6 +121,7 @@ pub fn joined_signature(
             }
         }
     }
+
     Ok(all)
 }
 
@@ -151,6 +154,7 @@ pub fn joined(
             ArtifactError::fault(FailureCode::WrongShape, folder, detail)
         })
     });
+
     tensors.collect()
 }
 
@@ -171,6 +175,7 @@ fn filled(tensor: &HostTensor, name: &str, length: usize) -> Bytes {
             .chain(std::iter::repeat_n(with, short))
             .collect::<Vec<_>>()
     });
+
     values.flat_map(i64::to_le_bytes).collect()
 }
 
@@ -200,6 +205,7 @@ fn check_alike(
 
     let detail =
         "its shards have different columns, images of different sizes or rows of different labels";
+
     Err(ArtifactError::fault(
         FailureCode::WrongShape,
         folder,

@@ -71,6 +71,7 @@ pub(super) fn check_signature(
     } else {
         sample_shape.to_vec()
     };
+
     Ok(DatasetInfo {
         samples: *samples,
         sample_shape,
@@ -128,6 +129,7 @@ fn inputs<'s>(
             "is missing: f32 or u8, one row a sample (or input_ids, i64; or input_features, f32)",
         ));
     };
+
     match given.next() {
         None => Ok((name, inputs)),
         Some((other, _)) => Err(ArtifactError::tensor(
@@ -148,6 +150,7 @@ fn check_dtype(name: &str, inputs: &TensorInfo, location: &Location) -> Result<(
         (FEATURES, _) => (FEATURES, "must be F32"),
         _ => (INPUTS, "must be F32, or U8 to be scaled by 1/255"),
     };
+
     Err(ArtifactError::tensor(
         FailureCode::WrongDtype,
         location,
@@ -256,6 +259,7 @@ mod tests {
             assert!(fits(Some(3), form) && fits(None, form) && !fits(Some(2), form));
         }
         let targets = LabelForm::Targets;
+
         assert!(fits(Some(2), targets) && fits(Some(3), targets) && !fits(None, targets));
     }
 
@@ -353,6 +357,7 @@ mod tests {
             assert_eq!(beside(name, &[2, 2]), "unexpected_tensor");
         }
         let pixels = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
+
         assert_eq!(code(&[next(&[2, 3]), (INPUTS, pixels)]), "wrong_shape");
     }
 }

@@ -73,6 +73,7 @@ impl PartialSchema for LayerCosine {
             Type::Number,
             Type::Null,
         ]));
+
         ArrayBuilder::new()
             .items(part)
             .description(Some(

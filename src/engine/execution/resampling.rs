@@ -26,6 +26,7 @@ pub(super) fn shares(grid: &Resampled) -> Vec<f32> {
             }
         }
     }
+
     shares.into_iter().map(|share| share as f32).collect()
 }
 
@@ -33,6 +34,7 @@ pub(super) fn shares(grid: &Resampled) -> Vec<f32> {
 fn around(old: usize, new: usize) -> Vec<Vec<Share>> {
     let scale = old as f64 / new as f64;
     let last = old as isize - 1;
+
     (0..new)
         .map(|place| {
             let at = (place as f64 + 0.5) * scale - 0.5;
@@ -50,6 +52,7 @@ fn around(old: usize, new: usize) -> Vec<Vec<Share>> {
 fn covered(old: usize, new: usize) -> Vec<Vec<Share>> {
     let scale = old as f64 / new as f64;
     let stretch = scale.max(1.0);
+
     (0..new)
         .map(|place| {
             let centre = (place as f64 + 0.5) * scale;
@@ -132,6 +135,7 @@ mod tests {
             antialias: true,
         };
         let values = [0.0, 1.0, 4.0, 9.0, -3.0, 2.0, 5.0, 0.5, -1.0, 6.0];
+
         are_close(
             &resampled(&values, &grid),
             &[

@@ -124,6 +124,7 @@ impl Graph {
         };
         // What it reads nobody knows: no sample fits.
         let input = Input::Features { shape: [0] };
+
         Ok(Self {
             input,
             target: None,
@@ -191,6 +192,7 @@ impl Rows {
         }
         let is_table = part == "weight" && info.shape.len() == 2;
         let is_of_tokens = is_table && TOKEN_TABLES.contains(&last_part(module));
+
         (is_of_tokens && count == self.tokens).then_some(RowsOf::Tokens)
     }
 }
@@ -249,6 +251,7 @@ mod tests {
             graph.check_wired().unwrap_err().code(),
             "unknown_architecture"
         );
+
         assert_eq!((graph.head(), graph.has_batch_norm()), (None, false));
     }
 
@@ -278,6 +281,7 @@ mod tests {
         }
         // A mask is none of weights, whatever it is called.
         let mask = ("a.weight_mask", DType::Bool, &[4, 4][..]);
+
         assert_eq!(refused(json!({}), &[float, mask]), None);
     }
 

@@ -63,6 +63,7 @@ impl Graph {
 
         check_experts(&nodes)?;
         check_target_is_there(document.target, &nodes)?;
+
         Ok(Self {
             input: document.input,
             target: document.target,
@@ -84,6 +85,7 @@ impl Graph {
         if let Some(target) = self.target {
             document["target"] = json!(target);
         }
+
         document
     }
 
@@ -99,6 +101,7 @@ impl Graph {
                 .map(|operand| self.name_of(*operand))
                 .collect();
         }
+
         value
     }
 
@@ -122,6 +125,7 @@ fn check_target(document: &Document) -> Result<(), GraphError> {
         Some(_) if !is_task => "target: only the task sequence_to_sequence has target sequences",
         _ => return Ok(()),
     };
+
     Err(GraphError::Malformed {
         detail: detail.to_owned(),
     })
@@ -157,6 +161,7 @@ fn check_experts(nodes: &[Node]) -> Result<(), GraphError> {
         );
         return Err(GraphError::Malformed { detail });
     }
+
     Ok(())
 }
 
@@ -209,6 +214,7 @@ fn read_node(
             })
             .collect::<Result<_, _>>()?,
     };
+
     Ok(Node {
         id: id.unwrap_or_else(|| default_id(position, &op)),
         op,
@@ -260,6 +266,7 @@ mod tests {
             read(json!([{"op":"relu","slope":1}])).code(),
             "malformed_config"
         );
+
         assert_eq!(
             read(json!([{"op":"relu","id":"a"},{"op":"relu","id":"a"}])).code(),
             "malformed_config"
@@ -304,6 +311,7 @@ mod tests {
             read(4096).expect("as many as may be").params().count(),
             2 + 1 + 6 * 4096
         );
+
         assert_eq!(read(4097).unwrap_err().code(), "malformed_config");
     }
 }

@@ -300,6 +300,7 @@ const fn llama_like(
         tied: Some(("model.embed_tokens", false)),
         stacked: &[],
     };
+
     Family {
         model_type,
         build: llama::build,

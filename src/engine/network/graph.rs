@@ -186,6 +186,7 @@ impl Graph {
         if self.task == Task::Representation {
             return None;
         }
+
         self.nodes.iter().rev().find(|n| {
             !matches!(
                 n.op,
@@ -221,6 +222,7 @@ impl Graph {
             });
         }
         let detail = self.first_difference(other)?;
+
         Some(Difference {
             detail,
             is_an_update: true,
@@ -254,6 +256,7 @@ impl Graph {
                 _ => {}
             }
         }
+
         graph
     }
 
@@ -282,6 +285,7 @@ impl Graph {
             ));
         }
         let (here, there) = (self.nodes.len(), other.nodes.len());
+
         (here != there).then(|| format!("there are {here} nodes here and {there} there"))
     }
 

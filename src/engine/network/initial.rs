@@ -117,6 +117,7 @@ mod tests {
             model["fc.bias"].f32(),
             graph.initial(&signature, 1)["fc.bias"].f32()
         );
+
         assert_ne!(
             model["fc.bias"].f32(),
             graph.initial(&signature, 2)["fc.bias"].f32()

@@ -67,6 +67,7 @@ impl Graph {
             let instruction = Resolver::of(node, &program, signature).instruction()?;
             program.instructions.push(instruction);
         }
+
         Ok(program)
     }
 

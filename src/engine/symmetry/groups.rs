@@ -113,6 +113,7 @@ impl Symmetry {
         spaces.settle_experts(program);
         let axes = spaces.tie(uses);
         spaces.settle();
+
         Self {
             free: free::parameters(program),
             ..spaces.collect(axes)

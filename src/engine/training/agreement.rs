@@ -145,6 +145,7 @@ impl Sums {
         } else {
             self.agreeing / count
         };
+
         Agreement {
             agreement,
             divergence,
@@ -160,6 +161,7 @@ impl Predictions {
             return predicted.map(i64::from).collect();
         }
         let rows = self.logits.par_chunks(self.width).zip(&self.counted);
+
         rows.map(|(row, &counted)| {
             if counted {
                 largest(row) as i64
@@ -200,6 +202,7 @@ impl Predictions {
         let together = rows
             .chunks(self.together)
             .filter(|rows| rows.iter().all(|(agrees, _)| *agrees));
+
         Sums {
             counted: rows.len() as f64,
             agreeing: together.map(<[_]>::len).sum::<usize>() as f64,
@@ -220,6 +223,7 @@ impl Predictions {
         let each = pairs
             .clone()
             .map(|(&own, &reference)| divergence(&[0.0, reference], &[0.0, own]));
+
         (
             pairs.all(|(own, reference)| (*own > 0.0) == (*reference > 0.0)),
             each.sum::<f64>() / own.len() as f64,
@@ -229,6 +233,7 @@ impl Predictions {
     /// Each value is a row.
     fn sums_of_values(&self, reference: &Self) -> Sums {
         let pairs = self.logits.iter().zip(&reference.logits);
+
         pairs.fold(Sums::default(), |sums, (&own, &wanted)| {
             let (own, wanted) = (f64::from(own), f64::from(wanted));
             sums + Sums {

@@ -44,6 +44,7 @@ impl Load {
             load.add(instruction);
         }
         load.held += ON_THE_WAY * load.largest;
+
         load
     }
 
@@ -81,6 +82,7 @@ impl Load {
         }
 
         self.largest = self.largest.max(held);
+
         self.nodes += 1.0;
     }
 }
@@ -109,6 +111,7 @@ mod tests {
             (load.held, load.largest),
             (32.0 + 2.0 * 96.0 + 4.0 * 96.0, 96.0)
         );
+
         assert_eq!(load.nodes, 5.0);
     }
 }

@@ -73,6 +73,7 @@ impl Learner<'_> {
                 rows.insert(place, gradient.clone());
             }
         });
+
         LayerRows(rows)
     }
 }
@@ -112,6 +113,7 @@ fn matrix(signal: &CpuActivation) -> Mat<f64> {
     }
 
     let width = signal.shape().last().copied().unwrap_or(1);
+
     Mat::from_fn(values.len() / width, width, |row, i| {
         f64::from(values[row * width + i])
     })
@@ -134,6 +136,7 @@ mod tests {
             }
         }
         let tokens = CpuActivation::new(vec![1.0, 2.0, 3.0, 4.0], &[2, 2]);
+
         assert!((matrix(&tokens)[(1, 0)] - 3.0).abs() < 1e-12);
     }
 
@@ -150,6 +153,7 @@ mod tests {
         products.add(&rows(&[1.0, 2.0]), &rows(&[3.0, 4.0]));
         products.add(&rows(&[0.0, 1.0]), &rows(&[1.0, 1.0]));
         let sum = products.get(place).unwrap();
+
         // [1 2]ᵀ[3 4] + [0 1]ᵀ[1 1]
         for ((i, j), expected) in [((0, 0), 3.0), ((0, 1), 4.0), ((1, 0), 7.0), ((1, 1), 9.0)] {
             assert!((sum[(i, j)] - expected).abs() < 1e-12);

@@ -128,6 +128,7 @@ impl Learner<'_> {
             task if task.is_of_tokens() => check_counted(data)?,
             _ => {}
         }
+
         match self.graph.task {
             Task::QuestionAnswering => check_answers(data),
             _ => self.check_labels(data),
@@ -149,6 +150,7 @@ impl Learner<'_> {
             return Ok(());
         }
         let expected = self.expected_labels();
+
         Err(DataFault::LabelCount { expected, found })
     }
 
@@ -178,6 +180,7 @@ impl Learner<'_> {
             return Ok(());
         };
         let (position, label) = (at / data.labels_each(), data.labels()[at]);
+
         Err(match self.graph.task {
             Task::Regression => DataFault::Value { position },
             Task::MultiLabelClassification => DataFault::NotBinary { position, label },
@@ -247,6 +250,7 @@ impl Learner<'_> {
                 }
             }
         }
+
         Ok(())
     }
 }

@@ -52,6 +52,7 @@ impl Dataset {
     /// (`network::Token`). Without an axis of samples there are none.
     pub fn unlabelled(inputs: HostTensor) -> Self {
         let (samples, sample_shape) = inputs.shape().split_first().unwrap_or((&0, &[]));
+
         Self {
             rows: (0..*samples).collect(),
             sample_shape: sample_shape.to_vec(),
@@ -188,6 +189,7 @@ impl Dataset {
             .zip(std)
             .map(|(&m, &s)| (m as f32, (1.0 / s) as f32))
             .collect();
+
         Some(self)
     }
 
@@ -283,6 +285,7 @@ impl Dataset {
 
         self.scale(&mut inputs);
         let labels = self.labels_of(positions).collect();
+
         Batch {
             inputs,
             sample_shape: self.sample_shape.clone(),
@@ -297,6 +300,7 @@ impl Dataset {
 
         let size: usize = self.sample_shape.iter().product();
         let channel = size / self.scaling.len();
+
         for sample in inputs.chunks_mut(size) {
             for (values, (mean, inverse)) in sample.chunks_mut(channel).zip(&self.scaling) {
                 for v in values {
@@ -343,6 +347,7 @@ mod tests {
         for (value, expected) in batch.inputs.iter().zip(expected) {
             assert!((value - expected).abs() < 1e-6);
         }
+
         assert!(tiny().normalised(&[0.0; 3], &[1.0; 3]).is_none());
     }
 
@@ -364,6 +369,7 @@ mod tests {
         );
         assert_eq!(data.subset(&[2]).labels(), [7, 8, IGNORED]);
         let (rest, held) = data.hold_out(0.34, 1);
+
         assert_eq!((rest.len(), held.len()), (2, 1));
     }
 
@@ -384,6 +390,7 @@ mod tests {
         let (rest, held) = data.hold_out(0.34, 1);
         assert_eq!((rest.len(), held.len(), held.has_labels()), (2, 1, false));
         let named = data.labelled(vec![7, 8, 9]).subset(&[1]);
+
         assert_eq!((named.labels(), named.has_labels()), (&[8][..], true));
     }
 
@@ -404,6 +411,7 @@ mod tests {
             .flat_map(|d| (0..d.len()).map(|i| (d.batch(&[i]).inputs[0] * 255.0).round() as u32))
             .collect();
         firsts.sort_unstable();
+
         assert_eq!(firsts, (0..10).map(|i| i * 10).collect::<Vec<_>>());
     }
 }

@@ -146,6 +146,7 @@ mod tests {
             wrong(&testing::random_batch(&[2], 3, 4, 2)).code(),
             "wrong_input_shape"
         );
+
         assert_eq!(
             wrong(&testing::random_batch(&[3], 0, 4, 2)),
             DataFault::Empty
@@ -225,6 +226,7 @@ mod tests {
         assert_eq!(reads.load(Ordering::Relaxed), 3);
         // Of a model that is held all are read.
         assert_eq!(learner.predict(&lazy, &batch), expected);
+
         assert_eq!(reads.load(Ordering::Relaxed), 3 + 9);
     }
 
@@ -267,6 +269,7 @@ mod tests {
         let total = |at: [f64; 4]| at.iter().map(|v| v.exp()).sum::<f64>().ln();
         let expected =
             (total([1.0, 0.0, 0.0, 2.0]) - 2.0 + total([2.0, 0.0, 0.0, 4.0]) - 2.0) / 2.0;
+
         assert!((found.loss - expected).abs() < 1e-6);
     }
 
@@ -294,6 +297,7 @@ mod tests {
         assert_eq!(found.predictions, [0, 1]);
         assert!((found.accuracy - 0.5).abs() < 1e-12);
         let expected = f64::midpoint(1f64.exp().ln_1p(), (-3f64).exp().ln_1p());
+
         assert!((found.loss - expected).abs() < 1e-6);
     }
 

@@ -63,6 +63,7 @@ pub fn forward_flops(program: &Program) -> f64 {
 
 fn instruction_flops(instruction: &Instruction) -> f64 {
     let positions = instruction.positions() as f64;
+
     match &instruction.layer {
         // Every output position reads the weight once, whatever its channels.
         Layer::Linear(Linear { weight, .. }) => 2.0 * weight.len() as f64 * positions,
@@ -110,6 +111,7 @@ mod tests {
         assert!((forward - 2.0 * (864.0 + 480.0)).abs() < 1e-9);
         let cost = Cost::of(2, 1, forward) - Cost::of(1, 0, forward);
         assert_eq!((cost.sample_gradients, cost.sample_forwards), (1, 1));
+
         assert!((cost.flops - 4.0 * forward).abs() < 1e-9);
     }
 }

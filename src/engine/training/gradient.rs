@@ -66,6 +66,7 @@ impl Learner<'_> {
             let shape = params[&name].shape().to_vec();
             (name, HostTensor::from_f32(shape, floats(values)))
         });
+
         Gradient {
             loss,
             parts: parts.collect(),
@@ -172,6 +173,7 @@ impl Learner<'_> {
         });
         let mut learned: HashMap<String, Tensor<1>> = learned.collect();
         self.add_idle_experts(leaves, &mut learned);
+
         (found, learned)
     }
 

@@ -135,6 +135,7 @@ impl Loss {
                 curvature: probability * (1.0 - probability),
             };
         }
+
         OfOne {
             loss: (z - target).powi(2),
             slope: 2.0 * (z - target),
@@ -162,6 +163,7 @@ impl Loss {
     fn taught(self, logits: &[f32], soft: Soft) -> Vec<Option<f64>> {
         assert_eq!(logits.len(), soft.logits.len(), "the same rows and classes");
         let outputs = soft.known.len().max(1);
+
         soft.logits
             .iter()
             .enumerate()
@@ -189,6 +191,7 @@ impl Loss {
                 (loss, self.predicted(logit))
             })
             .unzip();
+
         Scores {
             losses,
             predictions,
@@ -314,6 +317,7 @@ mod tests {
         let outside = Loss::Ends.scores(&logits, &[IGNORED; 2]);
         assert!(outside.losses.is_empty() && outside.predictions.is_empty());
         let gradient = Loss::Ends.gradient(logits.to_vec(), &[IGNORED; 2], 0.5);
+
         close(&gradient, &[0.0; 6]);
     }
 
@@ -334,6 +338,7 @@ mod tests {
             known: &[],
         };
         let gradient = Loss::Ends.soft_gradient(ends.to_vec(), &[0, 0], soft, 1.0);
+
         close(&gradient, &[0.0; 4]);
     }
 }

@@ -61,6 +61,7 @@ impl Learner<'_> {
                 values += layer.top_k * positions * (4 * layer.hidden() + 3 * width);
             }
         }
+
         4 * values
     }
 }
@@ -94,6 +95,7 @@ mod tests {
             let off = tensor.squared_distance(&parts.parts[name]);
             assert!(off < 1e-8 * tensor.inner(tensor), "{name}");
         }
+
         assert_eq!(learner.cost().sample_gradients, 40);
     }
 }

@@ -74,6 +74,7 @@ impl Paired {
     /// When the two are not of the same samples.
     pub fn of(first: &[Tally], second: &[Tally]) -> Self {
         assert_eq!(first.len(), second.len(), "tallies of the same samples");
+
         first
             .iter()
             .zip(second)

@@ -40,6 +40,7 @@ impl Reference {
                 HostTensor::from_bytes(dtype, view.shape().to_vec(), data).expect("whole"),
             )
         };
+
         Self {
             config: serde_json::from_str(config).expect("a configuration"),
             tensors: tensors.tensors().into_iter().map(host).collect(),
@@ -68,6 +69,7 @@ impl Reference {
     /// As a network of this task has them.
     fn labels_for(&self, task: Task, length: usize) -> Option<Vec<i64>> {
         let labels = self.labels()?;
+
         Some(match task {
             Task::NextToken => next_labels(&labels, length),
             Task::QuestionAnswering => {
@@ -107,6 +109,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
         .iter()
         .map(|v| v.abs())
         .fold(f32::MIN_POSITIVE, f32::max);
+
     f64::from(difference) / f64::from(size)
 }
 
@@ -148,6 +151,7 @@ fn compare(path: &Path) {
 
     let data = testing::dataset(&batch);
     let renewed = learner.with_statistics(&params, &data, batch.len(), batch.len());
+
     for (name, expected) in reference.named("statistics.").iter() {
         let off = relative_error(&renewed[name].f32(), &expected.f32());
         assert!(off < 1e-4, "{}: {name} is {off:e} off", path.display());
@@ -176,6 +180,7 @@ fn compare_all(folder: &str, least: usize) {
             compared += 1;
         }
     }
+
     assert!(compared >= least, "{compared}");
 }
 
@@ -246,6 +251,7 @@ fn transformers_agree_with_pytorch() {
         assert!(off < 1e-4, "{}: logits are {off:e} off", path.display());
         compared += 1;
     }
+
     assert!(
         compared >= 71 && languages >= 21,
         "{compared} models, {languages} of language"
@@ -289,6 +295,7 @@ fn compare_loss(reference: &Reference, learner: &Learner<'_>, params: &Checkpoin
             reference.config["architectures"]
         );
     }
+
     assert!(expected.is_empty() || expected.len() == gradient.parts.len());
 }
 

@@ -35,6 +35,7 @@ pub fn variance(labels: &[i64], each: usize) -> f64 {
         let squares = values.iter().map(|value| (value - mean).powi(2));
         squares.sum::<f64>() / count
     });
+
     places.sum::<f64>() / each.max(1) as f64
 }
 

@@ -108,6 +108,7 @@ impl GroupSearch<'_> {
         }
 
         let names = groups.into_iter().map(|group| group.name);
+
         Some(GroupAlphas {
             loss: best.equations.loss(),
             loss_before,
@@ -139,6 +140,7 @@ impl GroupSearch<'_> {
                 .collect();
             equations.add(self.learner.loss(), &at, &moved, &batch.labels);
         }
+
         Some(Point {
             alphas,
             model,
@@ -201,6 +203,7 @@ impl NormalEquations {
             return None;
         }
         let scale = (radius / longest).min(1.0);
+
         Some((0..size).map(|g| scale * step[(g, 0)]).collect())
     }
 }
@@ -286,6 +289,7 @@ mod tests {
             go_on: &|| ControlFlow::Break(()),
             ..search
         };
+
         assert!(stopped.run().is_none());
     }
 
@@ -305,6 +309,7 @@ mod tests {
             restated: &|model| model,
             go_on: &|| ControlFlow::Continue(()),
         };
+
         assert!(search.run().is_none());
     }
 }

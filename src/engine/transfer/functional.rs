@@ -189,6 +189,7 @@ impl Functions<'_> {
         }
 
         let fitted = found.into_iter().enumerate();
+
         Ok(fitted
             .map(|(variant, PartialFit { layers, .. })| Fitted {
                 model: walks.result(variant).params.clone(),
@@ -258,6 +259,7 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
             operand == Operand::Node(position) || lifetimes.outlives(operand, position)
         });
     }
+
     most
 }
 

@@ -92,6 +92,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
         _ => None,
     });
     let offsets = offsets.filter(|name| rows_of(signature, name) == words);
+
     outputs
         .cloned()
         .chain(offsets)
@@ -192,6 +193,7 @@ impl SharedRows {
         let same = of == len && !moved && !unnamed;
         let any = rows.iter().any(Option::is_some);
         let own = BTreeMap::new();
+
         (any && !same).then(|| Self {
             axis,
             tensors,
@@ -255,6 +257,7 @@ impl SharedRows {
                 },
             )
         });
+
         brought.collect()
     }
 
@@ -311,6 +314,7 @@ mod tests {
             names: &names(new),
             signature: &head(new.len()),
         };
+
         SharedRows::find(
             Axis::Classes,
             old.signature.keys().cloned().collect(),
@@ -357,6 +361,7 @@ mod tests {
             completed.f32()[..],
             [5.0, 6.0, 9.0, 9.0, 1.0, 2.0, 9.0, 9.0]
         );
+
         assert_eq!(completed.floats(1..5)[..], [6.0, 9.0, 9.0, 1.0]);
     }
 
@@ -383,6 +388,7 @@ mod tests {
             *find(&["a", "A"], &["A", "a"]).unwrap().rows,
             [Some(1), Some(0)]
         );
+
         assert_eq!(
             *find(&["a", "b"], &["b", "a"]).unwrap().rows,
             [Some(1), Some(0)]

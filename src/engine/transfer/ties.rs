@@ -47,6 +47,7 @@ impl Untied {
         }
 
         let tied = own.into_iter().zip(embeddings).find(|(own, _)| !own)?;
+
         Some(Self { embedding: tied.1? })
     }
 

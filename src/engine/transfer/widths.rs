@@ -64,6 +64,7 @@ fn wiring(of: NamedNetwork, than: NamedNetwork) -> Vec<String> {
         pairs.filter(|(a, b)| a.inputs != b.inputs || any_heads(&a.op) != any_heads(&b.op));
     differences
         .extend(differ.map(|(a, b)| format!("{:?} stands where the other has {:?}", a.op, b.op)));
+
     differences
 }
 

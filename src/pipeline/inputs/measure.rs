@@ -29,6 +29,7 @@ pub fn check(spec: &Spec, graph: &Graph) -> Result<(), Failure> {
     };
     let is_of_values = graph.task == Task::Regression;
     let is_bounded = gate.min.is_some() || gate.max_drop_from_source.is_some();
+
     match gate.metric {
         Metric::Accuracy if is_of_values && is_bounded => {
             let detail = "the network tells values, which are not right or wrong: gate by \"r2\", the share of \
@@ -78,6 +79,7 @@ mod tests {
         let graph = json!({"input": {"kind": "features", "shape": [3]}, "task": task,
             "nodes": [{"op": "linear", "param": "head"}]});
         let graph = Graph::from_document(&graph).unwrap();
+
         match check(&Spec::from_json(&spec).unwrap(), &graph) {
             Ok(()) => None,
             Err(Failure::Input { pointer, .. }) => pointer,
@@ -101,6 +103,7 @@ mod tests {
             Some("/gate/max_negative_flips")
         );
         let several = gate(json!({"min": 0.5, "max_negative_flips": 0.1}));
+
         assert_eq!(pointer("multi_label_classification", several), None);
     }
 

@@ -66,6 +66,7 @@ fn open(access: Access, place: &Location) -> Result<(Model, Naming), ArtifactErr
     }
 
     model.checkpoint = naming.read(&model.checkpoint);
+
     Ok((model, naming))
 }
 
@@ -85,6 +86,7 @@ pub fn graph(
 
     // Where the network does not read such samples, it says so itself when the data are checked.
     let sized = Graph::for_samples(&folder.config, signature, sample);
+
     Ok(sized
         .ok()
         .filter(|graph| graph.resolve(signature).is_ok())

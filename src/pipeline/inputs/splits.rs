@@ -103,6 +103,7 @@ impl Splits {
             self.test.clone_from(&self.validation);
             self.test_is_validation = true;
         }
+
         self
     }
 

@@ -66,6 +66,7 @@ impl Unlabelled {
                           split with labels, or gate by \"agreement\"";
             return Err(missing("/gate/metric", detail.into()));
         }
+
         Ok(())
     }
 }
@@ -93,6 +94,7 @@ mod tests {
         for (name, value) in change.as_object().unwrap() {
             spec[name] = value.clone();
         }
+
         match unlabelled.check(&Spec::from_json(&spec).unwrap()) {
             Err(Failure::Input {
                 code: FailureCode::LabelsMissing,
@@ -138,6 +140,7 @@ mod tests {
         );
         assert_eq!(refused(gate("agreement"), all), None);
         let judged = Unlabelled { test: false, ..all };
+
         assert_eq!(refused(gate("accuracy"), judged), None);
     }
 }

@@ -136,6 +136,7 @@ impl Named {
             });
         }
         let [longest] = program.target?;
+
         match label_row {
             _ if !has_labels => Some(DataFault::NoTargets),
             Some(found) if *found > longest => Some(DataFault::TargetLength {
@@ -198,6 +199,7 @@ impl Samples {
             validation: of_validation,
             test: of_test,
         };
+
         Ok(Self {
             files,
             bytes,
@@ -288,6 +290,7 @@ impl Samples {
         }
 
         count.forwards += self.test;
+
         count
     }
 

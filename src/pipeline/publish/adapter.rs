@@ -106,6 +106,7 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: spec::Update) -> A
     adapter.tied_output(context, update.model);
     let transposed = update.layers.first().is_some_and(|layer| layer.transposed);
     let base_name = &context.job.spec.target.base;
+
     adapter.finish(
         wanted.rank,
         json!({
@@ -135,6 +136,7 @@ fn tensors_in_no_module(graph: &Graph) -> BTreeSet<String> {
     let params = graph.params().filter(|(node, param)| {
         routers.contains(node) || param.expert.is_some() || param.axes.contains(&Axis::Heads)
     });
+
     params.map(|(_, param)| param.name).collect()
 }
 
@@ -165,6 +167,7 @@ fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
     layers.retain(|layer| !adopted.contains(&format!("{}.weight", layer.module)));
     let first = layers.first().is_some_and(|layer| layer.transposed);
     layers.retain(|layer| layer.transposed == first);
+
     layers
 }
 
@@ -217,6 +220,7 @@ impl Building {
             let module = name.rsplit_once('.').map_or("", |(module, _)| module);
             modules.entry(module).or_default().push(name);
         }
+
         modules
     }
 
@@ -281,6 +285,7 @@ impl Building {
                 found.insert((*outermost).to_owned());
             }
         }
+
         self.saved = found;
     }
 

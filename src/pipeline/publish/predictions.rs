@@ -74,6 +74,7 @@ impl Models<'_> {
                 values: labels,
             });
         }
+
         Predictions { columns }
     }
 
@@ -140,6 +141,7 @@ mod tests {
         assert_eq!(column(&table, "label"), Some(vec![0, 1, 2]));
 
         let without = models.table(&data, false);
+
         assert_eq!(
             (column(&without, "label"), column(&without, "result_right")),
             (None, None)
@@ -160,6 +162,7 @@ mod tests {
         assert_eq!(column(&table, "counted"), Some(vec![2, 1]));
         assert_eq!(column(&table, "agrees"), Some(vec![1, 1]));
         assert_eq!(column(&table, "result_right"), Some(vec![1, 1]));
+
         assert_eq!(column(&table, "result"), None);
     }
 }

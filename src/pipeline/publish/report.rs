@@ -90,6 +90,7 @@ pub fn of(
     };
     let is_of_values = judgement.evidence.is_of_values;
     agreements::tell(&mut report, inputs.splits.unlabelled, is_of_values);
+
     report
 }
 
@@ -97,6 +98,7 @@ fn selection(context: &Context) -> SelectionRule {
     let Selection {
         confidence, margin, ..
     } = context.job.spec.options.selection;
+
     SelectionRule {
         alphas: ALPHAS.to_vec(),
         statistics_samples: STATISTICS_SAMPLES,
@@ -256,6 +258,7 @@ fn fine_tuned(tuned: &FineTuning, stage: Option<&Stage>) -> report::FineTuned {
         barrier,
         ..
     } = tuned;
+
     report::FineTuned {
         chosen: *chosen,
         end: told::end(training.end).to_owned(),
@@ -302,6 +305,7 @@ fn ranks(comparison: &Comparison) -> Vec<Option<usize>> {
     for (place, (i, _)) in order.into_iter().enumerate() {
         ranks[i] = Some(place + 1);
     }
+
     ranks
 }
 
@@ -342,6 +346,7 @@ fn candidate(
 fn cost(context: &Context, comparison: &Comparison, diagnosis: Cost) -> report::CostSummary {
     let epoch = context.inputs.splits.train.as_ref().map_or(0, Dataset::len);
     let transfer = comparison.choice.cost.sample_gradients;
+
     report::CostSummary {
         total: Some(context.cost().into()),
         diagnosis: Some(diagnosis.into()),

@@ -36,6 +36,7 @@ impl Selector<'_, '_> {
         }
 
         self.complete(&mut steps);
+
         Ok(steps)
     }
 
@@ -79,6 +80,7 @@ impl Selector<'_, '_> {
         if !(is_told || known.one_lineage()) {
             known.fixed_points = Some(self.fixed_points()?);
         }
+
         Ok(known)
     }
 
@@ -109,6 +111,7 @@ impl Selector<'_, '_> {
                 };
             }
         }
+
         Ok(Some(step))
     }
 
@@ -132,6 +135,7 @@ impl Selector<'_, '_> {
         };
 
         let samples = own.samples().min(old.samples());
+
         Ok(Some(Leader {
             method: candidate.method,
             accuracy: own.accuracy_within(samples),
@@ -151,6 +155,7 @@ impl Selector<'_, '_> {
 
         // Where it leaves every unit in its place it is identity.
         let is_identity = known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
+
         best.method == Method::Functional
             && self.is_outdone(Method::Identity, own) == Some(true)
             && self

@@ -42,6 +42,7 @@ pub fn of(
         spent: comparison.choice.cost + trained,
         epoch: splits.train.as_ref().map_or(0, Dataset::len),
     };
+
     told.card(&price)
 }
 
@@ -128,6 +129,7 @@ impl Told<'_> {
 
         let bound = ruled_out(paired.least_lead(self.evidence.bounds.confidence));
         let [ours, old] = [*metric, *source].map(hundredths);
+
         match (self.evidence.has_labels, self.evidence.is_of_values) {
             (true, false) => {
                 format!("The new model gets {ours} of 100 right, the old one {old}; {bound}.")
@@ -199,6 +201,7 @@ impl Told<'_> {
     fn collect(&self) -> String {
         let paired = self.evidence.paired.unwrap_or_default();
         let Bounds { margin, confidence } = self.evidence.bounds;
+
         match paired.needed_samples(margin, confidence) {
             Some(samples) => format!(
                 "Judge it on more samples: about {samples} in all would do, if they go on as these do."
@@ -242,6 +245,7 @@ impl Price {
 
         let gradients = sample_gradients as f64 + sample_forwards as f64 / 3.0;
         let epochs = gradients / self.epoch as f64;
+
         format!("as much computing as {epochs:.2} epochs of training on the same data")
     }
 }
@@ -265,6 +269,7 @@ mod tests {
             sample_forwards: 150,
             flops: 0.0,
         };
+
         told.card(&Price { spent, epoch: 200 })
     }
 
@@ -283,6 +288,7 @@ mod tests {
             vec![one(1.0); both],
         ]
         .concat();
+
         Evidence {
             metric: Some((ours + both) as f64 / samples),
             source: Some((old + both) as f64 / samples),
@@ -328,6 +334,7 @@ mod tests {
             (decided.needed_samples, decided.needed_disagreements),
             (None, None)
         );
+
         assert!(
             decided.next_step.starts_with("Put the new model"),
             "{}",
@@ -357,6 +364,7 @@ mod tests {
             "{}",
             next(false)
         );
+
         assert!(next(true).starts_with("Look at the gate"), "{}", next(true));
     }
 
@@ -380,6 +388,7 @@ mod tests {
             "{}",
             same.next_step
         );
+
         assert_eq!(found.checked_on, "200 test samples, without labels");
     }
 

@@ -73,6 +73,7 @@ impl Evidence {
             result.map(|own| own.accuracy),
             source.map(|old| old.accuracy),
         );
+
         Self {
             metric,
             source,
@@ -132,6 +133,7 @@ fn divergence(context: &Context, comparison: &Comparison) -> Option<Agreement> {
         learner: context.source.as_ref().unwrap_or(&context.learner),
         params: context.inputs.trajectory.tuned(),
     };
+
     Some(result.beside(old_tuned, data))
 }
 

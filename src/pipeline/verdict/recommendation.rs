@@ -102,6 +102,7 @@ impl Facts {
 
         let (action, reason) = self.by_samples();
         reasons.extend(reason);
+
         Advice {
             action: Some(action),
             reasons,
@@ -132,6 +133,7 @@ impl Facts {
         let recovery = self.evidence.recovery;
         reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
         reasons.extend(self.untransferred.map(Untransferred::told));
+
         Some(reasons)
     }
 
@@ -162,11 +164,13 @@ impl Facts {
                 return (Recommendation::Collect, reason);
             }
         };
+
         (action, Some(reason.to_owned()))
     }
 
     fn undecided(&self, pairs: &Paired) -> String {
         let (samples, differ) = (pairs.samples, pairs.disagreements());
+
         if self.evidence.has_labels || differ == 0 {
             format!(
                 "{samples} samples, {differ} of which tell the two models apart, can neither rule out a loss \
@@ -231,6 +235,7 @@ mod tests {
             has_labels: true,
             ..Evidence::default()
         };
+
         Facts {
             evidence,
             fine_tuned: false,
@@ -278,6 +283,7 @@ mod tests {
             metric: None,
             ..same.evidence
         };
+
         assert_eq!(
             action(&Facts {
                 evidence: unmeasured,
@@ -306,6 +312,7 @@ mod tests {
         assert_eq!(action(&few(0, 0, 190)), Some(Recommendation::Collect));
         let reasons = few(4, 5, 180).recommend().reasons.join("; ");
         assert!(reasons.contains("200 samples, 9 of which"), "{reasons}");
+
         // A large loss is plain with few.
         assert_eq!(
             action(&few(2, 30, 150)),
@@ -346,6 +353,7 @@ mod tests {
             Some(Recommendation::KeepOld)
         );
         let reasons = unlabelled(of(60, 940), 0.2).recommend().reasons.join("; ");
+
         assert!(
             reasons.contains("agreement 94.0 %") && reasons.contains("60 of 1000"),
             "{reasons}"
@@ -365,6 +373,7 @@ mod tests {
             ours,
             by_old_model,
         });
+
         Facts {
             untransferred,
             ..facts(&counts, 0.2)
@@ -389,6 +398,7 @@ mod tests {
         let refreshed = beside(0.98, 0.96, true);
         assert_eq!(action(&refreshed), Some(Recommendation::Retrain));
         let reasons = refreshed.recommend().reasons.join("; ");
+
         assert!(
             reasons.contains("on the old tuned model's predictions"),
             "{reasons}"

@@ -52,6 +52,7 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
     }
 
     warnings.extend(inputs.notes.iter().cloned());
+
     warnings
 }
 
@@ -96,5 +97,6 @@ fn applying(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> V
         ),
     ];
     let applying = all.into_iter().filter(|(applies, _)| *applies);
+
     applying.map(|(_, text)| text.to_owned()).collect()
 }

@@ -54,6 +54,7 @@ impl From<Member> for CampaignMember {
             .filter(|(_, total)| *total > 0);
         #[expect(clippy::cast_precision_loss, reason = "a share to look at")]
         let progress = progress.map(|(done, total)| done as f64 / total as f64);
+
         Self {
             score: first(&metrics, &["accuracy", "r2", "agreement"]),
             // Without labels there is nothing to say: it agrees with itself.

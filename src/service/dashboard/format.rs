@@ -39,6 +39,7 @@ fn grouped(value: f64) -> String {
         }
         text.push(digit);
     }
+
     if value < 0.0 {
         format!("−{text}")
     } else {
@@ -221,6 +222,7 @@ impl Bar {
         }
         let phase = transfer.phase.as_ref().map(label).unwrap_or_default();
         let label = format!("{phase} {done}/{total} {}", words(unit));
+
         Some(Self {
             done: *done,
             total: *total,
@@ -248,6 +250,7 @@ mod tests {
             (bytes(999), bytes(1_500), bytes(123_456_789)),
             ("999 B".into(), "1.5 kB".into(), "123 MB".into())
         );
+
         assert_eq!(
             (seconds(0.4167), seconds(185.0), seconds(7800.0)),
             ("0.42 s".into(), "3 min 5 s".into(), "2 h 10 min".into())
@@ -277,6 +280,7 @@ mod tests {
             methods(&serde_json::json!({"methods": ["identity", "weight_matching"]})),
             "identity, weight matching"
         );
+
         assert_eq!(methods(&serde_json::json!({"methods": "auto"})), "auto");
     }
 }

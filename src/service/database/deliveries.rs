@@ -189,6 +189,7 @@ struct Row {
 impl From<Row> for Claimed {
     fn from(row: Row) -> Self {
         let secrets = [Some(row.secret), row.previous_secret];
+
         Self {
             id: row.id,
             attempts: row.attempts,

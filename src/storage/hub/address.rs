@@ -50,6 +50,7 @@ impl Hub {
             parts.push(what).push(self.repository.revision());
             parts.extend(path.split('/').filter(|part| !part.is_empty()));
         }
+
         url
     }
 }
@@ -73,6 +74,7 @@ mod tests {
             is_dataset,
             revision: Some(revision.into()),
         };
+
         Hub {
             server: Arc::new(HubServer::new(&config).unwrap()),
             repository,
@@ -90,6 +92,7 @@ mod tests {
             model.api("org/name", "tree", "").as_str(),
             "https://hub.example/at/api/models/org/name/tree/main"
         );
+
         assert_eq!(
             data.file("org/name", "x").as_str(),
             "https://hub.example/at/datasets/org/name/resolve/refs%2Fconvert%2Fparquet/x"

@@ -103,6 +103,7 @@ impl Hub {
                 object.ok_or_else(|| failed(format!("the hub says nothing of {}", file.name)))?;
             self.server.send_object(file, object).await?;
         }
+
         Ok(())
     }
 }
@@ -132,6 +133,7 @@ impl HubServer {
             self.posted(&Post::json(self.followed(&verify.href)?, &sent)?)
                 .await?;
         }
+
         Ok(())
     }
 
@@ -163,6 +165,7 @@ impl HubServer {
         let all = json!({"oid": file.sha256, "parts": parts});
         self.posted(&Post::large(self.followed(&upload.href)?, &all)?)
             .await?;
+
         Ok(())
     }
 
@@ -170,6 +173,7 @@ impl HubServer {
     async fn put(&self, place: &Url, part: &Part<'_>) -> Result<Response> {
         let place = self.followed(place)?;
         let mut tries = Tries::default();
+
         loop {
             let answer = self.put_once(&place, part).await;
             let asked_to_wait = match &answer {
@@ -199,6 +203,7 @@ impl HubServer {
             .header(CONTENT_LENGTH, part.length)
             .timeout(limit)
             .body(Body::wrap_stream(pieces));
+
         request.send().await.map_err(unanswered)
     }
 
@@ -281,6 +286,7 @@ mod tests {
         assert_eq!(places, ["/1", "/2", "/10"]);
         assert_eq!(action(&json!({})).part_size().unwrap(), None);
         assert!(action(&json!({"chunk_size": "0"})).part_size().is_err());
+
         assert!(action(&json!({"1": "not an address"})).parts().is_err());
     }
 }

@@ -100,6 +100,7 @@ impl HubServer {
                 None => return Ok(response),
             }
         }
+
         Err(failed(format!(
             "{}: the hub sends on without an end",
             url.path()
@@ -112,6 +113,7 @@ fn accepted(response: Response) -> Result<Response> {
     let path = response.url().path().to_owned();
     let said = text(response.headers(), &ERROR_MESSAGE).map(str::to_owned);
     let said = said.unwrap_or_else(|| response.status().to_string());
+
     match response.status().as_u16() {
         409 | 412 => Err(Error::Precondition {
             path,

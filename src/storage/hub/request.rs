@@ -77,6 +77,7 @@ impl HubServer {
     pub fn new(config: &HubConfig) -> Result<Self> {
         install_provider();
         let address = config.address().map_err(failed)?;
+
         Ok(Self {
             client: client()
                 .read_timeout(Duration::from_mins(1))
@@ -105,6 +106,7 @@ impl HubServer {
         range: Option<String>,
     ) -> Result<Answer> {
         let mut tries = Tries::default();
+
         loop {
             let answer = self.follow(&method, url.clone(), range.as_deref()).await;
             let asked_to_wait = match &answer {
@@ -130,6 +132,7 @@ impl HubServer {
     ) -> reqwest::Result<Answer> {
         let (mut size, mut etag) = (None, None);
         let mut redirects = 0;
+
         loop {
             let mut request = self.client.request(method.clone(), url.clone());
             if let Some(range) = range {
@@ -320,6 +323,7 @@ mod tests {
             told += &error.to_string();
             cause = error.source();
         }
+
         assert!(!told.contains("secret"), "{told}");
     }
 }

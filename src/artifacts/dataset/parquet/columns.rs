@@ -114,6 +114,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             return Ok(());
         }
         let detail = format!("has no whole numbers in the column {}", column.name());
+
         Err(self.fault(FailureCode::WrongDtype, &detail))
     }
 
@@ -186,6 +187,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
              write them as safetensors, which is not held there",
             MAX_BYTES >> 30
         );
+
         Err(self.fault(FailureCode::DatasetTooLarge, &detail))
     }
 
@@ -303,6 +305,7 @@ fn check_lists(fields: &[Arc<Type>], location: &Location) -> Result<(), Artifact
          here; leave it out, or give it its name: attention_mask, token_type_ids, labels",
         list.name()
     );
+
     Err(ArtifactError::fault(
         FailureCode::UnexpectedColumn,
         location,
@@ -338,5 +341,6 @@ fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, 
     let options = ReadOptionsBuilder::new()
         .with_reader_properties(properties)
         .build();
+
     SerializedFileReader::new_with_options(file, options)
 }

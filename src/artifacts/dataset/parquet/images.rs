@@ -78,6 +78,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             })?;
 
         let shape = vec![encoded.len(), channels, height as usize, width as usize];
+
         Ok(tensors(
             [(INPUTS, DType::U8, shape, Bytes::from(values))]
                 .into_iter()
@@ -94,6 +95,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             },
             _ => None,
         };
+
         bytes.cloned().ok_or_else(|| {
             let detail = format!(
                 "row {at} has no bytes of an image; files beside the Parquet file are not read, so \
@@ -163,6 +165,7 @@ fn set(sample: &mut [u8], image: DynamicImage, channels: usize) {
     }
 
     let area = sample.len() / channels;
+
     for (channel, plane) in sample.chunks_mut(area).enumerate() {
         for (value, pixel) in plane.iter_mut().zip(pixels.as_raw().chunks_exact(channels)) {
             *value = pixel[channel];

@@ -49,6 +49,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 field => labels.push(self.label(field, name, at)?),
             }
         }
+
         Ok(labels)
     }
 
@@ -62,6 +63,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             }
             field => return self.integer(field, name, at),
         };
+
         match self.form {
             LabelForm::Values => Ok(Value(value).label()),
             LabelForm::Several if [0.0, 1.0].contains(&value) => Ok(value as i64),

@@ -69,6 +69,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 shape,
             },
         );
+
         Ok(signature)
     }
 
@@ -109,6 +110,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
 
         let mut signature: Signature = named.collect();
         self.correct_labels(&mut signature)?;
+
         Ok(signature)
     }
 
@@ -125,6 +127,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let first = self.labels_of(&row, 0)?;
         let (_, dtype, shape, _) = self.of_labels(&first, 1);
         signature.insert(LABELS.into(), TensorInfo { dtype, shape });
+
         Ok(())
     }
 
@@ -164,6 +167,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 break;
             }
         }
+
         Ok(Some(lists.longest))
     }
 }
@@ -186,6 +190,7 @@ fn shape_of(encoded: &ByteArray, wanted: Option<usize>) -> image::ImageResult<Ve
     } else {
         (width, height)
     };
+
     Ok(vec![0, channels, height as usize, width as usize])
 }
 
@@ -228,6 +233,7 @@ impl Lists {
                 self.longest = self.longest.max(self.length);
             }
         }
+
         Ok(())
     }
 }

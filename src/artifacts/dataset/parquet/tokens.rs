@@ -53,6 +53,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 sentences.ids.len(),
             )?;
         }
+
         Ok(self.filled_up(sentences))
     }
 
@@ -77,6 +78,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         }
         sentences.longest = sentences.longest.max(ids.len());
         sentences.ids.push(ids);
+
         Ok(())
     }
 
@@ -104,6 +106,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         };
         sentences.longest_row = sentences.longest_row.max(labels.len());
         sentences.labels.push(labels);
+
         Ok(())
     }
 
@@ -162,6 +165,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         if self.has_types() {
             named.push((TYPES, DType::I64, shape, i64s(&filled(types, length, 0))));
         }
+
         tensors(named)
     }
 

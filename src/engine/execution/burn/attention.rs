@@ -64,6 +64,7 @@ impl Operands {
             }
             FusedOrder::Heads => [0, 1, 2].map(|part| part_of_heads(&fused, layer, part)),
         };
+
         Self {
             queries,
             keys,
@@ -143,6 +144,7 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
     if let Some(mean) = of_the_blind {
         attended = attended + mean;
     }
+
     attended.swap_dims(1, 2).reshape([batch, length, width])
 }
 
@@ -179,6 +181,7 @@ fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
     if let Some(bias) = &layer.position_bias {
         scores = scores + position_bias(bias, [length, seen], weights);
     }
+
     match layer.soft_cap {
         Some(cap) => soft_capped(scores, cap),
         None => scores,
@@ -341,6 +344,7 @@ mod tests {
             attention(&capped, operands(&[5.0, 6.0])),
             [4.0, 4.0, 4.0 + 4.0 * share, 6.0],
         );
+
         // Padded on the left: the first query sees nothing, the second itself.
         close(
             attention(&layer(true), operands(&[-1.0, 6.0])),
@@ -370,6 +374,7 @@ mod tests {
             fully_masked: FullyMasked::Mean,
             ..across
         };
+
         assert_eq!(floats(attention(&evenly, of(&[-1.0; 3]))), [7.0; 4]);
     }
 
@@ -403,6 +408,7 @@ mod tests {
             cut(FusedOrder::Parts, 2),
             [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
         );
+
         assert_eq!(
             cut(FusedOrder::Heads, 2),
             [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]

@@ -52,6 +52,7 @@ pub(in crate::execution) fn run(
     statistics: &mut Statistics<'_>,
 ) -> BurnActivation {
     let width = instruction.channels();
+
     match &instruction.layer {
         Layer::Add => inputs.reduce(BurnActivation::plus),
         Layer::Gate => inputs.reduce(BurnActivation::times),

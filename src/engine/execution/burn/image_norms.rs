@@ -25,6 +25,7 @@ pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, weights: &Weights) -> 
     let normed = (centred / (variance + layer.eps).sqrt()).reshape(dims);
 
     let scaled = normed * along(1, weights.tensor(&layer.weight));
+
     match &layer.bias {
         Some(bias) => scaled + along(1, weights.tensor(bias)),
         None => scaled,

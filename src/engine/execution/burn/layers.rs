@@ -61,6 +61,7 @@ pub(super) fn conv2d(x: Tensor<4>, layer: &Conv2d, weights: &Weights) -> Tensor<
     };
     let options = ConvOptions::new(stride.array(), padding, dilation.array(), *groups);
     let bias = layer.bias.as_ref().map(|bias| weights.tensor(bias));
+
     module::conv2d(x, weights.tensor(&layer.weight), bias, options)
 }
 
@@ -94,6 +95,7 @@ pub(super) fn pool(x: Tensor<4>, pool: &Pool) -> Tensor<4> {
         ..
     } = pool;
     let padding = both_sides(pool.padding);
+
     match pool.kind {
         PoolKind::Max => {
             let options = MaxPoolOptions {
@@ -218,6 +220,7 @@ pub(super) fn gated(x: Tensor<4>, values: Tensor<2>) -> Tensor<4> {
 pub(super) fn concatenated(inputs: Inputs<BurnActivation>) -> BurnActivation {
     let Inputs { first, rest } = inputs;
     let all = std::iter::once(first.clone()).chain(rest);
+
     match first {
         BurnActivation::Image(x) => {
             let [_, _, height, width] = x.dims();

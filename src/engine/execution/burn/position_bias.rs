@@ -38,6 +38,7 @@ impl PositionBias {
         } else {
             query.abs_diff(key)
         };
+
         first + self.of_distance(distance, own)
     }
 
@@ -103,6 +104,7 @@ mod tests {
         assert_eq!(layer(32, 128, true).bucket(3, 9), 0);
 
         assert_eq!(first(&layer(8, 20, false)), [1, 2, 7]);
+
         assert_eq!(first(&layer(6, 20, true)), [1, 2, 3, 6, 11]);
     }
 
@@ -119,6 +121,7 @@ mod tests {
         let weights = weights(&model);
         // Rows: the query itself 0, keys before it 1, keys behind it 3; two heads.
         let found = floats(position_bias(&layer, [2, 3], &weights));
+
         assert_eq!(
             found,
             [0.0, 6.0, 6.0, 2.0, 0.0, 6.0, 1.0, 7.0, 7.0, 3.0, 1.0, 7.0]
@@ -146,6 +149,7 @@ mod tests {
             sequence: crate::network::Sequence::Input,
             params: vec![param],
         };
+
         Weights::of(&[instruction], model, &Executor::Burn(Device::flex()))
     }
 }

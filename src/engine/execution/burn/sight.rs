@@ -62,6 +62,7 @@ impl Sight {
             Self { causal: true, .. } => present.cumsum(1),
             _ => present.sum_dim(1).expand([batch, length]),
         };
+
         keys.greater_elem(0.0)
             .float()
             .reshape([batch, 1, length, 1])

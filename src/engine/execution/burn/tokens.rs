@@ -39,6 +39,7 @@ pub(super) fn norm_along<const D: usize>(
     let variance = (x.clone() * x.clone()).mean_dim(axis);
     let weight = along(axis, factors(layer, weights));
     let scaled = x / (variance + layer.eps).sqrt() * weight;
+
     match &layer.bias {
         Some(bias) => scaled + along(axis, weights.tensor(bias)),
         None => scaled,
@@ -156,6 +157,7 @@ pub(super) fn resampled(x: BurnActivation, table: Tensor<3>, grid: &Resampled) -
     let rows = rows.reshape([1, positions, width]);
     let kept = (prefix > 0).then(|| table.narrow(1, 0, prefix));
     let all = Tensor::cat(kept.into_iter().chain([rows]).collect(), 1);
+
     all.expand([batch, prefix + positions, width])
 }
 
@@ -234,6 +236,7 @@ pub(super) fn select(select: SelectToken, pooled: Pooled) -> Tensor<2> {
         .expand([batch, length])
         .equal(last.expand([batch, length]))
         .float();
+
     weighted_sum(x, chosen)
 }
 
@@ -257,6 +260,7 @@ pub(super) fn shifted(packed: Tensor<2>, shift: ShiftTokens) -> Tensor<2> {
     if length == 1 {
         return first.reshape([batch, 1]);
     }
+
     Tensor::cat(vec![first, packed.narrow(1, 0, length - 1)], 1)
 }
 
@@ -356,6 +360,7 @@ mod tests {
         assert_eq!(select_by(Position::End, None, Some(0), ids()), [3.0, 5.0]);
         assert_eq!(select_by(Position::End, None, Some(7), ids()), [1.0, 4.0]);
         let filled = Some(tensor(&[7.0, ABSENT, ABSENT, 4.0, -5.0, ABSENT], [2, 3]));
+
         assert_eq!(select(Position::End, None, filled), [1.0, 5.0]);
     }
 
@@ -375,6 +380,7 @@ mod tests {
         assert_eq!(floats(found), [3.0, 4.0, -6.0, 8.0, 8.0, 1.0]);
         let tokens = tensor(&[1.0, 2.0, 3.0], [1, 3, 1]);
         let ids = Some(tensor(&[4.0, -6.0, ABSENT], [1, 3]));
+
         assert_eq!(floats(masked(Pooled { tokens, ids })), [1.0, 0.0, 0.0]);
     }
 

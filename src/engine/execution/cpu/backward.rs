@@ -62,6 +62,7 @@ impl Trace<'_> {
             let Self { values, plan, .. } = &mut self;
             values.retain(|operand, _| plan.needed_before(position, *operand));
         }
+
         gradients
     }
 
@@ -84,6 +85,7 @@ impl Trace<'_> {
         if self.plan.reads(operand) {
             self.values.insert(operand, value.clone());
         }
+
         value
     }
 
@@ -137,6 +139,7 @@ impl Trace<'_> {
             } => Some(dy.spread_over_space(&self.shapes[&source])),
             _ => return self.step_of_transformer(instruction, dy, gradients),
         };
+
         dx.filter(|_| wanted)
             .map(|dx| (source, dx))
             .into_iter()
@@ -153,6 +156,7 @@ impl Trace<'_> {
             .inputs
             .map(|operand| self.values[operand].clone());
         let dxs = burn_fallback::backward(instruction, &inputs, dy, self.weights, gradients);
+
         instruction
             .inputs
             .iter()

@@ -22,6 +22,7 @@ pub(super) fn scaled(x: CpuActivation, factors: &[f32]) -> CpuActivation {
                 }
             });
         });
+
     CpuActivation::new(values, &shape)
 }
 
@@ -38,6 +39,7 @@ pub(super) fn offset(x: CpuActivation, more: &[f32]) -> CpuActivation {
                 }
             });
         });
+
     CpuActivation::new(values, &shape)
 }
 
@@ -69,6 +71,7 @@ fn transposed(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
                 *to = from[at % rows * columns + at / rows];
             }
         });
+
     turned
 }
 
@@ -105,6 +108,7 @@ pub(super) fn part(x: &CpuActivation, part: usize, width: usize) -> CpuActivatio
                 to.copy_from_slice(&from[part * width..][..width]);
             }
         });
+
     CpuActivation::new(values, &with_width(x.shape(), width))
 }
 
@@ -123,6 +127,7 @@ pub(super) fn whole(dy: &CpuActivation, part: usize, shape: &[usize]) -> CpuActi
                 to[part * width..][..width].copy_from_slice(from);
             }
         });
+
     CpuActivation::new(values, shape)
 }
 
@@ -157,6 +162,7 @@ mod tests {
         let mut gradients = Gradients::default();
         add_gradient_of_factors(&gamma, &x, &x, &mut gradients);
         let found = floats(gradients.into_tensors().remove("gamma").unwrap());
+
         assert_eq!(found, [16.0, 26.0, 40.0, 58.0]);
     }
 }

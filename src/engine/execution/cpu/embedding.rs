@@ -47,6 +47,7 @@ impl<'a> Rows<'a> {
             .values()
             .iter()
             .map(|&packed| Token::of(packed).map_or(0, number) as usize);
+
         Self {
             name: &table.name,
             width: table.shape[1],
@@ -60,6 +61,7 @@ impl<'a> Rows<'a> {
     /// Those of the positions of ids `[S]` or tokens `[S, D]`.
     pub fn of_positions(layer: &'a PositionEmbedding, x: &CpuActivation) -> Self {
         let (batch, length) = (x.batch(), x.shape()[0]);
+
         match layer {
             PositionEmbedding::Rows {
                 table,
@@ -214,6 +216,7 @@ mod tests {
         };
         Rows::of_ids(&padded, &ids).backward(&dy, &mut gradients);
         let found = floats(gradients.into_tensors().remove("table").unwrap());
+
         assert_eq!(found, [20.0, 22.0, 0.0, 0.0, 3.0, 4.0, 7.0, 8.0]);
     }
 
@@ -233,6 +236,7 @@ mod tests {
             0.540_302_3,
             0.999_95,
         ];
+
         for (found, expected) in found.values().iter().zip(expected.repeat(2)) {
             assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
         }
@@ -261,6 +265,7 @@ mod tests {
                 floats(gradients.into_tensors().remove("table").unwrap())
             })
         });
+
         assert_eq!(one, three);
     }
 }

@@ -66,6 +66,7 @@ pub fn exp(x: f32) -> f32 {
 
     let exponent = shifted.to_bits().wrapping_sub(ROUNDING.to_bits());
     let power = f32::from_bits(exponent.wrapping_add(127) << 23);
+
     if x < SMALLEST_EXPONENT {
         0.0
     } else {
@@ -99,6 +100,7 @@ pub fn tanh(x: f32) -> f32 {
             4.893_525_18e-3,
         ],
     );
+
     x * above / below
 }
 
@@ -129,6 +131,7 @@ fn erf(x: f32) -> f32 {
             -1.426_473_90e-2,
         ],
     );
+
     x * above / below
 }
 
@@ -333,6 +336,7 @@ mod tests {
             [-4.0, 0.0, 4.0].map(hard_sigmoid_slope),
             [0.0, 1.0 / 6.0, 0.0]
         );
+
         assert_eq!([-4.0, 0.0, 4.0].map(hard_swish_slope), [0.0, 0.5, 1.0]);
     }
 
@@ -346,6 +350,7 @@ mod tests {
             (sigmoid, sigmoid_slope),
             (quick_gelu, quick_gelu_slope),
         ];
+
         for (function, slope) in pairs {
             for x in points(6.0).step_by(100) {
                 let step = 1.0 / 64.0;

@@ -48,6 +48,7 @@ pub(super) fn concatenated(inputs: &Inputs<CpuActivation>) -> CpuActivation {
             values.extend_from_slice(&x.values()[row * width..][..width]);
         }
     }
+
     CpuActivation::new(values, &shape)
 }
 
@@ -64,6 +65,7 @@ pub(super) fn parted(dy: &CpuActivation, shapes: &Inputs<Vec<usize>>) -> Vec<Cpu
         parts.push(CpuActivation::new(values.collect(), shape));
         start += width;
     }
+
     parts
 }
 
@@ -105,6 +107,7 @@ mod tests {
             }
         }
         let tokens = concatenated(&inputs([&[2, 2], &[2, 1]]));
+
         assert_eq!(tokens.values()[..6], [0.0, 1.0, 0.0, 2.0, 3.0, 1.0]);
     }
 

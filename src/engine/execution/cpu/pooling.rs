@@ -29,6 +29,7 @@ impl Shares {
             };
             shares[chosen] = 1.0;
         }
+
         Self { shares, length }
     }
 
@@ -48,6 +49,7 @@ impl Shares {
                 }
             }
         }
+
         Self { shares, length }
     }
 
@@ -67,6 +69,7 @@ impl Shares {
                     y.iter_mut().zip(row).for_each(|(y, v)| *y += v * share);
                 }
             });
+
         CpuActivation::new(y, &[width])
     }
 
@@ -86,6 +89,7 @@ impl Shares {
                     row.iter_mut().zip(dy).for_each(|(x, d)| *x = d * share);
                 }
             });
+
         CpuActivation::new(dx, shape)
     }
 }
@@ -135,6 +139,7 @@ pub(super) fn without_tokens(
         dx.extend_from_slice(behind);
     }
     let tokens = sums.into_iter().map(|sum| sum as f32).collect();
+
     (CpuActivation::new(dx, &[rows - count, width]), tokens)
 }
 
@@ -173,6 +178,7 @@ mod tests {
         assert_eq!(one(Position::End, Some(2), Some(&ids)), [3.0, 5.0]);
         assert_eq!(one(Position::End, Some(9), Some(&ids)), [3.0, 6.0]);
         let filled = CpuActivation::new(vec![7.0, ABSENT, ABSENT, 4.0, -5.0, ABSENT], &[3]);
+
         assert_eq!(one(Position::End, None, Some(&filled)), [1.0, 5.0]);
     }
 
@@ -202,6 +208,7 @@ mod tests {
         assert_eq!(y.values()[..5], [1.0, 8.0, 9.0, 2.0, 3.0]);
         let (dx, registers) = without_tokens(&y, 2, 1);
         assert_eq!(dx.values(), tokens().values());
+
         assert_eq!(registers, [16.0, 18.0]);
     }
 }

@@ -61,6 +61,7 @@ impl BackwardPlan {
                 *earliest = first.min(*earliest);
             }
         }
+
         Self {
             stored,
             read,
@@ -117,6 +118,7 @@ fn recomputed_from(program: &Program, operand: Operand) -> Option<&Instruction> 
             | Layer::Flatten
             | Layer::Identity
     );
+
     is_elementwise.then_some(instruction)
 }
 
@@ -151,6 +153,7 @@ mod tests {
                 },
             );
         }
+
         graph.resolve(&signature).unwrap()
     }
 
@@ -195,6 +198,7 @@ mod tests {
         // The output of `b` until its norm is done, the relu before it until that relu is.
         assert!(plan.needed_before(8, node(6)) && !plan.needed_before(7, node(6)));
         assert!(plan.needed_before(6, node(5)) && !plan.needed_before(5, node(5)));
+
         assert!(plan.needed_before(3, node(2)) && !plan.needed_before(2, node(2)));
     }
 
@@ -215,6 +219,7 @@ mod tests {
         // The convolution's output is not read, so the first `relu` is stored; then every fourth, and
         // what the head reads.
         let found: Vec<Operand> = [2, 10, 18, 26, 34, 41].map(Operand::Node).into();
+
         assert_eq!(
             stored(&program),
             [&[Operand::Input], found.as_slice()].concat()
@@ -245,6 +250,7 @@ mod tests {
         let plan = BackwardPlan::of(&early);
         // `z` is recomputed from `a`, which nobody but `b` reads; `z` is read at its own step.
         assert_eq!(stored(&early), [Operand::Input, node(0), node(6)]);
+
         assert!(plan.needed_before(4, node(0)) && !plan.needed_before(1, node(0)));
     }
 }

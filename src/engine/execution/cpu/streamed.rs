@@ -40,5 +40,6 @@ pub fn forward_streamed(
     }
 
     let logits = alive.remove(&program.output());
+
     logits.map(CpuActivation::into_values).unwrap_or_default()
 }

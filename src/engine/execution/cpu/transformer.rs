@@ -26,6 +26,7 @@ pub(super) fn run(
     weights: &Weights,
 ) -> CpuActivation {
     let second = inputs.rest.first();
+
     match &instruction.layer {
         Layer::Nonlinear(function) => nonlinear(*function, inputs.first),
         Layer::Gate => inputs.reduce(|a, b| a.zip(&b, |a, b| a * b)),
@@ -107,6 +108,7 @@ pub(super) fn is_last_axis(layer: &Norm, x: &CpuActivation) -> bool {
 /// The activations that the backward step of a layer reads; `None` of a layer that is not a transformer's.
 pub(super) fn read_by_backward(instruction: &Instruction) -> Option<Vec<Operand>> {
     let inputs = instruction.inputs.iter().copied();
+
     match &instruction.layer {
         Layer::Attention(layer) if !layer.is_left_to_burn() => Some(
             inputs

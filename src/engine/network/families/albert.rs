@@ -52,6 +52,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
             eps: embeddings.eps,
         },
     };
+
     head.finish(source, builder, input, x)
 }
 
@@ -88,6 +89,7 @@ fn turns(source: &Source<'_>) -> Result<Vec<Turn>, GraphError> {
             });
         }
     }
+
     Ok(turns)
 }
 

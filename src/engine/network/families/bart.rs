@@ -104,6 +104,7 @@ fn build(source: &Source<'_>, style: Style) -> Result<Graph, GraphError> {
         };
         builder.push(OFFSET, op, &[logits]);
     }
+
     Ok(builder.finish_writing(network.longest, input))
 }
 
@@ -112,6 +113,7 @@ fn writes(source: &Source<'_>, style: Style) -> Result<bool, GraphError> {
     let class = source.config["architectures"][0].as_str();
     let of_marian = source.config["model_type"] == "marian";
     let ending = if of_marian { MARIAN_WRITER } else { WRITER };
+
     match class {
         Some(class) if class.ends_with(ending) => Ok(true),
         _ if style.has_classifier => source.head(CLASSIFIER).map(|()| false),
@@ -147,6 +149,7 @@ impl Network {
             source.count("max_position_embeddings")?
         };
         let is_scaled = source.switch("scale_embedding", false)?;
+
         Ok(Self {
             style,
             blocks: Blocks {
@@ -203,6 +206,7 @@ impl Network {
         };
         let ids = self.late(builder);
         let x = self.embedded(source, builder, side.name, ids);
+
         self.blocks.stack(source, builder, &side, x)
     }
 
@@ -220,6 +224,7 @@ impl Network {
         } else {
             Operand::Input
         };
+
         builder.push("model.decoder.input", op, &[read])
     }
 
@@ -261,6 +266,7 @@ impl Network {
         if is_learned {
             return builder.layer_norm(&format!("{name}.layernorm_embedding"), EPS, x);
         }
+
         x
     }
 }

@@ -59,6 +59,7 @@ pub(super) fn bert(source: &Source<'_>) -> Result<Graph, GraphError> {
             eps: embeddings.eps,
         },
     };
+
     bert_like(source, &embeddings, head)
 }
 
@@ -91,6 +92,7 @@ pub(super) fn roberta(source: &Source<'_>) -> Result<Graph, GraphError> {
             ..ROBERTA_WORDS
         },
     };
+
     bert_like(source, &embeddings, head)
 }
 
@@ -114,6 +116,7 @@ fn bert_like(
     for layer in 0..source.layers(&layers, "output.dense.weight", LAYERS)? {
         x = block.push(&mut builder, &format!("{layers}.{layer}"), x);
     }
+
     head.finish(source, builder, input, x)
 }
 
@@ -152,6 +155,7 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
             eps: embeddings.eps,
         },
     };
+
     head.finish(source, builder, input, x)
 }
 
@@ -198,5 +202,6 @@ pub(super) fn mpnet(source: &Source<'_>) -> Result<Graph, GraphError> {
             ..ROBERTA_WORDS
         },
     };
+
     head.finish(source, builder, input, x)
 }

@@ -98,6 +98,7 @@ impl Builder {
             padding_end,
             same: matches!(zeros, Zeros::Same),
         };
+
         self.push(param, op, &[x])
     }
 
@@ -131,6 +132,7 @@ impl Builder {
         let hidden = self.push(format!("{prefix}.act"), activation.clone(), &[hidden]);
         let factors = self.convolution(&format!("{prefix}.{expand}"), 1, 0, hidden);
         let factors = self.push(format!("{prefix}.gate"), gate.clone(), &[factors]);
+
         self.push(format!("{prefix}.scaled"), Op::Gate {}, &[x, factors])
     }
 
@@ -154,6 +156,7 @@ impl Builder {
             padding: Pair(padding, padding),
             ceil_mode: false,
         };
+
         self.push(id, op, &[x])
     }
 

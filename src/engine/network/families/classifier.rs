@@ -60,6 +60,7 @@ pub fn as_classifier(config: &Value, tensors: &Signature, of: ClassOf) -> Option
     for key in ["num_labels", "problem_type"] {
         fields.remove(key);
     }
+
     Some(config)
 }
 
@@ -112,6 +113,7 @@ mod tests {
         );
         let config = json!({"model_type": "roberta"});
         let two = head("classifier.out_proj.weight", &[2, 8]);
+
         assert!(as_classifier(&config, &two, sample).is_some());
     }
 
@@ -137,6 +139,7 @@ mod tests {
         let of_llama = class("llama", "score.weight");
         assert_eq!(of_llama.as_deref(), Some("LlamaForTokenClassification"));
         assert_eq!(class("gpt2", "classifier.weight"), None);
+
         assert_eq!(class("vit", "classifier.weight"), None);
     }
 }

@@ -52,6 +52,7 @@ impl Graph {
         if let Some([longest]) = &mut graph.target {
             *longest = (*longest).min(sample.labels.max(1));
         }
+
         Ok(graph)
     }
 
@@ -94,6 +95,7 @@ impl Graph {
             return source.by_names(name, known());
         };
         settings::check_timm(config, timm.settings, timm.pool)?;
+
         (timm.build)(&source)
     }
 }

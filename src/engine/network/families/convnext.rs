@@ -121,6 +121,7 @@ fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = builder.push("head.pre_logits.act", Op::Gelu {}, &[x]);
     }
     builder.linear("head.fc", x);
+
     Ok(builder.finish(input))
 }
 
@@ -159,6 +160,7 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let normed = builder.layer_norm(&format!("{body}.layernorm"), eps, pooled);
     builder.linear("classifier", normed);
+
     Ok(builder.finish(input))
 }
 
@@ -230,6 +232,7 @@ impl Blocks<'_> {
         if self.source.has(&format!("{prefix}.{}", names.scale)) {
             x = builder.layer_scale(prefix, names.scale, x);
         }
+
         Ok(builder.add(format!("{prefix}.sum"), &[x, input]))
     }
 

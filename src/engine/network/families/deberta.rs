@@ -70,6 +70,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         },
     };
     let length = source.count("max_position_embeddings")?;
+
     head.finish(source, builder, Input::Tokens { shape: [length] }, x)
 }
 
@@ -101,6 +102,7 @@ fn embedded(source: &Source<'_>, builder: &mut Builder, eps: f64) -> Result<Oper
     }
     let x = builder.layer_norm(&format!("{EMBEDDINGS}.LayerNorm"), eps, x);
     let op = Op::MaskTokens {};
+
     Ok(builder.push(format!("{EMBEDDINGS}.masked"), op, &[x, Operand::Input]))
 }
 
@@ -129,6 +131,7 @@ impl Positions {
             buckets,
             max_distance,
         };
+
         Ok(Self {
             is_relative: source.switch("relative_attention", false)? && (keys || queries),
             distances,
@@ -144,6 +147,7 @@ impl Positions {
         let Distances { keys, queries, .. } = self.distances;
         let terms = 1 + usize::from(keys) + usize::from(queries);
         let width = (rows / count * terms) as f64;
+
         Ok(Attending {
             scale: Some(width.sqrt().recip()),
             distances: self.is_relative.then(|| self.distances.clone()),
@@ -181,6 +185,7 @@ impl Positions {
         let is_normed = norms
             .split('|')
             .any(|norm| norm.trim().eq_ignore_ascii_case("layer_norm"));
+
         Ok(Some(if is_normed {
             builder.layer_norm(&format!("{ENCODER}.LayerNorm"), eps, table)
         } else {
@@ -195,6 +200,7 @@ impl Positions {
             (keys, "pos_key_proj", "key_proj"),
             (queries, "pos_query_proj", "query_proj"),
         ];
+
         wanted
             .into_iter()
             .filter(|(is_wanted, ..)| *is_wanted)
@@ -227,6 +233,7 @@ fn kinds(value: &Value) -> Result<[bool; 2], GraphError> {
         let detail = format!("pos_att_type: {other:?} is not supported");
         return Err(GraphError::Malformed { detail });
     }
+
     Ok(["c2p", "p2c"].map(|kind| listed.iter().any(|found| found == kind)))
 }
 

@@ -43,6 +43,7 @@ fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let x = normed(&mut builder, "features.norm5", x);
     let pooled = builder.push("global_pool", Op::GlobalAvgPool {}, &[x]);
     builder.linear("classifier", pooled);
+
     Ok(builder.finish(input))
 }
 
@@ -62,6 +63,7 @@ fn stem(builder: &mut Builder, source: &Source<'_>) -> Result<Operand, GraphErro
         stride: 2,
         padding: 1,
     };
+
     Ok(builder.max_pool("features.pool0", window, x))
 }
 
@@ -84,6 +86,7 @@ fn dense_block(
         made.push(builder.convolution(&format!("{layer}.conv2"), 1, 1, hidden));
         x = builder.push(format!("{layer}.concat"), Op::Concat {}, &made);
     }
+
     x
 }
 

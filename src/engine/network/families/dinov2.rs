@@ -72,6 +72,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let mean = builder.push("patches.mean", Op::MeanTokens { skip }, &[normed]);
     let both = builder.push("first_and_mean", Op::Concat {}, &[first, mean]);
     builder.linear("classifier", both);
+
     Ok(builder.finish(input))
 }
 
@@ -130,6 +131,7 @@ fn embedded(
         flat: false,
         at: 1,
     };
+
     Ok(builder.push(registers, op, &[x]))
 }
 
@@ -153,6 +155,7 @@ fn grid(
     }
 
     let from = Pair(side, side);
+
     Ok((from != to).then_some(Resampled {
         from,
         to,
@@ -183,6 +186,7 @@ impl Blocks<'_> {
         let normed = builder.layer_norm(&format!("{prefix}.norm2"), self.eps, x);
         let output = self.mlp(builder, &format!("{prefix}.mlp"), normed);
         let output = builder.layer_scale(&format!("{prefix}.layer_scale2"), "lambda1", output);
+
         builder.add(format!("{prefix}.sum"), &[output, x])
     }
 
@@ -201,6 +205,7 @@ impl Blocks<'_> {
         }
         let hidden = builder.linear(&format!("{prefix}.fc1"), x);
         let hidden = builder.push(format!("{prefix}.act"), self.activation.clone(), &[hidden]);
+
         builder.linear(&format!("{prefix}.fc2"), hidden)
     }
 }

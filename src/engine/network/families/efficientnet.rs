@@ -128,5 +128,6 @@ fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let x = builder.push("bn2.act", activation, &[x]);
     let pooled = builder.push("global_pool", Op::GlobalAvgPool {}, &[x]);
     builder.linear("classifier", pooled);
+
     Ok(builder.finish(input))
 }

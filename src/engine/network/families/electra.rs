@@ -47,5 +47,6 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
             eps: embeddings.eps,
         },
     };
+
     head.finish(source, builder, input, x)
 }

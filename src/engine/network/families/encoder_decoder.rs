@@ -66,6 +66,7 @@ impl Blocks {
         let activation = self.activation.clone();
         let hidden = builder.push(format!("{prefix}.act"), activation, &[hidden]);
         let output = builder.linear(&format!("{prefix}.fc2"), hidden);
+
         self.behind(builder, &last, [x, output])
     }
 

@@ -45,6 +45,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
 
     let normed = builder.layer_norm("transformer.ln_f", eps, x);
     builder.causal_head(source, task, "transformer.wte", normed)?;
+
     Ok(builder.finish_for(task, input))
 }
 

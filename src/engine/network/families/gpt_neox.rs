@@ -67,6 +67,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         builder.causal_head(source, task, "gpt_neox.embed_in", x)?;
     }
     let positions = source.count("max_position_embeddings")?;
+
     Ok(builder.finish_for(task, Input::Tokens { shape: [positions] }))
 }
 
@@ -85,6 +86,7 @@ fn check_other_names(source: &Source<'_>) -> Result<(), GraphError> {
         "{later}: is {}, but {first} is {}",
         config[*later], config[*first]
     );
+
     Err(GraphError::Malformed { detail })
 }
 
@@ -109,6 +111,7 @@ impl Block {
         }
         let x = builder.add(named(prefix, "attention.sum"), &[attended, x]);
         let output = self.mlp(builder, prefix, x);
+
         builder.add(named(prefix, "mlp.sum"), &[output, x])
     }
 

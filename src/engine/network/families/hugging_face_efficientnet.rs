@@ -72,6 +72,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let x = blocks.normed(&mut builder, &format!("{ENCODER}.top_bn"), x);
     let pooled = builder.push("efficientnet.pooler", Op::GlobalAvgPool {}, &[x]);
     builder.linear("classifier", pooled);
+
     Ok(builder.finish(input))
 }
 
@@ -119,6 +120,7 @@ fn places(source: &Source<'_>) -> Result<Vec<Place>, GraphError> {
             });
         }
     }
+
     Ok(places)
 }
 
@@ -179,6 +181,7 @@ impl Blocks<'_> {
         if place.stride == 1 && !place.begins_a_stage {
             x = builder.add(format!("{prefix}.sum"), &[x, input]);
         }
+
         Ok(x)
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
 
     let pooled = builder.push("resnet.pooler", Op::GlobalAvgPool {}, &[x]);
     builder.linear("classifier.1", pooled);
+
     Ok(builder.finish(input))
 }
 
@@ -104,6 +105,7 @@ impl Blocks<'_> {
             skip = self.layer(builder, &shortcut, stride, skip)?;
         }
         let sum = builder.add(format!("{prefix}.sum"), &[x, skip]);
+
         Ok(self.activated(builder, prefix, sum))
     }
 }

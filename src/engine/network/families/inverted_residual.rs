@@ -140,6 +140,7 @@ impl Blocks<'_> {
             },
             groups: if is_depthwise { outputs } else { 1 },
         };
+
         Ok(builder.convolution_of(param, how, x))
     }
 
@@ -186,6 +187,7 @@ impl Blocks<'_> {
         if self.is_added(block, layers)? {
             x = builder.push(format!("{prefix}.sum"), Op::Add {}, &[x, input]);
         }
+
         Ok(x)
     }
 
@@ -217,6 +219,7 @@ impl Blocks<'_> {
         };
         let last_weight = format!("{prefix}.{}.weight", last.convolution);
         let [made, ..] = self.source.shape::<4>(&last_weight)?;
+
         Ok(read == made)
     }
 }

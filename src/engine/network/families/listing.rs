@@ -74,6 +74,7 @@ pub fn entries() -> Vec<Entry> {
             has_bodies: false,
             has_experts: false,
         });
+
     of_transformers.chain(of_timm).collect()
 }
 
@@ -106,6 +107,7 @@ fn reads(model_type: &str, class: &str) -> bool {
         signature: &Signature::new(),
         sample: None,
     };
+
     !matches!(
         (family.build)(&source),
         Err(GraphError::UnknownArchitecture { .. })
@@ -168,6 +170,7 @@ mod tests {
         assert_eq!(of("resnext50_32x4d").library, "timm");
         assert_eq!(of("tf_efficientnet_b0").names.len(), 47);
         assert!(of("mixtral").has_experts && !of("mistral").has_experts);
+
         assert_eq!(
             (of("resnet18").library, of("vit_*").library),
             ("timm", "timm")

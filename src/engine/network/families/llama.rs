@@ -77,6 +77,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     if task == Task::NextToken {
         decoder.multipliers.logits(&mut builder, logits);
     }
+
     Ok(builder.finish_for(
         task,
         Input::Tokens {
@@ -141,6 +142,7 @@ impl Decoder {
             dialect: &Dialect { unit_offset, .. },
             ..
         } = self;
+
         builder.push(
             param.clone(),
             Op::RmsNorm {
@@ -180,6 +182,7 @@ impl Decoder {
         };
         let output = self.norm_at(builder, block, norms.after_mlp, output);
         let output = scaled(builder, named(block, "mlp.scale"), residual, output);
+
         builder.add(named(block, "mlp.sum"), &[output, x])
     }
 
@@ -219,6 +222,7 @@ impl Decoder {
         };
         let id = format!("{}.attention", named(block, projections[0]));
         let attended = builder.attention(id, &heads, &operands);
+
         builder.linear(&named(block, "self_attn.o_proj"), attended)
     }
 
@@ -229,6 +233,7 @@ impl Decoder {
             ..
         } = self;
         let is_of_heads = self.dialect.query_norms == QueryNorms::OfEachHead;
+
         is_of_heads.then_some(HeadNorms {
             queries,
             keys,
@@ -253,6 +258,7 @@ impl Decoder {
             None => builder.linear(&named(block, "mlp.up_proj"), x),
         };
         let hidden = builder.push(named(block, "mlp.gated"), Op::Gate {}, &[gate, up]);
+
         builder.linear(&named(block, "mlp.down_proj"), hidden)
     }
 }

@@ -58,6 +58,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let x = layers.layer(&mut builder, &last, x)?;
     let pooled = builder.push("mobilenet_v2.pooler", Op::GlobalAvgPool {}, &[x]);
     builder.linear("classifier", pooled);
+
     Ok(builder.finish(input))
 }
 
@@ -100,6 +101,7 @@ impl Layers<'_> {
             return Ok(x);
         }
         let id = format!("{}.activation", layer.name);
+
         Ok(builder.push(id, self.activation.clone(), &[x]))
     }
 
@@ -129,6 +131,7 @@ impl Layers<'_> {
             x = self.layer(builder, &expansion, x)?;
         }
         let x = self.layer(builder, &depthwise, x)?;
+
         self.layer(builder, &projection, x)
     }
 

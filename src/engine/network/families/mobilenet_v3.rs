@@ -102,5 +102,6 @@ fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let x = builder.push("act2", activation, &[x]);
     let x = builder.push("flatten", Op::Flatten {}, &[x]);
     builder.linear("classifier", x);
+
     Ok(builder.finish(input))
 }

@@ -59,6 +59,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         head(source, &mut builder, task, x)?;
     }
     let positions = source.count("max_position_embeddings")?;
+
     Ok(builder.finish_for(task, Input::Tokens { shape: [positions] }))
 }
 
@@ -79,6 +80,7 @@ fn head(
     let activation = source.activation("classifier_activation", "gelu")?;
     let hidden = builder.push("head.act", activation, &[hidden]);
     let hidden = builder.layer_norm("head.norm", source.number("norm_eps", 1e-5)?, hidden);
+
     Ok(if task == Task::MaskedToken {
         builder.decoder(source, hidden)
     } else {
@@ -123,6 +125,7 @@ fn local_layers(source: &Source<'_>, layers: usize) -> Result<Vec<bool>, GraphEr
 
     let entries = types.as_array().map(Vec::as_slice).unwrap_or_default();
     let found: Option<Vec<bool>> = entries.iter().map(is_local).collect();
+
     found.filter(|found| found.len() == layers).ok_or_else(|| {
         let detail = format!(
             "layer_types: give full_attention or sliding_attention for each of {layers} layers, not {types}"
@@ -172,6 +175,7 @@ impl Block {
         );
         let hidden = builder.push(named(layer, "mlp.gated"), Op::Gate {}, &[gate, up]);
         let output = builder.linear(&named(layer, "mlp.Wo"), hidden);
+
         builder.add(named(layer, "mlp.sum"), &[output, x])
     }
 }

@@ -150,6 +150,7 @@ impl Naming {
                 naming.outside.insert(inside, name.clone());
             }
         }
+
         naming
     }
 
@@ -190,6 +191,7 @@ impl Naming {
                     .collect();
                 Some((name.clone(), HostTensor::stacked(rows?)?))
             });
+
         single.chain(stacked).collect()
     }
 
@@ -244,6 +246,7 @@ impl Naming {
             .iter()
             .map(|(inside, own)| (own.as_str(), inside.as_str()))
             .collect();
+
         tensors
             .filter(|(name, _)| !self.dropped.contains(name))
             .flat_map(move |(name, tensor)| {
@@ -298,6 +301,7 @@ impl Names {
             .filter(|_| class.is_empty() || class.ends_with("ForImageClassification"))
             .map(|module| format!("{}.{module}.", self.body));
         let all = pooler.into_iter().chain(positions).chain(decoder);
+
         all.chain(of_pictures).collect()
     }
 
@@ -317,6 +321,7 @@ impl Names {
         let experts = shape
             .first()
             .filter(|&&experts| shape.len() > 1 && experts <= MAX_EXPERTS)?;
+
         Some(
             (0..*experts)
                 .map(|expert| format!("{module}.{expert}.{end}"))

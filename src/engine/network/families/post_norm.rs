@@ -74,6 +74,7 @@ impl Embeddings<'_> {
             terms.push(builder.push(param, op, &[Operand::Input]));
         }
         let sum = builder.add(format!("{prefix}.sum"), &terms);
+
         builder.layer_norm(&format!("{prefix}.LayerNorm"), self.eps, sum)
     }
 }
@@ -128,6 +129,7 @@ impl Block<'_> {
         let hidden = builder.push(named(id, "activation"), activation, &[hidden]);
         let output = builder.linear_as(named(id, down), named(prefix, down), hidden);
         let sum = builder.add(named(id, "sum"), &[output, x]);
+
         self.norm(builder, names, self.names.norm, sum)
     }
 
@@ -218,6 +220,7 @@ impl Head<'_> {
                 builder.linear(output, pooled);
             }
         }
+
         Ok(builder.finish_for(task, input))
     }
 }

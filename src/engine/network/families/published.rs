@@ -113,6 +113,7 @@ impl Headers<'_> {
                 }
             }
         }
+
         headers.tensors
     }
 }
@@ -125,6 +126,7 @@ fn graph(config: &Value) -> Graph {
 fn published_configurations_are_read() {
     let configurations = configurations();
     assert!(configurations.len() >= 21);
+
     for (name, config) in &configurations {
         let graph = Graph::from_config(config, &Headers::first(config));
         let graph = graph.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -178,6 +180,7 @@ fn layers_differ_as_they_should() {
     let modern: Vec<_> = attentions("answerdotai/ModernBERT-base, below a classifier")
         .map(|(w, _)| w)
         .collect();
+
     assert_eq!(modern[..4], [None, Some(65), Some(65), None]);
 }
 
@@ -202,6 +205,7 @@ fn experts_are_as_many_as_they_should_be() {
     assert_eq!(experts("Qwen/Qwen3-30B-A3B"), (48, (128, 8, true)));
     assert_eq!(experts("mistralai/Mixtral-8x7B-v0.1"), (32, (8, 2, true)));
     assert_eq!(experts("openai/gpt-oss-20b, unpacked"), (24, (32, 4, true)));
+
     assert_eq!(experts("allenai/OLMoE-1B-7B-0924"), (16, (64, 8, false)));
 }
 
@@ -242,6 +246,7 @@ fn a_long_context_is_read_as_far_as_logits_can_be_held() {
             (param.name, info)
         })
         .collect();
+
     assert_eq!(
         graph
             .resolve(&signature)

@@ -102,6 +102,7 @@ fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
 
     let pooled = builder.push("global_pool", Op::GlobalAvgPool {}, &[x]);
     builder.linear("fc", pooled);
+
     Ok(builder.finish(input))
 }
 
@@ -133,6 +134,7 @@ fn stem(builder: &mut Builder, source: &Source<'_>, first: &str) -> Result<Opera
         stride: 2,
         padding: 1,
     };
+
     Ok(builder.max_pool("maxpool", window, x))
 }
 
@@ -186,6 +188,7 @@ impl Block<'_> {
 
         let skip = self.skip(builder, input)?;
         let sum = builder.push(self.name("add"), Op::Add {}, &[x, skip]);
+
         Ok(builder.push(self.name("relu"), Op::Relu {}, &[sum]))
     }
 
@@ -221,6 +224,7 @@ impl Block<'_> {
         let [_, _, kernel, _] = self.source.shape(&format!("{param}.weight"))?;
         let padding = (self.stride + kernel).saturating_sub(2) / 2;
         let x = builder.convolution(&param, self.stride, padding, input);
+
         Ok(builder.batch_norm(&self.name("downsample.1"), x))
     }
 }
@@ -267,6 +271,7 @@ mod tests {
             .map(|(n, (_, s))| (n.as_str(), s.as_slice()))
             .collect();
         let norms: Vec<(&str, usize)> = norms.iter().map(|(n, c)| (n.as_str(), *c)).collect();
+
         signature(&weights, &norms)
     }
 

@@ -91,6 +91,7 @@ fn check_fields(
             return Err(unsupported(&format!("{place}{key}"), value, &why));
         }
     }
+
     Ok(())
 }
 

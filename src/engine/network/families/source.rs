@@ -59,6 +59,7 @@ impl Source<'_> {
                 node,
             });
         };
+
         info.shape
             .as_slice()
             .try_into()
@@ -110,6 +111,7 @@ impl Source<'_> {
                 })?
             }
         };
+
         Ok(Input::Image {
             shape: [channels, size[1], size[2]],
         })

@@ -56,6 +56,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
             return Ok(builder.finish_writing(LONGEST, input));
         }
     };
+
     Ok(builder.finish_for(task, input))
 }
 
@@ -146,6 +147,7 @@ impl Blocks {
         let is_mt5 = source.config["model_type"] == "mt5";
         let default = if is_mt5 { "gated-gelu" } else { "relu" };
         let feed_forward = Feed::read(source, default)?;
+
         Ok(Self {
             heads: source.count_of(&["num_heads", "num_attention_heads"])?,
             eps: source.number("layer_norm_epsilon", 1e-6)?,
@@ -190,6 +192,7 @@ impl Blocks {
             padding: None,
         };
         let words = builder.push("transformer.decoder.words", op, &[shifted]);
+
         self.stack(source, builder, side, words)
     }
 
@@ -237,6 +240,7 @@ impl Blocks {
         let last = format!("{prefix}.layer.{last}");
         let normed = self.norm(builder, &format!("{last}.layer_norm"), x);
         let output = self.feed_forward(builder, &format!("{last}.DenseReluDense"), normed);
+
         builder.add(format!("{last}.sum"), &[x, output])
     }
 
@@ -260,6 +264,7 @@ impl Blocks {
             max_distance: self.max_distance,
             one_sided: side.is_decoder,
         };
+
         Attending {
             causal: side.is_decoder,
             position_bias: Some(bias),
@@ -331,6 +336,7 @@ impl Feed {
                 return Err(GraphError::Malformed { detail });
             }
         }
+
         Ok(Self {
             activation: Source::activation_of(KEY, name)?,
             is_gated: gated.is_some(),

@@ -33,6 +33,7 @@ impl Source<'_> {
         if class.is_some_and(|name| !name.ends_with(suffix)) {
             return Err(self.unknown("", format!("…{suffix}")));
         }
+
         match &self.config["problem_type"] {
             value if value == VALUES || (value.is_null() && self.has_one_label()) => {
                 Ok(Task::Regression)
@@ -90,6 +91,7 @@ impl Source<'_> {
         if self.is_of(MASKED_MODEL) {
             return Ok(Task::MaskedToken);
         }
+
         self.sample_task(CLASSIFIER).map_err(|error| match error {
             GraphError::UnknownArchitecture { name, .. } => {
                 let known =

@@ -114,6 +114,7 @@ impl Implied {
         } else {
             "token"
         };
+
         Some(Self {
             activation,
             eps: if name.contains("_clip_") { 1e-5 } else { EPS },
@@ -189,6 +190,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         pooled = blocks.norm(&mut builder, "fc_norm", pooled)?;
     }
     builder.linear("head", pooled);
+
     Ok(builder.finish(input))
 }
 
@@ -269,6 +271,7 @@ impl Blocks<'_> {
         let hidden = builder.push(name.of("mlp.act"), self.activation.clone(), &[hidden]);
         let output = builder.linear(&name.of("mlp.fc2"), hidden);
         let output = self.scaled(builder, &name.of("ls2"), output);
+
         Ok(builder.add(name.of("mlp.sum"), &[output, x]))
     }
 
@@ -342,6 +345,7 @@ mod tests {
         let error = heads(json!({"architecture": "vit_of_mine"}))
             .unwrap_err()
             .to_string();
+
         assert!(
             error.contains("num_heads") && error.contains("vit_medium_*"),
             "{error}"

@@ -50,6 +50,7 @@ pub(super) fn clip_body(source: &Source<'_>) -> Result<Graph, GraphError> {
     let pooled = builder.layer_norm("vision_model.post_layernorm", tower.eps, first);
     let mean = builder.push("mean", Op::MeanTokens { skip: 0 }, &[x]);
     builder.add("output".into(), &[mean, pooled]);
+
     Ok(builder.finish_for(Task::Representation, tower.input))
 }
 
@@ -67,6 +68,7 @@ pub(super) fn siglip(source: &Source<'_>) -> Result<Graph, GraphError> {
     let normed = builder.layer_norm("vision_model.post_layernorm", tower.eps, x);
     let mean = builder.push("patches.mean", Op::MeanTokens { skip: 0 }, &[normed]);
     builder.linear("classifier", mean);
+
     Ok(builder.finish(tower.input))
 }
 
@@ -99,6 +101,7 @@ impl<'a> Tower<'a> {
             Value::Null => HEADS,
             _ => source.count("num_attention_heads")?,
         };
+
         Ok(Self {
             source,
             input: Input::Image {
@@ -123,6 +126,7 @@ impl<'a> Tower<'a> {
         let x = Self::positions(builder, x);
         // The library's own spelling.
         let x = builder.layer_norm("vision_model.pre_layrnorm", self.eps, x);
+
         self.blocks(builder, x)
     }
 
@@ -144,6 +148,7 @@ impl<'a> Tower<'a> {
         let op = Op::PatchEmbed {
             param: param.to_owned(),
         };
+
         Ok(builder.push(param, op, &[Operand::Input]))
     }
 
@@ -159,6 +164,7 @@ impl<'a> Tower<'a> {
             resampled: None,
         };
         let places = builder.push(param, op, &[x]);
+
         builder.add(format!("{param}.sum"), &[x, places])
     }
 
@@ -179,6 +185,7 @@ impl<'a> Tower<'a> {
             let output = builder.linear(&format!("{name}.mlp.fc2"), hidden);
             x = builder.add(format!("{name}.sum"), &[output, x]);
         }
+
         Ok(x)
     }
 }

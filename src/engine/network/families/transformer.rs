@@ -62,6 +62,7 @@ impl Source<'_> {
             );
             return Err(malformed(detail));
         }
+
         self.count(first)
     }
 
@@ -95,6 +96,7 @@ impl Source<'_> {
                 "{key}: is {told}, but the file has {found} layers"
             )));
         }
+
         Ok(found)
     }
 
@@ -144,6 +146,7 @@ impl Source<'_> {
         if value.is_null() || value.as_i64().is_some_and(|id| id < 0) {
             return Ok(None);
         }
+
         match value.as_u64().and_then(|id| u32::try_from(id).ok()) {
             Some(id) if id < IDS => Ok(Some(id)),
             _ => Err(malformed(format!(
@@ -273,6 +276,7 @@ impl Builder {
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();
+
         self.push(id, op, &inputs)
     }
 
@@ -363,6 +367,7 @@ impl Builder {
             transposed: false,
             bias: bias.filter(|bias| *bias != format!("{param}.bias")),
         };
+
         self.push(decoder.module, op, &[x])
     }
 

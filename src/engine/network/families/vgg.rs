@@ -89,6 +89,7 @@ fn torchvision_head(
         x = builder.push(format!("classifier.{}", hidden + 1), Op::Relu {}, &[x]);
     }
     builder.linear("classifier.6", x);
+
     Ok(())
 }
 
@@ -117,6 +118,7 @@ fn timm_head(
     }
     let pooled = builder.push("head.global_pool", Op::GlobalAvgPool {}, &[x]);
     builder.linear("head.fc", pooled);
+
     Ok(())
 }
 
@@ -148,6 +150,7 @@ mod tests {
         let norms: Vec<(&str, usize)> = norms.iter().map(|name| (name.as_str(), 8)).collect();
         let tensors = signature(&weights, &norms);
         let config = json!({"architecture":"vgg11_bn","input_size":[3,side,side]});
+
         (Graph::from_config(&config, &tensors).unwrap(), tensors)
     }
 
@@ -177,6 +180,7 @@ mod tests {
             ("classifier.6.weight", &[5, 16]),
         ];
         let (graph, tensors) = graph_of(32, &small);
+
         assert_eq!(graph.resolve(&tensors).unwrap().classes().unwrap(), 5);
     }
 }

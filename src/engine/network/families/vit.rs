@@ -59,6 +59,7 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     }
     let first = builder.first_token(normed);
     builder.linear("classifier", first);
+
     Ok(builder.finish_for(task, input))
 }
 
@@ -112,6 +113,7 @@ impl Embeddings<'_> {
             return Ok(self.with_prefix(builder, x));
         }
         let x = self.with_prefix(builder, x);
+
         Ok(self.placed(builder, x))
     }
 
@@ -149,6 +151,7 @@ impl Embeddings<'_> {
             resampled: None,
         };
         let places = builder.push(self.positions, op, &[x]);
+
         builder.add(format!("{}.sum", self.positions), &[x, places])
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let input = Input::Image {
         shape: [bins, 1, FRAMES.saturating_mul(tokens)],
     };
+
     Ok(builder.finish_writing(longest, input))
 }
 
@@ -73,6 +74,7 @@ fn encoder(
         own: Attending::plain(heads, false),
         across: None,
     };
+
     blocks.stack(source, builder, &side, x)
 }
 
@@ -112,6 +114,7 @@ fn decoder(
             encoded,
         }),
     };
+
     blocks.stack(source, builder, &side, x)
 }
 
@@ -128,5 +131,6 @@ fn placed(builder: &mut Builder, side: &str, frozen: bool, [tokens, of]: [Operan
         resampled: None,
     };
     let places = builder.push(param, op, &[of]);
+
     builder.add(format!("{side}.sum"), &[tokens, places])
 }

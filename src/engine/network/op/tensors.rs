@@ -228,6 +228,7 @@ impl ExpertLayers {
         use Axis::{Hidden, Input, Output};
         let Self { gate, up, down } = self;
         let [gate, up, down] = [gate, up, down].map(|layer| format!("{prefix}.{expert}.{layer}"));
+
         [
             ParamUse::of_expert(&gate, expert, &[Hidden, Input], &[Hidden]),
             ParamUse::of_expert(&up, expert, &[Hidden, Input], &[Hidden]),

@@ -265,6 +265,7 @@ pub struct Embedding {
 /// Rows `[length, width]` of positions: sines of `position / 10000^(2i/width)`, then the cosines.
 pub fn sinusoids(length: usize, width: usize) -> Vec<f32> {
     let sines = width.div_ceil(2);
+
     (0..length * width)
         .map(|at| {
             let (position, channel) = ((at / width) as f64, at % width);

@@ -109,6 +109,7 @@ impl Resolver<'_> {
         };
         let [tokens, _] = self.tokens(0)?;
         let output = vec![tokens, heads * head_size];
+
         Ok(Resolved {
             layer: Layer::Attention(attention),
             output,
@@ -128,6 +129,7 @@ impl Resolver<'_> {
             self.check_ids_of(seen, count)?;
         }
         let of_distances = distances.map_or(0, Distances::inputs);
+
         match count - of_distances.min(count) {
             1 if distances.is_none() && !cross => Ok(Operands::Fused(width)),
             3 => {
@@ -174,6 +176,7 @@ impl Resolver<'_> {
                 return Err(self.fault(detail));
             }
         }
+
         Ok(())
     }
 
@@ -208,6 +211,7 @@ impl Resolver<'_> {
             );
             return Err(self.fault(detail));
         }
+
         Ok(size)
     }
 
@@ -226,6 +230,7 @@ impl Resolver<'_> {
                 return Err(self.fault(detail));
             }
         }
+
         Ok(())
     }
 
@@ -251,6 +256,7 @@ impl Resolver<'_> {
         if table.shape[0] < buckets || table.shape[1] != heads {
             return Err(table.misfit(format!("[{buckets}, {heads}]")));
         }
+
         Ok(layer::PositionBias {
             table,
             buckets,

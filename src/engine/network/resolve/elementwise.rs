@@ -39,6 +39,7 @@ impl Resolver<'_> {
         if map == values || !(values == [channels] || values == [channels, 1, 1]) {
             return self.elementwise(Layer::Gate);
         }
+
         Ok(Resolved {
             layer: Layer::ChannelGate {
                 input: [channels, height, width],
@@ -62,6 +63,7 @@ impl Resolver<'_> {
             }
             output[axis] = output[axis].saturating_add(other[axis]);
         }
+
         Ok(Resolved {
             layer: Layer::Concat,
             output,
@@ -92,6 +94,7 @@ impl Resolver<'_> {
             return Err(self.fault(format!("there is no {detail}")));
         }
         *channels /= parts;
+
         Ok(Resolved {
             layer: Layer::Split { parts, part },
             output,

@@ -86,6 +86,7 @@ impl Resolver<'_> {
             activation,
             clamp,
         };
+
         Ok(Resolved {
             layer: Layer::Experts(layer),
             output: vec![tokens, out],
@@ -119,6 +120,7 @@ impl Resolver<'_> {
             outputs,
             transposed: false,
         };
+
         Ok(Expert {
             gate,
             up,
@@ -149,6 +151,7 @@ impl Resolver<'_> {
             outputs,
             transposed: true,
         };
+
         Ok(Expert {
             gate,
             up: None,
@@ -178,6 +181,7 @@ impl Resolver<'_> {
             }));
         }
         let bias = self.vector(format!("{param}.bias"), found)?;
+
         Ok(Linear {
             weight,
             bias,

@@ -56,6 +56,7 @@ impl Span {
             ..
         } = window;
         let end = padding_end.unwrap_or(padding);
+
         [
             Self {
                 input: height,
@@ -114,6 +115,7 @@ impl Span {
 
         let windows = room.div_ceil(self.stride) + 1;
         let starts_outside = (windows - 1) * self.stride >= self.input + self.padding;
+
         Some(if starts_outside { windows - 1 } else { windows })
     }
 }
@@ -168,6 +170,7 @@ impl Resolver<'_> {
             same: false,
             dilation: Pair(1, 1),
         };
+
         self.convolution(weight, format!("{param}.bias"), window, 1)
     }
 
@@ -216,6 +219,7 @@ impl Resolver<'_> {
             input,
             output,
         });
+
         Ok(Resolved {
             layer,
             output: output.to_vec(),
@@ -242,6 +246,7 @@ impl Resolver<'_> {
             eps,
             input,
         };
+
         self.unchanged(Layer::GroupNorm(norm))
     }
 
@@ -265,6 +270,7 @@ impl Resolver<'_> {
             .first()
             .map_or(1, |param| param.axes.len());
         let wanted = [&vec![1; rank.saturating_sub(1)][..], &[channels]].concat();
+
         match self.tensor(&name)? {
             Some(info) if info.shape == wanted => Ok(Param {
                 name,
@@ -293,6 +299,7 @@ impl Resolver<'_> {
             running_var: self.needed_vector(format!("{param}.running_var"), channels)?,
             eps,
         };
+
         Ok(Resolved {
             layer: Layer::BatchNorm(norm),
             output: input,
@@ -325,6 +332,7 @@ impl Resolver<'_> {
             let detail = "the window does not fit the input, or the padding exceeds half of it";
             return Err(self.fault(detail));
         };
+
         Ok(Resolved {
             layer: Layer::Pool(pool),
             output: output.to_vec(),
@@ -377,6 +385,7 @@ impl Pool {
             dilation: Pair(1, 1),
         };
         let [down, across] = Span::both(self.input, self.kernel, window);
+
         Some([
             channels,
             down.pooled(self.ceil_mode)?,

@@ -48,6 +48,7 @@ impl Resolver<'_> {
             bias,
             transposed,
         });
+
         Ok(Resolved {
             layer,
             output: tokens.into_iter().chain([outputs]).collect(),
@@ -83,6 +84,7 @@ impl Resolver<'_> {
             input,
             output,
         });
+
         Ok(Resolved {
             layer,
             output: output.to_vec(),

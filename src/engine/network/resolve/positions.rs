@@ -33,6 +33,7 @@ impl Rows {
             constant,
             frozen,
         } = self;
+
         Layer::PositionEmbedding(PositionEmbedding::Rows {
             table,
             offset,
@@ -75,6 +76,7 @@ impl Resolver<'_> {
             name,
             shape: [1, count, channels],
         };
+
         Ok(Resolved {
             layer: rows.of(table),
             output: vec![length, channels],
@@ -100,6 +102,7 @@ impl Resolver<'_> {
             name,
             shape: [1, count, channels],
         };
+
         Ok(Resolved {
             layer: rows.of(table),
             output: vec![length, channels],
@@ -131,6 +134,7 @@ impl Resolver<'_> {
             name,
             shape: [1, count, channels],
         };
+
         Ok(Resolved {
             layer: Layer::ResampledPositions { table, grid },
             output: vec![length, channels],
@@ -154,6 +158,7 @@ impl Resolver<'_> {
         )?;
 
         let layer = Layer::PositionEmbedding(PositionEmbedding::Counted { table, padding });
+
         Ok(Resolved {
             layer,
             output: vec![length, channels],

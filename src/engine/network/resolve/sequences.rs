@@ -23,6 +23,7 @@ impl Resolver<'_> {
         if sets_in_a_row && own == Sequence::Target && self.inputs[0].len() == 2 {
             return Err(self.fault("sets target tokens in a row, of which any number may be"));
         }
+
         Ok(own)
     }
 
@@ -51,6 +52,7 @@ impl Resolver<'_> {
             let detail = "cross goes without causal, window, rotary, position_bias, distances and mask_queries";
             return Err(self.fault(detail));
         }
+
         Ok(())
     }
 }

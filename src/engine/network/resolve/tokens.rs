@@ -66,6 +66,7 @@ impl Resolver<'_> {
             bias,
             eps,
         });
+
         Ok(Resolved {
             layer,
             output: input.to_vec(),
@@ -94,6 +95,7 @@ impl Resolver<'_> {
             return Err(self.fault(format!("reads the id {id}, and its table has {rows} rows")));
         }
         let output = vec![length, table.shape[1]];
+
         Ok(Resolved {
             layer: Layer::Embedding(Embedding { table, padding }),
             output,
@@ -153,6 +155,7 @@ impl Resolver<'_> {
                 self.fault("needs the first id, or the padding before which the last stands")
             );
         }
+
         Ok(Resolved {
             layer: Layer::ShiftTokens(shift),
             output: vec![length],
@@ -204,6 +207,7 @@ impl Resolver<'_> {
 
         let shape = [1, count, channels];
         let token = Param { name, shape };
+
         Ok(Resolved {
             layer: Layer::ClassToken { token, at },
             output: vec![tokens + count, channels],
@@ -228,6 +232,7 @@ impl Resolver<'_> {
             bias,
             input,
         });
+
         Ok(Resolved {
             layer,
             output: vec![rows * columns, outputs],
@@ -249,6 +254,7 @@ impl Resolver<'_> {
         if padding.is_some() && token.is_some() {
             return Err(self.fault("takes padding or token, not both"));
         }
+
         Ok(Resolved {
             layer: Layer::SelectToken(select),
             output: self.pooled_tokens()?,

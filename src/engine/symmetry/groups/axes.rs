@@ -120,6 +120,7 @@ impl Spaces {
                 self.fix(axes[first].space.class);
             }
         }
+
         axes
     }
 
@@ -160,6 +161,7 @@ impl Spaces {
             .filter_map(|experts| self.ordered(experts, &of_class));
         let experts = experts.collect();
         let (free, places) = (Vec::new(), BTreeMap::new());
+
         Symmetry {
             groups,
             experts: Vec::new(),
@@ -307,6 +309,7 @@ impl Spaces {
             });
             start += parts.turns.unwrap_or(part.size * each);
         }
+
         ranges
     }
 }

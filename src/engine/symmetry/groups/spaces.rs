@@ -98,6 +98,7 @@ impl Spaces {
     #[expect(clippy::too_many_lines, reason = "an arm for every layer")]
     pub(super) fn through(&mut self, node: &Instruction, reads: Inputs<Space>) -> Space {
         let size = node.channels();
+
         match &node.layer {
             Layer::Linear(_)
             | Layer::Conv2d(Conv2d { groups: 1, .. })
@@ -205,6 +206,7 @@ impl Spaces {
 
         let class = self.open(size);
         self.parts.insert(class, Parts { all, turns: None });
+
         Space { class, size }
     }
 
@@ -258,6 +260,7 @@ impl Spaces {
             fixed_dimensions: layer.fixed_dimensions(),
             by_head: by_head.collect(),
         });
+
         Space {
             class: output,
             size,
@@ -307,6 +310,7 @@ impl Spaces {
             turns,
         };
         self.parts.entry(root).or_insert(parts);
+
         all
     }
 

@@ -73,6 +73,7 @@ impl Batch {
                 token.packed()
             })
         });
+
         Some(ids.collect())
     }
 

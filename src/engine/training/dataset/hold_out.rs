@@ -39,6 +39,7 @@ impl Dataset {
         }
 
         let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&i| held[i]);
+
         (self.subset(&rest), self.subset(&held))
     }
 }

@@ -115,6 +115,7 @@ impl Dataset {
             }
         }
         let share = count as f64 / all as f64;
+
         Some(Flips { count, share })
     }
 
@@ -189,6 +190,7 @@ mod tests {
         assert!((data.agreement(&own, &own) - 1.0).abs() < 1e-12);
         let flips = data.flips(&old, &own).unwrap();
         assert_eq!(flips.count, 1);
+
         assert!((flips.share - 0.5).abs() < 1e-12);
     }
 
@@ -224,6 +226,7 @@ mod tests {
         assert!((found - 2.0 / 3.0).abs() < 1e-12);
         // A model that has diverged is bad, and no more than that.
         let lost = data.right_share(&[f32::NAN, f32::INFINITY, 5.0].map(f32::to_bits));
+
         assert!(lost.is_finite() && lost < -1e8);
     }
 }

@@ -44,6 +44,7 @@ impl Paired {
             + ratio * ratio * sums.counted_squared;
         let variance = residual * n / (n - 1.0).max(1.0) / (sums.counted * sums.counted);
         let bound = ratio - z * variance.max(0.0).sqrt();
+
         // Of values a lead has no end.
         if self.is_graded {
             bound

@@ -37,6 +37,7 @@ impl Paired {
                 least = middle;
             }
         }
+
         Some(most - total)
     }
 
@@ -73,6 +74,7 @@ impl Paired {
             counted_squared,
             mixed,
         } = self.sums;
+
         Self {
             samples: times(self.samples, factor),
             ahead: times(self.ahead, factor),

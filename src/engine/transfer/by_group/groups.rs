@@ -52,6 +52,7 @@ pub fn of(graph: &Graph) -> Vec<AlphaGroup> {
         };
         names.put(&name, param.name);
     }
+
     names.groups
 }
 
@@ -79,6 +80,7 @@ impl Kind {
 
 fn kind(graph: &Graph, position: usize) -> Kind {
     let node = &graph.nodes[position];
+
     match node.op {
         Op::Embedding { .. }
         | Op::PositionEmbedding { .. }
@@ -116,6 +118,7 @@ fn is_of_attention(graph: &Graph, position: usize) -> bool {
             Operand::Node(at) => matches!(graph.nodes[at].op, Op::Attention { .. }),
             Operand::Input | Operand::Target => false,
         });
+
     is_read || reads
 }
 
@@ -205,6 +208,7 @@ impl Names {
         {
             return;
         }
+
         match self.groups.iter_mut().find(|group| group.name == name) {
             Some(group) => group.params.push(param),
             None => {
@@ -242,6 +246,7 @@ mod tests {
                 )
             })
             .collect();
+
         assert_eq!(found, expected);
     }
 
@@ -298,6 +303,7 @@ mod tests {
             (&groups[0].params[..], &groups[10].params[..]),
             (&["e.weight".to_owned()][..], &["e.bias".to_owned()][..])
         );
+
         assert_eq!(groups[2].params.len(), 4);
     }
 }

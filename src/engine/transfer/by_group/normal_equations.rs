@@ -54,6 +54,7 @@ impl NormalEquations {
                 }
             })
             .collect();
+
         // In order, so that the sums do not depend on the threads.
         rows.iter().for_each(|row| self.add_all(row));
     }
@@ -89,6 +90,7 @@ impl NormalEquations {
         }
         row.loss = found.loss;
         row.rows = 1;
+
         row
     }
 
@@ -123,6 +125,7 @@ impl NormalEquations {
         }
         row.loss = total.ln() + f64::from(most) - f64::from(at[label]);
         row.rows = 1;
+
         row
     }
 }

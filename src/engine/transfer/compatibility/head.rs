@@ -79,6 +79,7 @@ fn with_task_of(task: &Value, body: &Value) -> Value {
     {
         fields.insert("pad_token_id".into(), padding.clone());
     }
+
     config
 }
 
@@ -196,6 +197,7 @@ impl AdoptedHead {
         }
 
         let config = with_task_of(tuned.config, target_config);
+
         Some(Self {
             tensors,
             of_other_classes,

@@ -74,6 +74,7 @@ impl Change<'_> {
             let tensor = result.params.get(&name)?.clone();
             Some((name, tensor))
         });
+
         changed.collect()
     }
 
@@ -122,6 +123,7 @@ impl Change<'_> {
                     });
             }
         }
+
         (values, intercept)
     }
 
@@ -159,6 +161,7 @@ impl Change<'_> {
                 HostTensor::from_f32(vec![channels], new_gamma),
             );
         }
+
         self.add(params, &bias, &shift);
     }
 
@@ -173,6 +176,7 @@ impl Change<'_> {
             .zip(shift)
             .map(|(v, shift)| (v + shift) as f32)
             .collect();
+
         self.replace(
             params,
             name,

@@ -77,6 +77,7 @@ impl Fitter<'_> {
         let frame = Frame::between(old.as_ref(), new.as_ref())?;
         let moved = tuned - old;
         let values = new + frame.carried(moved.as_ref());
+
         Ok(Wanted { rows, values })
     }
 
@@ -132,6 +133,7 @@ impl Fitter<'_> {
             factor: chosen.factor,
             left: chosen.left,
         });
+
         Some(FittedLayer { fit, tensors })
     }
 
@@ -163,6 +165,7 @@ impl Fitter<'_> {
                 ),
             }
         }));
+
         &shared.system
     }
 

@@ -68,6 +68,7 @@ impl Counted {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut drawn = index::sample(&mut rng, all.len(), most).into_vec();
         drawn.sort_unstable();
+
         drawn.into_iter().map(|i| all[i]).collect()
     }
 }
@@ -292,6 +293,7 @@ mod tests {
             ..drawn(&stream, 100)
         };
         assert_eq!(counted.rows(of_target), [(0, 1), (0, 2)]);
+
         assert_eq!(counted.rows(drawn(&stream, 100)), [(0, 0), (0, 1)]);
     }
 

@@ -113,6 +113,7 @@ impl Vocabulary<'_> {
             factor: chosen.factor,
             left: chosen.left,
         });
+
         Some(FittedLayer {
             fit,
             tensors: self.tensors(&layer, weight, biases),
@@ -242,6 +243,7 @@ impl<'h> Head<'h> {
                     *value = (f64::from(*value) + change[(output, input)]) as f32;
                 }
             });
+
         weight
     }
 }

@@ -68,6 +68,7 @@ impl<'m> Walk<'m> {
             BatchNormMode::Running
         };
         let output = run_instruction(instruction, inputs, &weights, mode);
+
         self.alive.insert(Operand::Node(position), output);
     }
 

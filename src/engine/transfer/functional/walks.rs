@@ -58,6 +58,7 @@ impl<'m> Walks<'m> {
             });
             of.push(walk);
         }
+
         Self { all, of }
     }
 

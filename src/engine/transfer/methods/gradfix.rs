@@ -57,6 +57,7 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
         loss,
         loss_of_guessing,
     });
+
     Ok(Alignment {
         transports,
         mask,

@@ -93,6 +93,7 @@ pub fn align(
     }
 
     let transport = Transport::from(Arc::new(maps));
+
     Ok(Alignment {
         transports: vec![transport; problem.trajectory.timesteps()],
         maps: Some(evidence),
@@ -176,6 +177,7 @@ fn output(graph: &Graph, node: usize, outputs: Outputs) -> Place {
             .unwrap_or(node),
         _ => node,
     };
+
     match outputs {
         Outputs::Gradients => Place::Gradient(at),
         Outputs::Activations => Place::Activation(Operand::Node(at)),
@@ -226,6 +228,7 @@ fn products(
             products.add(&source, &problem.learner.layer_rows(target, &batch, places));
         });
     }
+
     Ok((products, samples))
 }
 

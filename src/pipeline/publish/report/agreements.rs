@@ -123,6 +123,7 @@ pub fn tell(report: &mut Report, unlabelled: Unlabelled, is_of_values: bool) {
     if let Some(tuned) = &mut report.fine_tune {
         tuned.tell(told);
     }
+
     all(report.ladder.iter_mut().flatten(), told.validation);
 }
 

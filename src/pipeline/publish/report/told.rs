@@ -58,6 +58,7 @@ pub fn touch_up(training: &Training, stage: &Stage) -> Option<TouchUp> {
     }
 
     let trials = training.trials.iter().flat_map(|trials| &trials.trials);
+
     Some(TouchUp {
         labels: if teacher.is_some() {
             "old_model"
@@ -169,6 +170,7 @@ impl From<&transfer::AlphasByGroup> for AlphasByGroup {
             group: group.clone(),
             alpha: Some(*alpha),
         });
+
         Self {
             alphas: alphas.collect(),
             samples: of.samples,
@@ -210,6 +212,7 @@ impl From<&LayerFit> for FittedLayer {
             factor,
             left,
         } = of;
+
         Self {
             layer: layer.clone(),
             rows: *rows,

@@ -169,6 +169,7 @@ impl Row {
             .with("base_model", model.name.clone())
             .with("version", one.version.clone())
             .with("once", Uuid::new_v4().to_string());
+
         Self {
             version: one.version.clone(),
             parent: one.parent.clone().unwrap_or_else(|| format::ABSENT.into()),

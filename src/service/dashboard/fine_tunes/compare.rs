@@ -143,6 +143,7 @@ fn share(name: &'static str, key: &str, a: &FineTuneVersion, b: &FineTuneVersion
     let difference = of_a
         .zip(of_b)
         .map(|(a, b)| format!("{:+.1} points", (b - a) * 100.0));
+
     Some(Row {
         name,
         a: format::percent(of_a),

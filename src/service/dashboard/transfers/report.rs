@@ -47,6 +47,7 @@ impl Report {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let report = report::Report::from_json(bytes).ok()?;
         let baselines = lines::baselines(&report.baselines);
+
         Some(Self {
             sentence: report.decision.sentence.clone(),
             next_step: report.decision.next_step.clone(),
@@ -173,6 +174,7 @@ mod tests {
             .iter()
             .map(|e| format!("{}={}", e.name, e.value))
             .collect();
+
         assert_eq!(
             cost,
             [
@@ -207,6 +209,7 @@ mod tests {
 
         let one_point = json!({"candidates": [{"method": "identity", "step": 3, "validation": {"accuracy": 0.5}}]});
         let one_point = Report::read(one_point.to_string().as_bytes()).unwrap();
+
         assert!(one_point.curve.is_none(), "a point is no line");
     }
 

@@ -80,6 +80,7 @@ impl Trace<'_> {
             }
             _ => return self.step_of_tokens(instruction, dy, gradients),
         };
+
         handed_on(instruction, [Some(dx)])
     }
 
@@ -121,6 +122,7 @@ impl Trace<'_> {
             }
             _ => return self.step_by_burn(instruction, &dy, gradients),
         };
+
         handed_on(instruction, [dx])
     }
 

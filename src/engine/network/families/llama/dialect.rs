@@ -190,6 +190,7 @@ impl Dialect {
             let detail = format!("head_dim: is {told}, but the file has heads of {found} channels");
             return Err(GraphError::Malformed { detail });
         }
+
         Ok(found)
     }
 }

@@ -275,6 +275,7 @@ pub fn tensor_of_module(config: &Value, name: &str, has: impl Fn(&str) -> bool) 
         return whole;
     }
     let prefixed = Names::of(config).map(|names| format!("{}.{name}", names.body));
+
     prefixed
         .map(|name| file_of_module(&name))
         .filter(|name| has(name))
@@ -322,6 +323,7 @@ fn substituted(name: &str, from: &str, to: &str) -> Option<String> {
         }
     }
     let to = to.replace('#', number);
+
     Some(parts.fold(to, |name, part| format!("{name}.{part}")))
 }
 
@@ -331,6 +333,7 @@ pub fn wrapper_of(config: &Value, names: &[&str]) -> String {
     let nodes = config["nodes"].as_array().into_iter().flatten();
     let own = nodes.filter_map(|node| node["param"].as_str());
     let mut found = String::new();
+
     loop {
         let next = WRAPPERS
             .iter()
@@ -368,6 +371,7 @@ mod tests {
             format!("{module}.bias")
         );
         assert_eq!(module_of_tensor("vit.layernorm"), "vit.layernorm");
+
         assert_eq!(
             file_of_module(&format!("{module}.bias")),
             format!("{file}.bias")

@@ -39,6 +39,7 @@ pub(super) fn rung(step: &report::LadderStep, report: &report::Report) -> Rung {
         .validation_accuracy
         .or(step.validation_agreement)
         .or(step.validation_r2);
+
     Rung {
         method: format::words(&step.method),
         taken: step.taken,
@@ -55,6 +56,7 @@ pub(super) fn rung(step: &report::LadderStep, report: &report::Report) -> Rung {
 
 pub(super) fn candidate(one: &report::Candidate, report: &report::Report) -> Candidate {
     let seconds = report.timing.methods.get(method(one)).copied();
+
     Candidate {
         method: format::words(method(one)),
         winner: report.winner == method(one),
@@ -72,6 +74,7 @@ pub(super) fn candidate(one: &report::Candidate, report: &report::Report) -> Can
 pub(super) fn fine_tuned(report: &report::Report) -> Option<Candidate> {
     let tuned = report.fine_tune.as_ref()?;
     let seconds = report.timing.fine_tune_seconds;
+
     Some(Candidate {
         method: "+ fine-tuning".to_owned(),
         winner: false,

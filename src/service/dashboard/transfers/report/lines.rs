@@ -64,6 +64,7 @@ pub(super) fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
                 .map(|one| (&one.validation, one.accuracy.or(one.r2))),
         )
     });
+
     standing
         .into_iter()
         .chain(trained)
