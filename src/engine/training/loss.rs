@@ -7,8 +7,8 @@
 //! |---|---|---|
 //! | classes | cross-entropy | the largest |
 //! | ends | cross-entropy over the positions | the position of the largest |
-//! | labels | `max(z, 0) − z y + ln(1 + e^−|z|)` | 1 where the logit is above 0 |
-//! | values | `(z − y)²` | the value ([`Value`](super::Value)) |
+//! | labels | `max(z, 0) − z y + ln(1 + exp(−abs(z)))` | 1 where the logit is above 0 |
+//! | values | `(z − y)²` | the value ([`Value`]) |
 //!
 //! A teacher's logits stand in the place of labels as what they are: probabilities, or values.
 
