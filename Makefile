@@ -134,7 +134,7 @@ bench-digits:
 bench-service: postgres
 	$(BENCH) service -- $(ARGS)
 
-# Thousands of faults over real processes, about half an hour; FAULTS=200 SEED=7 is shorter. FORM=month plays new
+# A thousand faults over real processes, about half an hour; FAULTS=200 SEED=7 is shorter. FORM=month plays new
 # bases arriving by every route, FORM=rolling restarts everything in turn.
 FORM ?= faults
 chaos: postgres
