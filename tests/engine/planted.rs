@@ -21,6 +21,7 @@ use retune::engine::{
 };
 
 use super::{
+    fixtures,
     networks::{Network, conv8, mlp, resnet},
     transformers::{ALL, Size, transformer},
 };
@@ -37,6 +38,23 @@ struct Case {
     held: Dataset,
     batch_size: usize,
     weight_anchor: f64,
+}
+
+/// The fixtures of a folder that are called so, with twelve layers.
+fn the_order_of_deepened_fixtures_is_found(folder: &str, names: &[&str]) {
+    let fixtures = fixtures::all(folder);
+    let deep = fixtures
+        .iter()
+        .filter(|fixture| names.contains(&fixture.name.as_str()));
+    let mut found = 0;
+    for fixture in deep {
+        let case = Case::of(fixture.deepened(12), 32);
+        assert!(case.network.graph.nodes.len() > 100, "{}", fixture.name);
+        case.recovers_the_planted_permutation();
+        found += 1;
+    }
+
+    assert_eq!(found, names.len());
 }
 
 impl Case {

@@ -27,16 +27,5 @@ fn the_order_of_every_familys_network_of_images_is_found() {
 
 #[test]
 fn the_order_of_deep_networks_of_images_is_found() {
-    let fixtures = fixtures::all("pictures");
-    let deep = fixtures
-        .iter()
-        .filter(|fixture| DEEP.contains(&fixture.name.as_str()));
-    let mut found = 0;
-    for fixture in deep {
-        let case = Case::of(fixture.deepened(12), 32);
-        assert!(case.network.graph.nodes.len() > 100, "{}", fixture.name);
-        case.recovers_the_planted_permutation();
-        found += 1;
-    }
-    assert_eq!(found, DEEP.len());
+    super::the_order_of_deepened_fixtures_is_found("pictures", &DEEP);
 }

@@ -67,18 +67,7 @@ fn the_order_of_every_familys_transformer_is_found() {
 /// Twelve layers of the families whose layers share something: a table of position biases, or all they have.
 #[test]
 fn the_order_of_deep_encoders_is_found() {
-    let fixtures = fixtures::all("transformers");
-    let deep = fixtures
-        .iter()
-        .filter(|fixture| DEEP.contains(&fixture.name.as_str()));
-    let mut found = 0;
-    for fixture in deep {
-        let case = Case::of(fixture.deepened(12), 32);
-        assert!(case.network.graph.nodes.len() > 100, "{}", fixture.name);
-        case.recovers_the_planted_permutation();
-        found += 1;
-    }
-    assert_eq!(found, DEEP.len());
+    super::the_order_of_deepened_fixtures_is_found("transformers", &DEEP);
 }
 
 #[test]
