@@ -168,11 +168,9 @@ impl Crew {
                     done: Arc::clone(&crew.done),
                     fleet: Fleet::default(),
                 };
-                crew
-                    .running
+                crew.running
                     .spawn(stay_known(idler.clone(), crew.shutdown.clone()));
-                crew
-                    .running
+                crew.running
                     .spawn(queue::drive(idler, crew.shutdown.clone()));
             }
             crew.databases.push(database);

@@ -2,10 +2,12 @@
 //!
 //! Order of events: listen, claim as many entries as there is room for, work on each in a task of its
 //! own, and wait where there was none: for a notification, for the end of an entry, or for the queue's
-//! poll interval. A queue with many processes wakes one of those that wait: each says that it waits, and looks once
-//! more, because what was queued meanwhile woke others. Each entry is held under a lease, and whoever works on it records what came of it
-//! under the lease's token. At the end nothing more is claimed, and what is under way may go on for a
-//! while; what is aborted then keeps its lease until that runs out, and somebody else works on it.
+//! poll interval. A queue with many processes wakes one of those that wait: each says that it waits, and
+//! looks once more, because what was queued meanwhile woke others.
+//!
+//! Each entry is held under a lease, and whoever works on it records what came of it under the lease's
+//! token. At the end nothing more is claimed, and what is under way may go on for a while; what is aborted
+//! then keeps its lease until that runs out, and somebody else works on it.
 
 mod listener;
 
