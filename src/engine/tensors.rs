@@ -20,7 +20,7 @@ mod vectorized;
 pub use checkpoint::{Checkpoint, Signature};
 pub use dtype::DType;
 pub(crate) use host_tensor::CHUNK;
-pub use host_tensor::{HostTensor, TensorInfo};
+pub use host_tensor::{HostTensor, InnerProducts, TensorInfo};
 pub use lazy::Elements;
 pub use merge::LowRankProduct;
 #[cfg(test)]
