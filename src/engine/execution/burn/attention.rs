@@ -89,6 +89,27 @@ fn part_of_heads(fused: &Tensor<3>, layer: &Attention, part: usize) -> Tensor<3>
 
 /// `[B, S, heads · d]`.
 pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<3> {
+    let Some(windows) = &layer.windows else {
+        return attended(layer, operands, weights);
+    };
+    let Operands {
+        queries,
+        keys,
+        values,
+        ..
+    } = operands;
+    let of_windows = Operands {
+        queries: windows.parted(queries),
+        keys: windows.parted(keys),
+        values: windows.parted(values),
+        ids: None,
+        distances: OfDistances::default(),
+    };
+
+    windows.put_back(attended(layer, of_windows, weights))
+}
+
+fn attended(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<3> {
     let &Attention {
         heads,
         kv_heads,
@@ -119,6 +140,10 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
     };
     if causal || window.is_some() {
         scores = scores.clone() + sight.mask(&scores.device());
+    }
+
+    if let Some(windows) = &layer.windows {
+        scores = windows.masked(scores);
     }
 
     let sinks = layer.sinks.as_ref().map(|sinks| weights.tensor(sinks));
@@ -180,6 +205,9 @@ fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
     scores = scores * layer.scale;
     if let Some(bias) = &layer.position_bias {
         scores = scores + position_bias(bias, [length, seen], weights);
+    }
+    if let Some(windows) = &layer.windows {
+        scores = windows.biased(scores, weights);
     }
 
     match layer.soft_cap {
@@ -256,6 +284,7 @@ mod tests {
             distances: None,
             mask_queries: false,
             cross: None,
+            windows: None,
         }
     }
 

@@ -232,7 +232,7 @@ fn pool<'a>(source: &Source<'a>) -> Option<&'a str> {
 
 /// Images of the size that the positions were made for: the library reads no other, also where another shape has as
 /// many patches.
-fn image(source: &Source<'_>) -> Result<Input, GraphError> {
+pub(super) fn image(source: &Source<'_>) -> Result<Input, GraphError> {
     let given = &source.config["model_args"]["img_size"];
     if given.is_null() {
         return source.stated_image("patch_embed.proj.weight");

@@ -149,6 +149,12 @@ impl Spaces {
                 reads.first
             }
             Layer::Concat => self.joined(&reads, size),
+            // Each of four neighbours has the channels in the order of the stream.
+            Layer::MergeTokens { .. } => {
+                let Inputs { first, .. } = reads;
+                let rest = vec![first; 3];
+                self.joined(&Inputs { first, rest }, size)
+            }
             Layer::Add | Layer::Gate | Layer::ChannelGate { .. } => {
                 reads
                     .rest

@@ -270,3 +270,29 @@ fn groups_of_a_norm_change_places_as_wholes() {
     };
     assert_eq!([units(1), units(2), units(6)], [[6], [2], [6]]);
 }
+
+/// Each of four neighbours has the channels of the stream in its order.
+#[test]
+fn merged_neighbours_follow_the_stream_four_times() {
+    let symmetry = derive(
+        &json!({"kind":"image","shape":[1,4,4]}),
+        &json!([{"op":"patch_embed","param":"a"},{"op":"merge_tokens","grid":[4,4]},
+                {"op":"layer_norm","param":"n"},{"op":"linear","param":"r"},{"op":"mean_tokens"},
+                {"op":"linear","param":"fc"}]),
+        &[
+            ("a.weight", &[3, 1, 1, 1]),
+            ("n.weight", &[12]),
+            ("r.weight", &[5, 12]),
+            ("fc.weight", &[2, 5]),
+        ],
+    );
+    let groups = symmetry.groups.iter();
+    let found: Vec<_> = groups.map(|g| (g.name.as_str(), g.units)).collect();
+    assert_eq!(found, [("a", 3), ("r", 5)]);
+    for tensor in ["n.weight", "r.weight"] {
+        let members = symmetry.groups[0].members.iter();
+        let own = members.filter(|member| member.tensor == tensor);
+        let starts: Vec<usize> = own.map(|member| member.start).collect();
+        assert_eq!(starts, [0, 3, 6, 9], "{tensor}");
+    }
+}
