@@ -73,7 +73,9 @@ fn of_layer(name: &str, layer: usize, stages: Option<usize>) -> Option<String> {
         .iter_mut()
         .filter(|part| part.parse::<usize>().is_ok());
     if let Some(stages) = stages {
-        numbers.next().filter(|stage| **stage == (stages - 1).to_string())?;
+        numbers
+            .next()
+            .filter(|stage| **stage == (stages - 1).to_string())?;
     }
     let number = numbers.next().filter(|number| *number == "1")?;
     *number = layer.to_string();

@@ -12,7 +12,7 @@ use retune::engine::{
 
 use super::{
     fixtures::{self, Fixture},
-    networks::{Network, conv8, mlp, resnet, vgg},
+    networks::{Network, conv8, grouped_blocks, mlp, resnet, vgg},
     planted::relative_error,
     transformers::{ALL, CAUSAL, Size, language_model, transformer},
 };
@@ -131,6 +131,7 @@ fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
         ),
         ("resnet34", resnet(large("resnet34", 8))),
         ("resnet50", resnet(large("resnet50", 8))),
+        ("convolutions in groups", grouped_blocks(4)),
         ("vgg11_bn", vgg("vgg11_bn", 16, 32)),
         ("vgg16_bn", vgg("vgg16_bn", 16, 64)),
     ] {

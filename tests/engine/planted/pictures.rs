@@ -1,6 +1,9 @@
 //! Networks of images: a planted order of channels, heads and hidden units is found.
 
-use super::{super::fixtures, Case};
+use super::{
+    super::{fixtures, networks::grouped_blocks},
+    Case,
+};
 
 /// Those that have a depth of their own.
 const DEEP: [&str; 8] = [
@@ -23,6 +26,18 @@ fn the_order_of_every_familys_network_of_images_is_found() {
     for fixture in fixtures {
         println!("{}", fixture.name);
         Case::of(fixture.network, 32).recovers_the_planted_permutation();
+    }
+}
+
+/// Blocks of channels and the channels inside each, on both sides of twelve convolutions in groups.
+#[test]
+fn the_order_inside_the_groups_of_convolutions_is_found_at_depth() {
+    for depth in [2, 12] {
+        let network = grouped_blocks(depth);
+        let symmetry = network.symmetry();
+        assert_eq!(symmetry.attentions.len(), 2 * depth);
+        assert_eq!(symmetry.grouped_weights().count(), depth);
+        Case::of(network, 32).recovers_the_planted_permutation();
     }
 }
 

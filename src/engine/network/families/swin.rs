@@ -270,10 +270,7 @@ impl Blocks<'_> {
             return Err(GraphError::Malformed { detail });
         }
         let Pair(height, width) = grid;
-        if height == 0
-            || width == 0
-            || !height.is_multiple_of(side)
-            || !width.is_multiple_of(side)
+        if height == 0 || width == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side)
         {
             let detail = format!(
                 "window_size: {block} has windows of {side} by {side}, which do not fill its grid of {height} by \
@@ -349,7 +346,12 @@ mod tests {
             check_window_size(&square, 4).expect("square");
         }
         check_window_size(&json!([[7, 7], 7, [14, 14], 7]), 4).expect("square");
-        for other in [json!([7, 14]), json!([7, 7, 7]), json!([[7, 14], 7, 7, 7]), json!("7")] {
+        for other in [
+            json!([7, 14]),
+            json!([7, 7, 7]),
+            json!([[7, 14], 7, 7, 7]),
+            json!("7"),
+        ] {
             let error = check_window_size(&other, 4).unwrap_err().to_string();
             assert!(error.contains("window_size"), "{error}");
         }

@@ -124,14 +124,10 @@ impl Op {
             let tables = position_bias.iter().map(|bias| {
                 ParamUse::needed(format!("{}.weight", bias.param), &[Fixed, Axis::Heads])
             });
-            let of_windows = windows.iter().map(|windows| {
-                ParamUse::needed(windows.bias.clone(), &[Fixed, Axis::Heads])
-            });
-            return norms
-                .chain(sinks)
-                .chain(tables)
-                .chain(of_windows)
-                .collect();
+            let of_windows = windows
+                .iter()
+                .map(|windows| ParamUse::needed(windows.bias.clone(), &[Fixed, Axis::Heads]));
+            return norms.chain(sinks).chain(tables).chain(of_windows).collect();
         }
         if let Self::Opaque { network } = self {
             return network.params();

@@ -75,7 +75,10 @@ impl Resolver<'_> {
     fn check_grid(&self, grid: Pair) -> Result<[usize; 2], GraphError> {
         let [tokens, channels] = self.tokens(0)?;
         if tokens == 0 || grid.0.checked_mul(grid.1) != Some(tokens) {
-            let detail = format!("has {tokens} tokens, not those of a grid of {:?}", grid.array());
+            let detail = format!(
+                "has {tokens} tokens, not those of a grid of {:?}",
+                grid.array()
+            );
             return Err(self.fault(detail));
         }
         Ok([tokens, channels])

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::attention_spaces::AttentionSpaces;
+use super::{attention_spaces::AttentionSpaces, convolutions::GroupedSpaces};
 use crate::network::{
     Axis, Inputs, Instruction, Layer,
     op::FusedOrder,
@@ -26,6 +26,7 @@ pub(super) struct Spaces {
     pub(super) parts: HashMap<usize, Parts>,
     pub(super) heads: Vec<AttentionSpaces>,
     pub(super) of_experts: Vec<ExpertSpaces>,
+    pub(super) convolutions: Vec<GroupedSpaces>,
 }
 
 /// A fused space: each part is a class of its own.
@@ -111,11 +112,7 @@ impl Spaces {
                 class: self.open(size),
                 size,
             },
-            Layer::Conv2d(Conv2d { groups, .. }) => {
-                let class = self.open(*groups);
-                self.union(reads.first.class, class);
-                Space { class, size }
-            }
+            Layer::Conv2d(layer) => self.grouped(layer, reads.first, size),
             // Each channel is of one speed.
             Layer::Sinusoids => {
                 let class = self.open(size);
