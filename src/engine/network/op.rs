@@ -208,6 +208,9 @@ pub enum Op {
     /// nothing of it.
     Table {
         param: String,
+        /// The rows are the parameter `param` itself, `[1, R, D]`.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        bare: bool,
     },
     /// `[S]` ids to `[S]` ids: every position reads the one before it, the first the id `first`.
     ShiftTokens {
@@ -267,7 +270,8 @@ pub enum Op {
         /// Padded positions see nothing either.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         mask_queries: bool,
-        /// Keys, values and the ids of the mask are of another sequence than the queries.
+        /// Keys, values and the ids of the mask are of another sequence than the queries; in a network of images, of
+        /// other tokens.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         cross: bool,
         /// A token attends to those of its window of an image alone.

@@ -303,7 +303,7 @@ impl<'a> Resolver<'a> {
             }
             Op::ClassToken { param, flat, at } => self.class_token(param, *flat, *at),
             Op::PatchEmbed { param } => self.patch_embed(param),
-            Op::Table { param } => self.table(param),
+            Op::Table { param, bare } => self.table(param, *bare),
             &Op::ShiftTokens { first, padding } => {
                 self.shift_tokens(ShiftTokens { first, padding })
             }

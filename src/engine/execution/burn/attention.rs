@@ -124,7 +124,10 @@ fn attended(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<
         ids,
         distances,
     } = operands;
-    let [batch, length, width] = queries.dims();
+    // Queries of a table are the same for all samples.
+    let [_, length, width] = queries.dims();
+    let batch = keys.dims()[0];
+    let queries = queries.expand([batch, length, width]);
 
     let values = repeated(split(values, kv_heads), heads);
     let of = Scored {

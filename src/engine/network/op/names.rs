@@ -124,7 +124,7 @@ impl Op {
             | Self::TokenTypeEmbedding { param }
             | Self::ClassToken { param, .. }
             | Self::PatchEmbed { param }
-            | Self::Table { param }
+            | Self::Table { param, .. }
             | Self::LayerScale { param, .. }
             | Self::Offset { param }
             | Self::Experts { param, .. } => Some(param),

@@ -208,14 +208,16 @@ impl Op {
             Self::RmsNorm { .. } => vec![ParamUse::needed(weight, &[Output])],
             Self::Embedding { .. }
             | Self::TokenTypeEmbedding { .. }
-            | Self::Table { .. }
+            | Self::Table { bare: false, .. }
             | Self::PositionEmbedding { bare: false, .. } => {
                 vec![ParamUse::needed(weight, &[Fixed, Output])]
             }
             Self::ClassToken { flat: true, .. } => {
                 vec![ParamUse::needed(prefix.to_owned(), &[Output])]
             }
-            Self::PositionEmbedding { bare: true, .. } | Self::ClassToken { .. } => {
+            Self::PositionEmbedding { bare: true, .. }
+            | Self::ClassToken { .. }
+            | Self::Table { bare: true, .. } => {
                 vec![ParamUse::needed(prefix.to_owned(), &[Fixed, Fixed, Output])]
             }
             Self::LayerScale { tensor, .. } => {

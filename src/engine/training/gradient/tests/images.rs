@@ -108,3 +108,26 @@ fn windows_of_patches_and_merged_neighbours() {
         );
     }
 }
+
+/// A learned query, the same for all samples, attends to the patches.
+#[test]
+fn a_query_of_a_table_pools_patches() {
+    check(
+        &[2, 4, 4],
+        json!([{"op":"patch_embed","param":"p","id":"x"},
+            {"op":"table","param":"probe","bare":true,"inputs":["input"]},
+            {"op":"linear","param":"q"},{"op":"linear","param":"kv","inputs":["x"]},
+            {"op":"split","parts":2,"part":0,"id":"k"},
+            {"op":"split","parts":2,"part":1,"id":"v","inputs":["kv"]},
+            {"op":"attention","heads":2,"cross":true,"inputs":["q","k","v"]},
+            {"op":"select_token"},{"op":"linear","param":"fc"}]),
+        &[
+            ("p.weight", &[6, 2, 2, 2]),
+            ("probe", &[1, 2, 3]),
+            ("q.weight", &[4, 3]),
+            ("q.bias", &[4]),
+            ("kv.weight", &[8, 6]),
+            ("fc.weight", &[3, 4]),
+        ],
+    );
+}
