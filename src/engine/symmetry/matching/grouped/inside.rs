@@ -10,9 +10,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use crate::symmetry::{
-    assignment::{self, NotFinite},
-    matching::descent::value,
+use crate::{
+    symmetry::{
+        assignment::{self, NotFinite},
+        matching::descent::value,
+    },
+    tensors::matmul::{accumulate, matrix},
 };
 
 /// Channels of a block all of whose orders are gone through.
@@ -95,7 +98,12 @@ impl Blocks<'_> {
         }
 
         let (preferred, _) = self.preferred(pair)?;
-        for start in [present, &preferred] {
+        let starts = if preferred == present {
+            vec![present]
+        } else {
+            vec![present, &preferred]
+        };
+        for start in starts {
             for first in 0..self.sides.len() {
                 let orders = self.alternated(pair, start.to_vec(), first)?;
                 best.better(orders, self, pair);
@@ -180,7 +188,7 @@ impl Side {
 }
 
 impl Link<'_> {
-    /// Adds to `matrix`, `[size, size]` of one of its spaces, how well the channels fit, with the other space in its
+    /// Adds to `sum`, `[size, size]` of one of its spaces, how well the channels fit, with the other space in its
     /// order. Of other spaces it says nothing.
     fn add(
         &self,
@@ -188,54 +196,67 @@ impl Link<'_> {
         pair: BlockPair,
         at: usize,
         orders: &[Vec<u32>],
-        matrix: &mut [f32],
+        sum: &mut [f32],
     ) {
+        let other = if at == self.input {
+            self.output
+        } else if at == self.output {
+            self.input
+        } else {
+            return;
+        };
         let [inputs, outputs] = [self.input, self.output].map(|side| blocks.sides[side].size);
+        let still: Vec<u32> = (0..blocks.sides[other].size as u32).collect();
         let length = inputs * outputs * self.width;
         for [target, source] in &self.pairs {
-            let target = &target[pair.target * length..][..length];
-            let source = &source[pair.source * length..][..length];
             let kernels = Kernels {
-                target,
-                source,
                 inputs,
                 width: self.width,
+                is_of_inputs: at == self.input,
             };
-            if at == self.input {
-                for (output, &from) in orders[self.output].iter().enumerate() {
-                    for (i, sum) in matrix.iter_mut().enumerate() {
-                        let [own, other] = [[output, i / inputs], [from as usize, i % inputs]];
-                        *sum += kernels.product(own, other);
-                    }
-                }
-            } else if at == self.output {
-                for (input, &from) in orders[self.input].iter().enumerate() {
-                    for (i, sum) in matrix.iter_mut().enumerate() {
-                        let [own, other] = [[i / outputs, input], [i % outputs, from as usize]];
-                        *sum += kernels.product(own, other);
-                    }
-                }
-            }
+            let target = &target[pair.target * length..][..length];
+            let source = &source[pair.source * length..][..length];
+            let target = kernels.laid_out(target, &still);
+            let source = kernels.laid_out(source, &orders[other]);
+            let columns = still.len() * self.width;
+            accumulate(
+                sum,
+                matrix(&target, columns),
+                matrix(&source, columns).transpose(),
+            );
         }
     }
 }
 
-/// The kernels of two blocks, `[outputs, inputs, width]` each.
-struct Kernels<'k> {
-    target: &'k [f32],
-    source: &'k [f32],
+/// The kernels of a block, `[outputs, inputs, width]`.
+struct Kernels {
     inputs: usize,
     width: usize,
+    /// The inputs become rows, else the outputs do.
+    is_of_inputs: bool,
 }
 
-impl Kernels<'_> {
-    /// The product of a kernel of the target, from an input to an output, and one of the source.
-    fn product(&self, own: [usize; 2], other: [usize; 2]) -> f32 {
-        let [own, other] =
-            [own, other].map(|[output, input]| (output * self.inputs + input) * self.width);
-        let own = &self.target[own..][..self.width];
-        let other = &self.source[other..][..self.width];
-        own.iter().zip(other).map(|(a, b)| a * b).sum()
+impl Kernels {
+    /// A row for each channel of one side: its kernels with those of the other, in this order.
+    fn laid_out(&self, values: &[f32], others: &[u32]) -> Vec<f32> {
+        let &Self {
+            inputs,
+            width,
+            is_of_inputs,
+        } = self;
+        let rows = values.len() / (others.len() * width).max(1);
+        let mut all = Vec::with_capacity(values.len());
+        for row in 0..rows {
+            for &other in others {
+                let kernel = if is_of_inputs {
+                    other as usize * inputs + row
+                } else {
+                    row * inputs + other as usize
+                };
+                all.extend_from_slice(&values[kernel * width..][..width]);
+            }
+        }
+        all
     }
 }
 
