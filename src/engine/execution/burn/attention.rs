@@ -75,6 +75,19 @@ impl Operands {
     }
 }
 
+impl Operands {
+    /// Queries of a table are the same for all samples.
+    fn of_every_sample(self) -> Self {
+        let [own, length, width] = self.queries.dims();
+        let batch = self.keys.dims()[0];
+        if own == batch {
+            return self;
+        }
+        let queries = self.queries.expand([batch, length, width]);
+        Self { queries, ..self }
+    }
+}
+
 /// Queries, keys or values of `[B, S, heads · 3 d]`, as `[B, S, heads · d]`.
 fn part_of_heads(fused: &Tensor<3>, layer: &Attention, part: usize) -> Tensor<3> {
     let &Attention {
@@ -89,6 +102,7 @@ fn part_of_heads(fused: &Tensor<3>, layer: &Attention, part: usize) -> Tensor<3>
 
 /// `[B, S, heads · d]`.
 pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<3> {
+    let operands = operands.of_every_sample();
     let Some(windows) = &layer.windows else {
         return attended(layer, operands, weights);
     };
@@ -124,10 +138,7 @@ fn attended(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<
         ids,
         distances,
     } = operands;
-    // Queries of a table are the same for all samples.
-    let [_, length, width] = queries.dims();
-    let batch = keys.dims()[0];
-    let queries = queries.expand([batch, length, width]);
+    let [batch, length, width] = queries.dims();
 
     let values = repeated(split(values, kv_heads), heads);
     let of = Scored {
@@ -143,10 +154,6 @@ fn attended(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<
     };
     if causal || window.is_some() {
         scores = scores.clone() + sight.mask(&scores.device());
-    }
-
-    if let Some(windows) = &layer.windows {
-        scores = windows.masked(scores);
     }
 
     let sinks = layer.sinks.as_ref().map(|sinks| weights.tensor(sinks));
@@ -183,7 +190,7 @@ struct Scored {
     distances: OfDistances,
 }
 
-/// The score of each key for each query, `[B, heads, S, S]`, before masks.
+/// The score of each key for each query, `[B, heads, S, S]`, before masks of a sequence.
 fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
     let Scored {
         mut queries,
@@ -213,8 +220,11 @@ fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
         scores = windows.biased(scores, weights);
     }
 
-    match layer.soft_cap {
-        Some(cap) => soft_capped(scores, cap),
+    if let Some(cap) = layer.soft_cap {
+        scores = soft_capped(scores, cap);
+    }
+    match &layer.windows {
+        Some(windows) => windows.masked(scores),
         None => scores,
     }
 }

@@ -180,21 +180,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     if source.has("norm.weight") {
         x = blocks.norm(&mut builder, "norm", x)?;
     }
-    let mut pooled = match pool {
-        "token" => {
-            source.shape::<3>("cls_token")?;
-            builder.first_token(x)
-        }
-        "map" if prefix.is_empty() => blocks.attention_pool(&mut builder, x)?,
-        "map" => {
-            let detail = format!("global_pool: \"map\" is not supported beside {prefix:?}");
-            return Err(GraphError::Malformed { detail });
-        }
-        _ => {
-            let skip = names.others(source)?;
-            builder.push("patches.mean", Op::MeanTokens { skip }, &[x])
-        }
-    };
+    let mut pooled = blocks.pooled(&mut builder, pool, &prefix, x)?;
     if source.has("fc_norm.weight") {
         pooled = blocks.norm(&mut builder, "fc_norm", pooled)?;
     }
@@ -280,6 +266,35 @@ impl Blocks<'_> {
         let output = self.scaled(builder, &name.of("ls2"), output);
 
         Ok(builder.add(name.of("mlp.sum"), &[output, x]))
+    }
+
+    /// The tokens as one; those of `prefix` stand before the patches.
+    fn pooled(
+        &self,
+        builder: &mut Builder,
+        pool: &str,
+        prefix: &[&str],
+        x: Operand,
+    ) -> Result<Operand, GraphError> {
+        match pool {
+            "token" => {
+                self.source.shape::<3>("cls_token")?;
+                Ok(builder.first_token(x))
+            }
+            "map" if prefix.is_empty() => self.attention_pool(builder, x),
+            "map" => {
+                let detail = format!("global_pool: \"map\" is not supported beside {prefix:?}");
+                Err(GraphError::Malformed { detail })
+            }
+            _ => {
+                let mut skip = 0usize;
+                for tokens in prefix {
+                    let [_, count, _] = self.source.shape(tokens)?;
+                    skip = skip.saturating_add(count);
+                }
+                Ok(builder.push("patches.mean", Op::MeanTokens { skip }, &[x]))
+            }
+        }
     }
 
     /// One query that is learned attends to the patches, and a hidden layer follows (Lee et al. 2019, section 3.2).

@@ -11,12 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     attention_spaces::AttentionSpaces,
-    spaces::{Space, Spaces},
+    spaces::{GroupedSpaces, Spaces},
 };
-use crate::{
-    network::{Program, program::layer::Conv2d},
-    symmetry::Attention,
-};
+use crate::{network::Program, symmetry::Attention};
 
 /// The weight of a convolution whose channels permute inside its groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,40 +26,7 @@ pub struct GroupedWeight {
     pub blocks: usize,
 }
 
-/// The spaces of a convolution in groups.
-pub(super) struct GroupedSpaces {
-    weight: String,
-    input: Space,
-    output: Space,
-    blocks: usize,
-    /// Its channels permute inside its groups.
-    is_free: bool,
-}
-
 impl Spaces {
-    /// What a convolution in groups puts out. Where each group has a single channel on both sides, these are one space.
-    pub(super) fn grouped(&mut self, layer: &Conv2d, input: Space, size: usize) -> Space {
-        let blocks = layer.groups;
-        if input.size == blocks && size == blocks {
-            let class = self.open(blocks);
-            self.union(input.class, class);
-            return Space { class, size };
-        }
-
-        let output = Space {
-            class: self.open(size),
-            size,
-        };
-        self.convolutions.push(GroupedSpaces {
-            weight: layer.weight.name.clone(),
-            input,
-            output,
-            blocks,
-            is_free: true,
-        });
-        output
-    }
-
     /// Ties inputs and outputs block by block where their channels cannot permute inside.
     pub(super) fn settle_convolutions(&mut self, program: &Program) {
         loop {

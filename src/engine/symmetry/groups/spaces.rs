@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{attention_spaces::AttentionSpaces, convolutions::GroupedSpaces};
+use super::attention_spaces::AttentionSpaces;
 use crate::network::{
     Axis, Inputs, Instruction, Layer,
     op::FusedOrder,
@@ -62,6 +62,16 @@ pub(super) struct ExpertSpaces {
     pub tensors: Vec<Vec<String>>,
     /// Nothing keeps them from changing places.
     pub is_ordered: bool,
+}
+
+/// The spaces of a convolution in groups.
+pub(super) struct GroupedSpaces {
+    pub weight: String,
+    pub input: Space,
+    pub output: Space,
+    pub blocks: usize,
+    /// Its channels permute inside its groups.
+    pub is_free: bool,
 }
 
 impl Spaces {
@@ -182,6 +192,29 @@ impl Spaces {
                 size,
             },
         }
+    }
+
+    /// What a convolution in groups puts out. Where each group has a single channel on both sides, these are one space.
+    fn grouped(&mut self, layer: &Conv2d, input: Space, size: usize) -> Space {
+        let blocks = layer.groups;
+        if input.size == blocks && size == blocks {
+            let class = self.open(blocks);
+            self.union(input.class, class);
+            return Space { class, size };
+        }
+
+        let output = Space {
+            class: self.open(size),
+            size,
+        };
+        self.convolutions.push(GroupedSpaces {
+            weight: layer.weight.name.clone(),
+            input,
+            output,
+            blocks,
+            is_free: true,
+        });
+        output
     }
 
     /// A space that is a row of others. One of those that is a row itself is taken apart.

@@ -56,6 +56,13 @@ pub struct BlockPair {
     pub source: usize,
 }
 
+/// One of the spaces in a pair of blocks.
+#[derive(Clone, Copy)]
+struct At {
+    pair: BlockPair,
+    side: usize,
+}
+
 /// The orders inside a pair of blocks, one for each space.
 #[derive(Clone)]
 pub struct Inside {
@@ -142,7 +149,8 @@ impl Blocks<'_> {
         let side = &self.sides[at];
         let mut matrix = side.block(pair);
         for link in &self.links {
-            link.add(self, pair, at, orders, &mut matrix);
+            let at = At { pair, side: at };
+            link.add(self, at, orders, &mut matrix);
         }
         let found = assignment::solve(&matrix, side.size, Some(&orders[at]), None)?.sigma;
         let moved = found != orders[at];
@@ -159,7 +167,11 @@ impl Blocks<'_> {
         let between = self.links.iter().map(|link| {
             let size = self.sides[link.input].size;
             let mut matrix = vec![0.0; size * size];
-            link.add(self, pair, link.input, orders, &mut matrix);
+            let at = At {
+                pair,
+                side: link.input,
+            };
+            link.add(self, at, orders, &mut matrix);
             value(&matrix, &orders[link.input])
         });
         linear + between.sum::<f64>()
@@ -190,17 +202,11 @@ impl Side {
 impl Link<'_> {
     /// Adds to `sum`, `[size, size]` of one of its spaces, how well the channels fit, with the other space in its
     /// order. Of other spaces it says nothing.
-    fn add(
-        &self,
-        blocks: &Blocks<'_>,
-        pair: BlockPair,
-        at: usize,
-        orders: &[Vec<u32>],
-        sum: &mut [f32],
-    ) {
-        let other = if at == self.input {
+    fn add(&self, blocks: &Blocks<'_>, at: At, orders: &[Vec<u32>], sum: &mut [f32]) {
+        let At { pair, side } = at;
+        let other = if side == self.input {
             self.output
-        } else if at == self.output {
+        } else if side == self.output {
             self.input
         } else {
             return;
@@ -212,7 +218,7 @@ impl Link<'_> {
             let kernels = Kernels {
                 inputs,
                 width: self.width,
-                is_of_inputs: at == self.input,
+                is_of_inputs: side == self.input,
             };
             let target = &target[pair.target * length..][..length];
             let source = &source[pair.source * length..][..length];
