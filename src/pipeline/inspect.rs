@@ -26,7 +26,8 @@ use crate::{
 };
 
 /// The permutation groups of a model, from its headers, as JSON (`retune symmetry`). A group that orders
-/// experts has their tensors beside its members: a list for each unit.
+/// experts has their tensors beside its members: a list for each unit. One whose units permute inside a convolution's
+/// groups has the weights beside its members whose second axis follows them, block by block.
 ///
 /// # Errors
 /// What is wrong with the model.
@@ -38,6 +39,13 @@ pub fn groups(storage: &Storage, model_uri: &str) -> Result<Value, Failure> {
     let mut groups: Vec<Value> = symmetry.groups.iter().map(group).collect();
     for experts in &symmetry.experts {
         groups[experts.order]["experts"] = json!(experts.tensors);
+    }
+    for (name, weight) in symmetry.grouped_weights() {
+        let inside = json!({"tensor": name, "axis": 1, "blocks": weight.blocks});
+        match groups[weight.inputs]["inside"].as_array_mut() {
+            Some(known) => known.push(inside),
+            None => groups[weight.inputs]["inside"] = json!([inside]),
+        }
     }
     Ok(groups.into())
 }

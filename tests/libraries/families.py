@@ -334,6 +334,7 @@ TOWERS = {
     "text_config": PLAIN | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
 }
 DINO = VIT | {"mlp_ratio": 2}
+SWIN = {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
 # Networks of images on which no adapters are tried.
 PICTURES = [
     Image("resnet", t.ResNetConfig, {"embedding_size": 8} | STAGES, settings_pictures.RESNET, {}, side=40),
@@ -345,4 +346,5 @@ PICTURES = [
     Image("dinov2_with_registers", t.Dinov2WithRegistersConfig, DINO, settings_pictures.DINOV2, {}),
     Image("clip", t.CLIPConfig, TOWERS, settings_pictures.towers(TOWER), {}),
     Image("siglip", t.SiglipConfig, TOWERS, settings_pictures.towers(TOWER), {}),
+    Image("swin", t.SwinConfig, SWIN, settings_pictures.SWIN, {}, side=16),
 ]

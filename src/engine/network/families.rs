@@ -37,6 +37,7 @@ mod sequences;
 mod settings;
 mod source;
 mod suffixes;
+mod swin;
 mod t5;
 mod tasks;
 mod timm_vit;
@@ -74,13 +75,14 @@ struct Timm {
     build: Build,
 }
 
-const TIMM: [Timm; 6] = [
+const TIMM: [Timm; 7] = [
     resnet::TIMM,
     vgg::TIMM,
     convnext::TIMM,
     efficientnet::TIMM,
     mobilenet_v3::TIMM,
     densenet::TIMM,
+    swin::TIMM,
 ];
 
 /// One of Hugging Face's families.
@@ -117,7 +119,7 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 43] = [
+const MODEL_TYPES: [Family; 44] = [
     encoders::ALBERT,
     Family {
         model_type: "bert",
@@ -286,6 +288,7 @@ const MODEL_TYPES: [Family; 43] = [
     pictures::CLIP,
     pictures::CLIP_VISION,
     pictures::SIGLIP,
+    pictures::SWIN,
 ];
 
 const fn llama_like(

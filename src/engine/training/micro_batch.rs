@@ -52,7 +52,7 @@ impl Learner<'_> {
                 let keys = match attention.cross {
                     Some(_) if is_tokens => size.shape[0],
                     Some(longest) => longest,
-                    None => positions,
+                    None => attention.keys(positions),
                 };
                 values += 3 * attention.heads * positions * keys;
             }

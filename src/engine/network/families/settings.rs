@@ -24,11 +24,12 @@ pub(super) use decoders::{
 pub(super) use encoders::{ALBERT, DEBERTA, ELECTRA, MPNET};
 pub(super) use pictures::{
     CLIP, CLIP_VISION, CONVNEXT, DINOV2, DINOV2_WITH_REGISTERS, EFFICIENTNET, MOBILENET_V2, RESNET,
-    SIGLIP, SIGLIP_VISION, VIT,
+    SIGLIP, SIGLIP_VISION, SWIN, VIT,
 };
 pub(super) use sequences::{BART, MARIAN, PEGASUS, T5, WHISPER};
 pub(super) use timm::{
-    TIMM_CONVNEXT, TIMM_DENSENET, TIMM_EFFICIENTNET, TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm,
+    TIMM_CONVNEXT, TIMM_DENSENET, TIMM_EFFICIENTNET, TIMM_RESNET, TIMM_SWIN, TIMM_VGG, TIMM_VIT,
+    check_timm,
 };
 pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, check, check_part};
 

@@ -10,7 +10,9 @@ use super::{
 use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
-    op::{Distances, FullyMasked, FusedOrder, HeadNorms, Op, Position, PositionBias, Rotary},
+    op::{
+        Distances, FullyMasked, FusedOrder, HeadNorms, Op, Position, PositionBias, Rotary, Windows,
+    },
     token::IDS,
 };
 
@@ -184,6 +186,7 @@ pub(super) struct Attending {
     pub distances: Option<Distances>,
     pub mask_queries: bool,
     pub cross: bool,
+    pub windows: Option<Windows>,
 }
 
 impl Attending {
@@ -205,6 +208,7 @@ impl Attending {
             distances: None,
             mask_queries: false,
             cross: false,
+            windows: None,
         }
     }
 }
@@ -273,6 +277,7 @@ impl Builder {
             distances: heads.distances.clone(),
             mask_queries: heads.mask_queries,
             cross: heads.cross,
+            windows: heads.windows.clone(),
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

@@ -48,6 +48,7 @@ impl Resolver<'_> {
             distances,
             mask_queries,
             cross,
+            windows,
         } = &self.node.op
         else {
             return Err(self.fault("is no attention"));
@@ -105,6 +106,10 @@ impl Resolver<'_> {
             mask_queries: *mask_queries,
             cross: cross
                 .then(|| self.tokens(1).map(|[keys, _]| keys))
+                .transpose()?,
+            windows: windows
+                .as_ref()
+                .map(|windows| self.windows(windows, heads))
                 .transpose()?,
         };
         let [tokens, _] = self.tokens(0)?;

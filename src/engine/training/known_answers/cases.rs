@@ -30,6 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
         tables(),
         distances(),
         patches(),
+        windows(),
     ]
 }
 
@@ -225,6 +226,29 @@ fn patches() -> Case {
             ("scale.gamma", vec![9]),
             ("qkv.weight", vec![27, 9]),
             ("head.weight", vec![CLASSES, 9]),
+        ],
+    }
+}
+
+/// Attention inside shifted windows of a picture's patches, and neighbours that become one, with a row of zeros.
+fn windows() -> Case {
+    Case {
+        kind: "windows",
+        input: json!({"kind": "image", "shape": [3, 12, 8]}),
+        nodes: json!([{"op":"patch_embed","param":"patches"},{"op":"layer_norm","param":"n"},
+            {"op":"linear","param":"qkv"},
+            {"op":"attention","heads":3,"windows":{"grid":[6,4],"size":[3,2],"shift":[1,1],"bias":"bias"}},
+            {"op":"merge_tokens","grid":[6,4]},{"op":"linear","param":"merged"},
+            {"op":"merge_tokens","grid":[3,2]},{"op":"mean_tokens"},{"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("patches.weight", vec![9, 3, 2, 2]),
+            ("n.weight", vec![9]),
+            ("n.bias", vec![9]),
+            ("qkv.weight", vec![27, 9]),
+            ("qkv.bias", vec![27]),
+            ("bias", vec![15, 3]),
+            ("merged.weight", vec![5, 36]),
+            ("head.weight", vec![CLASSES, 20]),
         ],
     }
 }

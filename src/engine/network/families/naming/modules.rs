@@ -13,7 +13,7 @@ use crate::tensors::Signature;
 /// and `PyTorch`'s data parallel modules.
 const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
 /// Modules of the library in memory, and what they are called in files; `#` stands for a number.
-const MODULES: [(&str, &str); 16] = [
+const MODULES: [(&str, &str); 23] = [
     (
         "dinov2.encoder.layer.#.attention.q_proj",
         "dinov2.encoder.layer.#.attention.attention.query",
@@ -74,6 +74,34 @@ const MODULES: [(&str, &str); 16] = [
     (
         "vit.layers.#.layernorm_after",
         "vit.encoder.layer.#.layernorm_after",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.q_proj",
+        "swin.encoder.layers.#.blocks.#.attention.self.query",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.k_proj",
+        "swin.encoder.layers.#.blocks.#.attention.self.key",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.v_proj",
+        "swin.encoder.layers.#.blocks.#.attention.self.value",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.relative_position_bias.relative_position_bias_table",
+        "swin.encoder.layers.#.blocks.#.attention.self.relative_position_bias_table",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.o_proj",
+        "swin.encoder.layers.#.blocks.#.attention.output.dense",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.mlp.fc1",
+        "swin.encoder.layers.#.blocks.#.intermediate.dense",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.mlp.fc2",
+        "swin.encoder.layers.#.blocks.#.output.dense",
     ),
 ];
 /// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
@@ -313,16 +341,15 @@ fn renamed(
 
 fn substituted(name: &str, from: &str, to: &str) -> Option<String> {
     let mut parts = name.split('.');
-    let mut number = "";
+    let mut to = to.to_owned();
     for part in from.split('.') {
         let found = parts.next()?;
         if part == "#" && !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit()) {
-            number = found;
+            to = to.replacen('#', found, 1);
         } else if part != found {
             return None;
         }
     }
-    let to = to.replace('#', number);
 
     Some(parts.fold(to, |name, part| format!("{name}.{part}")))
 }
@@ -376,5 +403,10 @@ mod tests {
             file_of_module(&format!("{module}.bias")),
             format!("{file}.bias")
         );
+        // A number for each place, in their order.
+        let file = "swin.encoder.layers.2.blocks.11.attention.self.value.weight";
+        let module = "swin.encoder.layers.2.blocks.11.attention.v_proj.weight";
+        assert_eq!(file_of_module(module), file);
+        assert_eq!(module_of_tensor(file), module);
     }
 }
