@@ -1,5 +1,9 @@
 //! Whether data fit a model. Data are checked once; after that nothing here fails.
 
+mod header;
+
+pub use header::DataHeader;
+
 use super::{Batch, Dataset, Learner, Value, cross_entropy::IGNORED};
 use crate::network::{Task, Token, token::ABSENT};
 
@@ -106,23 +110,16 @@ impl Learner<'_> {
             return Err(DataFault::Empty);
         }
 
-        let (expected, found) = (self.graph.input.shape(), data.sample_shape());
-        if !self.program.reads(found) {
-            let (expected, found) = (expected.to_vec(), found.to_vec());
-            return Err(DataFault::SampleShape { expected, found });
-        }
-
+        self.program
+            .check_header(DataHeader::of(data), self.classes)?;
         self.check_ids(data)?;
         if self.graph.task == Task::QuestionAnswering {
             check_filled(data)?;
         }
         if !data.has_labels() {
-            return self
-                .graph
-                .target
-                .map_or(Ok(()), |_| Err(DataFault::NoTargets));
+            return Ok(());
         }
-        self.check_label_count(data)?;
+
         match self.graph.task {
             Task::SequenceToSequence => check_any_counted(data)?,
             task if task.is_of_tokens() => check_counted(data)?,
@@ -132,45 +129,6 @@ impl Learner<'_> {
         match self.graph.task {
             Task::QuestionAnswering => check_answers(data),
             _ => self.check_labels(data),
-        }
-    }
-
-    /// As many as the task has; of a target sequence at most as many as the network writes.
-    fn check_label_count(&self, data: &Dataset) -> Result<(), DataFault> {
-        let found = data.labels_each();
-        if let Some([longest]) = self.graph.target {
-            return if found > longest {
-                Err(DataFault::TargetLength { longest, found })
-            } else {
-                Ok(())
-            };
-        }
-
-        if self.labels_each(data.sample_shape()) == found {
-            return Ok(());
-        }
-        let expected = self.expected_labels();
-
-        Err(DataFault::LabelCount { expected, found })
-    }
-
-    /// Labels of a sample of this shape.
-    fn labels_each(&self, sample_shape: &[usize]) -> usize {
-        match self.graph.task {
-            task if task.is_of_tokens() => sample_shape[0],
-            Task::MultiLabelClassification | Task::Regression => self.classes,
-            Task::QuestionAnswering => 2,
-            _ => 1,
-        }
-    }
-
-    fn expected_labels(&self) -> String {
-        match self.graph.task {
-            task if task.is_of_tokens() => "one a token".into(),
-            Task::MultiLabelClassification => format!("{}, 0 or 1 each", self.classes),
-            Task::Regression => format!("{}, each a value", self.classes),
-            Task::QuestionAnswering => "two, the first and the last token of an answer".into(),
-            _ => "one".into(),
         }
     }
 
@@ -211,9 +169,6 @@ impl Learner<'_> {
     /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
     /// there too.
     fn check_ids(&self, data: &Dataset) -> Result<(), DataFault> {
-        if data.has_token_types() && self.token_types.is_none() {
-            return Err(DataFault::NoTokenTypes);
-        }
         let Some(vocabulary) = self.vocabulary else {
             return Ok(());
         };
