@@ -5,7 +5,7 @@ mod header;
 pub use header::DataHeader;
 
 use super::{Batch, Dataset, Learner, Value, cross_entropy::IGNORED};
-use crate::network::{Task, Token, token::ABSENT};
+use crate::network::{Layer, Task, Token, program::layer::SelectToken, token::ABSENT};
 
 /// Data that do not fit the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,22 @@ pub enum DataFault {
     },
     #[error("the data have token_type_ids, which the model does not read; leave them out")]
     NoTokenTypes,
+    #[error(
+        "sample {position} has no token {token}, at which the model tells the class; end every sentence with it \
+         (eos_token_id in config.json), as the model's tokenizer does"
+    )]
+    NoEnd { position: usize, token: u32 },
+    #[error(
+        "sample {position} has the token {token} {found} times, and sample 0 has it {expected} times; the model tells \
+         the class at the last of them and reads samples with as many alone: give every sentence one, at its end, \
+         and no padding of this id"
+    )]
+    OtherEnds {
+        position: usize,
+        token: u32,
+        expected: usize,
+        found: usize,
+    },
     #[error("sample {position} has the label {label}, but each of several labels is 0 or 1")]
     NotBinary { position: usize, label: i64 },
     #[error("sample {position} has a value that is no finite number")]
@@ -90,6 +106,7 @@ impl DataFault {
             Self::Value { .. } => "not_finite",
             Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
             Self::NoTokenTypes => "unexpected_tensor",
+            Self::NoEnd { .. } | Self::OtherEnds { .. } => "missing_token",
             Self::LabelCount { .. } | Self::TargetLength { .. } | Self::Shorter { .. } => {
                 "wrong_shape"
             }
@@ -113,6 +130,7 @@ impl Learner<'_> {
         self.program
             .check_header(DataHeader::of(data), self.classes)?;
         self.check_ids(data)?;
+        self.check_ends(data)?;
         if self.graph.task == Task::QuestionAnswering {
             check_filled(data)?;
         }
@@ -207,6 +225,44 @@ impl Learner<'_> {
         }
 
         Ok(())
+    }
+
+    /// Whether every sentence has the token that the model tells the class at, and all have as many of it: in the
+    /// library a batch of others is an error (`T5ForSequenceClassification`, `BartForSequenceClassification`).
+    fn check_ends(&self, data: &Dataset) -> Result<(), DataFault> {
+        let Some(token) = self.end_token() else {
+            return Ok(());
+        };
+
+        let mut expected = None;
+        for position in 0..data.len() {
+            let inputs = data.batch(&[position]).inputs;
+            let tokens = inputs.into_iter().filter_map(Token::of);
+            let found = tokens.filter(|found| found.id == token).count();
+            let expected = *expected.get_or_insert(found);
+            if found == 0 {
+                return Err(DataFault::NoEnd { position, token });
+            }
+            if found != expected {
+                return Err(DataFault::OtherEnds {
+                    position,
+                    token,
+                    expected,
+                    found,
+                });
+            }
+        }
+
+        Ok(())
+    }
+
+    /// The id at whose last place in a sentence the model reads what it tells.
+    fn end_token(&self) -> Option<u32> {
+        let mut layers = self.program.instructions.iter().map(|step| &step.layer);
+        layers.find_map(|layer| match layer {
+            Layer::SelectToken(SelectToken { token, .. }) => *token,
+            _ => None,
+        })
     }
 }
 
