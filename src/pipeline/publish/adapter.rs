@@ -19,7 +19,8 @@ use crate::{
     },
     engine::{
         network::{
-            Axis, Graph, Op, Operand, Task, body_prefix, is_bare_below_its_head, module_of_tensor,
+            Axis, Graph, Op, Operand, Task, body_prefix, copies_of, is_bare_below_its_head,
+            module_of_tensor,
         },
         tensors::{Checkpoint, HostTensor, low_rank::Matrix},
     },
@@ -95,6 +96,7 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: spec::Update) -> A
     }
 
     adapter.save(update.model);
+    adapter.save_copies(config, update.model);
     for (module, names) in &modules {
         if let Some(layer) = update.layer(module).filter(|_| update.changes_any(names))
             && !adapter.holds(module)
@@ -287,6 +289,20 @@ impl Building {
         }
 
         self.saved = found;
+    }
+
+    /// Modules that have a tensor in common are several to peft: a table of words that both sides read is saved once
+    /// for each of them.
+    fn save_copies(&mut self, config: &Value, model: &Checkpoint) {
+        let tensors = model.signature();
+        for module in self.saved.clone() {
+            let name = format!("{module}.weight");
+            for copy in copies_of(config, &name, &tensors) {
+                let key = format!("base_model.model.{}.weight", self.module(copy));
+                self.tensors.insert(key, model[&name].clone());
+                self.saved.insert(copy.to_owned());
+            }
+        }
     }
 
     /// As peft decides it.
