@@ -348,10 +348,7 @@ fn check_preprocess(
     };
     let fits = mean.len() == std.len() && [1, sample_shape[0]].contains(&mean.len());
     let (inputs, detail) = if signature.contains_key(IDS) {
-        (
-            IDS,
-            "token ids have no mean and std; leave preprocess out",
-        )
+        (IDS, "token ids have no mean and std; leave preprocess out")
     } else if signature.contains_key(FEATURES) {
         (
             FEATURES,

@@ -400,8 +400,16 @@ mod tests {
         let error = tuned(SENTENCES).unwrap_err();
         assert_eq!(error.code(), FailureCode::MissingTensor);
         let said = error.to_string();
-        assert!(said.contains("modules_to_save=[\"classification_head\"]"), "{said}");
-        assert!(tuned(TOKENS).unwrap_err().to_string().contains("[\"classifier\"]"));
+        assert!(
+            said.contains("modules_to_save=[\"classification_head\"]"),
+            "{said}"
+        );
+        assert!(
+            tuned(TOKENS)
+                .unwrap_err()
+                .to_string()
+                .contains("[\"classifier\"]")
+        );
         tuned("FEATURE_EXTRACTION").unwrap();
     }
 }

@@ -57,11 +57,7 @@ impl Figures {
     }
 
     /// Writes the rows from `start` on, [`GROUP_ROWS`] at most.
-    fn write(
-        &self,
-        to: &mut SerializedColumnWriter<'_>,
-        start: usize,
-    ) -> Result<(), ParquetError> {
+    fn write(&self, to: &mut SerializedColumnWriter<'_>, start: usize) -> Result<(), ParquetError> {
         let end = (start + GROUP_ROWS).min(self.len());
         let rows = start.min(end)..end;
         match self {
@@ -108,7 +104,10 @@ impl Predictions {
             .build();
         let mut writer =
             SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties))?;
-        let rows = self.columns.first().map_or(0, |column| column.figures.len());
+        let rows = self
+            .columns
+            .first()
+            .map_or(0, |column| column.figures.len());
 
         for start in (0..rows).step_by(GROUP_ROWS) {
             let mut group = writer.next_row_group()?;

@@ -243,11 +243,14 @@ fn what_headers_show_of_the_data_is_refused_before_a_run() {
         let model = llama.model(DType::F32, seed, None);
         write_model(&folder, &llama.config(), &model, 1).expect("our own");
     }
-    let whole = |shape: &[usize]| HostTensor::from_i64(shape.to_vec(), &vec![1; shape.iter().product()]);
+    let whole =
+        |shape: &[usize]| HostTensor::from_i64(shape.to_vec(), &vec![1; shape.iter().product()]);
     let put = |more: &[(&str, HostTensor)]| {
         let ids = ("input_ids", whole(&[40, 5]));
         let all = [ids].into_iter().chain(more.iter().cloned());
-        let data: Checkpoint = all.map(|(name, tensor)| (name.to_owned(), tensor)).collect();
+        let data: Checkpoint = all
+            .map(|(name, tensor)| (name.to_owned(), tensor))
+            .collect();
         for name in ["train", "validation", "test"] {
             case.write(&format!("{name}.safetensors"), tensors::to_bytes(&data));
         }
@@ -255,7 +258,10 @@ fn what_headers_show_of_the_data_is_refused_before_a_run() {
     let spec = case.spec();
     put(&[("labels", whole(&[40]))]);
     case.plan(&spec).expect("sound data");
-    put(&[("labels", whole(&[40])), ("token_type_ids", whole(&[40, 5]))]);
+    put(&[
+        ("labels", whole(&[40])),
+        ("token_type_ids", whole(&[40, 5])),
+    ]);
     is_refused(&case, &spec, FailureCode::UnexpectedTensor, "/data/train");
     put(&[("labels", whole(&[40, 5]))]);
     is_refused(&case, &spec, FailureCode::WrongShape, "/data/train");

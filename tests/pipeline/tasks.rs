@@ -227,7 +227,8 @@ fn has_values(case: &Case) {
     for row in reader.get_row_iter(None).expect("rows") {
         let row = row.expect("a row");
         let fields = row.get_column_iter();
-        let fields: Vec<(&str, &Field)> = fields.map(|(name, field)| (name.as_str(), field)).collect();
+        let fields: Vec<(&str, &Field)> =
+            fields.map(|(name, field)| (name.as_str(), field)).collect();
         let value = |name: &str| match fields.iter().find(|(own, _)| *own == name) {
             Some((_, Field::Float(value))) => *value,
             other => panic!("{name}: {other:?}"),

@@ -200,7 +200,8 @@ impl Reading<'_> {
         let has = |name: &str| self.base.contains_key(name) || (name == OUTPUT && tied.is_some());
         let tensor = tensor_of_module(self.config, plain, has);
         if !is_whole && is_copy_of(self.config, plain, &tensor) {
-            let detail = format!("changes one of several modules whose table is {tensor}; here it is one");
+            let detail =
+                format!("changes one of several modules whose table is {tensor}; here it is one");
             return Err(self.fault(FailureCode::NotImplemented, name, detail));
         }
         let is_output = tensor == OUTPUT && tied.is_some();

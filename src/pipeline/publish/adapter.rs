@@ -8,6 +8,8 @@
 //! that is below; under `SEQ_CLS` it adds `classifier` and `score`. A tensor of such a module that is not in the
 //! file is an error there, so that all of them are written. Names are those of the library's modules.
 
+mod task;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ use crate::{
     },
     pipeline::{comparison::Comparison, context::Context},
 };
+use task::{SAVED_BY_TASK, task_type};
 
 /// An adapter, and what it leaves out.
 pub struct Adapter {
@@ -172,26 +175,6 @@ fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
 
     layers
 }
-
-fn task_type(config: &Value) -> Option<&'static str> {
-    let name = config["architectures"][0].as_str()?;
-    let known = [
-        ("ForSequenceClassification", "SEQ_CLS"),
-        ("ForTokenClassification", "TOKEN_CLS"),
-        ("ForQuestionAnswering", "QUESTION_ANS"),
-        ("ForCausalLM", "CAUSAL_LM"),
-        ("LMHeadModel", "CAUSAL_LM"),
-        ("ForConditionalGeneration", "SEQ_2_SEQ_LM"),
-    ];
-
-    known
-        .iter()
-        .find(|(suffix, _)| name.ends_with(suffix))
-        .map(|(_, task)| *task)
-}
-
-/// What peft saves whole for a classifier of sequences or tokens, whatever its configuration says.
-const SAVED_BY_TASK: [&str; 2] = ["classifier", "score"];
 
 #[derive(Default)]
 struct Building {

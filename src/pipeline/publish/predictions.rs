@@ -8,8 +8,8 @@ use crate::{
 
 /// The table of the split that judges; `None` without data.
 ///
-/// A row is a sample, or for a language model a sequence, of which only the counts are kept. A regression has its values
-/// in the place of classes; nothing is counted of them.
+/// A row is a sample, or for a language model a sequence, of which only the counts are kept. A regression has its
+/// values in the place of classes; nothing is counted of them.
 pub fn of(context: &Context, comparison: &Comparison) -> Option<Predictions> {
     let splits = &context.inputs.splits;
     let data = splits.test.as_ref()?;
@@ -224,8 +224,15 @@ mod tests {
         let table = models.values(&data, true);
         let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
         let expected = [
-            "sample", "result_0", "result_1", "old_tuned_0", "old_tuned_1", "new_base_0", "new_base_1",
-            "label_0", "label_1",
+            "sample",
+            "result_0",
+            "result_1",
+            "old_tuned_0",
+            "old_tuned_1",
+            "new_base_0",
+            "new_base_1",
+            "label_0",
+            "label_1",
         ];
         assert_eq!(names, expected);
         let values = |at: usize| table.columns[at].figures.clone();

@@ -55,7 +55,11 @@ impl Classifier {
 
 /// The module of a family's classifier whose last layer a model lacks: it is a body, or has the head of another task.
 /// `None` where it has that layer, and where the family has no such classifier.
-pub fn missing_classifier(config: &Value, tensors: &Signature, of: ClassOf) -> Option<&'static str> {
+pub fn missing_classifier(
+    config: &Value,
+    tensors: &Signature,
+    of: ClassOf,
+) -> Option<&'static str> {
     let Classifier { output, .. } = Classifier::of(config, of)?;
     let is_there = tensors.contains_key(&format!("{output}.weight"));
     let module = output.split('.').next()?;
@@ -195,7 +199,10 @@ mod tests {
         }
         let whole = with("classification_head.out_proj.weight");
         assert_eq!(missing("t5", &whole, ClassOf::Sample), None);
-        assert_eq!(missing("t5", &whole, ClassOf::EveryToken), Some("classifier"));
+        assert_eq!(
+            missing("t5", &whole, ClassOf::EveryToken),
+            Some("classifier")
+        );
 
         assert_eq!(missing("marian", &body, ClassOf::Sample), None);
     }

@@ -279,8 +279,8 @@ pub fn tensor_of_module(config: &Value, name: &str, has: impl Fn(&str) -> bool) 
         .unwrap_or_else(|| names[0].clone())
 }
 
-/// Whether the tensor `name` of a module is a copy of one of the graph: modules of both sides that look words up in one
-/// table.
+/// Whether the tensor `name` of a module is a copy of one of the graph: modules of both sides that look words up in
+/// one table.
 pub fn is_copy_of(config: &Value, name: &str, tensor: &str) -> bool {
     let names = names_in_files(config, name);
     names
@@ -288,8 +288,8 @@ pub fn is_copy_of(config: &Value, name: &str, tensor: &str) -> bool {
         .any(|name| original_of(config, name) == Some(tensor))
 }
 
-/// The modules of a model that look words up in the table that is the tensor `name` of the graph, beside the one that it
-/// is called by: one for each side that has layers among `tensors`.
+/// The modules of a model that look words up in the table that is the tensor `name` of the graph, beside the one that
+/// it is called by: one for each side that has layers among `tensors`.
 pub fn copies_of(config: &Value, name: &str, tensors: &Signature) -> Vec<&'static str> {
     let own = model_type_of(config).unwrap_or_default();
     let found = COPIES
@@ -426,7 +426,11 @@ mod tests {
         let config = json!({"model_type": "mt5"});
         let table = "transformer.shared.weight";
         let has = |name: &str| name == table;
-        for name in ["shared.weight", "decoder.embed_tokens.weight", "transformer.encoder.embed_tokens.weight"] {
+        for name in [
+            "shared.weight",
+            "decoder.embed_tokens.weight",
+            "transformer.encoder.embed_tokens.weight",
+        ] {
             assert_eq!(tensor_of_module(&config, name, has), table);
             assert_eq!(is_copy_of(&config, name, table), name != "shared.weight");
         }
