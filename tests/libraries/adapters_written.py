@@ -62,7 +62,8 @@ class Case:
         # The body of a classifier of tokens is one side of a family with two.
         if (self.base, self.task) == ("body", "tokens") and self.family.end is not None:
             of_base = ENCODERS[self.family.name]
-        moved(of_base.from_config(self.family.configured(**self.given)), 0.2).save_pretrained(folder / "old")
+        made = getattr(of_base, "from_config", of_base)
+        moved(made(self.family.configured(**self.given)), 0.2).save_pretrained(folder / "old")
         moved(of_base.from_pretrained(folder / "old"), 0.02).save_pretrained(folder / "new")
         tuned = of_task.from_pretrained(folder / "old", **self.classes())
         moved(tuned, 0.05, still=LEFT_OUT).save_pretrained(folder / "tuned")

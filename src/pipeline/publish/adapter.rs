@@ -139,7 +139,7 @@ fn tensors_in_no_module(graph: &Graph) -> BTreeSet<String> {
         });
     let routers: BTreeSet<usize> = routers.collect();
     let params = graph.params().filter(|(node, param)| {
-        routers.contains(node) || param.expert.is_some() || param.axes.contains(&Axis::Heads)
+        routers.contains(node) || param.expert.is_some() || param.axes == [Axis::Heads]
     });
 
     params.map(|(_, param)| param.name).collect()
