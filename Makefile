@@ -38,7 +38,7 @@ PROGRAM = $(TARGET)/debug/retune
 
 # The Python package's recorder and graphs with the real PyTorch and Trainer, whose packages are gigabytes.
 test-python-torch: $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors
+	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors timm
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B python/tests/test_recorder.py $(PROGRAM)
 	$(VENV)/bin/python -B examples/test_graph_of.py $(PROGRAM)

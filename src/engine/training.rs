@@ -41,7 +41,7 @@ pub use agreement::{Agreement, Predictions, Runnable};
 pub use barrier::{BARRIER_POINTS, Barrier, BarrierPlan};
 pub use cost_model::Load;
 pub use cross_covariance::{CrossCovariances, LayerRows, Place};
-pub use data_check::DataFault;
+pub use data_check::{DataFault, DataHeader};
 pub use dataset::{Batch, Dataset, Flips, Judged};
 pub use evaluate::Evaluation;
 pub use fine_tune::{

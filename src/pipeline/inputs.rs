@@ -183,7 +183,8 @@ fn read_samples(
     Ok(Samples { splits, stated })
 }
 
-fn preprocess(spec: &Spec) -> Option<&Preprocess> {
+/// The normalisation that a job asks for.
+pub fn preprocess(spec: &Spec) -> Option<&Preprocess> {
     spec.data.as_ref()?.preprocess.as_ref()
 }
 

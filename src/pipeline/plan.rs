@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::{
     failure::{self, Failure},
-    inputs::{adopted_head, by_names, measure, read},
+    inputs::{adopted_head, by_names, measure, preprocess, read},
     output::{self, Place},
 };
 use crate::{
@@ -102,6 +102,7 @@ impl Forecast {
         let graph = read::graph("/target/base", &models.folder, &models.target, None)?;
         by_names::check(spec, &graph)?;
         let reading = Reading {
+            preprocess: preprocess(spec),
             channels: read::channels(&graph),
             labels: graph.task.into(),
             ..Reading::default()
@@ -206,7 +207,9 @@ impl Network {
         let graph = read::graph("/target/base", &models.folder, target, samples.size())?;
         adopted_head::check(&graph, spec.options.head, models.head.as_ref())?;
         let program = graph.resolve(target).map_err(&fault)?;
-        samples.check(&program)?;
+        if graph.has_loss() {
+            samples.check(&program, program.classes().map_err(&fault)?)?;
+        }
         let symmetry = Symmetry::of(&program);
         let flops = forward_flops(&program);
         let load = Load::of(&program);

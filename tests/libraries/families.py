@@ -169,6 +169,7 @@ T5_TARGETS = {
     "embedding": ["shared"],
     "head": "out_proj",
 }
+SEED_OSS = DECODER | {"head_dim": 8}
 DEBERTA_TARGETS = BERT_TARGETS | {"attention": ["query_proj", "value_proj"]}
 
 # The library has no classifier of tokens of it.
@@ -244,6 +245,7 @@ TEXT = [
         targets={"attention": ["c_attn"], "rest": ["c_proj", "c_fc"], "embedding": ["wte"], "head": "score"},
     ),
     Text("llama", t.LlamaConfig, DECODER, settings_decoders.LLAMA, language=True, targets=LLAMA_TARGETS),
+    Text("seed_oss", t.SeedOssConfig, SEED_OSS, settings_decoders.SEED_OSS, language=True, targets=LLAMA_TARGETS),
     Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
     Text("gpt_neox", t.GPTNeoXConfig, NEOX, settings_decoders.GPT_NEOX, language=True, targets=NEOX_TARGETS),

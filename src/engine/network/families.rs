@@ -48,11 +48,11 @@ mod vit;
 mod whisper;
 mod writers;
 
-pub use classifier::{ClassOf, as_classifier};
+pub use classifier::{ClassOf, as_classifier, missing_classifier};
 pub use listing::{Entry, entries};
 pub use naming::{
-    Naming, OUTPUT, body_prefix, is_bare_below_its_head, is_of_a_task, is_transposed,
-    module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
+    Naming, OUTPUT, body_prefix, copies_of, is_bare_below_its_head, is_copy_of, is_of_a_task,
+    is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 
 use builder::{Builder, PoolWindow};
@@ -192,6 +192,11 @@ const MODEL_TYPES: [Family; 44] = [
         },
     },
     llama_like("llama", "LlamaForSequenceClassification", &settings::LLAMA),
+    llama_like(
+        "seed_oss",
+        "SeedOssForSequenceClassification",
+        &settings::SEED_OSS,
+    ),
     llama_like(
         "mistral",
         "MistralForSequenceClassification",

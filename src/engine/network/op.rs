@@ -305,7 +305,8 @@ pub enum Op {
         /// where there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         padding: Option<u32>,
-        /// With `end`: the last token of this id, whatever the mask says; the first position where there is none.
+        /// With `end`: the last token of this id, whatever the mask says. Samples without it are refused, and those
+        /// that have it more or less often than others.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<u32>,
     },

@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        network::Task,
+        network::{Task, token::ABSENT},
         tensors::{DType, Elements, HostTensor},
         training::{DataFault, cross_entropy::scores, testing},
     };
@@ -299,6 +299,41 @@ mod tests {
         let expected = f64::midpoint(1f64.exp().ln_1p(), (-3f64).exp().ln_1p());
 
         assert!((found.loss - expected).abs() < 1e-6);
+    }
+
+    /// A class that is told at the end of a sentence: without an end the library gives no number.
+    #[test]
+    fn every_sentence_has_its_end() {
+        let nodes = json!([{"op":"embedding","param":"e"},
+            {"op":"select_token","position":"end","token":3,"inputs":["e","input"]}]);
+        let graph = testing::token_graph(3, nodes);
+        let signature = testing::signature(&[("e.weight", &[4, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let check = |ids: &[f32]| {
+            learner.check(&testing::dataset(&Batch {
+                inputs: ids.to_vec(),
+                sample_shape: vec![3],
+                labels: vec![0; ids.len() / 3],
+            }))
+        };
+        // A masked end (−4) counts, as in the library; where no token is, there is none.
+        check(&[1.0, 3.0, -1.0, 2.0, 2.0, 3.0, -4.0, 1.0, ABSENT]).unwrap();
+        check(&[1.0, 3.0, 3.0, 3.0, 2.0, 3.0]).unwrap();
+        let found = check(&[1.0, 2.0, 3.0, 1.0, 2.0, 2.0]).unwrap_err();
+        let (position, token) = (1, 3);
+        assert_eq!(found, DataFault::NoEnd { position, token });
+        assert_eq!(found.code(), "missing_token");
+
+        let found = check(&[1.0, 2.0, 3.0, 1.0, 3.0, 3.0]).unwrap_err();
+        assert_eq!(
+            found,
+            DataFault::OtherEnds {
+                position,
+                token,
+                expected: 1,
+                found: 2
+            }
+        );
     }
 
     #[test]

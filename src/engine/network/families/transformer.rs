@@ -20,7 +20,7 @@ use crate::network::{
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
 /// By `model_type`, the id of padding where the configuration has no such key; none elsewhere.
-const PADDING: [(&str, u32); 9] = [
+const PADDING: [(&str, u32); 10] = [
     ("gemma", 0),
     ("gemma2", 0),
     ("gemma3_text", 0),
@@ -28,6 +28,7 @@ const PADDING: [(&str, u32); 9] = [
     ("olmo3", 1),
     ("olmoe", 1),
     ("phi3", 32_000),
+    ("seed_oss", 1),
     ("smollm3", 128_004),
     ("glm4", 151_329),
 ];
