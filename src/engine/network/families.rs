@@ -119,7 +119,7 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 44] = [
+const MODEL_TYPES: [Family; 45] = [
     encoders::ALBERT,
     Family {
         model_type: "bert",
