@@ -5,7 +5,8 @@
 //! then, either). After `auto` the same training goes on from what it has
 //! published, or from the new base where it says that training alone is better. The learning rate of each is
 //! the best of three by validation, for nothing. The curve is looked at on the whole test split after every
-//! eighth of an epoch; the looks are not counted. A forward pass is a third of a gradient.
+//! eighth of an epoch; the looks are not counted. A forward pass is a third of a gradient. What `auto` spent is told
+//! whole, with training alone as its control and the judgement on the test split, and as what its rungs alone took.
 //!
 //! Beside it stands few-shot training on as many *labelled* images as `auto` had without labels, the best of three rates and
 //! two lengths by the whole validation split, for nothing.
@@ -165,8 +166,18 @@ fn after_auto(
         Some(model) if !matches!(action, Some("retrain" | "keep_old")) => checkpoint(model)?,
         _ => bench.case.new_base.clone(),
     };
+    let making = report["ladder"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|rung| {
+            let count = |kind: &str| rung[kind].as_f64().unwrap_or_default();
+            count("sample_gradients") + count("sample_forwards") / 3.0
+        });
     let told = json!({
         "method": report["winner"], "recommendation": action, "choosing": cost("selection"),
+        // Without what the job compares the result with, and without the test split.
+        "making": making.sum::<f64>(),
         "passes": report["cost"]["selection"]["sample_forwards"],
     });
     Ok(way(name, bench, &start, spent, told))

@@ -15,13 +15,15 @@ mod stacked;
 #[cfg(test)]
 pub(crate) mod testing;
 mod update;
+mod vectorized;
 
 pub use checkpoint::{Checkpoint, Signature};
 pub use dtype::DType;
 pub(crate) use host_tensor::CHUNK;
-pub use host_tensor::{HostTensor, TensorInfo};
+pub use host_tensor::{HostTensor, InnerProducts, TensorInfo};
 pub use lazy::Elements;
 pub use merge::LowRankProduct;
 #[cfg(test)]
 pub(crate) use update::Deferred;
 pub use update::{Projection, Update, UpdateMask};
+pub(crate) use vectorized::vectorized;

@@ -131,6 +131,7 @@ impl<'a> Context<'a> {
         Some(Stage {
             plan,
             tries_rates: touch_up.tries_rates,
+            is_trial: false,
         })
     }
 
@@ -279,6 +280,8 @@ pub struct Stage<'a> {
     pub plan: FineTunePlan<'a>,
     /// Whether trials choose the learning rate.
     pub tries_rates: bool,
+    /// Whether it only shows what a learning rate is worth: the test split has no say in that.
+    pub is_trial: bool,
 }
 
 /// Classes, or tokens, of the new base that the old tuned model has too; empty: all of them.

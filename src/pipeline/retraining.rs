@@ -86,7 +86,11 @@ fn few_shot(
     let began = Seconds::read();
     let mut best: Option<(usize, FewShot)> = None;
     for rate in 0..LEARNING_RATES.len() {
-        let trial = spend(context, data, (budget as f64 * TRIAL_SHARE) as usize, rate)?;
+        let stage = Stage {
+            is_trial: true,
+            ..stage(context, rate)
+        };
+        let trial = spend(context, data, (budget as f64 * TRIAL_SHARE) as usize, stage)?;
         if best
             .as_ref()
             .is_none_or(|(_, best)| better(&trial.tuned, &best.tuned))
@@ -98,7 +102,7 @@ fn few_shot(
     let Some((rate, _)) = best else {
         return Ok(None);
     };
-    let few = spend(context, data, budget, rate)?;
+    let few = spend(context, data, budget, stage(context, rate))?;
 
     Ok(Some(FewShot {
         seconds: began.passed(),
@@ -124,13 +128,12 @@ fn better(a: &Training, b: &Training) -> bool {
     }
 }
 
-/// Trains on `budget` sample gradients, of different samples as far as there are, at the learning
-/// rate in position `rate`.
+/// Trains on `budget` sample gradients, of different samples as far as there are.
 fn spend(
     context: &Context,
     data: &Dataset,
     budget: usize,
-    rate: usize,
+    stage: Stage,
 ) -> Result<FewShot, Failure> {
     let mut order: Vec<usize> = (0..data.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(
@@ -140,13 +143,10 @@ fn spend(
     let samples = order.len();
     let plan = FineTunePlan {
         epochs: (budget / samples).max(1),
-        ..plan(context, rate)
+        ..stage.plan
     };
 
-    let stage = Stage {
-        plan,
-        tries_rates: false,
-    };
+    let stage = Stage { plan, ..stage };
     let tuned = train(
         context,
         &stage,
@@ -163,6 +163,15 @@ fn spend(
         tuned,
         seconds,
     })
+}
+
+/// Training alone at the learning rate in this position.
+fn stage<'a>(context: &'a Context, rate: usize) -> Stage<'a> {
+    Stage {
+        plan: plan(context, rate),
+        tries_rates: false,
+        is_trial: false,
+    }
 }
 
 /// The job's own training at a multiple of its learning rate, or `AdamW`.

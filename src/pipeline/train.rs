@@ -82,6 +82,7 @@ fn without_pull(
         &Stage {
             plan,
             tries_rates: false,
+            is_trial: false,
         },
         data,
         start,
@@ -122,6 +123,7 @@ pub fn train(
     let test = splits
         .test
         .as_ref()
+        .filter(|_| !stage.is_trial)
         .map(|data| context.evaluate(&model, data));
 
     Ok(Training {

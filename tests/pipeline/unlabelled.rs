@@ -212,6 +212,34 @@ fn auto_without_labels_and_gate_publishes_what_is_shown_to_agree() {
     );
 }
 
+/// Another α may be right for each layer. It is tried where that is cheaper than an epoch of training.
+#[test]
+fn auto_tries_an_alpha_for_each_group_where_there_are_many_inputs() {
+    let case = Case::fresh();
+    case.without_labels("validation", 300, 6);
+    case.put_model("new", &case.network.parameters(77));
+    let mut spec = case.spec();
+    spec["methods"] = json!("auto");
+    for (count, is_cheap) in [(120, false), (4000, true)] {
+        case.without_labels("train", count, 1);
+        let report = read_json(&case.done(&spec).1.join("report.json"));
+        let last = report["ladder"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["by_group"], true, "{last}");
+        assert_eq!(last["taken"], is_cheap, "{last}");
+        assert_eq!(last["sample_forwards"] != 0, is_cheap, "{last}");
+
+        let candidates = report["candidates"].as_array().unwrap();
+        let best = candidates
+            .iter()
+            .find(|one| one["method"] == last["method"]);
+        assert_eq!(
+            best.unwrap()["by_group"].is_object(),
+            is_cheap,
+            "{report:#}"
+        );
+    }
+}
+
 /// What training alone reaches is measured without labels, too: by the old tuned model's probabilities, whose
 /// passes are part of the price.
 #[test]

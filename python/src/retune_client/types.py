@@ -457,6 +457,7 @@ class LadderStep(TypedDict):
     """One rung, taken or skipped."""
 
     method: "NotRequired[Method]"
+    by_group: "NotRequired[bool]"
     taken: "NotRequired[bool]"
     reason: "NotRequired[str]"
     validation_accuracy: "NotRequired[float | None]"

@@ -112,6 +112,10 @@ pub struct Relation {
 pub struct LadderStep {
     #[schema(value_type = Method)]
     pub method: String,
+    /// The method's candidate with an α for each group of layers, tried behind the last rung. Absent of the
+    /// others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_group: bool,
     pub taken: bool,
     pub reason: String,
     /// On the validation samples that it has seen; its candidate says how many.

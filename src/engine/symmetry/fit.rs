@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{Permutation, Symmetry, similarity::Pair};
-use crate::network::Role;
+use crate::{network::Role, tensors::InnerProducts};
 
 /// What a pair is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,30 +47,15 @@ pub(super) struct Moved<'m> {
 #[derive(Debug)]
 pub(super) struct Known {
     pub kind: Kind,
-    pub sums: Vec<(String, Sums)>,
-}
-
-/// Sums over one tensor.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums {
-    /// `⟨target, source⟩`
-    pub at_identity: f64,
-    /// `‖target‖²` and `‖source‖²`.
-    pub squares: [f64; 2],
+    /// By tensor: of the target and the source at identity.
+    pub sums: Vec<(String, InnerProducts)>,
 }
 
 impl Known {
     pub fn of(kind: Kind, pair: &Pair) -> Self {
         let sums = pair.target.iter().filter_map(|(name, target)| {
             let source = pair.source.get(name)?;
-            let squares = [target.inner(target), source.inner(source)];
-            Some((
-                name.to_owned(),
-                Sums {
-                    at_identity: source.inner(target),
-                    squares,
-                },
-            ))
+            Some((name.to_owned(), target.inner_products(source)))
         });
         Self {
             kind,
@@ -105,11 +90,11 @@ struct GroupSums {
 }
 
 impl GroupSums {
-    fn add(&mut self, sums: &Sums, product: f64, moved: f64) {
+    fn add(&mut self, sums: &InnerProducts, product: f64, moved: f64) {
         let [target, source] = sums.squares;
         self.target += target;
         for side in 0..2 {
-            self.products[side] += [sums.at_identity, product][side];
+            self.products[side] += [sums.product, product][side];
             self.sources[side] += [source, moved][side];
         }
     }
@@ -146,7 +131,7 @@ impl Fit {
             some = true;
             fit.bound += known.bound();
             fit.objective += products.iter().sum::<f64>();
-            fit.objective_at_identity += known.sums.iter().map(|(_, s)| s.at_identity).sum::<f64>();
+            fit.objective_at_identity += known.sums.iter().map(|(_, s)| s.product).sum::<f64>();
             for ((name, sums), &product) in known.sums.iter().zip(products) {
                 let source = permutation.source(symmetry, name);
                 let square = if source == name {

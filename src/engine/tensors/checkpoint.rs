@@ -104,7 +104,11 @@ impl Checkpoint {
 
     /// Euclidean norm over the float tensors.
     pub fn norm(&self) -> f64 {
-        self.inner(self).sqrt()
+        let floats = self.iter().filter(|(_, tensor)| tensor.dtype().is_float());
+        floats
+            .map(|(_, tensor)| tensor.squares())
+            .sum::<f64>()
+            .sqrt()
     }
 }
 

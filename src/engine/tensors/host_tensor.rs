@@ -12,7 +12,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 use bytes::Bytes;
 use rayon::prelude::*;
 
-use super::{dtype::DType, lazy::Elements};
+use super::{dtype::DType, lazy::Elements, vectorized::vectorized};
 
 /// What a header says of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ enum Data {
 pub(crate) const CHUNK: usize = 1 << 14;
 /// Elements a task handles at a time.
 pub(crate) const RANGE: usize = 4 * CHUNK;
+/// Independent sums over a chunk: enough for the additions of several vectors to overlap.
+const LANES: usize = 16;
 /// Elements of a lazy tensor that are worth having in memory at a time.
 const PIECE_ELEMENTS: usize = 1 << 20;
 
@@ -268,6 +270,27 @@ impl HostTensor {
         self.sums(other, |a, b| f64::from(a) * f64::from(b))
     }
 
+    /// `Σ self²` in f64.
+    pub fn squares(&self) -> f64 {
+        let [squares] = Self::sums_over([self], |[a]| [f64::from(a) * f64::from(a)]);
+        squares
+    }
+
+    /// Both tensors' squares and their product, in one look at each.
+    ///
+    /// # Panics
+    /// When the lengths differ; callers have checked them.
+    pub fn inner_products(&self, other: &Self) -> InnerProducts {
+        let [product, own, others] = Self::sums_over([self, other], |[a, b]| {
+            let (a, b) = (f64::from(a), f64::from(b));
+            [a * b, a * a, b * b]
+        });
+        InnerProducts {
+            product,
+            squares: [own, others],
+        }
+    }
+
     /// `Σ (self − other)²` in f64.
     ///
     /// # Panics
@@ -286,32 +309,33 @@ impl HostTensor {
 
     /// `Σ term(self, other)` over the elements.
     fn sums(&self, other: &Self, term: impl Fn(f32, f32) -> f64 + Sync) -> f64 {
-        Self::sums_over([self, other], |[a, b]| term(a, b))
+        let [sum] = Self::sums_over([self, other], |[a, b]| [term(a, b)]);
+        sum
     }
 
-    /// `Σ term` over the elements of several tensors at once, in f64: by chunks, then over the chunks in
+    /// `Σ terms` over the elements of several tensors at once, in f64: by chunks, then over the chunks in
     /// order. Not public: the loop over every element is compiled where it is called, and only this
     /// package is optimised in every build.
     ///
     /// # Panics
     /// When the lengths differ, or without a tensor.
-    pub(crate) fn sums_over<const N: usize>(
+    pub(crate) fn sums_over<const N: usize, const M: usize>(
         tensors: [&Self; N],
-        term: impl Fn([f32; N]) -> f64 + Sync,
-    ) -> f64 {
+        terms: impl Fn([f32; N]) -> [f64; M] + Sync,
+    ) -> [f64; M] {
         let len = tensors[0].len();
         assert!(
             tensors.iter().all(|tensor| tensor.len() == len),
             "lengths agree"
         );
         let starts = (0..len).into_par_iter().step_by(RANGE);
-        let sums: Vec<Vec<f64>> = starts
+        let sums: Vec<Vec<[f64; M]>> = starts
             .map(|start| {
                 let range = start..(start + RANGE).min(len);
-                chunk_sums(&tensors.map(|tensor| tensor.floats(range.clone())), &term)
+                chunk_sums(&tensors.map(|tensor| tensor.floats(range.clone())), &terms)
             })
             .collect();
-        sums.iter().flatten().sum()
+        sums.into_iter().flatten().fold([0.0; M], plus)
     }
 
     /// Whether every value equals the other's.
@@ -336,22 +360,60 @@ impl AsRef<[u8]> for FloatBytes {
     }
 }
 
-/// `Σ term` over each chunk of some tensors' values, in order.
-fn chunk_sums<const N: usize>(
+/// `Σ a²`, `Σ b²` and `Σ a · b` of two tensors, in f64.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct InnerProducts {
+    pub product: f64,
+    pub squares: [f64; 2],
+}
+
+/// `Σ terms` over each chunk of some tensors' values, in order.
+fn chunk_sums<const N: usize, const M: usize>(
     values: &[Cow<'_, [f32]>; N],
-    term: &impl Fn([f32; N]) -> f64,
-) -> Vec<f64> {
+    terms: &impl Fn([f32; N]) -> [f64; M],
+) -> Vec<[f64; M]> {
     let length = values.first().map_or(0, |values| values.len());
     (0..length)
         .step_by(CHUNK)
         .map(|start| {
             let chunk = start..(start + CHUNK).min(length);
             let parts = values.each_ref().map(|values| &values[chunk.clone()]);
-            (0..chunk.len())
-                .map(|i| term(parts.map(|part| part[i])))
-                .sum()
+            vectorized(|| lane_sums(parts, terms)).map(|lanes| lanes.into_iter().sum())
         })
         .collect()
+}
+
+/// `Σ terms` over every 16th element, from the first, the second and so on.
+#[expect(clippy::inline_always, reason = "a loop over it becomes vectors")]
+#[inline(always)]
+fn lane_sums<const N: usize, const M: usize>(
+    parts: [&[f32]; N],
+    terms: &impl Fn([f32; N]) -> [f64; M],
+) -> [[f64; LANES]; M] {
+    let mut lanes = [[0.0; LANES]; M];
+    let blocks = parts.map(|part| part.as_chunks::<LANES>());
+    for i in 0..blocks.first().map_or(0, |(blocks, _)| blocks.len()) {
+        for lane in 0..LANES {
+            let found = terms(blocks.map(|(blocks, _)| blocks[i][lane]));
+            for (sums, found) in lanes.iter_mut().zip(found) {
+                sums[lane] += found;
+            }
+        }
+    }
+    for lane in 0..blocks.first().map_or(0, |(_, rest)| rest.len()) {
+        let found = terms(blocks.map(|(_, rest)| rest[lane]));
+        for (sums, found) in lanes.iter_mut().zip(found) {
+            sums[lane] += found;
+        }
+    }
+    lanes
+}
+
+fn plus<const M: usize>(mut sums: [f64; M], more: [f64; M]) -> [f64; M] {
+    sums.iter_mut()
+        .zip(more)
+        .for_each(|(sum, more)| *sum += more);
+    sums
 }
 
 #[cfg(test)]
@@ -377,9 +439,29 @@ mod tests {
     }
 
     #[test]
-    fn inner_product_is_a_sum_of_products() {
+    fn sums_are_over_every_element() {
         let a = HostTensor::from_f32(vec![3], vec![1.0, 2.0, 3.0]);
         let b = HostTensor::from_f32(vec![3], vec![4.0, -5.0, 6.0]);
-        assert!((a.inner(&b) - 12.0).abs() < 1e-12);
+        assert_eq!(a.inner(&b), 12.0);
+        assert_eq!(a.squares(), 14.0);
+        assert_eq!(a.squared_distance(&b), 67.0);
+        assert_eq!(a.count_differing(&b), 3);
+        let squares = [14.0, 77.0];
+        assert_eq!(
+            a.inner_products(&b),
+            InnerProducts {
+                product: 12.0,
+                squares
+            }
+        );
+
+        // Whole lanes, a rest, and more than a chunk.
+        let n = RANGE + CHUNK + 37;
+        let counting = HostTensor::from_f32(vec![n], (0..n).map(|i| (i % 1000) as f32).collect());
+        let ones = HostTensor::from_f32(vec![n], vec![1.0; n]);
+        let by_hand: usize = (0..n).map(|i| i % 1000).sum();
+        assert_eq!(counting.inner(&ones), by_hand as f64);
+        let empty = HostTensor::from_f32(vec![0], Vec::new());
+        assert_eq!(empty.inner(&empty), 0.0);
     }
 }

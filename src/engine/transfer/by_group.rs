@@ -19,6 +19,7 @@ use faer::Mat;
 
 use self::{groups::AlphaGroup, normal_equations::NormalEquations};
 use crate::{
+    network::Graph,
     tensors::{Checkpoint, solve::solve_positive},
     training::{Batch, Dataset, Learner},
 };
@@ -65,6 +66,11 @@ pub struct GroupAlphas {
     pub loss_before: f64,
     pub loss: f64,
     pub rounds: usize,
+}
+
+/// Forward passes of a search over the groups of a graph, at most.
+pub fn most_passes(graph: &Graph, samples: usize) -> usize {
+    (groups::of(graph).len() + 1) * (ROUNDS + 1) * samples.min(SAMPLES)
 }
 
 impl GroupSearch<'_> {

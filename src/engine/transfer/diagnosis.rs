@@ -13,7 +13,7 @@ use super::{alignment::Alignment, problem::Problem, transport::Transport};
 use crate::{
     profiler::Work,
     symmetry::Permutation,
-    tensors::Checkpoint,
+    tensors::{Checkpoint, InnerProducts},
     training::{Barrier, BarrierPlan, Batch},
 };
 
@@ -55,25 +55,22 @@ pub struct Wanted {
     pub gradients: bool,
 }
 
-/// Products of two tensor sets, added up.
+/// InnerProducts of two tensor sets, added up.
 #[derive(Clone, Copy, Default)]
-struct Products {
-    product: f64,
-    squares: [f64; 2],
-}
+struct Sums(InnerProducts);
 
-impl Products {
-    fn add(&mut self, more: Self) {
-        self.product += more.product;
-        self.squares = [
-            self.squares[0] + more.squares[0],
-            self.squares[1] + more.squares[1],
-        ];
+impl Sums {
+    fn add(&mut self, more: InnerProducts) {
+        let Self(sums) = self;
+        sums.product += more.product;
+        sums.squares[0] += more.squares[0];
+        sums.squares[1] += more.squares[1];
     }
 
     fn cosine(self) -> Option<f64> {
-        let norm = f64::sqrt(self.squares[0] * self.squares[1]);
-        (norm > 0.0).then(|| self.product / norm)
+        let InnerProducts { product, squares } = self.0;
+        let norm = f64::sqrt(squares[0] * squares[1]);
+        (norm > 0.0).then(|| product / norm)
     }
 }
 
@@ -82,23 +79,18 @@ impl Products {
 /// # Panics
 /// When `b` lacks a tensor of `a`, or has it in another size.
 pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
-    let mut layers: Vec<(String, Products)> = Vec::new();
+    let mut layers: Vec<(String, Sums)> = Vec::new();
     let mut positions = BTreeMap::new();
 
-    let [mut all, mut matrices] = [Products::default(); 2];
+    let [mut all, mut matrices] = [Sums::default(); 2];
     for name in names {
         let Some(tensor) = a.get(name) else { continue };
-        let other = &b[name];
-        let squares = [tensor.inner(tensor), other.inner(other)];
-        let products = Products {
-            product: tensor.inner(other),
-            squares,
-        };
+        let products = tensor.inner_products(&b[name]);
         let layer = name
             .rsplit_once('.')
             .map_or(name.as_str(), |(layer, _)| layer);
         let position = *positions.entry(layer).or_insert_with(|| {
-            layers.push((layer.to_owned(), Products::default()));
+            layers.push((layer.to_owned(), Sums::default()));
             layers.len() - 1
         });
 

@@ -4,7 +4,8 @@
 //! by gradfix. Between bases of one lineage identity is tried with the orthogonal shift too. Before
 //! each rung [`next`] looks at the diagnosis and at what the rungs below gave, and
 //! takes or skips it for a reason that goes into the report. The climb ends where the best candidate is as good
-//! as the old tuned model, by a race in pairs ([`super::race`]). Without a validation split nothing can be
+//! as the old tuned model, by a race in pairs ([`super::race`]). Where no rung comes so far, the best one is tried with
+//! an α for each group of layers, if that is cheaper than training. Without a validation split nothing can be
 //! compared, and the diagnosis alone chooses.
 
 use serde::Serialize;
@@ -109,6 +110,8 @@ pub struct Leader {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
     pub method: Method,
+    /// The method's candidate with an α for each group of layers.
+    pub by_group: bool,
     pub taken: bool,
     pub reason: String,
     /// What came of it, on the validation samples.
@@ -141,11 +144,55 @@ pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<St
 
     Some(Step {
         method,
+        by_group: false,
         taken,
         reason,
         validation_accuracy: None,
         sample_gradients,
         sample_forwards,
+    })
+}
+
+/// What α by group costs, in forward passes, beside an epoch of training on the samples at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Price {
+    pub search: usize,
+    pub epoch: usize,
+}
+
+/// Whether the best candidate is tried with α by group, behind the last rung; `None` where nothing can be
+/// compared or nothing can be scaled.
+pub fn by_group(known: &Known, leader: Option<&Leader>, price: Price) -> Option<Step> {
+    let leader = leader.filter(|_| known.has_validation && !known.by_names)?;
+    let standing = leader.told();
+    let Price { search, epoch } = price;
+    let (taken, reason) = if leader.standing.is_enough() {
+        (false, format!("{standing}: enough"))
+    } else if !known.has_train {
+        (
+            false,
+            format!("{standing}, but there are no training samples"),
+        )
+    } else if search > epoch {
+        let why = format!(
+            "α by group takes {search} forward passes, more than the {epoch} of an epoch of training"
+        );
+        (false, format!("{standing}; {why}"))
+    } else {
+        (
+            true,
+            format!("{standing}: its layers may want an α of their own"),
+        )
+    };
+
+    Some(Step {
+        method: leader.method,
+        by_group: true,
+        taken,
+        reason,
+        validation_accuracy: None,
+        sample_gradients: 0,
+        sample_forwards: 0,
     })
 }
 

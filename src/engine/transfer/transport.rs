@@ -202,16 +202,13 @@ impl Difference<'_> {
     /// `⟨self, d⟩ / ‖d‖²`: how much of an update points along a difference `d`. `None` where `d` is
     /// zero.
     fn share_along(self, d: Difference<'_>) -> Option<f64> {
-        let square = d.to.squared_distance(d.from);
-        if square <= 0.0 || square.is_nan() {
-            return None;
-        }
+        let [square, product] =
+            HostTensor::sums_over([d.to, d.from, self.from, self.to], |values| {
+                let [target, base, from, to] = values.map(f64::from);
+                [(target - base).powi(2), (to - from) * (target - base)]
+            });
 
-        let product = HostTensor::sums_over([d.to, d.from, self.from, self.to], |values| {
-            let [target, base, from, to] = values.map(f64::from);
-            (to - from) * (target - base)
-        });
-        Some(product / square)
+        (square > 0.0).then_some(product / square)
     }
 }
 

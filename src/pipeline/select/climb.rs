@@ -3,11 +3,13 @@
 
 use super::selector::Selector;
 use crate::{
+    contract::spec::Alpha,
     engine::{
         symmetry::Permutation,
+        training::Dataset,
         transfer::{
-            Method, Transport,
-            ladder::{self, Known, Leader, Step},
+            Method, Transport, by_group,
+            ladder::{self, Known, Leader, Price, Step},
             race::Record,
         },
     },
@@ -36,8 +38,45 @@ impl Selector<'_, '_> {
         }
 
         self.complete(&mut steps);
+        if let Some(step) = self.by_group(&known, leader.as_ref())? {
+            steps.push(step);
+        }
 
         Ok(steps)
+    }
+
+    /// The best candidate with an α for each group of layers, where that may pay; a job that asks for it gets it anyway.
+    fn by_group(
+        &mut self,
+        known: &Known,
+        leader: Option<&Leader>,
+    ) -> Result<Option<Step>, Failure> {
+        let context = self.context;
+        if context.job.spec.options.alpha != Alpha::Search {
+            return Ok(None);
+        }
+        let samples = context.inputs.splits.train.as_ref().map_or(0, Dataset::len);
+        let price = Price {
+            search: by_group::most_passes(&context.inputs.graph, samples),
+            // A gradient is as dear as three forward passes.
+            epoch: 3 * samples,
+        };
+        let Some(mut step) = ladder::by_group(known, leader, price) else {
+            return Ok(None);
+        };
+
+        tracing::info!(by_group = true, taken = step.taken, reason = step.reason);
+        if step.taken {
+            let before = context.cost();
+            self.refine_best()?;
+            let spent = context.cost() - before;
+            step.sample_gradients = spent.sample_gradients;
+            step.sample_forwards = spent.sample_forwards;
+            let best =
+                ladder::best(&self.tried).and_then(|best| self.tried[best].validation.as_ref());
+            step.validation_accuracy = best.map(Record::accuracy);
+        }
+        Ok(Some(step))
     }
 
     /// Gives the rungs the figures of their candidates as they stand at the end: a leader sees more samples

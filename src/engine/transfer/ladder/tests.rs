@@ -235,3 +235,47 @@ fn without_its_network_identity_is_all_there_is() {
         );
     }
 }
+
+#[test]
+fn alpha_by_group_is_tried_where_it_is_cheaper_than_an_epoch() {
+    let leader = Leader {
+        method: Identity,
+        accuracy: 0.6,
+        old: 0.9,
+        samples: 512,
+        standing: Standing::Behind,
+        outdoes_permutations: false,
+    };
+    let cheap = Price {
+        search: 1000,
+        epoch: 1000,
+    };
+    let dear = Price {
+        search: 1001,
+        ..cheap
+    };
+    let taken = |known: &Known, leader: &Leader, price| {
+        by_group(known, Some(leader), price).map(|step| (step.method, step.by_group, step.taken))
+    };
+    assert_eq!(taken(&KNOWN, &leader, cheap), Some((Identity, true, true)));
+    assert_eq!(taken(&KNOWN, &leader, dear), Some((Identity, true, false)));
+
+    let enough = Leader {
+        standing: Standing::WithinMargin,
+        ..leader
+    };
+    assert_eq!(taken(&KNOWN, &enough, cheap), Some((Identity, true, false)));
+    let untrained = Known {
+        has_train: false,
+        ..KNOWN
+    };
+    assert_eq!(
+        taken(&untrained, &leader, cheap),
+        Some((Identity, true, false))
+    );
+    let unvalidated = Known {
+        has_validation: false,
+        ..KNOWN
+    };
+    assert_eq!(taken(&unvalidated, &leader, cheap), None);
+}

@@ -316,6 +316,7 @@ impl From<&ladder::Step> for LadderStep {
     fn from(of: &ladder::Step) -> Self {
         Self {
             method: of.method.name().to_owned(),
+            by_group: of.by_group,
             taken: of.taken,
             reason: of.reason.clone(),
             validation_accuracy: of.validation_accuracy,

@@ -34,14 +34,19 @@ pub(super) fn rung(step: &report::LadderStep, report: &report::Report) -> Rung {
         .methods
         .get(&step.method)
         .copied()
-        .filter(|_| step.taken);
+        .filter(|_| step.taken && !step.by_group);
     let validation = step
         .validation_accuracy
         .or(step.validation_agreement)
         .or(step.validation_r2);
 
+    let method = format::words(&step.method);
     Rung {
-        method: format::words(&step.method),
+        method: if step.by_group {
+            format!("{method}, α by group")
+        } else {
+            method
+        },
         taken: step.taken,
         reason: step.reason.clone(),
         validation: format::percent(validation),
