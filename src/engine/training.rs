@@ -182,6 +182,11 @@ impl<'a> Learner<'a> {
         &self.program
     }
 
+    /// What its device may hold.
+    pub(crate) fn device_memory(&self) -> DeviceMemory {
+        self.device_memory
+    }
+
     /// What runs the graph.
     pub fn executor(&self) -> &Executor {
         &self.executor
