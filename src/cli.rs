@@ -127,7 +127,6 @@ enum Command {
     Retunes(retunes::Command),
     Openapi(openapi::Args),
     Completions(completions::Args),
-    #[command(hide = true)]
     DeviceCheck(device_check::Args),
 }
 
