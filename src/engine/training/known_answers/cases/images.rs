@@ -93,7 +93,7 @@ fn options_of_pooling() -> Case {
             {"op":"conv2d","param":"b","padding":1},
             {"op":"avg_pool","kernel":3,"stride":2,"padding":1,"ceil_mode":true,"count_include_pad":false},
             {"op":"flatten"},{"op":"linear","param":"head"}]),
-        tensors: json!({"a.weight": [4, 3, 2, 2], "b.weight": [5, 4, 3, 3], "head.weight": [3, 45]}),
+        tensors: json!({"a.weight": [4, 3, 2, 2], "b.weight": [5, 4, 3, 3], "head.weight": [3, 60]}),
         ..Case::default()
     }
 }
