@@ -8,9 +8,9 @@
 //! relation of the bases and a seed; it is one JSON file under `benches/results/evidence/`, and rows
 //! that are there are not measured again. `--auto` measures again, of the rows that are there, what
 //! `auto` came to; `--table` writes the tables from the rows alone. `--costs` measures what a user pays
-//! until a model is good enough, by rows of its own under `benches/results/costs/`. `--functional DIR` prints what each rule of
-//! `functional` gives, on pairs that are kept in that folder; on the same pairs, `--touchup DIR` what each part
-//! of the touch-up gives after a transfer, and `--decisions DIR` how often a recommendation on few samples is
+//! until a model is good enough, by rows of its own under `benches/results/costs/`. `--groups` prints what α by group brings.
+//! `--functional DIR` prints what each rule of `functional` gives, on pairs that are kept in that folder; on the same
+//! pairs, `--touchup DIR` what each part of the touch-up gives after a transfer, and `--decisions DIR` how often a recommendation on few samples is
 //! wrong. One row, of the images shipped with the demo, is measured again by `test.rs`.
 
 mod automatic;
@@ -21,6 +21,7 @@ mod costs;
 mod costs_table;
 mod decisions;
 mod functional;
+mod groups;
 mod images;
 mod judgement;
 mod measure;
@@ -50,6 +51,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if std::env::args().any(|a| a == "--costs") {
         return costs(&results.with_file_name("costs"), &commit);
+    }
+    if std::env::args().any(|a| a == "--groups") {
+        let data = argument("--data").ok_or("--data DIR: the folder with fashion/")?;
+        return groups::measure(Path::new(&data), &argument("--only").unwrap_or_default());
     }
     if let Some(cases) = argument("--decisions") {
         return decisions::measure(Path::new(&cases), &argument("--only").unwrap_or_default());

@@ -19,7 +19,10 @@ use retune::{
     pipeline::{Outcome, Verdict},
     service::{
         database::{Database, transfers::leases::Claimed, workers},
-        domain::leases::{Lease, RetryPolicy},
+        domain::{
+            fleet::Fleet,
+            leases::{Lease, RetryPolicy, Waiting},
+        },
         queue::{self, Queue},
         registry::{attempts, submit},
     },
@@ -50,6 +53,7 @@ struct Idler {
     database: Database,
     id: WorkerId,
     done: Arc<AtomicUsize>,
+    fleet: Fleet,
 }
 
 impl Queue for Idler {
@@ -61,6 +65,14 @@ impl Queue for Idler {
 
     fn database(&self) -> &Database {
         &self.database
+    }
+
+    fn listens(&self) -> bool {
+        self.fleet.listens()
+    }
+
+    fn own_channel(&self) -> Option<String> {
+        Some(workers::channel(self.id))
     }
 
     fn limit(&self) -> usize {
@@ -84,6 +96,10 @@ impl Queue for Idler {
         };
         let claimed = attempts::claim(&self.database, self.id, policy).await?;
         Ok(claimed.into_iter().collect())
+    }
+
+    async fn say_waiting(&self, listens: bool) -> Result<Waiting, sqlx::Error> {
+        workers::say_waiting(&self.database, self.id, listens).await
     }
 
     async fn work(self, lease: Lease<Claimed>, _shutdown: CancellationToken) {
@@ -116,24 +132,24 @@ pub(crate) async fn make_room(url: &str) -> Result<(), Failure> {
 pub(crate) async fn scale(url: &str, home: &Path) -> Result<(), Failure> {
     println!("workers    idle load    backlog    one by one: claimed p50 / p99, load of a job");
     for count in WORKERS {
-        let fleet = Fleet::start(url, count).await?;
-        let measured = fleet.measure(home).await;
-        fleet.stop().await;
+        let crew = Crew::start(url, count).await?;
+        let measured = crew.measure(home).await;
+        crew.stop().await;
         println!("{count:7}    {}", measured?);
     }
     Ok(())
 }
 
-struct Fleet {
+struct Crew {
     databases: Vec<Database>,
     done: Arc<AtomicUsize>,
     running: JoinSet<()>,
     shutdown: CancellationToken,
 }
 
-impl Fleet {
+impl Crew {
     async fn start(url: &str, count: usize) -> Result<Self, Failure> {
-        let mut fleet = Self {
+        let mut crew = Self {
             databases: Vec::new(),
             done: Arc::default(),
             running: JoinSet::new(),
@@ -149,18 +165,17 @@ impl Fleet {
                 let idler = Idler {
                     database: database.clone(),
                     id: WorkerId::generate(),
-                    done: Arc::clone(&fleet.done),
+                    done: Arc::clone(&crew.done),
+                    fleet: Fleet::default(),
                 };
-                fleet
-                    .running
-                    .spawn(stay_known(idler.clone(), fleet.shutdown.clone()));
-                fleet
-                    .running
-                    .spawn(queue::drive(idler, fleet.shutdown.clone()));
+                crew.running
+                    .spawn(stay_known(idler.clone(), crew.shutdown.clone()));
+                crew.running
+                    .spawn(queue::drive(idler, crew.shutdown.clone()));
             }
-            fleet.databases.push(database);
+            crew.databases.push(database);
         }
-        Ok(fleet)
+        Ok(crew)
     }
 
     async fn measure(&self, home: &Path) -> Result<String, Failure> {
@@ -216,8 +231,9 @@ impl Fleet {
 async fn stay_known(idler: Idler, shutdown: CancellationToken) {
     let mut every = time::interval(SEEN_EVERY);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-        if let Err(error) = workers::seen(&idler.database, idler.id, "bench", 1).await {
-            eprintln!("a worker could not sign in: {error}");
+        match workers::seen(&idler.database, idler.id, "bench", 1).await {
+            Ok(workers) => idler.fleet.heard(workers),
+            Err(error) => eprintln!("a worker could not sign in: {error}"),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     service::{
         api,
         database::Database,
+        domain::fleet::Fleet,
         listener,
         metrics::{self, Relay},
         worker::{self, Worker},
@@ -95,6 +96,7 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
         cache: settings.cache_dir(),
         signer: super::open_signer(&settings.signing)?.map(Arc::new),
         settings: settings.worker,
+        fleet: Fleet::default(),
     };
     Box::pin(worker::run(worker, shutdown.clone())).await;
     if let Some(relay) = relay {

@@ -15,6 +15,7 @@ mod stacked;
 #[cfg(test)]
 pub(crate) mod testing;
 mod update;
+mod vectorized;
 
 pub use checkpoint::{Checkpoint, Signature};
 pub use dtype::DType;
@@ -25,3 +26,4 @@ pub use merge::LowRankProduct;
 #[cfg(test)]
 pub(crate) use update::Deferred;
 pub use update::{Projection, Update, UpdateMask};
+pub(crate) use vectorized::vectorized;

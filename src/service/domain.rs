@@ -3,6 +3,9 @@
 // API keys, roles and tenants.
 pub mod access;
 
+// How many workers there are, and what each may ask of the database.
+pub mod fleet;
+
 // How entries of a queue are held and tried again.
 pub mod leases;
 

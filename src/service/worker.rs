@@ -27,7 +27,10 @@ use crate::{
             transfers::leases::Claimed,
             workers::{self, Introduction},
         },
-        domain::leases::{Lease, RetryPolicy},
+        domain::{
+            fleet::Fleet,
+            leases::{Lease, RetryPolicy, Waiting},
+        },
         queue::{self, Queue},
         registry::attempts,
     },
@@ -55,6 +58,8 @@ pub struct Worker {
     /// Who signs results, if somebody does.
     pub signer: Option<Arc<Signer>>,
     pub settings: config::Worker,
+    /// The workers there are; nothing is known of them before the first sign of life.
+    pub fleet: Fleet,
 }
 
 impl config::Worker {
@@ -80,6 +85,14 @@ impl Queue for Worker {
         &self.database
     }
 
+    fn listens(&self) -> bool {
+        self.fleet.listens()
+    }
+
+    fn own_channel(&self) -> Option<String> {
+        Some(workers::channel(self.id))
+    }
+
     fn limit(&self) -> usize {
         1
     }
@@ -101,6 +114,10 @@ impl Queue for Worker {
         }
 
         Ok(claimed.into_iter().collect())
+    }
+
+    async fn say_waiting(&self, listens: bool) -> Result<Waiting, sqlx::Error> {
+        workers::say_waiting(&self.database, self.id, listens).await
     }
 
     async fn work(self, lease: Lease<Claimed>, shutdown: CancellationToken) {
@@ -136,8 +153,9 @@ async fn stay_known(worker: Worker) {
     let mut every = time::interval(SEEN_EVERY);
     loop {
         every.tick().await;
-        if let Err(error) = workers::seen(&worker.database, worker.id, &own).await {
-            tracing::debug!(%error, "could not sign in");
+        match workers::seen(&worker.database, worker.id, &own).await {
+            Ok(workers) => worker.fleet.heard(workers),
+            Err(error) => tracing::debug!(%error, "could not sign in"),
         }
     }
 }

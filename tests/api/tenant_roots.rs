@@ -9,7 +9,10 @@ use retune::{
     pipeline::Verdict,
     service::{
         database::transfers::Enqueue,
-        domain::access::{DEFAULT_TENANT, Role},
+        domain::{
+            access::{DEFAULT_TENANT, Role},
+            fleet::Fleet,
+        },
         registry::attempts,
         worker::{self, Worker},
     },
@@ -302,6 +305,7 @@ async fn jobs_of_a_tenant_run_in_its_own_roots() {
         cache: None,
         signer: None,
         settings: Settings::default().worker,
+        fleet: Fleet::default(),
     };
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(worker::run(worker, shutdown.clone()));

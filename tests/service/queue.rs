@@ -2,6 +2,7 @@
 
 mod retries;
 mod submissions;
+mod waking;
 
 use std::{collections::HashSet, time::Duration};
 

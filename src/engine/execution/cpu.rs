@@ -38,7 +38,7 @@ mod transformer;
 pub use activation::CpuActivation;
 pub use forward::{Stored, Trace, forward, moments, run_instruction};
 pub use gradients::Gradients;
-pub use loops::{TASK_ELEMENTS, vectorized};
+pub use loops::TASK_ELEMENTS;
 pub use recompute::stored_for_backward;
 pub use softmax::{exponentials, normaliser};
 pub use streamed::forward_streamed;

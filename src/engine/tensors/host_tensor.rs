@@ -12,7 +12,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 use bytes::Bytes;
 use rayon::prelude::*;
 
-use super::{dtype::DType, lazy::Elements};
+use super::{dtype::DType, lazy::Elements, vectorized::vectorized};
 
 /// What a header says of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ enum Data {
 pub(crate) const CHUNK: usize = 1 << 14;
 /// Elements a task handles at a time.
 pub(crate) const RANGE: usize = 4 * CHUNK;
+/// Independent sums over a chunk: enough for the additions of several vectors to overlap.
+const LANES: usize = 16;
 /// Elements of a lazy tensor that are worth having in memory at a time.
 const PIECE_ELEMENTS: usize = 1 << 20;
 
@@ -347,11 +349,26 @@ fn chunk_sums<const N: usize>(
         .map(|start| {
             let chunk = start..(start + CHUNK).min(length);
             let parts = values.each_ref().map(|values| &values[chunk.clone()]);
-            (0..chunk.len())
-                .map(|i| term(parts.map(|part| part[i])))
-                .sum()
+            vectorized(|| lane_sums(parts, term)).into_iter().sum()
         })
         .collect()
+}
+
+/// Σ term over every 16th element, from the first, the second and so on.
+#[expect(clippy::inline_always, reason = "a loop over it becomes vectors")]
+#[inline(always)]
+fn lane_sums<const N: usize>(parts: [&[f32]; N], term: &impl Fn([f32; N]) -> f64) -> [f64; LANES] {
+    let mut lanes = [0.0; LANES];
+    let blocks = parts.map(|part| part.as_chunks::<LANES>());
+    for i in 0..blocks.first().map_or(0, |(blocks, _)| blocks.len()) {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += term(blocks.map(|(blocks, _)| blocks[i][lane]));
+        }
+    }
+    for i in 0..blocks.first().map_or(0, |(_, rest)| rest.len()) {
+        lanes[i] += term(blocks.map(|(_, rest)| rest[i]));
+    }
+    lanes
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::{
     host_tensor::{CHUNK, HostTensor, RANGE},
     lazy::Elements,
+    vectorized::vectorized,
 };
 
 /// `scale · (to − from)`; both tensors have one shape.
@@ -116,6 +117,14 @@ impl Shifted {
         let projection = self.mask.projection.as_ref();
         let origin = projection.map(|p| (p.share, p.origin.floats(range.clone())));
         let votes = self.mask.votes.as_ref().map(|votes| votes.floats(range));
+        if origin.is_none() && votes.is_none() {
+            return vectorized(|| {
+                let ends = from.iter().zip(to.iter());
+                for ((out, &base), (&from, &to)) in out.iter_mut().zip(base.iter()).zip(ends) {
+                    *out = shift(base, [from, to], self.scale, 0.0);
+                }
+            });
+        }
 
         let ends = from.iter().zip(to.iter());
         for (i, ((out, &base), (&from, &to))) in
@@ -139,9 +148,7 @@ impl Shifted {
 impl Elements for Shifted {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
         let mut values = self.exact(range);
-        values
-            .iter_mut()
-            .for_each(|value| *value = self.base.dtype().round(*value));
+        self.base.dtype().round(&mut values);
         values
     }
 
@@ -153,6 +160,8 @@ impl Elements for Shifted {
 /// `base + scale · (to − from − less)` with the rounding errors of the f64 sums carried along
 /// (Knuth's two-sum), so that only the last conversion rounds when `scale = 1` and nothing is taken
 /// out.
+#[expect(clippy::inline_always, reason = "a loop over it becomes vectors")]
+#[inline(always)]
 fn shift(base: f32, [from, to]: [f32; 2], scale: f64, less: f64) -> f32 {
     let (difference, lost) = two_sum(f64::from(to), -f64::from(from));
     let (sum, lost_again) = two_sum(f64::from(base), scale * difference);
@@ -160,6 +169,8 @@ fn shift(base: f32, [from, to]: [f32; 2], scale: f64, less: f64) -> f32 {
 }
 
 /// `(s, e)` with `s = fl(a + b)` and `s + e = a + b` exactly.
+#[expect(clippy::inline_always, reason = "a loop over it becomes vectors")]
+#[inline(always)]
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let b_part = sum - a;

@@ -159,14 +159,15 @@ impl Noise {
         let changed = self.change.map_or(0.0, |Change { seed, share }| {
             share * self.draw(seed, position)
         });
-        self.dtype
-            .round(self.centre + self.draw(self.seed, position) + changed)
+        self.centre + self.draw(self.seed, position) + changed
     }
 }
 
 impl Elements for Noise {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
-        range.map(|position| self.value(position)).collect()
+        let mut values: Vec<f32> = range.map(|position| self.value(position)).collect();
+        self.dtype.round(&mut values);
+        values
     }
 
     fn bytes(&self, range: Range<usize>) -> Bytes {

@@ -1,4 +1,4 @@
-//! Worker processes, for people to see. The queue itself depends on leases alone.
+//! Worker processes, for people to see and for the database to wake. The queue itself depends on leases alone.
 
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -6,7 +6,10 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Database;
-use crate::contract::ids::{TenantId, TransferId, WorkerId};
+use crate::{
+    contract::ids::{TenantId, TransferId, WorkerId},
+    service::domain::leases::Waiting,
+};
 
 /// A worker process seen lately.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -35,7 +38,7 @@ pub struct Introduction {
     pub device: String,
 }
 
-/// Makes a process known, or says that it is still there.
+/// Makes a process known, or says that it is still there, and hears how many there are.
 ///
 /// # Errors
 /// From the database.
@@ -43,19 +46,59 @@ pub async fn seen(
     database: &Database,
     id: WorkerId,
     own: &Introduction,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO workers (id, host, pid, version, device) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (id) DO UPDATE SET last_seen_at = now()",
+) -> Result<u32, sqlx::Error> {
+    let others = sqlx::query_scalar!(
+        r#"WITH mine AS (
+               INSERT INTO workers (id, host, pid, version, device) VALUES ($1, $2, $3, $4, $5)
+               ON CONFLICT (id) DO UPDATE SET last_seen_at = now()
+           )
+           SELECT count(*) AS "others!" FROM workers
+           WHERE id <> $1 AND last_seen_at > now() - interval '90 seconds'"#,
         id.0,
         own.host,
         own.pid,
         env!("CARGO_PKG_VERSION"),
         own.device,
     )
-    .execute(&database.pool)
+    .fetch_one(&database.pool)
     .await?;
-    Ok(())
+    Ok(u32::try_from(others + 1).unwrap_or(u32::MAX))
+}
+
+/// Where the database wakes this worker alone (`wake_worker`, in the migrations).
+pub fn channel(id: WorkerId) -> String {
+    format!("worker_{id}")
+}
+
+/// Says that this worker found nothing to do; where it `listens` it may be woken until it takes something.
+///
+/// # Errors
+/// From the database.
+pub async fn say_waiting(
+    database: &Database,
+    id: WorkerId,
+    listens: bool,
+) -> Result<Waiting, sqlx::Error> {
+    let waiting = sqlx::query!(
+        r#"WITH newly AS (
+               UPDATE workers SET waiting_since = now(), listens = $2
+               WHERE id = $1 AND (waiting_since IS NULL OR listens <> $2)
+               RETURNING id
+           )
+           SELECT EXISTS (SELECT FROM newly) AS "is_new!",
+                  (SELECT count(*) FROM workers
+                   WHERE waiting_since IS NOT NULL AND last_seen_at > now() - interval '90 seconds'
+                     AND id <> $1) AS "others!""#,
+        id.0,
+        listens
+    )
+    .fetch_one(&database.pool)
+    .await?;
+
+    Ok(Waiting {
+        is_new: waiting.is_new,
+        processes: u32::try_from(waiting.others + 1).unwrap_or(u32::MAX),
+    })
 }
 
 /// Forgets a process that has ended.
@@ -136,7 +179,8 @@ pub(in crate::service) async fn set_back(
     seconds: f64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE workers SET last_seen_at = last_seen_at - make_interval(secs => $1)",
+        "UPDATE workers SET last_seen_at = last_seen_at - make_interval(secs => $1),
+             waiting_since = waiting_since - make_interval(secs => $1)",
         seconds
     )
     .execute(connection)

@@ -10,6 +10,12 @@ use std::{
 
 use crate::contract::ids::LeaseToken;
 
+/// However many processes wait, they look unasked about so far apart.
+const LOOKS_APART: Duration = Duration::from_millis(100);
+
+/// At most so many poll intervals pass before a process looks.
+const SLOWEST: u32 = 10;
+
 /// A claimed entry of a queue: the right to write to it until the lease ends.
 ///
 /// Who holds it stands in the row where anybody asks (a transfer's worker); to the holder the token says it.
@@ -68,6 +74,36 @@ impl RetryPolicy {
     }
 }
 
+/// The processes of a queue that have nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whether this process was not known to wait.
+    pub is_new: bool,
+    /// How many wait, this one with them.
+    pub processes: u32,
+}
+
+impl Waiting {
+    /// One process that nobody wakes alone.
+    pub fn alone() -> Self {
+        Self {
+            is_new: false,
+            processes: 1,
+        }
+    }
+
+    /// How long this process waits before it looks unasked. Together they look as often as a few do, because each
+    /// finds what any of them could: what nobody notifies of, such as a lease that ran out.
+    pub fn longest_wait(self, poll: Duration) -> Duration {
+        let longest = LOOKS_APART
+            .saturating_mul(self.processes)
+            .min(poll * SLOWEST)
+            .max(poll);
+        // Not all at once, when all were told of something at once.
+        longest.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +142,32 @@ mod tests {
                 assert!(
                     (whole / 2.0..=whole).contains(&wait),
                     "{wait} s after {attempts}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn few_look_at_the_poll_interval_and_many_as_often_together() {
+        let poll = Duration::from_secs(2);
+        for (processes, whole) in [
+            (1, 2),
+            (20, 2),
+            (50, 5),
+            (200, 20),
+            (1000, 20),
+            (u32::MAX, 20),
+        ] {
+            let waiting = Waiting {
+                is_new: false,
+                processes,
+            };
+            let whole = Duration::from_secs(whole);
+            for _ in 0..20 {
+                let wait = waiting.longest_wait(poll);
+                assert!(
+                    (whole / 2..=whole).contains(&wait),
+                    "{wait:?} of {processes}"
                 );
             }
         }

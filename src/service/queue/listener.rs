@@ -8,18 +8,18 @@ use tokio::time;
 
 use crate::service::database::Database;
 
-/// Listens on one NOTIFY channel, over a dedicated connection.
+/// Listens on NOTIFY channels, over a dedicated connection.
 #[derive(Debug)]
 pub struct Listener {
-    channel: &'static str,
+    channels: Vec<String>,
     connection: Option<PgListener>,
 }
 
 impl Listener {
     /// A listener that is not connected yet.
-    pub fn on(channel: &'static str) -> Self {
+    pub fn on(channels: impl IntoIterator<Item = String>) -> Self {
         Self {
-            channel,
+            channels: channels.into_iter().collect(),
             connection: None,
         }
     }
@@ -33,9 +33,20 @@ impl Listener {
         let Ok(mut connection) = PgListener::connect_with(&database.pool).await else {
             return;
         };
-        if connection.listen(self.channel).await.is_ok() {
+        let channels = self.channels.iter().map(String::as_str);
+        if connection.listen_all(channels).await.is_ok() {
             self.connection = Some(connection);
         }
+    }
+
+    /// Whether it hears of anything.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Listens no more.
+    pub fn close(&mut self) {
+        self.connection = None;
     }
 
     /// Until a notification, the end of `poll`, or `end`.

@@ -64,12 +64,7 @@ async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &Cancellation
         }
     };
 
-    let heartbeat = Heartbeat::start(
-        worker.database_url.clone(),
-        lease.clone(),
-        worker.settings.clone(),
-        Arc::clone(&watch),
-    );
+    let heartbeat = Heartbeat::start(worker, lease.clone(), Arc::clone(&watch));
 
     let finished = match &heartbeat {
         Ok(_) => compute(worker, &lease, spec, &watch, shutdown).await,

@@ -3,7 +3,8 @@
 //! On an operating-system thread of its own with its own runtime and connections, so that neither a
 //! computation that takes every core nor a full pool can delay it. It beats at the pace of the
 //! settings; when a phase begins and when somebody wants to cancel, at once; and when the progress
-//! moved, at most once a second. It ends when the attempt does, when the lease is lost, or when the
+//! moved, at most once a second, or more rarely where workers are many (`domain::fleet`). These hear of a
+//! cancellation at their next beat. It ends when the attempt does, when the lease is lost, or when the
 //! computation has not obeyed a cancellation for as long as a lease: then the transfer is not held for it
 //! any longer, and the worker neither.
 
@@ -19,19 +20,21 @@ use tokio::{runtime, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use super::watch::Watch;
+use super::{Worker, watch::Watch};
 use crate::{
     config,
     pipeline::Stop,
     service::{
         database::{Database, transfers::leases::Claimed},
-        domain::leases::Lease,
+        domain::{fleet::Fleet, leases::Lease},
         registry::attempts::{self, Heard},
     },
 };
 
-/// The least time between two beats that only tell of progress.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The pace of attempts to connect.
+const RECONNECT_EVERY: Duration = Duration::from_secs(1);
+/// The pace at which it is looked whether the progress has moved.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// One to beat, one to listen.
 const CONNECTIONS: u32 = 2;
 
@@ -45,28 +48,25 @@ struct Heart {
     url: String,
     lease: Lease<Claimed>,
     settings: config::Worker,
+    fleet: Fleet,
     watch: Arc<Watch>,
     /// Since when the computation has been told to end.
     cancelled: Option<Instant>,
 }
 
 impl Heartbeat {
-    /// Starts beating for `lease`.
-    pub fn start(
-        url: String,
-        lease: Lease<Claimed>,
-        settings: config::Worker,
-        watch: Arc<Watch>,
-    ) -> io::Result<Self> {
+    /// Starts beating for `lease`, which `worker` holds.
+    pub fn start(worker: &Worker, lease: Lease<Claimed>, watch: Arc<Watch>) -> io::Result<Self> {
         let end = CancellationToken::new();
         let ended = end.clone();
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let heart = Heart {
-            url,
+            url: worker.database_url.clone(),
             lease,
-            settings,
+            settings: worker.settings.clone(),
+            fleet: worker.fleet.clone(),
             watch,
             cancelled: None,
         };
@@ -101,15 +101,17 @@ impl Heart {
             if database.is_none() {
                 database = Database::connect_to(&self.url, CONNECTIONS).await.ok();
             }
-            if listener.is_none() {
+            if !self.fleet.listens() {
+                listener = None;
+            } else if listener.is_none() {
                 listener = listen(database.as_ref()).await;
             }
             let pause = if database.is_some() {
                 self.settings.beat
             } else {
-                TELL_EVERY
+                RECONNECT_EVERY
             };
-            self.wait(&mut listener, last + pause, last + TELL_EVERY)
+            self.wait(&mut listener, last + pause, last + self.fleet.tells_every())
                 .await;
             last = Instant::now();
             let Some(connected) = &database else { continue };
@@ -132,7 +134,7 @@ impl Heart {
     async fn due(&self, due: Instant, tell: Instant) {
         time::sleep_until(tell.min(due).into()).await;
         while Instant::now() < due && !self.watch.has_changed() {
-            time::sleep_until(due.min(Instant::now() + TELL_EVERY).into()).await;
+            time::sleep_until(due.min(Instant::now() + LOOK_EVERY).into()).await;
         }
     }
 

@@ -7,7 +7,7 @@ use retune::{
     contract::ids::WorkerId,
     service::{
         database::transfers::Enqueue,
-        domain::{access::DEFAULT_TENANT, transfers::Status},
+        domain::{access::DEFAULT_TENANT, fleet::Fleet, transfers::Status},
         registry::transitions,
         worker::{self, Worker},
     },
@@ -46,6 +46,7 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
         cache: None,
         signer: None,
         settings,
+        fleet: Fleet::default(),
     };
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(worker::run(worker, shutdown.clone()));

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use faer::MatRef;
 use rayon::prelude::*;
 
-use super::loops::{TASK_ELEMENTS, vectorized};
-use crate::tensors::matmul::matrix;
+use super::loops::TASK_ELEMENTS;
+use crate::tensors::{matmul::matrix, vectorized};
 
 /// `[B, …shape]`, row-major. Cloning shares the values; functions that take `self` work in place
 /// where nobody else holds them.

@@ -13,13 +13,14 @@ use rayon::prelude::*;
 
 pub use blocks::RowSoftmax;
 
-use super::{activation::CpuActivation, gradients, loops::vectorized, norm::RowNorm};
+use super::{activation::CpuActivation, gradients, norm::RowNorm};
 use crate::{
     execution::weights::Weights,
     network::{
         Inputs,
         program::layer::{self, Norm},
     },
+    tensors::vectorized,
 };
 use blocks::{Attended, Gradients, Head, dot};
 use heads::{Operands, Place};

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 use super::{
     activation::CpuActivation,
     gradients::Gradients,
-    loops::{rows_per_task, sums_by_column, vectorized},
+    loops::{rows_per_task, sums_by_column},
 };
-use crate::network::Param;
+use crate::{network::Param, tensors::vectorized};
 
 /// Every channel times its factor; in place where nobody else holds the values.
 pub(super) fn scaled(x: CpuActivation, factors: &[f32]) -> CpuActivation {

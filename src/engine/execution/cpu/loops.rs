@@ -1,5 +1,4 @@
-//! Loops over slices that are compiled once per instruction set and chosen at run time, and sums whose order
-//! does not depend on the threads.
+//! Sums over rows and columns in loops that become vectors; their order does not depend on the threads.
 #![expect(
     clippy::inline_always,
     reason = "a loop that is not inlined is not compiled for AVX"
@@ -7,8 +6,9 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
 use rayon::prelude::*;
+
+use crate::tensors::vectorized;
 
 /// Elements that a task handles at a time.
 pub const TASK_ELEMENTS: usize = 1 << 15;
@@ -16,12 +16,6 @@ pub const TASK_ELEMENTS: usize = 1 << 15;
 const TASK_COLUMNS: usize = 128;
 /// Independent sums of one row: enough for the additions of several vectors to overlap.
 const LANES: usize = 32;
-
-/// Runs a loop with the widest vectors that the processor has. What it calls must be inlined.
-#[inline]
-pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(work)
-}
 
 /// Rows of this width that a task handles at a time.
 pub(super) fn rows_per_task(width: usize) -> usize {

@@ -11,11 +11,12 @@ use rayon::prelude::*;
 use super::{
     activation::CpuActivation,
     gradients::Gradients,
-    loops::{rows_per_task, sum_of, sum_of_rows, sums_by_column, vectorized},
+    loops::{rows_per_task, sum_of, sum_of_rows, sums_by_column},
 };
 use crate::{
     execution::weights::Weights,
     network::program::layer::{Norm, NormKind},
+    tensors::vectorized,
 };
 
 /// A norm with its values.

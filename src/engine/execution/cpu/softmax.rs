@@ -3,8 +3,9 @@
 
 use super::{
     functions::exp,
-    loops::{maximum, sum_of, vectorized},
+    loops::{maximum, sum_of},
 };
+use crate::tensors::vectorized;
 
 /// Values summed in f32 before f64 takes over.
 const F32_RUN: usize = 4096;

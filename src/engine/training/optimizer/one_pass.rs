@@ -5,9 +5,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::{EPSILON, MOMENTUM, SQUARE_MOMENTUM};
-use crate::execution::{
-    cpu::{TASK_ELEMENTS, vectorized},
-    floats,
+use crate::{
+    execution::{cpu::TASK_ELEMENTS, floats},
+    tensors::vectorized,
 };
 
 /// The numbers of one step.

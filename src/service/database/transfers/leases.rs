@@ -74,7 +74,8 @@ pub(in crate::service) async fn claim(
     // for how many attempts a row has had is known only to the statement that takes it. A test compares both.
     //
     // From tenant to tenant by the index: what it costs depends on how many tenants have something to do, not on
-    // how much that is. Only the row that is taken is locked.
+    // how much that is. Only the row that is taken is locked, and the worker's own, which is not waited for: whoever
+    // locks it wakes this worker, and may want the transfer.
     let claimed = sqlx::query!(
         r#"WITH RECURSIVE waiting AS (
                (SELECT tenant FROM transfers
@@ -109,6 +110,11 @@ pub(in crate::service) async fn claim(
                ) AS mine
                ORDER BY t.turn
                LIMIT 1
+           ), at_work AS (
+               UPDATE workers SET waiting_since = NULL
+               WHERE id = (SELECT id FROM workers
+                           WHERE id = $1 AND waiting_since IS NOT NULL AND EXISTS (SELECT FROM next)
+                           FOR UPDATE SKIP LOCKED)
            )
            UPDATE transfers t
            SET status = 'running', worker = $1, lease_token = gen_random_uuid(),

@@ -17,10 +17,13 @@ use super::sight::{Padding, Sight};
 use crate::{
     execution::cpu::{
         functions::{exp, tanh},
-        loops::{maximum, sum_of, vectorized},
+        loops::{maximum, sum_of},
     },
     network::op::FullyMasked,
-    tensors::matmul::{accumulate, matrix, product_into},
+    tensors::{
+        matmul::{accumulate, matrix, product_into},
+        vectorized,
+    },
 };
 
 /// Queries of a block, and its keys: their scores stay in the cache.
