@@ -100,9 +100,10 @@ impl Case {
             batch_size: 32,
             ..FineTunePlan::new(optimizer, 3, 0.01)
         };
-        let go_on = &mut |_| ControlFlow::Continue(());
         learner
-            .fine_tune(&self.base, &self.train, &plan, go_on)
+            .fine_tune(&self.base, &self.train, &plan, &mut |_| {
+                ControlFlow::Continue(())
+            })
             .checkpoint
     }
 
@@ -128,7 +129,7 @@ fn every_method_carries_a_transformer_alike() {
         depth: 2,
         width: 16,
     };
-    Case::of(transformer(Projection::Early, size)).compare("transformer");
+    Case::of(transformer(Projection::Early, size, 3)).compare("transformer");
 }
 
 /// Training is SGD and AdamW by tensors of the device.
