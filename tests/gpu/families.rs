@@ -8,7 +8,7 @@ use crate::engine::fixtures::{self, Fixture};
 /// Of logits, over their spread.
 const FORWARD_BOUND: f64 = 1e-3;
 /// Of gradients, over the spread of each tensor's.
-const GRADIENT_BOUND: f64 = 1e-2;
+const GRADIENT_BOUND: f64 = 2e-3;
 /// Samples of a fixture that are compared.
 const MOST_SAMPLES: usize = 4;
 

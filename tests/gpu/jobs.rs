@@ -138,12 +138,12 @@ fn where_there_is_no_gpu_it_is_refused() {
     without
         .env("VK_DRIVER_FILES", "/no/such/driver.json")
         .env("VK_ICD_FILENAMES", "/no/such/driver.json");
-    let mut commands = vec![(without, "none is found")];
+    let mut commands = vec![without];
     if choice() == "software" {
-        commands.push((on("gpu"), "computes on the CPU"));
+        commands.push(on("gpu"));
     }
 
-    for (mut command, why) in commands {
+    for mut command in commands {
         let (exit, refused) = said(
             command
                 .args(["transfer", "--json"])
@@ -152,9 +152,10 @@ fn where_there_is_no_gpu_it_is_refused() {
         assert_eq!(exit, Some(1), "{refused}");
         assert_eq!(refused["error"]["code"], "device_refused", "{refused}");
         let detail = refused["error"]["detail"].as_str().expect("words");
-        assert!(
-            detail.contains(why) && detail.contains("worker.device"),
-            "{detail}"
-        );
+        // Without Vulkan there may be OpenGL, by software as well.
+        let is_named = ["none is found", "computes on the CPU"]
+            .iter()
+            .any(|why| detail.contains(why));
+        assert!(is_named && detail.contains("worker.device"), "{detail}");
     }
 }
