@@ -11,7 +11,7 @@ pub enum FailureCode {
     Crashed,
     /// A dataset has more values than this process may hold.
     DatasetTooLarge,
-    /// The device computes wrong, or its driver does not come through.
+    /// There is no such device, it computes wrong, or its driver does not come through.
     DeviceRefused,
     /// A dataset has no sample.
     EmptyDataset,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    device::checked_device,
+    device::{checked_device, learner},
     failure::{self, Failure, Field},
     inputs::{Stated, read},
     meter,
@@ -19,7 +19,7 @@ use crate::{
         network::{Graph, Task, is_of_a_task},
         profiler::Profiler,
         symmetry::{Group, Member, Runs, Symmetry},
-        training::{DataFault, Dataset, Learner},
+        training::{DataFault, Dataset},
         transfer::STATISTICS_SAMPLES,
     },
     storage::Storage,
@@ -148,8 +148,8 @@ fn measured(
 
     let data = samples(access, data_uri, reading)?;
     let graph = read::graph("", &model.folder, &signature, Some(data.size()))?;
-    let learner = Learner::new(&graph, &signature, checked_device()?)
-        .map_err(failure::graph("", model_uri))?;
+    checked_device()?;
+    let learner = learner(&graph, &signature).map_err(failure::graph("", model_uri))?;
     learner.check(&data).map_err(refused)?;
 
     let mut checkpoint = model.checkpoint;

@@ -1,6 +1,6 @@
 //! Loss and accuracy of a checkpoint on a data set, with its running statistics.
 
-use super::{Batch, Dataset, EVALUATION_BATCH_SAMPLES, Learner, cross_entropy::Scores};
+use super::{Batch, Dataset, Learner, cross_entropy::Scores};
 use crate::{
     execution::{BatchNormMode, Executor, Weights, cpu::forward_streamed},
     tensors::Checkpoint,
@@ -40,7 +40,7 @@ impl Learner<'_> {
 
     fn evaluate_by(&self, data: &Dataset, logits: impl Fn(Batch) -> Vec<f32>) -> Evaluation {
         let mut all = Scores::default();
-        for batch in batches(data, self.logits_batch_size(data.size())) {
+        for batch in batches(data, self.evaluation_batch_size(data.size())) {
             let labels = batch.labels.clone();
             let some = self.loss().scores(&logits(batch), &labels);
             all.losses.extend(some.losses);
@@ -77,8 +77,8 @@ impl Learner<'_> {
     }
 }
 
+/// The samples in order, so many at a time.
 pub(super) fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch> + '_ {
-    let size = size.min(EVALUATION_BATCH_SAMPLES);
     (0..data.len()).step_by(size).map(move |start| {
         let end = (start + size).min(data.len());
         data.batch(&(start..end).collect::<Vec<_>>())
@@ -103,7 +103,7 @@ mod tests {
     use crate::{
         network::{Task, token::ABSENT},
         tensors::{DType, Elements, HostTensor},
-        training::{DataFault, cross_entropy::scores, testing},
+        training::{DataFault, EVALUATION_BATCH_SAMPLES, cross_entropy::scores, testing},
     };
 
     #[test]
