@@ -388,7 +388,8 @@ mod tests {
         let place = Location::from_uri("file:///adapter/x").unwrap();
         let config = json!({"model_type": "t5", "architectures": ["T5Model"]});
         let tuned = |task: &str| {
-            let settings = json!({"peft_type": "LORA", "r": 1, "task_type": task}).to_string();
+            let settings = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "task_type": task})
+                .to_string();
             let adapter = Adapter {
                 location: place.clone(),
                 settings: Settings::read(settings.as_bytes()).unwrap(),
