@@ -215,7 +215,7 @@ struct Tensors<'a> {
     reading: Reading<'a>,
 }
 
-impl<'a> Tensors<'a> {
+impl Tensors<'_> {
     fn sentences(self, ids: &HostTensor) -> Result<Dataset, ArtifactError> {
         let beside = Beside {
             mask: self.checkpoint.get(MASK),

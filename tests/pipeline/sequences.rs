@@ -212,7 +212,7 @@ fn an_adapter_has_every_module_of_a_table() {
     assert_eq!(report["update"]["left_out"], json!([]));
 
     spec["source"]["base"] = json!(case.uri("new/"));
-    spec["source"]["trajectory"] = json!(format!("file://{}/adapter/", folder.display()));
+    spec["source"]["trajectory"] = json!(format!("file://{}/", folder.join("adapter").display()));
     spec["options"] = json!({"alpha": 1.0});
     let (_, again) = case.done(&spec);
     let [expected, found] = [folder, again].map(|at| read_tensors(&at.join("model.safetensors")));

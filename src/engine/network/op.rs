@@ -266,7 +266,7 @@ pub enum Op {
         position_bias: Option<PositionBias>,
         /// What distances are is read behind the values.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        distances: Option<Distances>,
+        distances: Option<Box<Distances>>,
         /// Padded positions see nothing either.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         mask_queries: bool,
@@ -276,7 +276,7 @@ pub enum Op {
         cross: bool,
         /// A token attends to those of its window of an image alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        windows: Option<Windows>,
+        windows: Option<Box<Windows>>,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},

@@ -275,10 +275,10 @@ impl Builder {
             fully_masked: heads.fully_masked,
             sinks: heads.sinks.clone(),
             position_bias: heads.position_bias.clone(),
-            distances: heads.distances.clone(),
+            distances: heads.distances.clone().map(Box::new),
             mask_queries: heads.mask_queries,
             cross: heads.cross,
-            windows: heads.windows.clone(),
+            windows: heads.windows.clone().map(Box::new),
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

@@ -54,7 +54,7 @@ impl Resolver<'_> {
             return Err(self.fault("is no attention"));
         };
         let (heads, kv_heads) = (*heads, kv_heads.unwrap_or(*heads));
-        let operands = self.operands(*mask, *cross, distances.as_ref())?;
+        let operands = self.operands(*mask, *cross, distances.as_deref())?;
         let head_size = self.head_size(heads, kv_heads, &operands)?;
 
         if *fused == FusedOrder::Heads
@@ -102,7 +102,7 @@ impl Resolver<'_> {
                 .as_ref()
                 .map(|bias| self.position_bias(bias, heads))
                 .transpose()?,
-            distances: distances.clone(),
+            distances: distances.as_deref().cloned(),
             mask_queries: *mask_queries,
             cross: cross
                 .then(|| self.tokens(1).map(|[keys, _]| keys))

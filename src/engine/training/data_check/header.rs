@@ -44,12 +44,11 @@ impl Program {
         }
 
         match (self.target, header.labels_each) {
-            (None, None) => Ok(()),
             (Some(_), None) => Err(DataFault::NoTargets),
             (Some([longest]), Some(found)) if found > longest => {
                 Err(DataFault::TargetLength { longest, found })
             }
-            (Some(_), Some(_)) => Ok(()),
+            (Some(_), Some(_)) | (None, None) => Ok(()),
             (None, Some(found)) => self.check_label_count(found, header.sample_shape, classes),
         }
     }

@@ -17,6 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
         patches(),
         positions_of_another_grid(),
         windows(),
+        learned_queries(),
     ]
 }
 
@@ -99,7 +100,7 @@ fn options_of_pooling() -> Case {
     }
 }
 
-/// A block of ConvNeXt V2, and a group norm.
+/// A block of `ConvNeXt` V2, and a group norm.
 fn norms_of_images() -> Case {
     Case {
         kind: "norms of images",
@@ -170,10 +171,11 @@ fn positions_of_another_grid() -> Case {
              "resampled":{"from":[2,2],"to":[3,2],"prefix":1}},
             {"op":"add","inputs":["class","places","others"]},
             {"op":"class_token","param":"registers","at":1},
+            {"op":"linear","param":"qkv"},{"op":"attention","heads":3},
             {"op":"linear","param":"a"},{"op":"gelu"},{"op":"mean_tokens","skip":2},
             {"op":"linear","param":"head"}]),
         tensors: json!({"patches.weight": [9, 3, 4, 4], "class": [9], "places": [1, 21, 9],
-            "others": [1, 5, 9], "registers": [1, 2, 9], "a.weight": [7, 9],
+            "others": [1, 5, 9], "registers": [1, 2, 9], "qkv.weight": [27, 9], "a.weight": [7, 9],
             "head.weight": [3, 7]}),
         ..Case::default()
     }
@@ -191,6 +193,22 @@ fn windows() -> Case {
             {"op":"merge_tokens","grid":[3,2]},{"op":"mean_tokens"},{"op":"linear","param":"head"}]),
         tensors: json!({"patches.weight": [9, 3, 2, 2], "n.weight": [9], "n.bias": [9], "qkv.weight": [27, 9],
             "qkv.bias": [27], "bias": [15, 3], "merged.weight": [5, 36], "head.weight": [3, 20]}),
+        ..Case::default()
+    }
+}
+
+/// Queries that are learned, and attend to a picture's patches.
+fn learned_queries() -> Case {
+    Case {
+        kind: "learned queries",
+        input: json!({"kind": "image", "shape": [3, 12, 8]}),
+        nodes: json!([{"op":"patch_embed","param":"patches"},
+            {"op":"table","param":"latent","bare":true,"inputs":["input"]},{"op":"linear","param":"q"},
+            {"op":"linear","param":"k","inputs":["patches"]},{"op":"linear","param":"v","inputs":["patches"]},
+            {"op":"attention","heads":3,"cross":true,"inputs":["q","k","v"]},{"op":"mean_tokens"},
+            {"op":"linear","param":"head"}]),
+        tensors: json!({"patches.weight": [9, 3, 4, 4], "latent": [1, 2, 9], "q.weight": [9, 9],
+            "k.weight": [9, 9], "v.weight": [9, 9], "head.weight": [3, 9]}),
         ..Case::default()
     }
 }
