@@ -1,4 +1,4 @@
-//! The order of a convolution's groups, and of the channels inside each ([`GroupedWeight`]).
+//! The order of a convolution's groups, and of the channels inside each (`GroupedWeight`).
 //!
 //! For a block of the target's channels and one of the source's the best orders inside ([`inside`]); then the order of
 //! the blocks by these values, as for experts. With at most [`SHORTLIST`] blocks every pair is looked at; with more,
