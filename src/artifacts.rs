@@ -53,7 +53,7 @@ pub use card::{Card, licence_in, licence_of};
 pub use error::ArtifactError;
 pub use lora::Adapter;
 pub use model::{Model, ModelFolder};
-pub use predictions::{Column, Predictions};
+pub use predictions::{Column, Figures, Predictions};
 pub use result::{Begun, ResultWriter};
 pub use trajectory::Trajectory;
 

@@ -63,7 +63,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Settings,
-    pipeline::{Recommendation, Verdict},
+    pipeline::{DeviceSettings, Recommendation, Verdict, choose_device},
     telemetry::{self, traces},
 };
 
@@ -127,7 +127,6 @@ enum Command {
     Retunes(retunes::Command),
     Openapi(openapi::Args),
     Completions(completions::Args),
-    #[command(hide = true)]
     DeviceCheck(device_check::Args),
 }
 
@@ -200,6 +199,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     }
 
+    choose_device(DeviceSettings {
+        choice: settings.worker.device,
+        memory_bytes: settings.worker.device_memory_bytes,
+    });
+
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, cli.config, settings),
@@ -231,7 +235,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Retunes(command) => small_runtime()?.block_on(retunes::run(command)),
         Command::Openapi(args) => openapi::run(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::DeviceCheck(args) => device_check::run(&args),
+        Command::DeviceCheck(args) => device_check::run(&args, &settings),
     }
 }
 

@@ -27,3 +27,6 @@ pub mod events;
 
 // Ids of rows, one type each.
 pub mod ids;
+
+// Which device computes.
+pub mod device;

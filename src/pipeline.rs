@@ -37,7 +37,9 @@ mod verdict;
 
 pub use crate::artifacts::signature::Signer;
 pub use crate::contract::outcome::{Outcome, Phase, Recommendation, Verdict};
-pub use device::{checked_device, device};
+pub use device::{
+    DeviceSettings, check_device, checked_device, choose_device, device_name, learner,
+};
 pub use external::{Staged, conclude, run_to_staging};
 pub use failure::Failure;
 pub use inspect::{evaluate, groups};

@@ -11,6 +11,8 @@ mod chaos;
 mod deployment;
 mod documentation;
 mod examples;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod reference;
 mod regressions;
 mod service;

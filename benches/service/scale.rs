@@ -18,7 +18,11 @@ use retune::{
     contract::ids::WorkerId,
     pipeline::{Outcome, Verdict},
     service::{
-        database::{Database, transfers::leases::Claimed, workers},
+        database::{
+            Database,
+            transfers::leases::Claimed,
+            workers::{self, Introduction},
+        },
         domain::{
             fleet::Fleet,
             leases::{Lease, RetryPolicy, Waiting},
@@ -229,9 +233,14 @@ impl Crew {
 
 /// Signs in as often as a worker does.
 async fn stay_known(idler: Idler, shutdown: CancellationToken) {
+    let own = Introduction {
+        host: "bench".into(),
+        pid: 1,
+        device: "cpu".into(),
+    };
     let mut every = time::interval(SEEN_EVERY);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-        match workers::seen(&idler.database, idler.id, "bench", 1).await {
+        match workers::seen(&idler.database, idler.id, &own).await {
             Ok(workers) => idler.fleet.heard(workers),
             Err(error) => eprintln!("a worker could not sign in: {error}"),
         }

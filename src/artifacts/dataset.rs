@@ -62,6 +62,14 @@ pub struct Reading<'a> {
     pub labels: LabelForm,
 }
 
+impl<'a> Reading<'a> {
+    /// The normalisation that the job asks for, if any: a specification that names every field has both lists empty.
+    fn asked(self) -> Option<&'a Preprocess> {
+        self.preprocess
+            .filter(|p| !(p.mean.is_empty() && p.std.is_empty()))
+    }
+}
+
 /// What a header says of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetInfo {
@@ -71,6 +79,7 @@ pub struct DatasetInfo {
     pub has_labels: bool,
     /// Labels of a sample, where they are rows.
     pub label_row: Option<usize>,
+    pub has_token_types: bool,
     /// Bytes of its files.
     pub size: u64,
     /// Bytes that it will take in memory: what is decoded is held there, what lies in a safetensors file is
@@ -81,7 +90,7 @@ pub struct DatasetInfo {
 /// Looks at a dataset's header; of Parquet at its first rows too.
 ///
 /// # Errors
-/// `missing_tensor`, `unexpected_tensor`, `wrong_dtype`, `wrong_shape`, `empty_dataset`, or as
+/// `missing_tensor`, `unexpected_tensor`, `wrong_dtype`, `wrong_shape`, `empty_dataset`, `invalid_preprocess`, or as
 /// `tensors::read_header`, `shards::files` and `parquet::open`.
 pub fn look(
     storage: &Storage,
@@ -106,6 +115,7 @@ pub fn look(
 
     let held = held(&signature, files.iter().any(is_parquet));
     let info = check_signature(&signature, reading.labels, location)?;
+    check_preprocess(reading, &signature, &info.sample_shape, location)?;
 
     Ok(DatasetInfo { size, held, ..info })
 }
@@ -134,7 +144,7 @@ fn held(signature: &Signature, is_decoded: bool) -> u64 {
 ///
 /// # Errors
 /// As [`look`]; `not_finite`; `label_out_of_range` for a label below zero; `token_out_of_range` for
-/// an id below zero that is not masked; `invalid_preprocess`.
+/// an id below zero that is not masked.
 pub fn read(
     access: &Access<'_>,
     location: &Location,
@@ -144,6 +154,7 @@ pub fn read(
     let (mut checkpoint, files) = fetched(access, location, reading)?;
     let signature = reading.labels.joined(checkpoint.signature(), location)?;
     let info = check_signature(&signature, reading.labels, location)?;
+    check_preprocess(reading, &signature, &info.sample_shape, location)?;
     if info.has_labels
         && let [None, Some(start), Some(end)] =
             [LABELS, ENDS[0], ENDS[1]].map(|name| checkpoint.get(name))
@@ -204,25 +215,8 @@ struct Tensors<'a> {
     reading: Reading<'a>,
 }
 
-impl<'a> Tensors<'a> {
-    /// What the job asks for, if anything: a specification that names every field has both empty.
-    fn preprocess(&self) -> Option<&'a Preprocess> {
-        self.reading
-            .preprocess
-            .filter(|p| !(p.mean.is_empty() && p.std.is_empty()))
-    }
-
+impl Tensors<'_> {
     fn sentences(self, ids: &HostTensor) -> Result<Dataset, ArtifactError> {
-        if self.preprocess().is_some() {
-            let detail = "token ids have no mean and std; leave preprocess out";
-            return Err(ArtifactError::tensor(
-                FailureCode::InvalidPreprocess,
-                self.location,
-                IDS,
-                detail,
-            ));
-        }
-
         let beside = Beside {
             mask: self.checkpoint.get(MASK),
             types: self.checkpoint.get(TYPES),
@@ -248,16 +242,6 @@ impl<'a> Tensors<'a> {
 
     /// Features as images of one row, a channel for each bin.
     fn features(self, sample_shape: Vec<usize>) -> Result<Dataset, ArtifactError> {
-        if self.preprocess().is_some() {
-            let detail = "features of sound have no mean and std; leave preprocess out";
-            return Err(ArtifactError::tensor(
-                FailureCode::InvalidPreprocess,
-                self.location,
-                FEATURES,
-                detail,
-            ));
-        }
-
         tensors::check_finite(&only(self.checkpoint, FEATURES), self.location)?;
         let dataset = Dataset::unlabelled(self.checkpoint[FEATURES].clone()).shaped(sample_shape);
 
@@ -271,10 +255,16 @@ impl<'a> Tensors<'a> {
             let fits = [1, channels].contains(&stated.mean.len());
             self.reading.preprocess.is_none() && inputs.dtype() == DType::U8 && fits
         });
-        let preprocess = self.preprocess().or(stated);
-
+        let preprocess = self.reading.asked().or(stated);
         let dataset = self.labelled(Dataset::unlabelled(inputs))?;
-        normalised(dataset, preprocess, self.location)
+        let Some(Preprocess { mean, std }) = preprocess else {
+            return Ok(dataset);
+        };
+
+        let sample_shape = dataset.sample_shape().to_vec();
+        dataset
+            .normalised(mean, std)
+            .ok_or_else(|| wrong_preprocess(&sample_shape, mean.len(), self.location))
     }
 }
 
@@ -343,24 +333,41 @@ fn only(checkpoint: &Checkpoint, name: &str) -> Checkpoint {
     [(name.to_owned(), tensor)].into_iter().collect()
 }
 
-fn normalised(
-    dataset: Dataset,
-    preprocess: Option<&Preprocess>,
+/// Refuses means and deviations that samples with these headers do not have.
+///
+/// # Errors
+/// `invalid_preprocess`.
+fn check_preprocess(
+    reading: Reading<'_>,
+    signature: &Signature,
+    sample_shape: &[usize],
     location: &Location,
-) -> Result<Dataset, ArtifactError> {
-    let Some(preprocess) = preprocess else {
-        return Ok(dataset);
+) -> Result<(), ArtifactError> {
+    let Some(Preprocess { mean, std }) = reading.asked() else {
+        return Ok(());
     };
-    let shape = dataset.sample_shape().to_vec();
+    let fits = mean.len() == std.len() && [1, sample_shape[0]].contains(&mean.len());
+    let (inputs, detail) = if signature.contains_key(IDS) {
+        (IDS, "token ids have no mean and std; leave preprocess out")
+    } else if signature.contains_key(FEATURES) {
+        (
+            FEATURES,
+            "features of sound have no mean and std; leave preprocess out",
+        )
+    } else if fits {
+        return Ok(());
+    } else {
+        return Err(wrong_preprocess(sample_shape, mean.len(), location));
+    };
 
-    dataset
-        .normalised(&preprocess.mean, &preprocess.std)
-        .ok_or_else(|| {
-            let detail = format!(
-                "samples of shape {shape:?} need one mean and std, or {} of each, not {}",
-                shape[0],
-                preprocess.mean.len()
-            );
-            ArtifactError::tensor(FailureCode::InvalidPreprocess, location, INPUTS, detail)
-        })
+    let code = FailureCode::InvalidPreprocess;
+    Err(ArtifactError::tensor(code, location, inputs, detail))
+}
+
+fn wrong_preprocess(sample_shape: &[usize], given: usize, location: &Location) -> ArtifactError {
+    let channels = sample_shape[0];
+    let detail = format!(
+        "samples of shape {sample_shape:?} need one mean and std, or {channels} of each, not {given}"
+    );
+    ArtifactError::tensor(FailureCode::InvalidPreprocess, location, INPUTS, detail)
 }

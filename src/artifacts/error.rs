@@ -112,6 +112,7 @@ impl From<&DataFault> for FailureCode {
             DataFault::Value { .. } => Self::NotFinite,
             DataFault::TokenId { .. } | DataFault::TokenType { .. } => Self::TokenOutOfRange,
             DataFault::NoTokenTypes => Self::UnexpectedTensor,
+            DataFault::NoEnd { .. } | DataFault::OtherEnds { .. } => Self::MissingToken,
             DataFault::LabelCount { .. }
             | DataFault::TargetLength { .. }
             | DataFault::Shorter { .. } => Self::WrongShape,

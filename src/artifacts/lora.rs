@@ -27,8 +27,8 @@ use crate::{
     },
     engine::{
         network::{
-            ClassOf, Graph, GraphError, OUTPUT, as_classifier, is_of_a_task, tied_embedding,
-            vocabulary_of,
+            ClassOf, Graph, GraphError, OUTPUT, as_classifier, is_of_a_task, missing_classifier,
+            tied_embedding, vocabulary_of,
         },
         tensors::{Checkpoint, Signature},
     },
@@ -46,7 +46,8 @@ use settings::Settings;
 
 const PICKLE: &str = "adapter_model.bin";
 const CONFIG_LIMIT: u64 = 1 << 20;
-/// peft's word for a classifier of tokens.
+/// peft's words for a classifier of sentences, and of tokens.
+const SENTENCES: &str = "SEQ_CLS";
 const TOKENS: &str = "TOKEN_CLS";
 
 /// An adapter of which the configuration has been read.
@@ -147,6 +148,7 @@ impl Adapter {
         let tied = tied_embedding(config);
 
         for (name, change) in tuned.changes {
+            change.check_copies(&own, &place)?;
             let of = base.get(&name).or_else(|| base.get(tied.as_deref()?));
             if let Some(tensor) = change.of(of, &own) {
                 merged.insert(name, tensor);
@@ -213,6 +215,8 @@ impl Adapter {
             };
             with_head(place, &mut config, &mut signature, of)?;
             changes.retain(|name, _| signature.contains_key(name));
+        } else {
+            self.check_has_head(place, &config, &signature)?;
         }
 
         Ok(Tuned {
@@ -220,6 +224,36 @@ impl Adapter {
             signature,
             changes,
         })
+    }
+
+    /// Refuses a classifier's adapter whose head neither it nor its base has. Of itself peft saves heads that are
+    /// called `classifier` or `score`; any other is drawn at random whenever such an adapter is loaded.
+    fn check_has_head(
+        &self,
+        place: &Location,
+        config: &Value,
+        tensors: &Signature,
+    ) -> Result<(), ArtifactError> {
+        let task = self.settings.task_type.as_deref().unwrap_or_default();
+        let of = match task {
+            SENTENCES => ClassOf::Sample,
+            TOKENS => ClassOf::EveryToken,
+            _ => return Ok(()),
+        };
+        let Some(module) = missing_classifier(config, tensors, of) else {
+            return Ok(());
+        };
+
+        let detail = format!(
+            "is neither in the adapter nor in its base, though task_type is {task}: of itself peft keeps heads called \
+             classifier or score; tune with modules_to_save=[{module:?}]"
+        );
+        Err(ArtifactError::tensor(
+            FailureCode::MissingTensor,
+            place,
+            module,
+            detail,
+        ))
     }
 }
 
@@ -332,5 +366,51 @@ mod tests {
         );
 
         assert_eq!(code(&[]), Some(FailureCode::EmptyTrajectory));
+    }
+
+    /// peft knows a head by the names `classifier` and `score`: that of T5 and BART is lost without a word.
+    #[test]
+    fn a_classifier_whose_head_nobody_has_is_refused() {
+        let info = |shape: &[usize]| TensorInfo {
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+        };
+        let layer = "encoder.block.0.layer.0.SelfAttention.q";
+        let base = Signature::from([(format!("transformer.{layer}.weight"), info(&[4, 4]))]);
+        let own = ["lora_A", "lora_B"].map(|end| {
+            let shape = if end == "lora_A" { [1, 4] } else { [4, 1] };
+            (
+                format!("base_model.model.{layer}.{end}.weight"),
+                info(&shape),
+            )
+        });
+        let own = Signature::from(own);
+        let place = Location::from_uri("file:///adapter/x").unwrap();
+        let config = json!({"model_type": "t5", "architectures": ["T5Model"]});
+        let tuned = |task: &str| {
+            let settings = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "task_type": task})
+                .to_string();
+            let adapter = Adapter {
+                location: place.clone(),
+                settings: Settings::read(settings.as_bytes()).unwrap(),
+                other_files: Vec::new(),
+            };
+            adapter.tuned(&place, &own, &config, &base).map(|_| ())
+        };
+
+        let error = tuned(SENTENCES).unwrap_err();
+        assert_eq!(error.code(), FailureCode::MissingTensor);
+        let said = error.to_string();
+        assert!(
+            said.contains("modules_to_save=[\"classification_head\"]"),
+            "{said}"
+        );
+        assert!(
+            tuned(TOKENS)
+                .unwrap_err()
+                .to_string()
+                .contains("[\"classifier\"]")
+        );
+        tuned("FEATURE_EXTRACTION").unwrap();
     }
 }

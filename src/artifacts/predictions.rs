@@ -6,27 +6,77 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::{
     basic::{Compression, Repetition, Type as Physical, ZstdLevel},
-    data_type::Int64Type,
+    data_type::{DataType, FloatType, Int64Type},
     errors::ParquetError,
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    file::{
+        properties::WriterProperties,
+        writer::{SerializedColumnWriter, SerializedFileWriter},
+    },
     schema::types::Type,
 };
 
 /// Rows that are held as one group.
 const GROUP_ROWS: usize = 1 << 16;
 
-/// A table of whole numbers, one row a sample.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A table with one row for each sample.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
     /// Of one length.
     pub columns: Vec<Column>,
 }
 
-/// One figure of every sample; null where there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One figure of every sample.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Column {
-    pub name: &'static str,
-    pub values: Vec<Option<i64>>,
+    pub name: String,
+    pub figures: Figures,
+}
+
+/// Figures of one type; null where there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Figures {
+    /// Classes, counts and positions.
+    Whole(Vec<Option<i64>>),
+    /// What a regression tells. Those that are no finite number are null.
+    Values(Vec<Option<f32>>),
+}
+
+impl Figures {
+    fn len(&self) -> usize {
+        match self {
+            Self::Whole(figures) => figures.len(),
+            Self::Values(figures) => figures.len(),
+        }
+    }
+
+    fn physical(&self) -> Physical {
+        match self {
+            Self::Whole(_) => Physical::INT64,
+            Self::Values(_) => Physical::FLOAT,
+        }
+    }
+
+    /// Writes the rows from `start` on, [`GROUP_ROWS`] at most.
+    fn write(&self, to: &mut SerializedColumnWriter<'_>, start: usize) -> Result<(), ParquetError> {
+        let end = (start + GROUP_ROWS).min(self.len());
+        let rows = start.min(end)..end;
+        match self {
+            Self::Whole(figures) => write::<Int64Type>(to, &figures[rows]),
+            Self::Values(figures) => write::<FloatType>(to, &figures[rows]),
+        }
+    }
+}
+
+fn write<T: DataType>(
+    to: &mut SerializedColumnWriter<'_>,
+    figures: &[Option<T::T>],
+) -> Result<(), ParquetError> {
+    let there = figures.iter().map(|figure| i16::from(figure.is_some()));
+    let there: Vec<i16> = there.collect();
+    let figures: Vec<T::T> = figures.iter().flatten().cloned().collect();
+
+    to.typed::<T>().write_batch(&figures, Some(&there), None)?;
+    Ok(())
 }
 
 impl Predictions {
@@ -36,7 +86,8 @@ impl Predictions {
     /// A table that is no table.
     pub(super) fn to_parquet(&self) -> Result<Bytes, ParquetError> {
         let fields = self.columns.iter().map(|column| {
-            let field = Type::primitive_type_builder(column.name, Physical::INT64);
+            let physical = column.figures.physical();
+            let field = Type::primitive_type_builder(&column.name, physical);
             field
                 .with_repetition(Repetition::OPTIONAL)
                 .build()
@@ -53,7 +104,10 @@ impl Predictions {
             .build();
         let mut writer =
             SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties))?;
-        let rows = self.columns.first().map_or(0, |column| column.values.len());
+        let rows = self
+            .columns
+            .first()
+            .map_or(0, |column| column.figures.len());
 
         for start in (0..rows).step_by(GROUP_ROWS) {
             let mut group = writer.next_row_group()?;
@@ -61,15 +115,7 @@ impl Predictions {
                 let Some(mut to) = group.next_column()? else {
                     break;
                 };
-                let end = (start + GROUP_ROWS).min(column.values.len());
-                let rows = &column.values[start.min(end)..end];
-                let values: Vec<i64> = rows.iter().copied().flatten().collect();
-                let there: Vec<i16> = rows
-                    .iter()
-                    .map(|value| i16::from(value.is_some()))
-                    .collect();
-                to.typed::<Int64Type>()
-                    .write_batch(&values, Some(&there), None)?;
+                column.figures.write(&mut to, start)?;
                 to.close()?;
             }
             group.close()?;
@@ -92,12 +138,16 @@ mod tests {
         let table = Predictions {
             columns: vec![
                 Column {
-                    name: "sample",
-                    values: vec![Some(0), Some(1)],
+                    name: "sample".into(),
+                    figures: Figures::Whole(vec![Some(0), Some(1)]),
                 },
                 Column {
-                    name: "label",
-                    values: vec![Some(-3), None],
+                    name: "label".into(),
+                    figures: Figures::Whole(vec![Some(-3), None]),
+                },
+                Column {
+                    name: "result".into(),
+                    figures: Figures::Values(vec![None, Some(0.25)]),
                 },
             ],
         };
@@ -111,14 +161,17 @@ mod tests {
                 .collect::<Vec<_>>()
         });
         let expected = [
-            [Field::Long(0), Field::Long(-3)],
-            [Field::Long(1), Field::Null],
+            [Field::Long(0), Field::Long(-3), Field::Null],
+            [Field::Long(1), Field::Null, Field::Float(0.25)],
         ];
         for (row, expected) in rows.zip(&expected) {
             let (names, values): (Vec<_>, Vec<_>) = row.into_iter().unzip();
             assert_eq!(
                 (names, &values[..]),
-                (vec!["sample".into(), "label".into()], &expected[..])
+                (
+                    vec!["sample".into(), "label".into(), "result".into()],
+                    &expected[..]
+                )
             );
         }
         assert_eq!(reader.metadata().file_metadata().num_rows(), 2);

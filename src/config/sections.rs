@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::contract::device::DeviceChoice;
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
@@ -102,6 +104,10 @@ pub struct Worker {
     pub max_attempts: i32,
     /// What a job's plan may hold, in bytes; 0: what the machine or its control group has.
     pub memory_bytes: u64,
+    #[serde(deserialize_with = "device")]
+    pub device: DeviceChoice,
+    /// What a job may hold in a GPU's memory, in bytes; 0: 4 GiB.
+    pub device_memory_bytes: u64,
     /// For a worker that can read a specification.
     #[serde(rename = "unreadable_seconds", deserialize_with = "seconds")]
     pub unreadable: Duration,
@@ -205,6 +211,12 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| serde::de::Error::custom("must be a number of seconds above zero"))
+}
+
+fn device<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<DeviceChoice, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    word.parse()
+        .map_err(|error| serde::de::Error::custom(format!("{word:?} {error}")))
 }
 
 fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {

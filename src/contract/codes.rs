@@ -11,7 +11,7 @@ pub enum FailureCode {
     Crashed,
     /// A dataset has more values than this process may hold.
     DatasetTooLarge,
-    /// The device computes wrong, or its driver does not come through.
+    /// There is no such device, it computes wrong, or its driver does not come through.
     DeviceRefused,
     /// A dataset has no sample.
     EmptyDataset,
@@ -61,6 +61,8 @@ pub enum FailureCode {
     MissingConfig,
     /// A tensor is missing.
     MissingTensor,
+    /// A sentence lacks the token that its class is told at, or has another number of them than others.
+    MissingToken,
     /// By its plan the job holds more than this worker may.
     NeedsMemory,
     /// No method gave a candidate.
@@ -145,7 +147,7 @@ impl std::fmt::Display for FailureCode {
 
 impl FailureCode {
     /// In order of their text forms.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 67] = [
         Self::AlreadyExists,
         Self::AttemptsExhausted,
         Self::Crashed,
@@ -175,6 +177,7 @@ impl FailureCode {
         Self::MissingColumn,
         Self::MissingConfig,
         Self::MissingTensor,
+        Self::MissingToken,
         Self::NeedsMemory,
         Self::NoCandidate,
         Self::NoHead,
@@ -247,6 +250,7 @@ impl FailureCode {
             Self::MissingColumn => "missing_column",
             Self::MissingConfig => "missing_config",
             Self::MissingTensor => "missing_tensor",
+            Self::MissingToken => "missing_token",
             Self::NeedsMemory => "needs_memory",
             Self::NoCandidate => "no_candidate",
             Self::NoHead => "no_head",

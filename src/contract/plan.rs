@@ -15,6 +15,12 @@ pub struct Plan {
     /// Absent where it is a graph.
     #[serde(default, skip_serializing_if = "Network::is_graph")]
     pub network: Network,
+    /// What computes here, by the settings: `cpu`, `gpu`, `gpu:0` or `software`.
+    pub device: String,
+    /// The least that the job holds in the GPU's memory; batches are as large as the rest allows. Absent where the CPU
+    /// computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_bytes: Option<f64>,
     /// Groups of axes that are permuted together.
     pub groups: usize,
     /// Units of the largest group.

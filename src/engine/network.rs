@@ -17,9 +17,9 @@ pub mod token;
 
 pub use error::GraphError;
 pub use families::{
-    ClassOf, Entry, Naming, OUTPUT, as_classifier, body_prefix, entries, is_bare_below_its_head,
-    is_of_a_task, is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of,
-    wrapper_of,
+    ClassOf, Entry, Naming, OUTPUT, as_classifier, body_prefix, copies_of, entries,
+    is_bare_below_its_head, is_copy_of, is_of_a_task, is_transposed, missing_classifier,
+    module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 pub use graph::{Graph, Input, Node, Operand, SampleSize, Task};
 pub use op::{Axis, ByNames, Op, ParamUse, Role, RowsOf};

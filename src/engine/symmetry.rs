@@ -18,7 +18,7 @@ mod similarity;
 
 pub use attention::{Attention, TiedHeads};
 pub use fit::{Fit, Kind};
-pub use groups::{Experts, Group, Member, Runs, Symmetry};
+pub use groups::{Experts, Group, GroupedWeight, Member, Runs, Symmetry};
 pub use matching::{MATCHED_EXPERTS, MATRIX_CACHE_BYTES, Matcher, Solution, Stage, Stages, Start};
 pub use permutation::Permutation;
 pub use similarity::MAX_BLOCK_ELEMENTS;

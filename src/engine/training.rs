@@ -5,6 +5,7 @@
 //! that nothing outside sees a device tensor. Data are checked once by [`Learner::check`]; after
 //! that nothing here fails. Nothing here reads a clock or a random source: seeds come in.
 
+mod activation_sizes;
 mod agreement;
 pub mod barrier;
 pub mod cost_model;
@@ -12,6 +13,7 @@ mod cross_covariance;
 pub mod cross_entropy;
 mod data_check;
 pub mod dataset;
+mod device_memory;
 mod evaluate;
 pub mod fine_tune;
 pub mod flops;
@@ -41,8 +43,9 @@ pub use agreement::{Agreement, Predictions, Runnable};
 pub use barrier::{BARRIER_POINTS, Barrier, BarrierPlan};
 pub use cost_model::Load;
 pub use cross_covariance::{CrossCovariances, LayerRows, Place};
-pub use data_check::DataFault;
+pub use data_check::{DataFault, DataHeader};
 pub use dataset::{Batch, Dataset, Flips, Judged};
+pub use device_memory::{DeviceMemory, DeviceNeeds};
 pub use evaluate::Evaluation;
 pub use fine_tune::{
     End, Epoch, Event, FineTunePlan, FineTuned, LOOK_SAMPLES, Look, Looks, RateTrial, RateTrials,
@@ -68,7 +71,7 @@ use super::{
 };
 use crate::tensors::Signature;
 
-/// Samples that one evaluation step holds on the device.
+/// Samples that one step of an evaluation runs on the CPU.
 pub const EVALUATION_BATCH_SAMPLES: usize = 256;
 /// Logits of a language model that are held at once: 256 MB.
 const MAX_LOGITS: usize = 1 << 26;
@@ -92,6 +95,9 @@ pub struct Learner<'a> {
     max_logits: usize,
     max_weights: usize,
     activation_bytes: usize,
+    device_memory: DeviceMemory,
+    /// Of the program's tensors, as f32.
+    model_bytes: usize,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
 }
@@ -109,7 +115,20 @@ impl<'a> Learner<'a> {
         graph.check_wired()?;
         let program = graph.resolve(signature)?;
         let classes = program.classes()?;
-        Ok(Self::of(graph, program, classes, device))
+        let model_bytes = device_memory::model_bytes(&program, signature);
+        Ok(Self {
+            model_bytes,
+            ..Self::of(graph, program, classes, device)
+        })
+    }
+
+    /// The same where a device may hold so much.
+    #[must_use]
+    pub fn within(self, device_memory: DeviceMemory) -> Self {
+        Self {
+            device_memory,
+            ..self
+        }
     }
 
     /// A learner that computes nothing: of a network without a loss ([`Graph::has_loss`]). Who has data for it asks
@@ -147,6 +166,8 @@ impl<'a> Learner<'a> {
             max_logits: MAX_LOGITS,
             max_weights: MAX_WEIGHTS,
             activation_bytes: MAX_ACTIVATION_BYTES,
+            device_memory: DeviceMemory::default(),
+            model_bytes: 0,
             sample_gradients: AtomicU64::new(0),
             sample_forwards: AtomicU64::new(0),
         }
@@ -159,6 +180,11 @@ impl<'a> Learner<'a> {
     /// The graph as it runs.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// What its device may hold.
+    pub(crate) fn device_memory(&self) -> DeviceMemory {
+        self.device_memory
     }
 
     /// What runs the graph.

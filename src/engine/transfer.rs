@@ -27,6 +27,7 @@ pub mod maps;
 pub mod methods;
 pub mod options;
 mod problem;
+mod products;
 pub mod race;
 pub mod resume_point;
 pub mod schedule;

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     cache::{DiskGradients, Origin},
-    device::device,
+    device,
     failure::{self, Failure},
     inputs::{Inputs, Splits},
     job::Job,
@@ -49,14 +49,14 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     pub fn new(inputs: &'a Inputs, job: &'a Job<'a>) -> Result<Self, Failure> {
         let learner = if inputs.graph.has_loss() {
-            Learner::new(&inputs.graph, &inputs.signature, device())
+            device::learner(&inputs.graph, &inputs.signature)
                 .map_err(failure::graph("/target/base", &job.spec.target.base))?
         } else {
-            Learner::idle(&inputs.graph, device())
+            Learner::idle(&inputs.graph, device::device())
         };
 
         let source = inputs.source.as_ref().map(|(graph, signature)| {
-            Learner::new(graph, signature, device())
+            device::learner(graph, signature)
                 .map_err(failure::graph("/source/base", &job.spec.source.base))
         });
         let (source, profiler) = (source.transpose()?, Profiler::new(meter::now));

@@ -1,77 +1,193 @@
 //! Where numerics run, and whether it may be trusted.
+//!
+//! A process chooses a device once, by its settings ([`choose_device`]). Before a GPU computes anything it answers
+//! known cases ([`checked_device`]), in a process of its own, which its driver may crash; then it is opened here.
+//! Until then, and where no GPU is chosen, the CPU computes.
 
-use crate::contract::codes::FailureCode;
+#[cfg(any(test, feature = "wgpu", feature = "cuda"))]
+mod apart;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod gpu;
+
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
 
 use super::failure::Failure;
+use crate::{
+    contract::{codes::FailureCode, device::DeviceChoice},
+    engine::{
+        network::{Graph, GraphError},
+        tensors::Signature,
+        training::{DeviceMemory, Learner},
+    },
+};
 
-#[cfg(any(test, feature = "wgpu", feature = "cuda"))]
-mod apart;
+/// Whether this program can use a GPU at all.
+const HAS_GPU: bool = cfg!(any(feature = "wgpu", feature = "cuda"));
 
-/// What `retune device-check` runs under: a driver's compilation of shaders takes seconds.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
+/// What the report calls the CPU.
+const CPU: &str = "cpu";
 
-/// Where numerics run.
-pub fn device() -> Device {
-    #[cfg(feature = "cuda")]
-    return Device::cuda(burn::tensor::DeviceIndex::Default);
-    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
-    return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
-    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-    Device::flex()
+static CHOSEN: OnceLock<DeviceSettings> = OnceLock::new();
+static OPENED: OnceLock<Result<OpenedGpu, String>> = OnceLock::new();
+
+/// What the settings say of the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceSettings {
+    pub choice: DeviceChoice,
+    /// What a job may hold in a GPU's memory, in bytes; 0: the default.
+    pub memory_bytes: u64,
 }
 
-/// The device, once it has given known answers: asked once a process, and by a process of its own, which
-/// a driver may crash. The CPU is what the answers are known from.
+/// A GPU that computes.
+#[derive(Clone, Debug)]
+struct OpenedGpu {
+    device: Device,
+    /// Of the adapter and its driver, for people.
+    name: String,
+    /// The largest tensor that a kernel can be given, in bytes.
+    tensor_bytes: usize,
+}
+
+/// Says which device this process computes on. The first choice stays.
+pub fn choose_device(settings: DeviceSettings) {
+    let _ = CHOSEN.set(settings);
+}
+
+fn chosen() -> DeviceSettings {
+    CHOSEN.get().copied().unwrap_or_default()
+}
+
+/// Whether a GPU is to compute.
+pub(super) fn is_gpu_chosen() -> bool {
+    is_gpu(chosen().choice)
+}
+
+fn is_gpu(choice: DeviceChoice) -> bool {
+    match choice {
+        DeviceChoice::ByBuild => HAS_GPU,
+        DeviceChoice::Cpu => false,
+        DeviceChoice::Gpu(_) | DeviceChoice::Software => true,
+    }
+}
+
+/// The chosen device, before it has been opened.
+pub(super) fn planned_device() -> String {
+    match chosen().choice {
+        choice if !is_gpu(choice) => CPU.to_owned(),
+        DeviceChoice::ByBuild => DeviceChoice::Gpu(None).to_string(),
+        choice => choice.to_string(),
+    }
+}
+
+/// Opens the chosen device, once it has given known answers: asked once a process. The CPU is what the answers are
+/// known from.
 ///
 /// # Errors
-/// `device_refused`: the device computes wrong, or its driver does not come through.
-pub fn checked_device() -> Result<Device, Failure> {
-    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-    let device = device();
-    if device == Device::flex() {
-        return Ok(device);
+/// `device_refused`: there is no such device, it computes wrong, or its driver does not come through.
+pub fn checked_device() -> Result<(), Failure> {
+    let choice = chosen().choice;
+    if !is_gpu(choice) {
+        return Ok(());
     }
 
-    match FOUND.get_or_init(asked_apart) {
-        Ok(()) => Ok(device),
-        Err(why) => {
-            let detail = format!(
-                "the device {device:?} is not used: {why}; use another driver, or the program built \
-                 without its feature"
-            );
-            Err(Failure::Internal {
-                code: FailureCode::DeviceRefused,
-                detail,
-            })
-        }
+    match OPENED.get_or_init(|| checked(choice)) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Failure::Internal {
+            code: FailureCode::DeviceRefused,
+            detail: format!(
+                "no GPU is used: {why}; set worker.device = \"cpu\", or give this machine another driver"
+            ),
+        }),
     }
+}
+
+/// What a GPU gives as the CPU does: its name.
+///
+/// # Errors
+/// What it computes wrong, or that there is none.
+pub fn check_device(choice: DeviceChoice) -> Result<String, String> {
+    if !is_gpu(choice) {
+        return Ok(CPU.to_owned());
+    }
+    answering(choice).map(|gpu| gpu.name)
+}
+
+/// The GPU that has computed here, if any.
+fn opened() -> Option<&'static OpenedGpu> {
+    OPENED.get().and_then(|opened| opened.as_ref().ok())
+}
+
+/// A learner on the device of this process.
+///
+/// # Errors
+/// As [`Learner::new`].
+pub fn learner<'a>(graph: &'a Graph, signature: &Signature) -> Result<Learner<'a>, GraphError> {
+    let learner = Learner::new(graph, signature, device())?;
+    Ok(learner.within(device_memory()))
+}
+
+/// Where a learner of this process runs.
+pub(super) fn device() -> Device {
+    opened().map_or_else(Device::flex, |gpu| gpu.device.clone())
+}
+
+/// What the device of this process may hold.
+pub(super) fn device_memory() -> DeviceMemory {
+    let default = DeviceMemory::default();
+    DeviceMemory {
+        bytes: match chosen().memory_bytes {
+            0 => default.bytes,
+            set => usize::try_from(set).unwrap_or(usize::MAX),
+        },
+        tensor_bytes: opened().map_or(default.tensor_bytes, |gpu| gpu.tensor_bytes),
+    }
+}
+
+/// Whether a GPU computes here.
+pub(super) fn is_gpu_open() -> bool {
+    opened().is_some()
+}
+
+/// What computes in this process, for people: `cpu`, or the GPU with its driver.
+pub fn device_name() -> String {
+    opened().map_or_else(|| CPU.to_owned(), |gpu| gpu.name.clone())
 }
 
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "there is nothing to ask where the CPU alone computes"
-)]
-fn asked_apart() -> Result<(), String> {
-    Ok(())
+fn checked(choice: DeviceChoice) -> Result<OpenedGpu, String> {
+    answering(choice)
 }
 
-/// Runs `retune device-check` and says what it said.
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+fn answering(choice: DeviceChoice) -> Result<OpenedGpu, String> {
+    Err(format!(
+        "worker.device is {choice}, and this program was built without a GPU (its feature wgpu)"
+    ))
+}
+
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn asked_apart() -> Result<(), String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    if program.file_stem().is_none_or(|stem| stem != "retune") {
-        // A test or a benchmark: there is no such command.
-        return crate::engine::training::known_answers::check(&device())
-            .map_err(|wrong| wrong.to_string());
+use gpu::{answering, checked};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_computes_where_nobody_chose_a_gpu() {
+        assert!(!is_gpu(DeviceChoice::Cpu));
+        assert!(is_gpu(DeviceChoice::Gpu(Some(1))) && is_gpu(DeviceChoice::Software));
+        assert_eq!(is_gpu(DeviceChoice::ByBuild), HAS_GPU);
+        assert_eq!(check_device(DeviceChoice::Cpu), Ok("cpu".to_owned()));
     }
 
-    apart::ends_well(
-        std::process::Command::new(program).arg("device-check"),
-        ANSWER_TIMEOUT,
-    )
+    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    #[test]
+    fn a_program_without_a_gpu_says_so() {
+        for choice in [DeviceChoice::Gpu(None), DeviceChoice::Software] {
+            let refused = check_device(choice).unwrap_err();
+            assert!(refused.contains("built without a GPU"), "{refused}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ mod unlabelled;
 use std::ops::ControlFlow;
 
 use super::{
-    device::device,
+    device::learner,
     failure::{self, Failure},
     job::{Job, Stop},
 };
@@ -35,7 +35,7 @@ use crate::{
         network::{Graph, Naming},
         symmetry::Symmetry,
         tensors::{Checkpoint, Signature},
-        training::{Cost, Learner, Runnable},
+        training::{Cost, Runnable},
         transfer::{Trajectory, compatibility::AdoptedHead, shared_vocabulary::SharedRows},
     },
 };
@@ -183,7 +183,8 @@ fn read_samples(
     Ok(Samples { splits, stated })
 }
 
-fn preprocess(spec: &Spec) -> Option<&Preprocess> {
+/// The normalisation that a job asks for.
+pub fn preprocess(spec: &Spec) -> Option<&Preprocess> {
     spec.data.as_ref()?.preprocess.as_ref()
 }
 
@@ -209,7 +210,7 @@ impl Network<'_> {
         }
 
         let fault = failure::graph("/target/base", &target.folder.location.to_string());
-        let learner = Learner::new(self.graph, self.signature, device()).map_err(fault)?;
+        let learner = learner(self.graph, self.signature).map_err(fault)?;
         for (pointer, dataset, given) in [
             (
                 "/data/train",
@@ -248,7 +249,7 @@ impl Network<'_> {
         }
 
         let fault = failure::graph(TRAJECTORY, &job.spec.source.trajectory);
-        let learner = Learner::new(self.graph, self.signature, device()).map_err(fault)?;
+        let learner = learner(self.graph, self.signature).map_err(fault)?;
         let old_tuned = Runnable {
             learner: &learner,
             params: tuned,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    device::checked_device,
+    device::{checked_device, learner},
     failure::{self, Failure, Field},
     inputs::{Stated, read},
     meter,
@@ -19,14 +19,15 @@ use crate::{
         network::{Graph, Task, is_of_a_task},
         profiler::Profiler,
         symmetry::{Group, Member, Runs, Symmetry},
-        training::{DataFault, Dataset, Learner},
+        training::{DataFault, Dataset},
         transfer::STATISTICS_SAMPLES,
     },
     storage::Storage,
 };
 
 /// The permutation groups of a model, from its headers, as JSON (`retune symmetry`). A group that orders
-/// experts has their tensors beside its members: a list for each unit.
+/// experts has their tensors beside its members: a list for each unit. One whose units permute inside a convolution's
+/// groups has the weights beside its members whose second axis follows them, block by block.
 ///
 /// # Errors
 /// What is wrong with the model.
@@ -38,6 +39,13 @@ pub fn groups(storage: &Storage, model_uri: &str) -> Result<Value, Failure> {
     let mut groups: Vec<Value> = symmetry.groups.iter().map(group).collect();
     for experts in &symmetry.experts {
         groups[experts.order]["experts"] = json!(experts.tensors);
+    }
+    for (name, weight) in symmetry.grouped_weights() {
+        let inside = json!({"tensor": name, "axis": 1, "blocks": weight.blocks});
+        match groups[weight.inputs]["inside"].as_array_mut() {
+            Some(known) => known.push(inside),
+            None => groups[weight.inputs]["inside"] = json!([inside]),
+        }
     }
     Ok(groups.into())
 }
@@ -140,8 +148,8 @@ fn measured(
 
     let data = samples(access, data_uri, reading)?;
     let graph = read::graph("", &model.folder, &signature, Some(data.size()))?;
-    let learner = Learner::new(&graph, &signature, checked_device()?)
-        .map_err(failure::graph("", model_uri))?;
+    checked_device()?;
+    let learner = learner(&graph, &signature).map_err(failure::graph("", model_uri))?;
     learner.check(&data).map_err(refused)?;
 
     let mut checkpoint = model.checkpoint;

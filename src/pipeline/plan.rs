@@ -11,8 +11,9 @@ mod work;
 use std::path::Path;
 
 use super::{
+    device::{is_gpu_chosen, planned_device},
     failure::{self, Failure},
-    inputs::{adopted_head, by_names, measure, read},
+    inputs::{adopted_head, by_names, measure, preprocess, read},
     output::{self, Place},
 };
 use crate::{
@@ -25,12 +26,13 @@ use crate::{
         network::Graph,
         symmetry::Symmetry,
         tensors::{Signature, TensorInfo},
-        training::{Load, flops::forward_flops},
+        training::{DeviceNeeds, Load, flops::forward_flops},
         transfer::{Method, ladder},
     },
     storage::Storage,
 };
 use headers::Models;
+pub use memory::DeviceMemoryPlan;
 use samples::{MethodRun, Samples};
 use sizes::Bytes;
 
@@ -61,6 +63,8 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan
         parameters: network.parameters,
         timesteps: *timesteps,
         network: by_names::network(&network.graph),
+        device: planned_device(),
+        device_memory_bytes: is_gpu_chosen().then(|| job.device_memory().bytes as f64),
         groups: groups.len(),
         largest_group: groups.iter().map(|group| group.units).max().unwrap_or(0),
         samples: samples.counts(),
@@ -77,13 +81,26 @@ const ASSUMPTIONS: &str = "seconds and memory within about a factor of two; a me
     see fewer samples; seconds are the most, every rung of auto, and seconds_least one look at its first \
     rung alone; under auto gradfix masks the best so far, here its default; FLOPs count matrix products";
 
-/// The most that a job is expected to hold at once, in bytes.
+/// What a job is expected to hold at once, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// The most in host memory.
+    pub host: f64,
+    /// The least on a GPU.
+    pub device: DeviceMemoryPlan,
+}
+
+/// What a job holds in host memory, and on a GPU.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn memory(spec: &Spec, storage: &Storage) -> Result<f64, Failure> {
+pub fn memory(spec: &Spec, storage: &Storage) -> Result<Memory, Failure> {
     let forecast = Forecast::look(spec, storage)?;
-    Ok(forecast.job(spec).most_memory())
+    let job = forecast.job(spec);
+    Ok(Memory {
+        host: job.most_memory(),
+        device: job.device_memory(),
+    })
 }
 
 /// A job by its headers.
@@ -102,6 +119,7 @@ impl Forecast {
         let graph = read::graph("/target/base", &models.folder, &models.target, None)?;
         by_names::check(spec, &graph)?;
         let reading = Reading {
+            preprocess: preprocess(spec),
             channels: read::channels(&graph),
             labels: graph.task.into(),
             ..Reading::default()
@@ -176,6 +194,7 @@ impl Forecast {
                 .max()
                 .unwrap_or_default(),
             load: network.load,
+            device: network.device,
             has_batch_norm: network.graph.has_batch_norm(),
             samples: samples.counts(),
             bytes: Bytes {
@@ -194,6 +213,7 @@ struct Network {
     graph: Graph,
     symmetry: Symmetry,
     load: Load,
+    device: DeviceNeeds,
     /// Of one sample's forward pass.
     flops: f64,
     parameters: usize,
@@ -206,10 +226,20 @@ impl Network {
         let graph = read::graph("/target/base", &models.folder, target, samples.size())?;
         adopted_head::check(&graph, spec.options.head, models.head.as_ref())?;
         let program = graph.resolve(target).map_err(&fault)?;
-        samples.check(&program)?;
+        if graph.has_loss() {
+            samples.check(&program, program.classes().map_err(&fault)?)?;
+        }
         let symmetry = Symmetry::of(&program);
         let flops = forward_flops(&program);
         let load = Load::of(&program);
+        let inseparable = if graph.has_batch_norm() {
+            let fine_tune = spec.fine_tune.as_ref().map_or(0, |plan| plan.batch_size);
+            let batch = spec.options.batch_size.max(fine_tune);
+            batch.min(samples.counts().train).max(1)
+        } else {
+            1
+        };
+        let device = DeviceNeeds::of(&program, target, inseparable);
         let floats = target.values().filter(|tensor| tensor.dtype.is_float());
         let parameters = floats.map(elements).sum();
 
@@ -217,6 +247,7 @@ impl Network {
             graph,
             symmetry,
             load,
+            device,
             flops,
             parameters,
         })

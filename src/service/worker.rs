@@ -20,9 +20,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config,
     contract::ids::WorkerId,
-    pipeline::Signer,
+    pipeline::{self, Signer},
     service::{
-        database::{Database, transfers::leases::Claimed, workers},
+        database::{
+            Database,
+            transfers::leases::Claimed,
+            workers::{self, Introduction},
+        },
         domain::{
             fleet::Fleet,
             leases::{Lease, RetryPolicy, Waiting},
@@ -141,11 +145,15 @@ async fn stay_known(worker: Worker) {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| std::env::var("HOSTNAME"))
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
-    let pid = i32::try_from(std::process::id()).unwrap_or_default();
+    let own = Introduction {
+        host,
+        pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        device: pipeline::device_name(),
+    };
     let mut every = time::interval(SEEN_EVERY);
     loop {
         every.tick().await;
-        match workers::seen(&worker.database, worker.id, &host, pid).await {
+        match workers::seen(&worker.database, worker.id, &own).await {
             Ok(workers) => worker.fleet.heard(workers),
             Err(error) => tracing::debug!(%error, "could not sign in"),
         }

@@ -32,11 +32,15 @@ const LAYERS: [&str; 5] = [
 ];
 
 impl Fixture {
-    /// The same network with so many layers, each like the second.
+    /// The same network with so many layers, each like the second; of stages the last has them.
     pub fn deepened(&self, layers: usize) -> Network {
         let mut config = self.config.clone();
+        let stages = config["depths"].as_array().map(Vec::len);
+        if let Some(last) = stages.and_then(|stages| stages.checked_sub(1)) {
+            config["depths"][last] = json!(layers);
+        }
         for key in LAYERS {
-            if !config[key].is_null() {
+            if !config[key].is_null() && stages.is_none() {
                 config[key] = json!(layers);
             }
             // Of a pair of towers.
@@ -49,7 +53,7 @@ impl Fixture {
         let are_shared = !config["num_hidden_groups"].is_null();
         let copies = signature.iter().filter(|_| !are_shared);
         let copies = copies.flat_map(|(name, info)| {
-            let copies = (2..layers).filter_map(|layer| of_layer(name, layer));
+            let copies = (2..layers).filter_map(|layer| of_layer(name, layer, stages));
             copies.map(|name| (name, info.clone()))
         });
         let mut deep = signature.clone();
@@ -61,13 +65,19 @@ impl Fixture {
     }
 }
 
-/// The name that a tensor of the second layer has in another; `None` of what is no tensor of the second layer.
-fn of_layer(name: &str, layer: usize) -> Option<String> {
+/// The name that a tensor of the second layer has in another; `None` of what is no tensor of the second layer. With
+/// stages it is that of the last one's.
+fn of_layer(name: &str, layer: usize, stages: Option<usize>) -> Option<String> {
     let mut parts: Vec<String> = name.split('.').map(str::to_owned).collect();
-    let number = parts
+    let mut numbers = parts
         .iter_mut()
-        .find(|part| part.parse::<usize>().is_ok())
-        .filter(|number| *number == "1")?;
+        .filter(|part| part.parse::<usize>().is_ok());
+    if let Some(stages) = stages {
+        numbers
+            .next()
+            .filter(|stage| **stage == (stages - 1).to_string())?;
+    }
+    let number = numbers.next().filter(|number| *number == "1")?;
     *number = layer.to_string();
     Some(parts.join("."))
 }

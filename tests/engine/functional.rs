@@ -28,7 +28,7 @@ use retune::engine::{
 use serde_json::json;
 
 use super::{
-    networks::{Network, conv8, mlp, resnet},
+    networks::{Network, conv8, grouped_blocks, mlp, resnet},
     transformers::{Projection, Size, language_model, transformer},
 };
 
@@ -197,6 +197,7 @@ fn a_base_in_another_order_becomes_nearly_the_tuned_model() {
             }),
             0.5,
         ),
+        ("convolutions in groups", grouped_blocks(2), 0.5),
         ("transformer", transformer(Projection::Fused, SMALL, 5), 0.5),
     ] {
         let case = Case::of(network, 512, 0.3);

@@ -207,6 +207,60 @@ pub fn resnet(network: ResNet) -> Network {
     Network { graph, signature }
 }
 
+/// A residual network of so many blocks, each with a convolution in three groups of four channels that become five.
+pub fn grouped_blocks(depth: usize) -> Network {
+    let mut blocks = GroupedBlocks::default();
+    blocks.convolution("stem", [16, 3, 3], &json!({"padding": 1}));
+    let mut stream = "stem.relu".to_owned();
+    for block in 0..depth {
+        let name = |part: &str| format!("blocks.{block}.{part}");
+        blocks.convolution(&name("first"), [12, 16, 1], &json!({"inputs": [stream]}));
+        let groups = json!({"groups": 3, "padding": 1});
+        blocks.convolution(&name("grouped"), [15, 4, 3], &groups);
+        blocks.convolution(&name("last"), [16, 15, 1], &json!({}));
+        let next = name("sum");
+        blocks.nodes.pop();
+        let inputs = json!([name("last.norm"), stream]);
+        blocks
+            .nodes
+            .push(json!({"op": "add", "id": next, "inputs": inputs}));
+        stream = next;
+    }
+    blocks.nodes.push(json!({"op": "global_avg_pool"}));
+    blocks.nodes.push(json!({"op": "linear", "param": "head"}));
+    blocks.shapes.push(("head.weight".into(), vec![5, 16]));
+    blocks.shapes.push(("head.bias".into(), vec![5]));
+
+    Network::of(&config("image", &[3, 8, 8], &blocks.nodes), blocks.shapes)
+}
+
+/// Nodes in the making, and the shapes of their tensors.
+#[derive(Default)]
+struct GroupedBlocks {
+    nodes: Vec<Value>,
+    shapes: Vec<(String, Vec<usize>)>,
+}
+
+impl GroupedBlocks {
+    /// A convolution with these options, its norm and a relu.
+    fn convolution(&mut self, param: &str, [out, input, kernel]: [usize; 3], options: &Value) {
+        let mut node = json!({"op": "conv2d", "param": param});
+        for (key, value) in options.as_object().into_iter().flatten() {
+            node[key] = value.clone();
+        }
+        let norm = format!("{param}.norm");
+        let relu = format!("{param}.relu");
+        self.nodes.push(node);
+        self.nodes.push(json!({"op": "batch_norm", "param": norm}));
+        self.nodes.push(json!({"op": "relu", "id": relu}));
+        let shape = vec![out, input, kernel, kernel];
+        self.shapes.push((format!("{param}.weight"), shape));
+        for suffix in ["weight", "bias", "running_mean", "running_var"] {
+            self.shapes.push((format!("{norm}.{suffix}"), vec![out]));
+        }
+    }
+}
+
 /// A VGG with batch norm, its channels divided, under torchvision's names.
 pub fn vgg(name: &str, divisor: usize, image: usize) -> Network {
     let stages = if name == "vgg11_bn" {

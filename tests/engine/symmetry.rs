@@ -12,7 +12,7 @@ use retune::engine::{
 
 use super::{
     fixtures::{self, Fixture},
-    networks::{Network, conv8, mlp, resnet, vgg},
+    networks::{Network, conv8, grouped_blocks, mlp, resnet, vgg},
     planted::relative_error,
     transformers::{ALL, CAUSAL, Size, language_model, transformer},
 };
@@ -131,6 +131,7 @@ fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
         ),
         ("resnet34", resnet(large("resnet34", 8))),
         ("resnet50", resnet(large("resnet50", 8))),
+        ("convolutions in groups", grouped_blocks(4)),
         ("vgg11_bn", vgg("vgg11_bn", 16, 32)),
         ("vgg16_bn", vgg("vgg16_bn", 16, 64)),
     ] {
@@ -141,7 +142,7 @@ fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
 /// The parameters, the inputs and the builders of those who have such models.
 #[test]
 fn a_random_order_leaves_the_outputs_of_every_fixture_unchanged() {
-    for (folder, least) in [("networks", 3), ("transformers", 51), ("pictures", 41)] {
+    for (folder, least) in [("networks", 3), ("transformers", 51), ("pictures", 47)] {
         let fixtures = fixtures::all(folder);
         assert!(fixtures.len() >= least, "{} {folder}", fixtures.len());
         for fixture in fixtures {

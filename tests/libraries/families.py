@@ -169,6 +169,7 @@ T5_TARGETS = {
     "embedding": ["shared"],
     "head": "out_proj",
 }
+SEED_OSS = DECODER | {"head_dim": 8}
 DEBERTA_TARGETS = BERT_TARGETS | {"attention": ["query_proj", "value_proj"]}
 
 # The library has no classifier of tokens of it.
@@ -244,6 +245,7 @@ TEXT = [
         targets={"attention": ["c_attn"], "rest": ["c_proj", "c_fc"], "embedding": ["wte"], "head": "score"},
     ),
     Text("llama", t.LlamaConfig, DECODER, settings_decoders.LLAMA, language=True, targets=LLAMA_TARGETS),
+    Text("seed_oss", t.SeedOssConfig, SEED_OSS, settings_decoders.SEED_OSS, language=True, targets=LLAMA_TARGETS),
     Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
     Text("gpt_neox", t.GPTNeoXConfig, NEOX, settings_decoders.GPT_NEOX, language=True, targets=NEOX_TARGETS),
@@ -334,6 +336,7 @@ TOWERS = {
     "text_config": PLAIN | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
 }
 DINO = VIT | {"mlp_ratio": 2}
+SWIN = {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
 # Networks of images on which no adapters are tried.
 PICTURES = [
     Image("resnet", t.ResNetConfig, {"embedding_size": 8} | STAGES, settings_pictures.RESNET, {}, side=40),
@@ -345,4 +348,5 @@ PICTURES = [
     Image("dinov2_with_registers", t.Dinov2WithRegistersConfig, DINO, settings_pictures.DINOV2, {}),
     Image("clip", t.CLIPConfig, TOWERS, settings_pictures.towers(TOWER), {}),
     Image("siglip", t.SiglipConfig, TOWERS, settings_pictures.towers(TOWER), {}),
+    Image("swin", t.SwinConfig, SWIN, settings_pictures.SWIN, {}, side=16),
 ]

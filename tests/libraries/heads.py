@@ -35,6 +35,21 @@ class Cases:
             if adapted and (self.family.name, below) in NOT_KEPT:
                 continue
             yield self.check(below, adapted, classes)
+        if self.family.end is not None:
+            yield self.without_head()
+
+    def without_head(self):
+        """An adapter whose head peft has not saved: each time it is loaded the head is drawn at random."""
+        old = self.base("a body")
+        model = peft.get_peft_model(
+            self.loaded(old, 2, torch.float32),
+            peft.LoraConfig(task_type="SEQ_CLS", target_modules=self.family.targets["attention"]),
+        )
+        tuned = self.place()
+        model.save_pretrained(tuned)
+        spec, file = specification(old, tuned, old, self.folder / "out"), self.place().with_suffix(".json")
+        theirs, ask = LibraryRefuses("the head is lost"), Ask(self.program, "transfer", spec, file)
+        return Check(self.family.name, "an adapter without its head", "transfer", theirs, ask, ("classification_head",))
 
     def place(self):
         return self.folder / f"{next(self.number):03}"
@@ -54,7 +69,11 @@ class Cases:
 
     def base(self, below):
         torch.manual_seed(SEED)
-        auto = BASES[below] or (t.AutoModelForCausalLM if self.family.language else t.AutoModelForMaskedLM)
+        auto = BASES[below] or t.AutoModelForMaskedLM
+        if BASES[below] is None and self.family.language:
+            auto = t.AutoModelForCausalLM
+        elif BASES[below] is None and self.family.end is not None:
+            auto = t.AutoModelForSeq2SeqLM
         return save(away_from_defaults(auto.from_config(self.family.configured()), SEED), self.place())
 
     def classifier(self, old, classes):
@@ -64,7 +83,11 @@ class Cases:
         return tuned, AUTO["classifier"].from_pretrained(tuned, dtype=torch.float64).state_dict()
 
     def adapter(self, old, classes):
-        config = peft.LoraConfig(task_type="SEQ_CLS", target_modules=self.family.targets["attention"])
+        # Of itself peft saves `classifier` and `score`: a head by another name is lost.
+        saved = ["classification_head"] if self.family.end is not None else None
+        config = peft.LoraConfig(
+            task_type="SEQ_CLS", target_modules=self.family.targets["attention"], modules_to_save=saved
+        )
         model = peft.get_peft_model(self.loaded(old, classes, torch.float32), config)
         generator = torch.Generator().manual_seed(SEED)
         with torch.no_grad():

@@ -173,6 +173,10 @@ def small_vgg(name):
     return {"mlp_ratio": 0.01} if name.startswith("vgg") else {}
 
 
+def small_swin(name):
+    return {"img_size": 32, "window_size": 4, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 4)}
+
+
 def small_vit(name):
     return {} if name in NAMED else VIT_SIZES
 
@@ -208,6 +212,7 @@ TIMM = [
     ("densenet", timm_settings.DENSENET, (3, 64, 64), small_densenet),
     ("mobile", [*map(Made, MOBILE), *timm_settings.MOBILE], (3, 64, 64), as_they_are),
     ("resnet", timm_settings.RESNET, (3, 32, 32), small_resnet),
+    ("swin_*", timm_settings.SWIN, (3, 32, 32), small_swin),
     ("vgg", timm_settings.VGG, (3, 64, 64), small_vgg),
     ("vit_*", [*timm_settings.VIT, *every_vit()], (3, 32, 32), small_vit),
 ]

@@ -74,17 +74,30 @@ def activations(key):
 CLASSIFIER = ("classifier",)
 LANGUAGE = ("language",)
 LABELS = {"id2label": {0: "bad", 1: "fair", 2: "good"}, "label2id": {"bad": 0, "fair": 1, "good": 2}}
+OF_READ_HEADS = {
+    "ForTokenClassification": ("labels",),
+    "ForQuestionAnswering": ("the first and the last token of an answer", "qa_outputs"),
+    "ForMaskedLM": ("missing_tensor", "labels"),
+}
 OTHER_HEADS = ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "Model")
 COMMON = [
     equal("class names", LABELS, tasks=CLASSIFIER),
     equal(
         "problem_type single_label_classification", {"problem_type": "single_label_classification"}, tasks=CLASSIFIER
     ),
-    refused("problem_type regression", "a regression", {"problem_type": "regression"}, tasks=CLASSIFIER),
+    # The labels here are classes: a refusal may name what these tasks have instead (`tasks.py` gives them theirs).
+    refused(
+        "problem_type regression",
+        "a regression",
+        {"problem_type": "regression"},
+        words=("problem_type", "values of a regression"),
+        tasks=CLASSIFIER,
+    ),
     refused(
         "problem_type multi_label_classification",
         "many labels",
         {"problem_type": "multi_label_classification"},
+        words=("problem_type", "a row of 0 and 1"),
         tasks=CLASSIFIER,
     ),
     refused(
@@ -115,8 +128,8 @@ def other_heads(prefix, suffixes):
             "another head",
             {},
             {"architectures": [prefix + suffix]},
-            # This head is read, and has a label for every token.
-            words=("architectures", "labels") if suffix == "ForTokenClassification" else (),
+            # These heads are read, with labels of another form or tensors that the file lacks.
+            words=("architectures", *OF_READ_HEADS.get(suffix, ())),
             tasks=CLASSIFIER,
         )
         for suffix in suffixes

@@ -187,6 +187,16 @@ LLAMA = [
     named("a sliding_window, which the library does not read", {}, {"sliding_window": 4}),
     named("attention_bias said, not in the file", {}, {"attention_bias": True}),
 ]
+SEED_OSS = [
+    *WIDE_ROTARY,
+    equal("no bias", {"attention_bias": False}),
+    equal("every bias", {"attention_out_bias": True, "mlp_bias": True}),
+    equal("num_key_value_heads null", {"num_key_value_heads": None}),
+    equal("residual_dropout", {"residual_dropout": 0.5}),
+    named("attention_out_bias said, not in the file", {}, {"attention_out_bias": True}),
+    named("attention_bias left out", {}, {"attention_bias": ABSENT}),
+    named("pretraining_tp 2", {}, {"pretraining_tp": 2}),
+]
 MISTRAL = [
     *ROTARY,
     equal("sliding_window null", {"sliding_window": None}),

@@ -47,6 +47,18 @@ MOBILENET_V2 = [
     named("output_stride 8", {"output_stride": 8}),
     *left_out("hidden_act", "tf_padding", "layer_norm_eps", "output_stride"),
 ]
+SWIN = [
+    *PLAIN,
+    *activations("hidden_act"),
+    equal("layer_norm_eps 1e-3", {"layer_norm_eps": 1e-3}),
+    equal("use_absolute_embeddings", {"use_absolute_embeddings": True}),
+    equal("qkv_bias false", {"qkv_bias": False}),
+    equal("window_size 2", {"window_size": 2}),
+    equal("depths", {"depths": [1, 3]}),
+    equal("drop_path_rate", {"drop_path_rate": 0.5}),
+    named("windows that do not fill the grid", {"window_size": 3}),
+    *left_out("hidden_act", "layer_norm_eps", "depths"),
+]
 DINOV2 = [
     *PLAIN,
     *activations("hidden_act"),

@@ -154,6 +154,24 @@ VGG = [
     Made("vgg11", {"num_classes": 1}, named=("num_classes", "classes", "label"), refuse="one class"),
     named("repvgg_a0"),
 ]
+SWIN_TINY = "swin_tiny_patch4_window7_224"
+SWIN = [
+    *[equal(name) for name in (SWIN_TINY, "swin_base_patch4_window12_384", "swin_s3_tiny_224")],
+    equal(SWIN_TINY, window_size=2),
+    equal(SWIN_TINY, window_size=(2, 2)),
+    equal(SWIN_TINY, (3, 32, 64), img_size=(32, 64)),
+    equal(SWIN_TINY, (3, 24, 24), img_size=24, window_size=3),
+    equal(SWIN_TINY, qkv_bias=False),
+    equal(SWIN_TINY, head_dim=8),
+    equal(SWIN_TINY, drop_path_rate=0.5),
+    named(SWIN_TINY, window_size=3),
+    named(SWIN_TINY, window_size=(2, 4)),
+    named(SWIN_TINY, always_partition=True),
+    named(SWIN_TINY, dynamic_img_size=True),
+    named(SWIN_TINY, norm_layer="rmsnorm"),
+    named(SWIN_TINY, global_pool="max"),
+    named("swinv2_tiny_window8_256"),
+]
 # As a model of 224 × 224 has it.
 OF_SIZE = {"pretrained_cfg.input_size": [3, 32, 32]}
 TINY = "vit_tiny_patch16_224"

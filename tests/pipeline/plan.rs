@@ -3,17 +3,17 @@
 use std::{fs, path::Path};
 
 use retune::{
-    artifacts::testing::write_model,
+    artifacts::{tensors, testing::write_model},
     contract::codes::FailureCode,
     engine::{
-        tensors::{DType, HostTensor},
+        tensors::{Checkpoint, DType, HostTensor},
         testing::Llama,
     },
     pipeline::Failure,
 };
 use serde_json::{Value, json};
 
-use super::case::{Case, read_json};
+use super::case::{Case, read_json, refusal};
 use crate::support::retune;
 
 fn by_command(case: &Case, cache: &Path) -> Value {
@@ -211,6 +211,80 @@ fn samples_that_the_network_does_not_read_are_refused_by_their_headers() {
             "{detail}"
         );
     }
+}
+
+/// A job that must be refused: by its plan as by its run.
+fn is_refused(case: &Case, spec: &Value, code: FailureCode, pointer: &str) {
+    let expected = (code, Some(pointer.to_owned()));
+    assert_eq!(refusal(case.run(spec)), expected, "the run");
+    assert_eq!(refusal(case.plan(spec)), expected, "the plan");
+}
+
+#[test]
+fn what_headers_show_of_the_data_is_refused_before_a_run() {
+    let case = Case::fresh();
+    let mut spec = case.spec();
+    spec["data"]["preprocess"] = json!({"mean": [0.1, 0.2], "std": [1.0, 1.0]});
+    is_refused(&case, &spec, FailureCode::InvalidPreprocess, "/data/train");
+
+    let llama = Llama {
+        hidden: 16,
+        intermediate: 16,
+        layers: 1,
+        heads: 2,
+        kv_heads: 1,
+        vocabulary: 20,
+        positions: 16,
+        classes: 3,
+    };
+    for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
+        let folder = case.path(name);
+        fs::remove_dir_all(&folder).expect("our own");
+        let model = llama.model(DType::F32, seed, None);
+        write_model(&folder, &llama.config(), &model, 1).expect("our own");
+    }
+    let whole =
+        |shape: &[usize]| HostTensor::from_i64(shape.to_vec(), &vec![1; shape.iter().product()]);
+    let put = |more: &[(&str, HostTensor)]| {
+        let ids = ("input_ids", whole(&[40, 5]));
+        let all = [ids].into_iter().chain(more.iter().cloned());
+        let data: Checkpoint = all
+            .map(|(name, tensor)| (name.to_owned(), tensor))
+            .collect();
+        for name in ["train", "validation", "test"] {
+            case.write(&format!("{name}.safetensors"), tensors::to_bytes(&data));
+        }
+    };
+    let spec = case.spec();
+    put(&[("labels", whole(&[40]))]);
+    case.plan(&spec).expect("sound data");
+    put(&[
+        ("labels", whole(&[40])),
+        ("token_type_ids", whole(&[40, 5])),
+    ]);
+    is_refused(&case, &spec, FailureCode::UnexpectedTensor, "/data/train");
+    put(&[("labels", whole(&[40, 5]))]);
+    is_refused(&case, &spec, FailureCode::WrongShape, "/data/train");
+    let mut spec = spec;
+    spec["data"]["preprocess"] = json!({"mean": [0.1], "std": [1.0]});
+    put(&[("labels", whole(&[40]))]);
+    is_refused(&case, &spec, FailureCode::InvalidPreprocess, "/data/train");
+}
+
+/// A network whose output is not what its task needs.
+#[test]
+fn a_network_without_its_tasks_output_is_refused_before_a_run() {
+    let case = Case::fresh();
+    for name in ["old", "tuned", "new"] {
+        let file = format!("{name}/config.json");
+        let mut config = read_json(&case.path(&file));
+        config["task"] = json!("question_answering");
+        case.write(&file, config.to_string());
+    }
+    let mut spec = case.spec();
+    spec["methods"] = json!(["identity"]);
+    spec.as_object_mut().expect("an object").remove("data");
+    is_refused(&case, &spec, FailureCode::MalformedGraph, "/target/base");
 }
 
 /// Models that are read a range at a time are not counted as if they were held.

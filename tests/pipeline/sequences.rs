@@ -190,3 +190,34 @@ fn data_that_a_decoder_cannot_read_are_refused_by_name() {
         assert!(detail.contains(word), "{detail}");
     }
 }
+
+/// peft has a module of words for each side, and one of position biases: an adapter has them all, and is read back.
+#[test]
+fn an_adapter_has_every_module_of_a_table() {
+    let models = Models::of("t5_tokens");
+    let case = &models.case;
+    let mut spec = models.spec(&json!(["identity"]));
+    spec.as_object_mut().expect("an object").remove("data");
+    spec["options"] = json!({"alpha": 1.0, "update": {"format": "lora", "rank": 16}});
+    let (_, folder) = case.done(&spec);
+
+    let adapter = read_tensors(&folder.join("adapter/adapter_model.safetensors"));
+    let side = "base_model.model.transformer.encoder";
+    let words = &adapter[format!("{side}.embed_tokens.weight").as_str()];
+    let shared = &adapter["base_model.model.transformer.shared.weight"];
+    assert_eq!(words.bytes(), shared.bytes());
+    let bias = format!("{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+    assert!(adapter.get(&bias).is_some());
+    let report = read_json(&folder.join("report.json"));
+    assert_eq!(report["update"]["left_out"], json!([]));
+
+    spec["source"]["base"] = json!(case.uri("new/"));
+    spec["source"]["trajectory"] = json!(format!("file://{}/", folder.join("adapter").display()));
+    spec["options"] = json!({"alpha": 1.0});
+    let (_, again) = case.done(&spec);
+    let [expected, found] = [folder, again].map(|at| read_tensors(&at.join("model.safetensors")));
+    for (tensor, expected) in expected.iter() {
+        let off = relative_error(&found[tensor].f32(), &expected.f32());
+        assert!(off < 1e-4, "{tensor} is {off:e} off");
+    }
+}

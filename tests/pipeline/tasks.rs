@@ -1,6 +1,10 @@
 //! Networks that tell values, several labels, an answer's ends or the words that belong in a sentence: whole jobs,
 //! from files to a published result.
 
+use parquet::{
+    file::reader::{FileReader, SerializedFileReader},
+    record::Field,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::{
@@ -18,7 +22,7 @@ use retune::{
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
-use super::case::{Case, number, read_json, read_tensors};
+use super::case::{Case, number, read_json, read_tensors, refusal};
 use crate::engine::networks::Network;
 
 const LENGTH: usize = 11;
@@ -209,6 +213,38 @@ fn is_carried(case: &Case, spec: &Value, figure: &str) -> Value {
     report
 }
 
+/// Of a regression `predictions.parquet` has the values that the models tell, two of each sample here.
+fn has_values(case: &Case) {
+    let [folder] = &case.left_under_output()[..] else {
+        panic!("one result")
+    };
+    let file = std::fs::File::open(folder.join("predictions.parquet")).expect("a table");
+    let reader = SerializedFileReader::new(file).expect("Parquet");
+    let labels = read_tensors(&case.path("test.safetensors"))["labels"]
+        .f32()
+        .into_owned();
+    let mut rows = 0;
+    for row in reader.get_row_iter(None).expect("rows") {
+        let row = row.expect("a row");
+        let fields = row.get_column_iter();
+        let fields: Vec<(&str, &Field)> =
+            fields.map(|(name, field)| (name.as_str(), field)).collect();
+        let value = |name: &str| match fields.iter().find(|(own, _)| *own == name) {
+            Some((_, Field::Float(value))) => *value,
+            other => panic!("{name}: {other:?}"),
+        };
+        for place in 0..2 {
+            let label = value(&format!("label_{place}"));
+            assert_eq!(label.to_bits(), labels[2 * rows + place].to_bits());
+            // The new base is the old one in another order: the result tells what the old tuned model does.
+            let [told, old] = ["result", "old_tuned"].map(|name| value(&format!("{name}_{place}")));
+            assert!((told - label).abs() < 1e-3 && (old - label).abs() < 1e-3);
+        }
+        rows += 1;
+    }
+    assert_eq!(rows, SPLITS[2].1);
+}
+
 #[test]
 fn a_regression_is_judged_by_r2() {
     let (case, mut spec) = Model::of_values().case();
@@ -218,6 +254,7 @@ fn a_regression_is_judged_by_r2() {
     let mut carried = spec.clone();
     carried["methods"] = json!(["identity", "weight_matching"]);
     let report = is_carried(&case, &carried, "r2");
+    has_values(&case);
     let metrics = &report["metrics"];
     assert_eq!(
         (&metrics["accuracy"], &metrics["source_accuracy"]),
@@ -395,6 +432,10 @@ fn labels_that_a_task_has_not_are_refused_and_named() {
         of(&case, labels);
         let (found, pointer, detail) = case.refused(&spec);
         assert_eq!((found, &*pointer), (code, "/data/test"), "{name}: {detail}");
+        // What headers show, a plan refuses too.
+        if [FailureCode::WrongShape, FailureCode::WrongDtype].contains(&code) {
+            assert_eq!(refusal(case.plan(&spec)), (code, Some(pointer)), "{name}");
+        }
     }
 
     // One end within the sentence and one beyond it is no answer.

@@ -28,8 +28,29 @@ pub fn page() -> String {
         done += 1;
     }
 
+    page.push_str(PREDICTIONS);
+
     page.trim_end().to_owned() + "\n"
 }
+
+/// The table that lies beside the report.
+const PREDICTIONS: &str = "\
+## predictions.parquet
+
+Beside the report, where there are data: a row for each sample that judged, in their order. Of a language model a row is a
+sequence, and only counts are kept.
+
+| column | type | meaning |
+|---|---|---|
+| `sample` | int64 | Its position in the split. |
+| `counted` | int64 | Predictions of it that count. Absent of a regression. |
+| `agrees` | int64 | Predictions of the result that are the old tuned model's. Absent of a regression. |
+| `result`, `old_tuned`, `new_base` | int64, or float of a regression | What the three models tell, where a sample has one label: a class, or a value. |
+| `result_right`, `old_tuned_right`, `new_base_right` | int64 | Right predictions of it. Absent of a regression, and without labels. |
+| `label` | int64, or float of a regression | Absent without labels. |
+
+A regression of several values has columns by number: `result_0`, `result_1` … A value that is no finite number is null.
+";
 
 /// One type: what it is for, its fields or its values.
 fn section(name: &str, schema: &Value) -> String {

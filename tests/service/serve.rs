@@ -31,6 +31,7 @@ async fn it_answers_after_its_line_and_ends_on_sigterm_with_its_workers() {
         (known.len() == 2).then_some(known)
     })
     .await;
+    assert!(known.iter().all(|worker| worker.device == "cpu"));
     assert!(
         known
             .iter()

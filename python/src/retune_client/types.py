@@ -656,6 +656,8 @@ class Plan(TypedDict):
     parameters: "int"
     timesteps: "int"
     network: "NotRequired[Network]"
+    device: "str"
+    device_memory_bytes: "NotRequired[float | None]"
     groups: "int"
     largest_group: "int"
     samples: "SampleCounts"

@@ -77,6 +77,7 @@ pub(super) fn check_signature(
         sample_shape,
         has_labels: labels.is_some(),
         label_row: labels.and_then(|labels| labels.shape.get(1)).copied(),
+        has_token_types: name == IDS && signature.contains_key(TYPES),
         size: 0,
         held: 0,
     })

@@ -20,7 +20,8 @@ use crate::{
     contract::codes::FailureCode,
     engine::{
         network::{
-            OUTPUT, is_of_a_task, is_transposed, tensor_of_module, vocabulary_of, wrapper_of,
+            OUTPUT, is_copy_of, is_of_a_task, is_transposed, tensor_of_module, vocabulary_of,
+            wrapper_of,
         },
         tensors::{Signature, TensorInfo},
     },
@@ -34,6 +35,8 @@ const PREFIX: &str = "base_model.model.";
 pub(super) struct Change {
     /// Stands in the place of the base's.
     pub whole: Option<String>,
+    /// The same of other modules that have this tensor: all must be one.
+    pub copies: Vec<String>,
     pub product: Option<Product>,
     pub shift: Option<Shift>,
     pub rows: Option<Rows>,
@@ -119,6 +122,9 @@ impl Reading<'_> {
             ));
         }
 
+        for (tensor, change) in &changes {
+            self.check_copies(tensor, change)?;
+        }
         let untied = self.settle_ties(&mut changes);
         Ok(Changes {
             by_tensor: changes,
@@ -146,7 +152,11 @@ impl Reading<'_> {
             }
             Kind::Whole(plain) => {
                 let (tensor, _) = self.of_base(name, &plain, true)?;
+                let is_copy = is_copy_of(self.config, &plain, &tensor);
                 let change: &mut Change = changes.entry(tensor).or_default();
+                if is_copy {
+                    change.copies.push(name.to_owned());
+                }
                 // The same is saved twice where a module's biases are trained beside its copy.
                 if change.whole.is_none() || name.ends_with(&plain) {
                     change.whole = Some(name.to_owned());
@@ -189,6 +199,11 @@ impl Reading<'_> {
         let tied = self.tied();
         let has = |name: &str| self.base.contains_key(name) || (name == OUTPUT && tied.is_some());
         let tensor = tensor_of_module(self.config, plain, has);
+        if !is_whole && is_copy_of(self.config, plain, &tensor) {
+            let detail =
+                format!("changes one of several modules whose table is {tensor}; here it is one");
+            return Err(self.fault(FailureCode::NotImplemented, name, detail));
+        }
         let is_output = tensor == OUTPUT && tied.is_some();
         let found = match &tied {
             Some(embedding) if is_output => self.base.get(embedding),
@@ -331,7 +346,7 @@ impl Reading<'_> {
     /// Of the heads that a base may lack, a classifier's is known.
     fn check_task(&self, tensor: &str) -> Result<(), ArtifactError> {
         match self.settings.task_type.as_deref() {
-            None | Some("SEQ_CLS" | super::TOKENS) => Ok(()),
+            None | Some(super::SENTENCES | super::TOKENS) => Ok(()),
             Some(other) => {
                 let detail = format!(
                     "is a head that the base does not have, of the task_type {other}; only those of \

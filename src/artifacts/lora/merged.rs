@@ -1,9 +1,32 @@
 //! Tensors of a base with an adapter's changes in them.
 
 use super::changes::{Change, Product, Rows, Shift};
-use crate::engine::tensors::{Checkpoint, HostTensor, LowRankProduct};
+use crate::{
+    artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
+    engine::tensors::{Checkpoint, HostTensor, LowRankProduct},
+    storage::Location,
+};
 
 impl Change {
+    /// Refuses copies of a tensor that were trained apart from each other: here both sides of a network look words up
+    /// in one table.
+    pub fn check_copies(&self, own: &Checkpoint, place: &Location) -> Result<(), ArtifactError> {
+        let Some(whole) = &self.whole else {
+            return Ok(());
+        };
+        let mut copies = self.copies.iter();
+        let Some(other) = copies.find(|copy| own[*copy].bytes() != own[whole].bytes()) else {
+            return Ok(());
+        };
+
+        let detail = format!(
+            "is one table with {whole} in the base, and has other values here; merge the adapter into its base instead"
+        );
+        let code = FailureCode::NotImplemented;
+        Err(ArtifactError::tensor(code, place, other, detail))
+    }
+
     /// The changed tensor, of the base's where nothing stands in its place; lazy where the base's is.
     pub fn of(&self, base: Option<&HostTensor>, own: &Checkpoint) -> Option<HostTensor> {
         let mut tensor = match &self.whole {

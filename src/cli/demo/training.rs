@@ -98,8 +98,8 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// When the network has no classes.
     pub fn new(network: &'a Network, stop: &'a CancellationToken) -> anyhow::Result<Self> {
-        let device = pipeline::checked_device()?;
-        let learner = Learner::new(&network.graph, &network.signature, device)?;
+        pipeline::checked_device()?;
+        let learner = pipeline::learner(&network.graph, &network.signature)?;
         Ok(Self { learner, stop })
     }
 

@@ -187,6 +187,7 @@ mod tests {
             host: "a".into(),
             pid: 1,
             version: version.into(),
+            device: "cpu".into(),
             started_at: now,
             last_seen_at: now - silent,
             transfer: None,

@@ -16,6 +16,7 @@ mod position_bias;
 mod rotary;
 mod sight;
 mod tokens;
+mod windows;
 
 pub use activation::BurnActivation;
 pub use forward::forward;

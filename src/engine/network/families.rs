@@ -37,6 +37,7 @@ mod sequences;
 mod settings;
 mod source;
 mod suffixes;
+mod swin;
 mod t5;
 mod tasks;
 mod timm_vit;
@@ -47,11 +48,11 @@ mod vit;
 mod whisper;
 mod writers;
 
-pub use classifier::{ClassOf, as_classifier};
+pub use classifier::{ClassOf, as_classifier, missing_classifier};
 pub use listing::{Entry, entries};
 pub use naming::{
-    Naming, OUTPUT, body_prefix, is_bare_below_its_head, is_of_a_task, is_transposed,
-    module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
+    Naming, OUTPUT, body_prefix, copies_of, is_bare_below_its_head, is_copy_of, is_of_a_task,
+    is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 
 use builder::{Builder, PoolWindow};
@@ -74,13 +75,14 @@ struct Timm {
     build: Build,
 }
 
-const TIMM: [Timm; 6] = [
+const TIMM: [Timm; 7] = [
     resnet::TIMM,
     vgg::TIMM,
     convnext::TIMM,
     efficientnet::TIMM,
     mobilenet_v3::TIMM,
     densenet::TIMM,
+    swin::TIMM,
 ];
 
 /// One of Hugging Face's families.
@@ -117,7 +119,7 @@ const ROTARY: &[&str] = &[
 ];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 43] = [
+const MODEL_TYPES: [Family; 45] = [
     encoders::ALBERT,
     Family {
         model_type: "bert",
@@ -190,6 +192,11 @@ const MODEL_TYPES: [Family; 43] = [
         },
     },
     llama_like("llama", "LlamaForSequenceClassification", &settings::LLAMA),
+    llama_like(
+        "seed_oss",
+        "SeedOssForSequenceClassification",
+        &settings::SEED_OSS,
+    ),
     llama_like(
         "mistral",
         "MistralForSequenceClassification",
@@ -286,6 +293,7 @@ const MODEL_TYPES: [Family; 43] = [
     pictures::CLIP,
     pictures::CLIP_VISION,
     pictures::SIGLIP,
+    pictures::SWIN,
 ];
 
 const fn llama_like(

@@ -14,7 +14,7 @@ pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{
     Activation, Clamp, Distances, ExpertLayers, FullyMasked, FusedOrder, HeadNorms, Llama3Scaling,
-    LongRope, MAX_EXPERTS, Pair, Position, PositionBias, Resampled, Rotary, Yarn,
+    LongRope, MAX_EXPERTS, Pair, Position, PositionBias, Resampled, Rotary, Windows, Yarn,
 };
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
@@ -197,10 +197,20 @@ pub enum Op {
     },
     /// `[C, H, W]` to `[H · W, C]`, row by row.
     ToTokens {},
+    /// `[S, D]` of a grid, row by row, to `[S', 4 D]`: the channels of each two by two neighbours, those of the
+    /// first column before those of the second (Liu et al. 2021, section 3.1). Behind an odd row or column stand
+    /// zeros.
+    MergeTokens {
+        /// Rows and columns of the tokens.
+        grid: Pair,
+    },
     /// `[R, D]`, the rows of the table `param.weight`, the same for every sample. It reads the input, and
     /// nothing of it.
     Table {
         param: String,
+        /// The rows are the parameter `param` itself, `[1, R, D]`.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        bare: bool,
     },
     /// `[S]` ids to `[S]` ids: every position reads the one before it, the first the id `first`.
     ShiftTokens {
@@ -216,7 +226,8 @@ pub enum Op {
     /// Softmax attention of tokens. Reads `[q, k, v]` or one fused `[q|k|v]`, heads side by side,
     /// and with `mask` the ids last, whose padded positions are not attended to.
     ///
-    /// In this order: `head_norms`, `rotary`, scores times `scale`, `position_bias`, `soft_cap`, masks, softmax.
+    /// In this order: `head_norms`, `rotary`, scores times `scale`, `position_bias` or that of `windows`,
+    /// `soft_cap`, masks, softmax.
     Attention {
         heads: usize,
         /// Key and value heads; each serves `heads / kv_heads` consecutive query heads.
@@ -255,13 +266,17 @@ pub enum Op {
         position_bias: Option<PositionBias>,
         /// What distances are is read behind the values.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        distances: Option<Distances>,
+        distances: Option<Box<Distances>>,
         /// Padded positions see nothing either.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         mask_queries: bool,
-        /// Keys, values and the ids of the mask are of another sequence than the queries.
+        /// Keys, values and the ids of the mask are of another sequence than the queries; in a network of images, of
+        /// other tokens.
         #[serde(default, skip_serializing_if = "defaults::is_false")]
         cross: bool,
+        /// A token attends to those of its window of an image alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        windows: Option<Box<Windows>>,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},
@@ -290,7 +305,8 @@ pub enum Op {
         /// where there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         padding: Option<u32>,
-        /// With `end`: the last token of this id, whatever the mask says; the first position where there is none.
+        /// With `end`: the last token of this id, whatever the mask says. Samples without it are refused, and those
+        /// that have it more or less often than others.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<u32>,
     },

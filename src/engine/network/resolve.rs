@@ -9,6 +9,7 @@ mod parameters;
 mod positions;
 mod sequences;
 mod tokens;
+mod windows;
 
 use std::collections::HashSet;
 
@@ -267,6 +268,7 @@ impl<'a> Resolver<'a> {
             Op::Offset { param } => self.offset(param),
             &Op::Sinusoids { width } => self.sinusoids(width),
             Op::ToTokens {} => self.to_tokens(),
+            &Op::MergeTokens { grid } => self.merge_tokens(grid),
             Op::Embedding { param, padding } => self.embedding(param, *padding),
             Op::TokenTypeEmbedding { param } => self.token_type_embedding(param),
             &Op::PositionEmbedding {
@@ -301,7 +303,7 @@ impl<'a> Resolver<'a> {
             }
             Op::ClassToken { param, flat, at } => self.class_token(param, *flat, *at),
             Op::PatchEmbed { param } => self.patch_embed(param),
-            Op::Table { param } => self.table(param),
+            Op::Table { param, bare } => self.table(param, *bare),
             &Op::ShiftTokens { first, padding } => {
                 self.shift_tokens(ShiftTokens { first, padding })
             }

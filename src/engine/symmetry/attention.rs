@@ -8,7 +8,10 @@
 //! multi-head attention queries and keys are one group, values and output another.
 //!
 //! Solved on two levels: for every pair of key/value heads the best inside, then heads by those
-//! values. Exact where each head has keys of its own; with grouped queries the inside alternates
+//! values. The channels of a convolution's groups are the same with a single space: its groups are the heads, and
+//! there are no values ([`Attention::of_blocks`]).
+//!
+//! Exact where each head has keys of its own; with grouped queries the inside alternates
 //! between dimensions and query heads until neither moves. Both levels keep the present arrangement
 //! where nothing is gained: dead heads, dead dimensions and ties stay.
 
@@ -46,6 +49,21 @@ pub struct Attention {
 }
 
 impl Attention {
+    /// A single space of blocks, so many units each: all of its four are one.
+    pub(super) fn of_blocks(order: usize, group: usize, blocks: usize, size: usize) -> Self {
+        Self {
+            order,
+            queries: group,
+            keys: group,
+            values: group,
+            output: group,
+            heads: blocks,
+            kv_heads: blocks,
+            head_size: size,
+            fixed_dimensions: 0,
+        }
+    }
+
     /// The groups, each once.
     pub fn groups(&self) -> Vec<usize> {
         let mut groups = vec![self.queries, self.keys, self.values, self.output];
@@ -73,7 +91,7 @@ impl Attention {
         let matrices = Matrices {
             queries: given.matrix(self.queries),
             keys: (self.keys != self.queries).then(|| given.matrix(self.keys)),
-            values: given.matrix(self.values),
+            values: (self.values != self.queries).then(|| given.matrix(self.values)),
             output: (self.output != self.values).then(|| given.matrix(self.output)),
         };
 

@@ -156,7 +156,8 @@ fn groups_of(symmetry: &Symmetry, name: &str) -> Vec<usize> {
     let axes = symmetry
         .axes(name)
         .filter(|(member, _)| member.role == Role::Learned);
-    let mut groups: Vec<usize> = axes.map(|(_, group)| group).collect();
+    let inside = symmetry.grouped(name).map(|weight| weight.inputs);
+    let mut groups: Vec<usize> = axes.map(|(_, group)| group).chain(inside).collect();
     groups.sort_unstable();
     groups.dedup();
     groups

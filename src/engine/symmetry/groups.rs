@@ -3,8 +3,9 @@
 //! - An op that makes new channels (linear, convolution) opens a space.
 //! - An op that works per channel (activation, normalisation, pooling) keeps its input's; flatten
 //!   keeps it too, each channel then owning H·W consecutive entries.
-//! - `add` and `gate` tie their operands; a tied tensor ties the spaces of its axes; a convolution with G
-//!   groups ties input and output, in blocks of consecutive channels, and a norm of G groups ties its input's.
+//! - `add` and `gate` tie their operands; a tied tensor ties the spaces of its axes; a norm of G groups ties its
+//!   input's channels, in blocks.
+//! - A convolution in groups ties input and output block by block, and no further (`convolutions`).
 //! - Attention ties queries to keys and values to what it puts out, head by head (`attention`); a
 //!   fused projection's output is cut into its parts, and so is what `split` nodes read. Attentions that
 //!   share a tensor with an entry for each head have one order of heads (`heads`).
@@ -15,6 +16,7 @@
 
 mod attention_spaces;
 mod axes;
+mod convolutions;
 mod experts;
 mod free;
 mod group;
@@ -32,6 +34,7 @@ use crate::{
     tensors::{Checkpoint, HostTensor, Signature},
 };
 use axes::Use;
+pub use convolutions::GroupedWeight;
 pub use experts::Experts;
 use experts::Place;
 pub use group::{Group, Member, Runs};
@@ -43,7 +46,8 @@ pub struct Symmetry {
     pub groups: Vec<Group>,
     /// Layers whose experts may change places.
     pub experts: Vec<Experts>,
-    /// Groups that only move as heads and dimensions of heads; those of one order of heads together.
+    /// Groups that only move as heads and dimensions of heads, or as a convolution's groups and channels inside them;
+    /// those of one order of heads together.
     pub attentions: Vec<Attention>,
     /// Entries that no output depends on: they follow their channels, and say nothing of which fits
     /// which.
@@ -52,6 +56,8 @@ pub struct Symmetry {
     tensors: BTreeMap<String, Vec<Followed>>,
     /// The tensors of experts that may change places.
     places: BTreeMap<String, Place>,
+    /// Weights of convolutions whose channels permute inside their groups.
+    grouped: BTreeMap<String, GroupedWeight>,
 }
 
 /// Which member of which group an axis of a tensor is.
@@ -112,6 +118,7 @@ impl Symmetry {
 
         spaces.settle_experts(program);
         let axes = spaces.tie(uses);
+        spaces.settle_convolutions(program);
         spaces.settle();
 
         Self {
@@ -149,6 +156,18 @@ impl Symmetry {
             })
     }
 
+    /// What a convolution's weight follows inside its groups; `None` of every other tensor.
+    pub fn grouped(&self, tensor: &str) -> Option<GroupedWeight> {
+        self.grouped.get(tensor).copied()
+    }
+
+    /// The weights of convolutions whose channels permute inside their groups.
+    pub fn grouped_weights(&self) -> impl Iterator<Item = (&str, GroupedWeight)> {
+        self.grouped
+            .iter()
+            .map(|(name, weight)| (name.as_str(), *weight))
+    }
+
     /// The attentions by the order of their heads.
     pub fn tied_heads(&self) -> impl Iterator<Item = TiedHeads<'_>> {
         self.attentions
@@ -171,9 +190,9 @@ impl Symmetry {
     }
 
     /// Whether no learned tensor has permuted units on two axes, or may take another's place: the groups
-    /// then do not depend on each other.
+    /// then do not depend on each other. A convolution's weight has them on two where channels permute inside.
     pub fn is_separable(&self) -> bool {
-        let stay = self.experts.is_empty();
+        let stay = self.experts.is_empty() && self.grouped.is_empty();
         stay && self
             .tensors
             .values()

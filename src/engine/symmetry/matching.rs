@@ -8,12 +8,14 @@
 //! - `matrices`: `A_g` of every group, kept from one visit to the next.
 //! - `descent`: coordinate descent, one group at a time.
 //! - `experts`: the order of a layer's experts, and of the units of each.
+//! - `grouped`: the order of a convolution's groups, and of the channels inside each.
 //! - `anchored`: where a descent starts.
 //! - `stages`: how a descent that may be broken off is followed and resumed.
 
 mod anchored;
 mod descent;
 mod experts;
+mod grouped;
 mod matrices;
 mod pairs;
 mod stages;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
+mod blocks;
+
 use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
@@ -159,6 +161,9 @@ impl Permutation {
     /// One tensor of the result, made from that of [`Permutation::source`]; lazy where that is.
     #[must_use]
     pub fn apply_to(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
+        if let Some(weight) = symmetry.grouped(name) {
+            return self.by_blocks(symmetry, name, weight, tensor);
+        }
         if tensor.is_lazy() {
             return self.seen(symmetry, name, tensor);
         }
@@ -183,6 +188,9 @@ impl Permutation {
     /// `π` on one tensor, lazy where it is large and its rows are neither very short nor longer than
     /// what is looked at at a time: to be looked at once.
     fn seen(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
+        if let Some(weight) = symmetry.grouped(name) {
+            return self.by_blocks(symmetry, name, weight, tensor);
+        }
         let Some(axes) = self.axes(symmetry, name, tensor) else {
             return tensor.clone();
         };

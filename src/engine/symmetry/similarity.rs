@@ -269,7 +269,9 @@ impl<'a> Task<'a> {
     fn couplings(&self) -> Vec<Coupling<'a>> {
         let mut couplings = Vec::new();
         let members = self.group().members.iter();
-        for member in members.filter(|m| m.role == Role::Learned && m.share == 1) {
+        let members = members.filter(|m| m.role == Role::Learned && m.share == 1);
+        // What two spaces of one convolution have in common is looked at with both of them.
+        for member in members.filter(|m| self.symmetry.grouped(&m.tensor).is_none()) {
             let axes = self.symmetry.axes(&member.tensor);
             let others: Vec<Coupling> = axes
                 .filter(|(other, _)| other.axis != member.axis)

@@ -82,7 +82,7 @@ impl Runnable<'_, '_> {
     /// When [`Learner::check`] would have refused the data.
     pub fn labels(&self, data: &Dataset, go_on: &dyn Fn() -> ControlFlow<()>) -> Option<Vec<i64>> {
         let mut labels = Vec::new();
-        for batch in batches(data, self.learner.logits_batch_size(data.size())) {
+        for batch in batches(data, self.learner.evaluation_batch_size(data.size())) {
             if go_on().is_break() {
                 return None;
             }
@@ -97,7 +97,7 @@ impl Runnable<'_, '_> {
     /// As [`Runnable::labels`]; when the two do not have the same classes.
     pub fn beside(&self, reference: Runnable, data: &Dataset) -> Agreement {
         let mut sums = Sums::default();
-        let size = self.learner.logits_batch_size(data.size());
+        let size = self.learner.evaluation_batch_size(data.size());
         for batch in batches(data, size) {
             let own = self.learner.predictions(self.params, &batch);
             sums = sums + own.sums_beside(&reference.learner.predictions(reference.params, &batch));

@@ -4,7 +4,7 @@ use crate::{
     execution::cpu::stored_for_backward,
     network::{
         Instruction, Layer, Program,
-        program::layer::{Attention, Conv2d, Linear, Nonlinearity, PatchEmbed},
+        program::layer::{Conv2d, Linear, Nonlinearity, PatchEmbed},
     },
 };
 
@@ -66,9 +66,9 @@ impl Load {
                 self.heavy += rows * (3 * layer.hidden() + 3 * instruction.channels()) as f64;
                 held += rows * (4 * layer.hidden() + 3 * instruction.channels()) as f64;
             }
-            Layer::Attention(Attention { heads, cross, .. }) => {
-                let keys = cross.map_or(positions, |keys| keys as f64);
-                let scores = *heads as f64 * positions * keys;
+            Layer::Attention(layer) => {
+                let keys = layer.keys(instruction.positions()) as f64;
+                let scores = layer.heads as f64 * positions * keys;
                 self.convolutions += 4.0 * keys * elements;
                 self.heavy += 3.0 * scores + 4.0 * elements;
                 held += 3.0 * scores;

@@ -1,7 +1,11 @@
 //! Whether data fit a model. Data are checked once; after that nothing here fails.
 
+mod header;
+
+pub use header::DataHeader;
+
 use super::{Batch, Dataset, Learner, Value, cross_entropy::IGNORED};
-use crate::network::{Task, Token, token::ABSENT};
+use crate::network::{Layer, Task, Token, program::layer::SelectToken, token::ABSENT};
 
 /// Data that do not fit the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,22 @@ pub enum DataFault {
     },
     #[error("the data have token_type_ids, which the model does not read; leave them out")]
     NoTokenTypes,
+    #[error(
+        "sample {position} has no token {token}, at which the model tells the class; end every sentence with it \
+         (eos_token_id in config.json), as the model's tokenizer does"
+    )]
+    NoEnd { position: usize, token: u32 },
+    #[error(
+        "sample {position} has the token {token} {found} times, and sample 0 has it {expected} times; the model tells \
+         the class at the last of them and reads samples with as many alone: give every sentence one, at its end, \
+         and no padding of this id"
+    )]
+    OtherEnds {
+        position: usize,
+        token: u32,
+        expected: usize,
+        found: usize,
+    },
     #[error("sample {position} has the label {label}, but each of several labels is 0 or 1")]
     NotBinary { position: usize, label: i64 },
     #[error("sample {position} has a value that is no finite number")]
@@ -86,6 +106,7 @@ impl DataFault {
             Self::Value { .. } => "not_finite",
             Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
             Self::NoTokenTypes => "unexpected_tensor",
+            Self::NoEnd { .. } | Self::OtherEnds { .. } => "missing_token",
             Self::LabelCount { .. } | Self::TargetLength { .. } | Self::Shorter { .. } => {
                 "wrong_shape"
             }
@@ -106,23 +127,17 @@ impl Learner<'_> {
             return Err(DataFault::Empty);
         }
 
-        let (expected, found) = (self.graph.input.shape(), data.sample_shape());
-        if !self.program.reads(found) {
-            let (expected, found) = (expected.to_vec(), found.to_vec());
-            return Err(DataFault::SampleShape { expected, found });
-        }
-
+        self.program
+            .check_header(DataHeader::of(data), self.classes)?;
         self.check_ids(data)?;
+        self.check_ends(data)?;
         if self.graph.task == Task::QuestionAnswering {
             check_filled(data)?;
         }
         if !data.has_labels() {
-            return self
-                .graph
-                .target
-                .map_or(Ok(()), |_| Err(DataFault::NoTargets));
+            return Ok(());
         }
-        self.check_label_count(data)?;
+
         match self.graph.task {
             Task::SequenceToSequence => check_any_counted(data)?,
             task if task.is_of_tokens() => check_counted(data)?,
@@ -132,45 +147,6 @@ impl Learner<'_> {
         match self.graph.task {
             Task::QuestionAnswering => check_answers(data),
             _ => self.check_labels(data),
-        }
-    }
-
-    /// As many as the task has; of a target sequence at most as many as the network writes.
-    fn check_label_count(&self, data: &Dataset) -> Result<(), DataFault> {
-        let found = data.labels_each();
-        if let Some([longest]) = self.graph.target {
-            return if found > longest {
-                Err(DataFault::TargetLength { longest, found })
-            } else {
-                Ok(())
-            };
-        }
-
-        if self.labels_each(data.sample_shape()) == found {
-            return Ok(());
-        }
-        let expected = self.expected_labels();
-
-        Err(DataFault::LabelCount { expected, found })
-    }
-
-    /// Labels of a sample of this shape.
-    fn labels_each(&self, sample_shape: &[usize]) -> usize {
-        match self.graph.task {
-            task if task.is_of_tokens() => sample_shape[0],
-            Task::MultiLabelClassification | Task::Regression => self.classes,
-            Task::QuestionAnswering => 2,
-            _ => 1,
-        }
-    }
-
-    fn expected_labels(&self) -> String {
-        match self.graph.task {
-            task if task.is_of_tokens() => "one a token".into(),
-            Task::MultiLabelClassification => format!("{}, 0 or 1 each", self.classes),
-            Task::Regression => format!("{}, each a value", self.classes),
-            Task::QuestionAnswering => "two, the first and the last token of an answer".into(),
-            _ => "one".into(),
         }
     }
 
@@ -211,9 +187,6 @@ impl Learner<'_> {
     /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
     /// there too.
     fn check_ids(&self, data: &Dataset) -> Result<(), DataFault> {
-        if data.has_token_types() && self.token_types.is_none() {
-            return Err(DataFault::NoTokenTypes);
-        }
         let Some(vocabulary) = self.vocabulary else {
             return Ok(());
         };
@@ -252,6 +225,44 @@ impl Learner<'_> {
         }
 
         Ok(())
+    }
+
+    /// Whether every sentence has the token that the model tells the class at, and all have as many of it: in the
+    /// library a batch of others is an error (`T5ForSequenceClassification`, `BartForSequenceClassification`).
+    fn check_ends(&self, data: &Dataset) -> Result<(), DataFault> {
+        let Some(token) = self.end_token() else {
+            return Ok(());
+        };
+
+        let mut expected = None;
+        for position in 0..data.len() {
+            let inputs = data.batch(&[position]).inputs;
+            let tokens = inputs.into_iter().filter_map(Token::of);
+            let found = tokens.filter(|found| found.id == token).count();
+            let expected = *expected.get_or_insert(found);
+            if found == 0 {
+                return Err(DataFault::NoEnd { position, token });
+            }
+            if found != expected {
+                return Err(DataFault::OtherEnds {
+                    position,
+                    token,
+                    expected,
+                    found,
+                });
+            }
+        }
+
+        Ok(())
+    }
+
+    /// The id at whose last place in a sentence the model reads what it tells.
+    fn end_token(&self) -> Option<u32> {
+        let mut layers = self.program.instructions.iter().map(|step| &step.layer);
+        layers.find_map(|layer| match layer {
+            Layer::SelectToken(SelectToken { token, .. }) => *token,
+            _ => None,
+        })
     }
 }
 

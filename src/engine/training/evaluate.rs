@@ -1,6 +1,6 @@
 //! Loss and accuracy of a checkpoint on a data set, with its running statistics.
 
-use super::{Batch, Dataset, EVALUATION_BATCH_SAMPLES, Learner, cross_entropy::Scores};
+use super::{Batch, Dataset, Learner, cross_entropy::Scores};
 use crate::{
     execution::{BatchNormMode, Executor, Weights, cpu::forward_streamed},
     tensors::Checkpoint,
@@ -40,7 +40,7 @@ impl Learner<'_> {
 
     fn evaluate_by(&self, data: &Dataset, logits: impl Fn(Batch) -> Vec<f32>) -> Evaluation {
         let mut all = Scores::default();
-        for batch in batches(data, self.logits_batch_size(data.size())) {
+        for batch in batches(data, self.evaluation_batch_size(data.size())) {
             let labels = batch.labels.clone();
             let some = self.loss().scores(&logits(batch), &labels);
             all.losses.extend(some.losses);
@@ -77,8 +77,8 @@ impl Learner<'_> {
     }
 }
 
+/// The samples in order, so many at a time.
 pub(super) fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch> + '_ {
-    let size = size.min(EVALUATION_BATCH_SAMPLES);
     (0..data.len()).step_by(size).map(move |start| {
         let end = (start + size).min(data.len());
         data.batch(&(start..end).collect::<Vec<_>>())
@@ -101,9 +101,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        network::Task,
+        network::{Task, token::ABSENT},
         tensors::{DType, Elements, HostTensor},
-        training::{DataFault, cross_entropy::scores, testing},
+        training::{DataFault, EVALUATION_BATCH_SAMPLES, cross_entropy::scores, testing},
     };
 
     #[test]
@@ -299,6 +299,41 @@ mod tests {
         let expected = f64::midpoint(1f64.exp().ln_1p(), (-3f64).exp().ln_1p());
 
         assert!((found.loss - expected).abs() < 1e-6);
+    }
+
+    /// A class that is told at the end of a sentence: without an end the library gives no number.
+    #[test]
+    fn every_sentence_has_its_end() {
+        let nodes = json!([{"op":"embedding","param":"e"},
+            {"op":"select_token","position":"end","token":3,"inputs":["e","input"]}]);
+        let graph = testing::token_graph(3, nodes);
+        let signature = testing::signature(&[("e.weight", &[4, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let check = |ids: &[f32]| {
+            learner.check(&testing::dataset(&Batch {
+                inputs: ids.to_vec(),
+                sample_shape: vec![3],
+                labels: vec![0; ids.len() / 3],
+            }))
+        };
+        // A masked end (−4) counts, as in the library; where no token is, there is none.
+        check(&[1.0, 3.0, -1.0, 2.0, 2.0, 3.0, -4.0, 1.0, ABSENT]).unwrap();
+        check(&[1.0, 3.0, 3.0, 3.0, 2.0, 3.0]).unwrap();
+        let found = check(&[1.0, 2.0, 3.0, 1.0, 2.0, 2.0]).unwrap_err();
+        let (position, token) = (1, 3);
+        assert_eq!(found, DataFault::NoEnd { position, token });
+        assert_eq!(found.code(), "missing_token");
+
+        let found = check(&[1.0, 2.0, 3.0, 1.0, 3.0, 3.0]).unwrap_err();
+        assert_eq!(
+            found,
+            DataFault::OtherEnds {
+                position,
+                token,
+                expected: 1,
+                found: 2
+            }
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::network::{
     Instruction, Layer, Program,
-    program::layer::{Attention, Conv2d, Linear, PatchEmbed},
+    program::layer::{Conv2d, Linear, PatchEmbed},
 };
 
 /// Work done, in samples and in floating-point operations.
@@ -72,9 +72,9 @@ fn instruction_flops(instruction: &Instruction) -> f64 {
         }
         // Every token passes through its own experts alone.
         Layer::Experts(layer) => 2.0 * (layer.top_k * layer.weights()) as f64 * positions,
-        // Every query meets every key, then every value.
-        Layer::Attention(Attention { cross, .. }) => {
-            let keys = cross.map_or(positions, |keys| keys as f64);
+        // Every query meets the keys that it may see, then their values.
+        Layer::Attention(layer) => {
+            let keys = layer.keys(instruction.positions()) as f64;
             4.0 * positions * keys * instruction.channels() as f64
         }
         _ => 0.0,

@@ -1,8 +1,11 @@
 //! How much of a batch is gone through at a time: activations and logits of all of it may be too
 //! many to be held at once.
 
-use super::{Batch, Learner};
-use crate::network::{Input, Instruction, Layer, SampleSize, Sequence};
+use super::{Batch, EVALUATION_BATCH_SAMPLES, Learner, activation_sizes::ActivationSizes};
+use crate::{
+    execution::Executor,
+    network::{Layer, SampleSize},
+};
 
 /// Bytes of activations that the backward pass may hold.
 pub const MAX_ACTIVATION_BYTES: usize = 512 << 20;
@@ -14,11 +17,27 @@ impl Learner<'_> {
         if !self.graph.task.is_of_tokens() || self.graph.has_batch_norm() {
             return usize::MAX;
         }
-        let rows = match self.graph.target {
-            Some(_) => size.labels,
-            None => size.shape.first().copied().unwrap_or(1),
-        };
-        (self.max_logits / (rows * self.classes).max(1)).max(1)
+        self.logits_held(size)
+    }
+
+    /// Samples of this size that one step of an evaluation runs: on a device as many as its memory holds.
+    pub(crate) fn evaluation_batch_size(&self, size: SampleSize<'_>) -> usize {
+        match self.executor {
+            Executor::Cpu => self.logits_batch_size(size).min(EVALUATION_BATCH_SAMPLES),
+            Executor::Burn(_) => self.device_batch_size(size).min(self.logits_held(size)),
+        }
+    }
+
+    /// Samples of this size that a device runs forward at once; any number in host memory.
+    pub(crate) fn device_batch_size(&self, size: SampleSize<'_>) -> usize {
+        match self.executor {
+            Executor::Cpu => usize::MAX,
+            Executor::Burn(_) => {
+                let sizes = self.sizes(size);
+                self.device_memory
+                    .evaluated_at_once(sizes, self.model_bytes)
+            }
+        }
     }
 
     /// Samples of a batch that go forward and back at once.
@@ -26,38 +45,51 @@ impl Learner<'_> {
         if self.graph.has_batch_norm() {
             return batch.len();
         }
-        let activations = self.activation_bytes / self.sample_bytes(batch.size()).max(1);
+        let activations = match self.executor {
+            Executor::Cpu => self.activation_bytes / self.sample_bytes(batch.size()).max(1),
+            Executor::Burn(_) => {
+                let sizes = self.sizes(batch.size());
+                self.device_memory.trained_at_once(sizes, self.model_bytes)
+            }
+        };
         activations
             .min(self.logits_batch_size(batch.size()))
             .clamp(1, batch.len().max(1))
     }
 
-    /// What one sample's activations take: every node's output once, attention's scores three
-    /// times where burn holds them. Tokens count as many as the sample has.
+    /// Samples whose logits are held in host memory.
+    fn logits_held(&self, size: SampleSize<'_>) -> usize {
+        let rows = match self.graph.target {
+            Some(_) => size.labels,
+            None if self.graph.task.is_of_tokens() => size.shape.first().copied().unwrap_or(1),
+            None => 1,
+        };
+        (self.max_logits / (rows * self.classes).max(1)).max(1)
+    }
+
+    fn sizes<'s>(&'s self, size: SampleSize<'s>) -> ActivationSizes<'s> {
+        ActivationSizes {
+            program: &self.program,
+            size,
+        }
+    }
+
+    /// What one sample's activations take on the CPU: every node's output once, attention's scores three
+    /// times where burn holds them.
     fn sample_bytes(&self, size: SampleSize<'_>) -> usize {
-        let is_tokens = matches!(self.program.input, Input::Tokens { .. });
+        let sizes = self.sizes(size);
 
         let mut values = 0;
         for instruction in &self.program.instructions {
-            let Instruction { layer, output, .. } = instruction;
-            let positions = match (output.len(), instruction.sequence) {
-                (2, Sequence::Target) => size.labels,
-                (2, Sequence::Input) if is_tokens => size.shape[0],
-                _ => output[0],
-            };
-            values += output.iter().skip(1).product::<usize>() * positions;
+            let (layer, positions) = (&instruction.layer, sizes.positions(instruction));
+            values += sizes.output(instruction);
             if let Layer::Attention(attention) = layer
                 && self.executor.runs_by_burn(layer)
             {
-                let keys = match attention.cross {
-                    Some(_) if is_tokens => size.shape[0],
-                    Some(longest) => longest,
-                    None => positions,
-                };
-                values += 3 * attention.heads * positions * keys;
+                values += 3 * sizes.scores(attention, positions);
             }
             if let Layer::Experts(layer) = layer {
-                let width = output.last().copied().unwrap_or(1);
+                let width = instruction.output.last().copied().unwrap_or(1);
                 values += layer.top_k * positions * (4 * layer.hidden() + 3 * width);
             }
         }

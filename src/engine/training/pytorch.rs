@@ -166,7 +166,7 @@ fn networks_agree_with_pytorch() {
 /// Networks of images as timm and transformers have them.
 #[test]
 fn pictures_agree_with_pytorch() {
-    compare_all("pictures", 41);
+    compare_all("pictures", 47);
 }
 
 fn compare_all(folder: &str, least: usize) {

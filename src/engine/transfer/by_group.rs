@@ -156,8 +156,9 @@ impl GroupSearch<'_> {
 
     /// Batches whose logits, so many times over, are of bounded size.
     fn batches(&self, times: usize) -> impl Iterator<Item = Batch> + '_ {
-        let size = self.learner.logits_batch_size(self.samples.size());
-        let size = (size.min(MOST_SAMPLES) / times).max(1);
+        let (learner, size) = (self.learner, self.samples.size());
+        let logits = learner.logits_batch_size(size).min(MOST_SAMPLES) / times;
+        let size = logits.min(learner.device_batch_size(size)).max(1);
         (0..self.samples.len()).step_by(size).map(move |start| {
             let end = (start + size).min(self.samples.len());
             self.samples.batch(&(start..end).collect::<Vec<_>>())

@@ -55,7 +55,7 @@ pub struct Wanted {
     pub gradients: bool,
 }
 
-/// InnerProducts of two tensor sets, added up.
+/// Inner products of two tensor sets, added up.
 #[derive(Clone, Copy, Default)]
 struct Sums(InnerProducts);
 

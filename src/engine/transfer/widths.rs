@@ -85,6 +85,7 @@ fn any_heads(op: &Op) -> Op {
             distances,
             mask_queries,
             cross,
+            windows,
             ..
         } => Op::Attention {
             heads: 1,
@@ -103,6 +104,7 @@ fn any_heads(op: &Op) -> Op {
             distances,
             mask_queries,
             cross,
+            windows,
         },
         // Embeddings times the root of their width.
         Op::Scale { .. } => Op::Scale { factor: 1.0 },

@@ -3,6 +3,7 @@
 
 use std::{fs, io, path::Path, sync::OnceLock};
 
+use burn::tensor::Device;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::{
         },
         training::{Dataset, Learner, Load},
     },
-    pipeline::{device::device, meter},
+    pipeline::meter,
     storage::sha256_of,
 };
 
@@ -193,7 +194,8 @@ impl Sample {
 
     /// Seconds of one gradient.
     fn gradient(&self) -> f64 {
-        let learner = Learner::new(&self.graph, &self.signature, device()).expect("our own graph");
+        let learner =
+            Learner::new(&self.graph, &self.signature, Device::flex()).expect("our own graph");
         let params = self.graph.initial(&self.signature, 1);
         let shape = [&[self.samples as usize], self.graph.input.shape()].concat();
         let inputs = HostTensor::from_f32(shape.clone(), random(shape.iter().product()));

@@ -36,7 +36,7 @@ use crate::{
         },
     },
     pipeline::{
-        device::device,
+        device::device_name,
         inputs::Inputs,
         job::{Job, Progress, Stop},
     },
@@ -280,7 +280,7 @@ fn key(inputs: &Inputs, job: &Job, method: Method) -> String {
         "method": method,
         // It starts from what the diagnosis has found.
         "auto": matches!(spec.methods, Methods::Auto),
-        "device": format!("{:?}", device()),
+        "device": device_name(),
         "threads": rayon::current_num_threads(),
     });
     sha256_of(all.to_string().as_bytes())

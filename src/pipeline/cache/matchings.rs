@@ -36,7 +36,7 @@ use crate::{
         },
     },
     pipeline::{
-        device::device,
+        device::device_name,
         failure::Failure,
         inputs::Inputs,
         job::{Job, Progress},
@@ -245,7 +245,7 @@ fn key(inputs: &Inputs) -> String {
         format!("{:?}", inputs.symmetry),
         inputs.graph.learned().join(" "),
         format!("{:?}", inputs.shared_rows),
-        format!("{:?}", device()),
+        device_name(),
     ];
     sha256_of(all.join("\n").as_bytes())
 }

@@ -2,7 +2,10 @@
 
 use super::sizes::Job;
 use crate::{
-    contract::{plan::StageMemory, spec::Labels},
+    contract::{
+        plan::{SampleCounts, StageMemory},
+        spec::Labels,
+    },
     engine::{
         symmetry::{MATRIX_CACHE_BYTES, MAX_BLOCK_ELEMENTS},
         training::{EVALUATION_BATCH_SAMPLES, MAX_ACTIVATION_BYTES, MAX_WEIGHTS},
@@ -52,7 +55,41 @@ impl Stage {
     }
 }
 
+/// What a job holds on a GPU at least, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceMemoryPlan {
+    /// Of all tensors.
+    pub bytes: usize,
+    /// Of the largest one.
+    pub largest: usize,
+}
+
 impl Job<'_> {
+    /// What is held on a GPU, one sample at a time where samples can be parted. A job without samples computes no
+    /// logits, and what it multiplies comes in blocks.
+    pub fn device_memory(&self) -> DeviceMemoryPlan {
+        let Self {
+            samples, device, ..
+        } = self;
+        let trains = self.methods.iter().any(|method| method.needs_data())
+            || self.spec.fine_tune.is_some()
+            || self.is_auto();
+
+        let bytes = match samples {
+            SampleCounts { train: 1.., .. } if trains => device.training,
+            SampleCounts {
+                train: 0,
+                validation: 0,
+                test: 0,
+            } => return DeviceMemoryPlan::default(),
+            _ => device.evaluating,
+        };
+        DeviceMemoryPlan {
+            bytes,
+            largest: device.largest,
+        }
+    }
+
     /// The most that one method's candidate holds, in bytes.
     pub fn memory_of(&self, method: Method) -> f64 {
         Stage::most(&self.stages(&[method])).round()

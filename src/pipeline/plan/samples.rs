@@ -9,7 +9,7 @@ use crate::{
     },
     engine::{
         network::{Program, SampleSize},
-        training::DataFault,
+        training::DataHeader,
         transfer::{
             Method, RACE_STATISTICS, STATISTICS_SAMPLES,
             candidate::{LINE, LOOK, MOST_ARMS},
@@ -121,29 +121,19 @@ impl Named {
         }
     }
 
-    /// What of its headers the network does not read.
-    fn fault(&self, program: &Program) -> Option<DataFault> {
+    fn header(&self) -> DataHeader<'_> {
         let DatasetInfo {
             sample_shape,
             has_labels,
             label_row,
+            has_token_types,
             ..
         } = &self.info;
-        if !program.reads(sample_shape) {
-            return Some(DataFault::SampleShape {
-                expected: program.input.shape().to_vec(),
-                found: sample_shape.clone(),
-            });
-        }
-        let [longest] = program.target?;
 
-        match label_row {
-            _ if !has_labels => Some(DataFault::NoTargets),
-            Some(found) if *found > longest => Some(DataFault::TargetLength {
-                longest,
-                found: *found,
-            }),
-            _ => None,
+        DataHeader {
+            sample_shape,
+            labels_each: has_labels.then(|| label_row.unwrap_or(1)),
+            has_token_types: *has_token_types,
         }
     }
 
@@ -225,12 +215,13 @@ impl Samples {
         self.files.iter().map(Named::size).reduce(larger)
     }
 
-    /// Refuses samples that the network does not read, as a run does.
-    pub fn check(&self, program: &Program) -> Result<(), Failure> {
+    /// Refuses samples that the network does not read, or with another number of labels, as a run does. `classes` is
+    /// the width of its output.
+    pub fn check(&self, program: &Program, classes: usize) -> Result<(), Failure> {
         for file in &self.files {
-            if let Some(fault) = file.fault(program) {
-                return Err(file.refused(FailureCode::from(&fault), &fault.to_string()));
-            }
+            program
+                .check_header(file.header(), classes)
+                .map_err(|fault| file.refused(FailureCode::from(&fault), &fault.to_string()))?;
         }
         Ok(())
     }

@@ -6,7 +6,10 @@ use crate::{
         plan::SampleCounts,
         spec::{Methods, Spec},
     },
-    engine::{training::Load, transfer::Method},
+    engine::{
+        training::{DeviceNeeds, Load},
+        transfer::Method,
+    },
 };
 
 /// Bytes of files.
@@ -31,6 +34,7 @@ pub struct Job<'a> {
     /// Values of the largest tensor.
     pub largest_tensor: usize,
     pub load: Load,
+    pub device: DeviceNeeds,
     pub has_batch_norm: bool,
     pub samples: SampleCounts,
     pub bytes: Bytes,

@@ -8,6 +8,8 @@
 //! that is below; under `SEQ_CLS` it adds `classifier` and `score`. A tensor of such a module that is not in the
 //! file is an error there, so that all of them are written. Names are those of the library's modules.
 
+mod task;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -19,12 +21,14 @@ use crate::{
     },
     engine::{
         network::{
-            Axis, Graph, Op, Operand, Task, body_prefix, is_bare_below_its_head, module_of_tensor,
+            Axis, Graph, Op, Operand, Task, body_prefix, copies_of, is_bare_below_its_head,
+            module_of_tensor,
         },
         tensors::{Checkpoint, HostTensor, low_rank::Matrix},
     },
     pipeline::{comparison::Comparison, context::Context},
 };
+use task::{SAVED_BY_TASK, task_type};
 
 /// An adapter, and what it leaves out.
 pub struct Adapter {
@@ -95,6 +99,7 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: spec::Update) -> A
     }
 
     adapter.save(update.model);
+    adapter.save_copies(config, update.model);
     for (module, names) in &modules {
         if let Some(layer) = update.layer(module).filter(|_| update.changes_any(names))
             && !adapter.holds(module)
@@ -134,7 +139,7 @@ fn tensors_in_no_module(graph: &Graph) -> BTreeSet<String> {
         });
     let routers: BTreeSet<usize> = routers.collect();
     let params = graph.params().filter(|(node, param)| {
-        routers.contains(node) || param.expert.is_some() || param.axes.contains(&Axis::Heads)
+        routers.contains(node) || param.expert.is_some() || param.axes == [Axis::Heads]
     });
 
     params.map(|(_, param)| param.name).collect()
@@ -170,26 +175,6 @@ fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
 
     layers
 }
-
-fn task_type(config: &Value) -> Option<&'static str> {
-    let name = config["architectures"][0].as_str()?;
-    let known = [
-        ("ForSequenceClassification", "SEQ_CLS"),
-        ("ForTokenClassification", "TOKEN_CLS"),
-        ("ForQuestionAnswering", "QUESTION_ANS"),
-        ("ForCausalLM", "CAUSAL_LM"),
-        ("LMHeadModel", "CAUSAL_LM"),
-        ("ForConditionalGeneration", "SEQ_2_SEQ_LM"),
-    ];
-
-    known
-        .iter()
-        .find(|(suffix, _)| name.ends_with(suffix))
-        .map(|(_, task)| *task)
-}
-
-/// What peft saves whole for a classifier of sequences or tokens, whatever its configuration says.
-const SAVED_BY_TASK: [&str; 2] = ["classifier", "score"];
 
 #[derive(Default)]
 struct Building {
@@ -287,6 +272,20 @@ impl Building {
         }
 
         self.saved = found;
+    }
+
+    /// Modules that have a tensor in common are several to peft: a table of words that both sides read is saved once
+    /// for each of them.
+    fn save_copies(&mut self, config: &Value, model: &Checkpoint) {
+        let tensors = model.signature();
+        for module in self.saved.clone() {
+            let name = format!("{module}.weight");
+            for copy in copies_of(config, &name, &tensors) {
+                let key = format!("base_model.model.{}.weight", self.module(copy));
+                self.tensors.insert(key, model[&name].clone());
+                self.saved.insert(copy.to_owned());
+            }
+        }
     }
 
     /// As peft decides it.

@@ -28,7 +28,7 @@ use crate::{
     pipeline::{
         comparison::{Baselines, Comparison, FewShot, FineTuning, Scores, Training},
         context::{Context, Stage},
-        device::device,
+        device::device_name,
         inputs::{Inputs, Splits},
         verdict::Judgement,
     },
@@ -377,7 +377,7 @@ impl From<Cost> for report::Cost {
 fn environment() -> Environment {
     Environment {
         software: Software::own(),
-        device: format!("{:?}", device()),
+        device: device_name(),
         threads: rayon::current_num_threads(),
         architecture: std::env::consts::ARCH.to_owned(),
     }

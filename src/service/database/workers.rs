@@ -19,6 +19,8 @@ pub struct Worker {
     pub host: String,
     pub pid: i32,
     pub version: String,
+    /// What it computes on: `cpu`, or the name of a GPU with its driver.
+    pub device: String,
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -28,6 +30,14 @@ pub struct Worker {
     pub transfer: Option<TransferId>,
 }
 
+/// What a process says of itself.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    pub host: String,
+    pub pid: i32,
+    pub device: String,
+}
+
 /// Makes a process known, or says that it is still there, and hears how many there are.
 ///
 /// # Errors
@@ -35,20 +45,20 @@ pub struct Worker {
 pub async fn seen(
     database: &Database,
     id: WorkerId,
-    host: &str,
-    pid: i32,
+    own: &Introduction,
 ) -> Result<u32, sqlx::Error> {
     let others = sqlx::query_scalar!(
         r#"WITH mine AS (
-               INSERT INTO workers (id, host, pid, version) VALUES ($1, $2, $3, $4)
+               INSERT INTO workers (id, host, pid, version, device) VALUES ($1, $2, $3, $4, $5)
                ON CONFLICT (id) DO UPDATE SET last_seen_at = now()
            )
            SELECT count(*) AS "others!" FROM workers
            WHERE id <> $1 AND last_seen_at > now() - interval '90 seconds'"#,
         id.0,
-        host,
-        pid,
+        own.host,
+        own.pid,
         env!("CARGO_PKG_VERSION"),
+        own.device,
     )
     .fetch_one(&database.pool)
     .await?;
@@ -135,7 +145,7 @@ pub async fn list_for(database: &Database, tenant: TenantId) -> Result<Vec<Worke
 
 async fn select(connection: &mut PgConnection) -> Result<Vec<Worker>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT w.id, w.host, w.pid, w.version, w.started_at, w.last_seen_at,
+        r#"SELECT w.id, w.host, w.pid, w.version, w.device, w.started_at, w.last_seen_at,
                   (SELECT t.id FROM transfers t
                    WHERE t.worker = w.id AND t.status IN ('running', 'cancelling')
                    LIMIT 1) AS "transfer"
@@ -151,6 +161,7 @@ async fn select(connection: &mut PgConnection) -> Result<Vec<Worker>, sqlx::Erro
         host: row.host,
         pid: row.pid,
         version: row.version,
+        device: row.device,
         started_at: row.started_at,
         last_seen_at: row.last_seen_at,
         transfer: row.transfer.map(TransferId),

@@ -2,7 +2,10 @@
 
 use retune::{
     contract::ids::WorkerId,
-    service::{database::workers, registry::attempts},
+    service::{
+        database::workers::{self, Introduction},
+        registry::attempts,
+    },
 };
 use sqlx::postgres::PgListener;
 use tokio::time;
@@ -11,6 +14,14 @@ use crate::support::{LONG, PATIENCE, TestDatabase};
 
 /// Where the database tells all workers.
 const ALL: &str = "transfer_queued";
+
+fn introduction() -> Introduction {
+    Introduction {
+        host: "host".into(),
+        pid: 1,
+        device: "cpu".into(),
+    }
+}
 
 /// A worker that is known, and what it hears.
 struct Known {
@@ -21,7 +32,9 @@ struct Known {
 impl Known {
     async fn new(test: &TestDatabase) -> Self {
         let id = WorkerId::generate();
-        workers::seen(&test.database, id, "host", 1).await.unwrap();
+        workers::seen(&test.database, id, &introduction())
+            .await
+            .unwrap();
         let mut heard = PgListener::connect(&test.url).await.unwrap();
         heard
             .listen_all([ALL, &workers::channel(id)])
@@ -111,7 +124,7 @@ async fn who_works_or_is_silent_is_not_woken() {
         .await
         .unwrap();
     for one in [&works, &waits] {
-        workers::seen(&test.database, one.id, "host", 1)
+        workers::seen(&test.database, one.id, &introduction())
             .await
             .unwrap();
     }

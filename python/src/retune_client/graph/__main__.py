@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from . import Refused, check, save
+from .tasks import OUTPUTS
 
 
 def made_by(place):
@@ -30,6 +31,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--shape", type=int, nargs="+", required=True, help="of one sample: F, or C H W, or S tokens")
     parser.add_argument("--tokens", type=int, metavar="VOCABULARY", help="the sample is token ids below this")
+    parser.add_argument("--task", choices=OUTPUTS, help="what the output is; classes or the next token without it")
     parser.add_argument("--check", metavar="RETUNE", help="compare with this program on random data")
     arguments = parser.parse_args()
     if arguments.tokens:
@@ -39,7 +41,7 @@ def main():
     model = made_by(arguments.model)
 
     try:
-        document = save(model, example, arguments.folder)
+        document = save(model, example, arguments.folder, arguments.task)
     except Refused as reason:
         sys.exit(f"refused: {reason}")
     print(f"{arguments.folder}: {len(document['nodes'])} nodes")
@@ -50,7 +52,8 @@ def main():
             loss, accuracy = check(model, example, arguments.folder, arguments.check)
         except AssertionError as difference:
             sys.exit(str(difference))
-        print(f"loss {loss:.4f} and accuracy {accuracy:.4f}, by retune and by PyTorch")
+        measure = "R²" if arguments.task == "regression" else "accuracy"
+        print(f"loss {loss:.4f} and {measure} {accuracy:.4f}, by retune and by PyTorch")
 
 
 if __name__ == "__main__":

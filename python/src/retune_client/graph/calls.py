@@ -15,9 +15,7 @@ ADVICE = {
     "matmul": "Call torch.nn.functional.scaled_dot_product_attention for an attention.",
     "softmax": "Call torch.nn.functional.scaled_dot_product_attention for an attention; leave it off the logits.",
     "log_softmax": "Return the logits themselves.",
-    "sigmoid": "Return the logits themselves.",
     "conv2d": "Use the module torch.nn.Conv2d.",
-    "batch_norm": "Use the module torch.nn.BatchNorm2d.",
     "embedding": "Use the module torch.nn.Embedding.",
 }
 
@@ -68,17 +66,51 @@ def position_rows(reader, tokens, rows):
 
 
 def multiply(reader, function, x, y):
-    if not (isinstance(x, Value) and isinstance(y, Value)):
-        raise Refused("a tensor is multiplied by a number. Fold the number into the weights of a layer.")
+    if not isinstance(x, Value):
+        x, y = y, x
+    if isinstance(y, (int, float)):
+        return scaled(reader, x, float(y))
+    if not isinstance(y, Value):
+        raise Refused("a tensor is multiplied by a constant. Make it a parameter of the model.")
     if isinstance(x.origin, str):
         x, y = y, x
     if isinstance(y.origin, str):
-        if not y.origin.endswith(".gamma"):
-            reason = f"the parameter {y.origin} is multiplied. A factor per channel is a layer_scale, named `….gamma`."
-            raise Refused(reason)
-        return reader.unary({"op": "layer_scale", "param": y.origin.removesuffix(".gamma")}, x, x.real * y.real)
+        return layer_scale(reader, x, y)
+    if y.real.numel() > x.real.numel():
+        x, y = y, x
     read = [reader.operand(x, "gate"), reader.operand(y, "gate")]
     return reader.emit({"op": "gate"}, read, x.real * y.real)
+
+
+def divide(reader, function, x, y):
+    if not isinstance(x, Value) or not isinstance(y, (int, float)) or y == 0:
+        raise Refused("a tensor is divided by another. A graph divides by a number.")
+    return scaled(reader, x, 1 / y)
+
+
+def scaled(reader, x, factor):
+    return reader.unary({"op": "scale", "factor": factor}, x, x.real * factor)
+
+
+def layer_scale(reader, x, factors):
+    """A parameter `[C]` times each channel: the last axis of tokens, the first of an image."""
+    name, ndim = factors.origin, x.real.ndim
+    shape = [1] * ndim
+    shape[1 if ndim == 4 else -1] = -1
+    channels = x.real.shape[1 if ndim == 4 else -1]
+    # Where an image has its channels last, so has its factor.
+    laid = factors if factors.index.ndim > 1 or ndim != 4 else factors.moved(lambda part: part.reshape(shape))
+    expected = counted(channels).reshape(shape).broadcast_to(x.real.shape)
+    is_vector = reader.tensors[name].shape == (channels,)
+    fits = laid.index.ndim <= ndim and is_vector and torch.equal(laid.index.broadcast_to(x.real.shape), expected)
+    prefix, _, tensor = name.rpartition(".")
+    if not fits or not prefix or ndim < 3:
+        raise Refused(
+            f"the parameter {name} {list(reader.tensors[name].shape)} is multiplied. A factor per channel is a "
+            "parameter [C] of a module, of tokens or images."
+        )
+    fields = {"op": "layer_scale", "param": prefix, "tensor": None if tensor == "gamma" else tensor}
+    return reader.unary(fields, x, x.real * laid.real)
 
 
 def mean(reader, function, x, dim=None, keepdim=False):
@@ -87,18 +119,27 @@ def mean(reader, function, x, dim=None, keepdim=False):
     if op is None:
         shape = list(x.real.shape)
         raise Refused(f"a mean over the axes {dim} of {shape}. A graph has it over height and width, or over tokens.")
+    if keepdim and len(axes) == 2:
+        return reader.unary({"op": "adaptive_avg_pool", "output": [1, 1]}, x, x.real.mean(axes, keepdim=True))
     found = reader.unary({"op": op}, x, x.real.mean(axes))
     kept = [1 if axis in axes else size for axis, size in enumerate(x.real.shape)]
     return found.moved(lambda part: part.reshape(kept)) if keepdim else found
 
 
 def concatenated(reader, function, parts, dim=0):
-    """A class token before the tokens; nothing else is joined."""
-    if len(parts) == 2 and dim in (1, -2) and isinstance(parts[0].origin, str) and parts[1].real.ndim == 3:
+    """A class token before the tokens, or channels one behind the other."""
+    ndim = max(part.real.ndim for part in parts)
+    axis = dim % ndim
+    if len(parts) == 2 and axis == 1 and isinstance(parts[0].origin, str) and parts[1].real.ndim == 3:
         token, tokens = parts
         real = torch.cat([token.real, tokens.real], 1)
         return reader.unary({"op": "class_token", "param": token.origin}, tokens, real)
-    raise Refused("tensors are joined. A graph joins a class token [1, 1, D] before the tokens, and nothing else.")
+    if axis != {2: 1, 3: 2, 4: 1}.get(ndim):
+        raise Refused(
+            "tensors are joined. A graph joins channels, and a class token [1, 1, D] before the tokens, and nothing else."
+        )
+    read = [reader.operand(part, "concat") for part in parts]
+    return reader.emit({"op": "concat"}, read, torch.cat([part.real for part in parts], axis))
 
 
 def linear(reader, function, x, weight, bias=None):
@@ -110,7 +151,38 @@ def layer_norm(reader, function, x, normalized_shape, weight=None, bias=None, ep
     if len(normalized_shape) > 1:
         raise Refused(f"a layer_norm over {len(normalized_shape)} axes. A graph has it over the channels.")
     real = F.layer_norm(real_of(x), normalized_shape, real_of(weight), real_of(bias), eps)
-    return reader.unary({"op": "layer_norm", "param": prefix_of(weight, bias), "eps": eps}, x, real)
+    fields = {"op": "layer_norm", "param": prefix_of(weight, bias), "eps": eps}
+    order = reader.order(x)
+    if order is None:
+        return reader.unary(fields, x, real)
+    return reader.unary(fields, x.moved(order.back), order.back(real)).moved(order.put)
+
+
+def group_norm(reader, function, x, num_groups, weight=None, bias=None, eps=1e-5):
+    real = F.group_norm(real_of(x), num_groups, real_of(weight), real_of(bias), eps)
+    fields = {"op": "group_norm", "param": prefix_of(weight, bias), "groups": num_groups, "eps": eps}
+    return reader.unary(fields, x, real)
+
+
+def batch_norm(reader, function, x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1,
+               eps=1e-5):  # fmt: skip
+    name = getattr(running_mean, "origin", None)
+    if training or not isinstance(name, str) or not name.endswith(".running_mean"):
+        raise Refused("a batch_norm takes the statistics of the batch. A graph has those of the training.")
+    prefix = name.removesuffix(".running_mean")
+    others = {"running_var": running_var, "weight": weight, "bias": bias}
+    if any(part is not None and part.origin != f"{prefix}.{end}" for end, part in others.items()):
+        raise Refused(f"a batch_norm reads {name} with other tensors than those of {prefix}. Use a module of torch.nn.")
+    parts = map(real_of, (running_mean, running_var, weight, bias))
+    real = F.batch_norm(x.real, *parts, training=False, eps=eps)
+    return reader.unary({"op": "batch_norm", "param": prefix, "eps": eps}, x, real)
+
+
+def hard_tanh(reader, function, x, min_val=-1.0, max_val=1.0, *rest, **named):
+    low, high = named.get("min", min_val), named.get("max", max_val)
+    if (low, high) != (0, 6):
+        raise Refused(f"values are cut off at {low} and {high}. A graph has 0 and 6 (relu6).")
+    return reader.unary({"op": "relu6"}, x, x.real.clamp(0, 6))
 
 
 def prefix_of(weight, bias):
@@ -144,12 +216,18 @@ def adaptive_avg_pool(reader, function, x, output_size):
 
 CALLS = {
     "relu": activation("relu"), "silu": activation("silu"), "tanh": activation("tanh"), "gelu": gelu,
+    "sigmoid": activation("sigmoid"), "hardsigmoid": activation("hard_sigmoid"),
+    "hardswish": activation("hard_swish"), "relu6": activation("relu6"), "hardtanh": hard_tanh, "clamp": hard_tanh,
     "dropout": same, "dropout2d": same, "float": same, "to": same,
-    "add": add, "iadd": add, "mul": multiply, "imul": multiply, "mean": mean,
+    "add": add, "iadd": add, "mul": multiply, "imul": multiply, "truediv": divide, "div": divide, "mean": mean,
     "cat": concatenated, "concat": concatenated, "linear": linear, "layer_norm": layer_norm,
+    "group_norm": group_norm, "batch_norm": batch_norm,
     "max_pool2d": max_pool, "boolean_dispatch": max_pool, "avg_pool2d": avg_pool,
     "adaptive_avg_pool2d": adaptive_avg_pool, "scaled_dot_product_attention": dot_product_attention,
 }  # fmt: skip
 
 # What computes every entry by itself, in any order of the axes.
-POINTWISE = {"relu", "silu", "tanh", "gelu", "add", "iadd", "mul", "imul"}
+POINTWISE = {
+    "relu", "silu", "tanh", "gelu", "sigmoid", "hardsigmoid", "hardswish", "relu6", "hardtanh", "clamp", "add", "iadd",
+    "mul", "imul", "truediv", "div",
+}  # fmt: skip

@@ -1,11 +1,12 @@
 """The `config.json` of the nodes that a reader has written."""
 
+from .tasks import OUTPUTS
 from .value import Refused
 
 INPUT = "input"
 
 
-def document_of(reader, output):
+def document_of(reader, output, task=None):
     """The document, with the nodes that the output needs and no others."""
     last = reader.operand(output, "the output")
     order = needed(reader, last)
@@ -17,9 +18,13 @@ def document_of(reader, output):
         kind = {2: "features", 4: "image"}.get(reader.example.ndim)
     if kind is None:
         raise Refused(f"a sample {list(reader.example.shape[1:])} is no [F], [C, H, W] or ids [S].")
-    task = "next_token" if kind == "tokens" and output.real.ndim == 3 else "classification"
-    if task == "classification" and output.real.ndim != 2:
-        raise Refused(f"the output is {list(output.real.shape)}. Return one vector of logits a sample.")
+    if task is None:
+        task = "next_token" if kind == "tokens" and output.real.ndim == 3 else "classification"
+    if task not in OUTPUTS:
+        raise Refused(f"{task!r} is no task of a model that is traced. Name one of {', '.join(OUTPUTS)}.")
+    axes, wanted = OUTPUTS[task]
+    if output.real.ndim != axes or axes == 3 and kind != "tokens":
+        raise Refused(f"the output is {list(output.real.shape)}, and the task {task}. Return {wanted}.")
     return {
         "model_type": "graph",
         "input": {"kind": kind, "shape": list(reader.example.shape[1:])},

@@ -62,12 +62,43 @@ def norm_fields(op):
     return fields
 
 
+def same_convolution_fields(param, module):
+    """timm's convolution with TensorFlow's padding."""
+    fields = convolution_fields(param, module)
+    del fields["padding"]
+    return fields | {"same": True}
+
+
+def group_norm_fields(param, module):
+    if module.weight is None:
+        raise Refused("a group_norm without a weight. Give it affine=True.")
+    return {"op": "group_norm", "param": param, "groups": module.num_groups, "eps": module.eps}
+
+
+def response_norm_fields(param, module):
+    """timm's norm of ConvNeXt V2."""
+    return {"op": "global_response_norm", "param": param, "eps": module.eps}
+
+
+# Modules of timm that branch on sizes, or that one operation is, by the names of their classes.
+LEAVES = ("Conv2dSame", "GlobalResponseNorm")
+
+
+def kind_of(module):
+    """What a module is looked up by: its class, or the name of one of timm's."""
+    name = type(module).__name__
+    return name if name in LEAVES else type(module)
+
+
 FIELDS = {
+    "Conv2dSame": same_convolution_fields,
+    "GlobalResponseNorm": response_norm_fields,
     nn.Linear: lambda param, module: {"op": "linear", "param": param},
     nn.modules.linear.NonDynamicallyQuantizableLinear: lambda param, module: {"op": "linear", "param": param},
     nn.Conv2d: convolution_fields,
     nn.BatchNorm1d: norm_fields("batch_norm"),
     nn.BatchNorm2d: norm_fields("batch_norm"),
+    nn.GroupNorm: group_norm_fields,
     nn.LayerNorm: norm_fields("layer_norm"),
     nn.RMSNorm: norm_fields("rms_norm"),
     nn.Embedding: lambda param, module: {"op": "embedding", "param": param},
@@ -75,7 +106,16 @@ FIELDS = {
     nn.GELU: lambda param, module: {"op": "gelu_tanh" if module.approximate == "tanh" else "gelu"},
     nn.SiLU: lambda param, module: {"op": "silu"},
     nn.Tanh: lambda param, module: {"op": "tanh"},
+    nn.Sigmoid: lambda param, module: {"op": "sigmoid"},
+    nn.Hardsigmoid: lambda param, module: {"op": "hard_sigmoid"},
+    nn.Hardswish: lambda param, module: {"op": "hard_swish"},
+    nn.ReLU6: lambda param, module: {"op": "relu6"},
 }
+# What is computed of the channels of each pixel, wherever these stand.
+OF_CHANNELS = {
+    nn.Linear, nn.LayerNorm, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.ReLU6,
+    "GlobalResponseNorm",
+}  # fmt: skip
 
 
 def of_max_pool(reader, path, module, x):

@@ -32,7 +32,28 @@ def convolution(node, x, tensors):
     weight, bias = (tensors.get(f"{node['param']}.{part}") for part in ("weight", "bias"))
     if node["op"] == "patch_embed":
         return F.conv2d(x, weight, bias, stride=weight.shape[2:]).flatten(2).transpose(1, 2)
-    return F.conv2d(x, weight, bias, node["stride"], node["padding"], node["dilation"], node["groups"])
+    x, padding = (around(node, x, weight), 0) if node.get("same") else (x, node["padding"])
+    return F.conv2d(x, weight, bias, node["stride"], padding, node["dilation"], node["groups"])
+
+
+def around(node, x, weight):
+    """An image with TensorFlow's zeros: one output for every `stride` pixels that have begun, the odd zero behind."""
+    zeros = []
+    for size, kernel, stride, dilation in zip(x.shape[2:], weight.shape[2:], node["stride"], node["dilation"], strict=True):
+        wanted = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        zeros = [wanted // 2, wanted - wanted // 2, *zeros]
+    return F.pad(x, zeros)
+
+
+def of_channels(x, how):
+    """What `how` makes of the last axis, here of the channels of each token, or of each pixel of an image."""
+    return how(x.movedim(1, -1)).movedim(-1, 1) if x.ndim == 4 else how(x)
+
+
+def response_norm(node, x, weight, bias):
+    size = x.norm(dim=(2, 3), keepdim=True)
+    share = size / (size.mean(1, keepdim=True) + node["eps"])
+    return x + weight[:, None, None] * (x * share) + bias[:, None, None]
 
 
 def with_parameters(node, inputs, tensors):
@@ -40,17 +61,22 @@ def with_parameters(node, inputs, tensors):
     weight, bias = (tensors.get(f"{param}.{part}") for part in ("weight", "bias"))
     match op:
         case "linear":
-            return F.linear(x, weight, bias)
+            return of_channels(x, lambda part: F.linear(part, weight, bias))
         case "conv2d" | "patch_embed":
             return convolution(node, x, tensors)
         case "batch_norm":
             return batch_norm(node, x, tensors)
         case "layer_norm":
-            return F.layer_norm(x, x.shape[-1:], weight, bias, node["eps"])
+            return of_channels(x, lambda part: F.layer_norm(part, part.shape[-1:], weight, bias, node["eps"]))
+        case "group_norm":
+            return F.group_norm(x, node["groups"], weight, bias, node["eps"])
+        case "global_response_norm":
+            return response_norm(node, x, weight, bias)
         case "rms_norm":
             return F.rms_norm(x, x.shape[-1:], weight, node["eps"])
         case "layer_scale":
-            return x * tensors[f"{param}.gamma"]
+            factors = tensors[f"{param}.{node.get('tensor', 'gamma')}"]
+            return of_channels(x, lambda part: part * factors)
         case "embedding":
             return F.embedding(x, weight)
         case "position_embedding":
@@ -73,6 +99,22 @@ def without_parameters(node, inputs):
             return F.silu(x)
         case "tanh":
             return torch.tanh(x)
+        case "sigmoid":
+            return torch.sigmoid(x)
+        case "hard_sigmoid":
+            return F.hardsigmoid(x)
+        case "hard_swish":
+            return F.hardswish(x)
+        case "relu6":
+            return F.relu6(x)
+        case "scale":
+            return x * node["factor"]
+        case "split":
+            return x.chunk(node["parts"], -1)[node["part"]]
+        case "concat":
+            return torch.cat(inputs, 2 if x.ndim == 3 else 1)
+        case "to_tokens":
+            return x.flatten(2).transpose(1, 2)
         case "add":
             return sum(inputs)
         case "gate":

@@ -4,9 +4,9 @@ import torch
 from torch import fx, nn
 
 from .calls import ADVICE, CALLS, LAYOUTS, POINTWISE
-from .layers import FIELDS, MODULES
+from .layers import FIELDS, MODULES, OF_CHANNELS, kind_of
 from .operations import with_parameters, without_parameters
-from .value import Refused, Value, counted, flat, real_of, turned
+from .value import CHANNELS_LAST, TURNED, Refused, Value, counted, flat, real_of
 
 PASSED_OVER = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 # What torch.fx writes to hold that an argument keeps its default.
@@ -69,15 +69,16 @@ class Reader(fx.Interpreter):
         source = counted(*whole.shape)
         if value.is_laid_out(source):
             return value.origin
-        if fields := bridge(value, source):
-            return self.emit(fields, [value.origin], value.real).origin
         if self.is_patches(value, source):
             conv = value.origin
             fields = {"op": "patch_embed", "param": self.nodes[conv]["param"]}
             return self.emit(fields, self.inputs[conv], value.real).origin
+        if fields := bridge(value, source):
+            return self.emit(fields, [value.origin], value.real).origin
         raise Refused(
             f"{reader} reads {list(value.real.shape)}, a rearrangement of {list(whole.shape)} that a graph cannot say. "
-            "It knows: flatten from axis 1, the first or last token, the heads of an attention, patches of an image."
+            "It knows: flatten from axis 1, the first or last token, the heads of an attention, the pixels of an image as "
+            "tokens, equal parts of the channels of tokens."
         )
 
     def is_patches(self, value, source):
@@ -86,14 +87,16 @@ class Reader(fx.Interpreter):
         if conv.get("op") != "conv2d" or not value.is_laid_out(source.flatten(2).transpose(1, 2)):
             return False
         kernel = list(self.tensors[f"{conv['param']}.weight"].shape[2:])
-        return conv["stride"] == kernel and conv["padding"] == [0, 0] and conv["groups"] == 1
+        return conv["stride"] == kernel and conv.get("padding") == [0, 0] and conv["groups"] == 1
 
-    def is_turned(self, value):
-        """Tokens `[S, B, D]`, as PyTorch's layers have them without `batch_first`."""
+    def order(self, value):
+        """How a value has the axes of a node's output, where it is that output with its axes in another order: tokens
+        `[S, B, D]`, as PyTorch's layers have them without `batch_first`; an image `[B, H, W, C]`."""
         if not isinstance(value, Value) or isinstance(value.origin, str):
-            return False
-        whole = self.whole(value.origin)
-        return whole.ndim == 3 and value.is_laid_out(counted(*whole.shape).transpose(0, 1))
+            return None
+        source = counted(*self.whole(value.origin).shape)
+        orders = (order for order in (TURNED, CHANNELS_LAST) if order.fits(source))
+        return next((order for order in orders if value.is_laid_out(order.put(source))), None)
 
     # Tensors
 
@@ -153,13 +156,15 @@ class Reader(fx.Interpreter):
         if name not in CALLS:
             advice = ADVICE.get(name, "Write it with the layers of docs/reference/graph-ops.md.")
             raise Refused(f"the function {name} is no operation of a graph. {advice}")
-        if name in POINTWISE and self.is_turned(values[0]):
-            args = [turned(arg) if isinstance(arg, Value) else arg for arg in args]
-            return turned(CALLS[name](self, function, *args, **kwargs))
-        return CALLS[name](self, function, *args, **kwargs)
+        order = self.order(values[0]) if name in POINTWISE else None
+        if order is None:
+            return CALLS[name](self, function, *args, **kwargs)
+        # A parameter goes along with the last axis, or it is no factor of channels.
+        args = [arg.moved(order.back) if is_node(arg) else arg for arg in args]
+        return CALLS[name](self, function, *args, **kwargs).moved(order.put)
 
     def of_module(self, path, module, args, kwargs):
-        kind, x = type(module), args[0]
+        kind, x = kind_of(module), args[0]
         if isinstance(module, PASSED_OVER):
             return x
         if isinstance(module, nn.Flatten):
@@ -172,11 +177,19 @@ class Reader(fx.Interpreter):
             return MODULES[kind](self, path, module, *args, **kwargs)
         if kind not in FIELDS:
             raise Refused(
-                f"{kind.__name__} is no operation of a graph. Write it with the layers of docs/reference/graph-ops.md."
+                f"{type(module).__name__} is no operation of a graph. Write it with the layers of "
+                "docs/reference/graph-ops.md."
             )
-        if self.is_turned(x):
-            return turned(self.of_module(path, module, [turned(x)], kwargs))
-        return self.unary(FIELDS[kind](self.param(path), module), x, module(real_of(x)).detach())
+        real, order = module(real_of(x)).detach(), self.order(x)
+        fields = FIELDS[kind](self.param(path), module)
+        if order is None or order is CHANNELS_LAST and kind not in OF_CHANNELS:
+            return self.unary(fields, x, real)
+        return self.unary(fields, x.moved(order.back), order.back(real)).moved(order.put)
+
+
+def is_node(value):
+    """Whether a value is what a node puts out, or the sample."""
+    return isinstance(value, Value) and not isinstance(value.origin, str)
 
 
 def bridge(value, source):
@@ -187,4 +200,16 @@ def bridge(value, source):
         return {"op": "select_token", "position": "first"}
     if source.ndim == 3 and value.is_laid_out(source[:, -1]):
         return {"op": "select_token", "position": "end"}
-    return None
+    if source.ndim == 4 and value.is_laid_out(source.flatten(2).transpose(1, 2)):
+        return {"op": "to_tokens"}
+    return part_of(value, source) if source.ndim in (2, 3) and value.index.ndim == source.ndim else None
+
+
+def part_of(value, source):
+    """The node of one of several equal parts of the channels."""
+    width, wide = source.shape[-1], value.index.shape[-1]
+    if wide == 0 or width % wide or wide == width:
+        return None
+    parts = source.split(wide, -1)
+    found = (at for at, part in enumerate(parts) if value.is_laid_out(part))
+    return next(({"op": "split", "parts": len(parts), "part": at} for at in found), None)

@@ -31,6 +31,27 @@ class Value:
         return self.index.shape == expected.shape and torch.equal(self.index, expected)
 
 
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Axes in another order than a node puts them out."""
+
+    axes: tuple
+    inverse: tuple
+
+    def fits(self, tensor):
+        return tensor.ndim == len(self.axes)
+
+    def put(self, tensor):
+        return tensor.permute(self.axes)
+
+    def back(self, tensor):
+        return tensor.permute(self.inverse)
+
+
+TURNED = Order((1, 0, 2), (1, 0, 2))
+CHANNELS_LAST = Order((0, 2, 3, 1), (0, 3, 1, 2))
+
+
 def counted(*shape):
     return torch.arange(torch.Size(shape).numel()).view(shape)
 

@@ -1,11 +1,29 @@
-//! A base whose output matrix is its embedding, and what becomes of the two.
+//! A base whose output matrix is its embedding, and what becomes of the two; and an embedding that several modules
+//! have.
 
 use std::collections::BTreeMap;
 
 use super::{Change, Reading};
-use crate::engine::network::{OUTPUT, tied_embedding};
+use crate::{
+    artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
+    engine::network::{OUTPUT, copies_of, tied_embedding},
+};
 
 impl Reading<'_> {
+    /// Refuses a table that was saved for one side alone: to peft the other side keeps the base's.
+    pub(super) fn check_copies(&self, tensor: &str, change: &Change) -> Result<(), ArtifactError> {
+        let all = copies_of(self.config, tensor, self.base);
+        let (Some(found), true) = (change.copies.first(), change.copies.len() < all.len()) else {
+            return Ok(());
+        };
+        let detail = format!(
+            "is saved for one of {}, which are one table here; merge the adapter into its base instead",
+            all.join(" and ")
+        );
+        Err(self.fault(FailureCode::NotImplemented, found, detail))
+    }
+
     /// The embedding, where the base's output matrix is the same.
     pub(super) fn tied(&self) -> Option<String> {
         let embedding = tied_embedding(self.config)?;
@@ -39,6 +57,7 @@ impl Reading<'_> {
         if of_both.is_some() {
             words.whole.clone_from(&of_both);
             output.whole = of_both;
+            output.copies.clone_from(&words.copies);
         }
 
         if words.rows.is_some() {

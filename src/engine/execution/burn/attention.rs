@@ -75,6 +75,19 @@ impl Operands {
     }
 }
 
+impl Operands {
+    /// Queries of a table are the same for all samples.
+    fn of_every_sample(self) -> Self {
+        let [own, length, width] = self.queries.dims();
+        let batch = self.keys.dims()[0];
+        if own == batch {
+            return self;
+        }
+        let queries = self.queries.expand([batch, length, width]);
+        Self { queries, ..self }
+    }
+}
+
 /// Queries, keys or values of `[B, S, heads · 3 d]`, as `[B, S, heads · d]`.
 fn part_of_heads(fused: &Tensor<3>, layer: &Attention, part: usize) -> Tensor<3> {
     let &Attention {
@@ -89,6 +102,28 @@ fn part_of_heads(fused: &Tensor<3>, layer: &Attention, part: usize) -> Tensor<3>
 
 /// `[B, S, heads · d]`.
 pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<3> {
+    let operands = operands.of_every_sample();
+    let Some(windows) = &layer.windows else {
+        return attended(layer, operands, weights);
+    };
+    let Operands {
+        queries,
+        keys,
+        values,
+        ..
+    } = operands;
+    let of_windows = Operands {
+        queries: windows.parted(queries),
+        keys: windows.parted(keys),
+        values: windows.parted(values),
+        ids: None,
+        distances: OfDistances::default(),
+    };
+
+    windows.put_back(attended(layer, of_windows, weights))
+}
+
+fn attended(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<3> {
     let &Attention {
         heads,
         kv_heads,
@@ -155,7 +190,7 @@ struct Scored {
     distances: OfDistances,
 }
 
-/// The score of each key for each query, `[B, heads, S, S]`, before masks.
+/// The score of each key for each query, `[B, heads, S, S]`, before masks of a sequence.
 fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
     let Scored {
         mut queries,
@@ -181,9 +216,15 @@ fn scores(layer: &Attention, of: Scored, weights: &Weights) -> Tensor<4> {
     if let Some(bias) = &layer.position_bias {
         scores = scores + position_bias(bias, [length, seen], weights);
     }
+    if let Some(windows) = &layer.windows {
+        scores = windows.biased(scores, weights);
+    }
 
-    match layer.soft_cap {
-        Some(cap) => soft_capped(scores, cap),
+    if let Some(cap) = layer.soft_cap {
+        scores = soft_capped(scores, cap);
+    }
+    match &layer.windows {
+        Some(windows) => windows.masked(scores),
         None => scores,
     }
 }
@@ -256,6 +297,7 @@ mod tests {
             distances: None,
             mask_queries: false,
             cross: None,
+            windows: None,
         }
     }
 

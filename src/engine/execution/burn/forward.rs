@@ -7,7 +7,7 @@ use super::{
     attention::{Operands, attention},
     batch_norm::BatchNorm,
     experts::experts,
-    image_norms, layers, tokens,
+    image_norms, layers, tokens, windows,
 };
 use crate::{
     execution::{samples::Samples, statistics::Statistics, weights::Weights},
@@ -116,6 +116,9 @@ pub(in crate::execution) fn run(
         }
         Layer::Sinusoids => Tokens(tokens::sinusoids(inputs.first, width)),
         Layer::ToTokens { input } => Tokens(tokens::of_image(inputs.first.image(*input))),
+        Layer::MergeTokens { grid } => {
+            Tokens(windows::merged(inputs.first.tokens(width / 4), *grid))
+        }
         Layer::Offset { bias } => {
             Tokens(inputs.first.tokens(width) + layers::along(2, weights.tensor(bias)))
         }

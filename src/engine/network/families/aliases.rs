@@ -43,7 +43,14 @@ pub(super) fn model_type_of(config: &Value) -> Option<&str> {
 }
 
 /// Families of Hugging Face that users of timm name beside timm's `architecture`.
-const OF_BOTH: [&str; 5] = ["resnet", "convnext", "convnextv2", "efficientnet", "vit"];
+const OF_BOTH: [&str; 6] = [
+    "resnet",
+    "convnext",
+    "convnextv2",
+    "efficientnet",
+    "vit",
+    "swin",
+];
 
 /// Whether timm wrote a configuration, whatever its user calls the type beside it.
 fn is_of_timm(config: &Value, model_type: &str) -> bool {

@@ -15,31 +15,65 @@ pub enum ClassOf {
     EveryToken,
 }
 
-/// The configuration of the family's classifier, on the body that `config` is of, with as many classes
-/// as its last layer has rows, under Hugging Face's placeholders. `None` where the family has no such
-/// classifier, or these are not a classifier's tensors; one row is a regression.
-pub fn as_classifier(config: &Value, tensors: &Signature, of: ClassOf) -> Option<Value> {
-    let family = Family::of(config)?;
-    let (mut architecture, mut output) = (
-        family.classifier_of(config).to_owned(),
-        family.classifier[1],
-    );
-    if architecture == NO_CLASSIFIER {
-        return None;
-    }
-    if of == ClassOf::EveryToken {
+/// A family's classifier.
+struct Classifier {
+    /// Its name among `architectures`.
+    architecture: String,
+    /// The module of its last layer.
+    output: &'static str,
+}
+
+impl Classifier {
+    /// That of the configuration's family; `None` where it has no such classifier.
+    fn of(config: &Value, of: ClassOf) -> Option<Self> {
+        let family = Family::of(config)?;
+        let [_, output] = family.classifier;
+        let architecture = family.classifier_of(config);
+        if architecture == NO_CLASSIFIER {
+            return None;
+        }
+        if of == ClassOf::Sample {
+            return Some(Self {
+                architecture: architecture.to_owned(),
+                output,
+            });
+        }
+
         let stem = architecture.strip_suffix(CLASSIFIER)?;
-        architecture = format!("{stem}{TOKEN_CLASSIFIER}");
         // A decoder's has the same name for both; an encoder's is one layer.
-        output = if output == "score" {
+        let output = if output == "score" {
             output
         } else {
             "classifier"
         };
-        if !family.has(TOKEN_CLASSIFIER) {
-            return None;
-        }
+        family.has(TOKEN_CLASSIFIER).then(|| Self {
+            architecture: format!("{stem}{TOKEN_CLASSIFIER}"),
+            output,
+        })
     }
+}
+
+/// The module of a family's classifier whose last layer a model lacks: it is a body, or has the head of another task.
+/// `None` where it has that layer, and where the family has no such classifier.
+pub fn missing_classifier(
+    config: &Value,
+    tensors: &Signature,
+    of: ClassOf,
+) -> Option<&'static str> {
+    let Classifier { output, .. } = Classifier::of(config, of)?;
+    let is_there = tensors.contains_key(&format!("{output}.weight"));
+    let module = output.split('.').next()?;
+    (!is_there).then_some(module)
+}
+
+/// The configuration of the family's classifier, on the body that `config` is of, with as many classes
+/// as its last layer has rows, under Hugging Face's placeholders. `None` where the family has no such
+/// classifier, or these are not a classifier's tensors; one row is a regression.
+pub fn as_classifier(config: &Value, tensors: &Signature, of: ClassOf) -> Option<Value> {
+    let Classifier {
+        architecture,
+        output,
+    } = Classifier::of(config, of)?;
     let &[classes @ (2..), _] = &tensors.get(&format!("{output}.weight"))?.shape[..] else {
         return None;
     };
@@ -141,5 +175,35 @@ mod tests {
         assert_eq!(class("gpt2", "classifier.weight"), None);
 
         assert_eq!(class("vit", "classifier.weight"), None);
+    }
+
+    /// What a model lacks of its family's classifier is named by the module that peft saves whole.
+    #[test]
+    fn a_classifier_that_is_missing_is_named() {
+        let info = TensorInfo {
+            dtype: DType::F32,
+            shape: vec![3, 8],
+        };
+        let with = |name: &str| Signature::from([(name.to_owned(), info.clone())]);
+        let missing = |model_type: &str, tensors: &Signature, of| {
+            missing_classifier(&json!({"model_type": model_type}), tensors, of)
+        };
+        let body = with("shared.weight");
+        for (model_type, module) in [
+            ("t5", "classification_head"),
+            ("mbart", "classification_head"),
+            ("electra", "classifier"),
+            ("qwen3", "score"),
+        ] {
+            assert_eq!(missing(model_type, &body, ClassOf::Sample), Some(module));
+        }
+        let whole = with("classification_head.out_proj.weight");
+        assert_eq!(missing("t5", &whole, ClassOf::Sample), None);
+        assert_eq!(
+            missing("t5", &whole, ClassOf::EveryToken),
+            Some("classifier")
+        );
+
+        assert_eq!(missing("marian", &body, ClassOf::Sample), None);
     }
 }

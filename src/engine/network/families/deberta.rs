@@ -178,6 +178,7 @@ impl Positions {
         }
 
         let op = Op::Table {
+            bare: false,
             param: param.clone(),
         };
         let table = builder.push(param, op, &[Operand::Input]);

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 pub(super) use modules::Decoder;
 pub use modules::{
-    body_prefix, is_bare_below_its_head, is_transposed, module_of_tensor, tensor_of_module,
-    tied_embedding, vocabulary_of, wrapper_of,
+    body_prefix, copies_of, is_bare_below_its_head, is_copy_of, is_transposed, module_of_tensor,
+    tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 use modules::{file_of_module, flat_of, original_of, output_of};
 

@@ -2,7 +2,7 @@
 
 use super::{
     Family, Names, convnext, dinov2, hugging_face_efficientnet, hugging_face_resnet, mobilenet_v2,
-    settings, towers, vit,
+    settings, swin, towers, vit,
 };
 
 pub(super) const VIT: Family = Family {
@@ -110,6 +110,22 @@ pub(super) const SIGLIP: Family = Family {
     names: Names {
         buffers: &["vision_model.embeddings.position_ids"],
         ..named("vision_model")
+    },
+};
+
+pub(super) const SWIN: Family = Family {
+    model_type: "swin",
+    build: swin::hugging_face,
+    settings: &settings::SWIN,
+    classifier: ["SwinForImageClassification", "classifier"],
+    names: Names {
+        heads: &["classifier", "decoder"],
+        buffers: &[
+            "swin.encoder.layers.#.blocks.#.attention.self.relative_position_index",
+            // Of the pre-training, as a `decoder` is.
+            "swin.embeddings.mask_token",
+        ],
+        ..named("swin")
     },
 };
 

@@ -110,13 +110,13 @@ struct Decoded {
 impl Decoded {
     fn read(source: &Source<'_>, ids: Operand) -> Result<Self, GraphError> {
         let is_mt5 = source.config["model_type"] == "mt5";
-        let of_target = ids == Operand::Target;
+        // The library shifts no sequence without it, be there places to fill or not.
+        let padding = source.token_id("pad_token_id", Some(0))?;
+
         Ok(Self {
             ids,
             first: source.token_id("decoder_start_token_id", is_mt5.then_some(0))?,
-            padding: of_target
-                .then(|| source.token_id("pad_token_id", Some(0)))
-                .transpose()?,
+            padding: (ids == Operand::Target).then_some(padding),
         })
     }
 }

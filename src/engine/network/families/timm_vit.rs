@@ -140,8 +140,9 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     };
     let pool = pool(source).unwrap_or(implied.pool);
     settings::check_timm(source.config, &settings::TIMM_VIT, pool)?;
-    if !["token", "avg"].contains(&pool) {
-        let detail = format!("global_pool: {pool:?} is not supported; only \"token\" and \"avg\"");
+    if !["token", "avg", "map"].contains(&pool) {
+        let detail =
+            format!("global_pool: {pool:?} is not supported; only \"token\", \"avg\" and \"map\"");
         return Err(GraphError::Malformed { detail });
     }
     let arguments = &source.config["model_args"];
@@ -179,13 +180,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     if source.has("norm.weight") {
         x = blocks.norm(&mut builder, "norm", x)?;
     }
-    let mut pooled = if pool == "token" {
-        source.shape::<3>("cls_token")?;
-        builder.first_token(x)
-    } else {
-        let skip = names.others(source)?;
-        builder.push("patches.mean", Op::MeanTokens { skip }, &[x])
-    };
+    let mut pooled = blocks.pooled(&mut builder, pool, &prefix, x)?;
     if source.has("fc_norm.weight") {
         pooled = blocks.norm(&mut builder, "fc_norm", pooled)?;
     }
@@ -232,7 +227,7 @@ fn pool<'a>(source: &Source<'a>) -> Option<&'a str> {
 
 /// Images of the size that the positions were made for: the library reads no other, also where another shape has as
 /// many patches.
-fn image(source: &Source<'_>) -> Result<Input, GraphError> {
+pub(super) fn image(source: &Source<'_>) -> Result<Input, GraphError> {
     let given = &source.config["model_args"]["img_size"];
     if given.is_null() {
         return source.stated_image("patch_embed.proj.weight");
@@ -267,12 +262,70 @@ impl Blocks<'_> {
         let x = builder.add(name.of("attn.sum"), &[attended, input]);
 
         let normed = self.norm(builder, &name.of("norm2"), x)?;
-        let hidden = builder.linear(&name.of("mlp.fc1"), normed);
-        let hidden = builder.push(name.of("mlp.act"), self.activation.clone(), &[hidden]);
-        let output = builder.linear(&name.of("mlp.fc2"), hidden);
+        let output = self.mlp(builder, &name, normed);
         let output = self.scaled(builder, &name.of("ls2"), output);
 
         Ok(builder.add(name.of("mlp.sum"), &[output, x]))
+    }
+
+    /// The tokens as one; those of `prefix` stand before the patches.
+    fn pooled(
+        &self,
+        builder: &mut Builder,
+        pool: &str,
+        prefix: &[&str],
+        x: Operand,
+    ) -> Result<Operand, GraphError> {
+        match pool {
+            "token" => {
+                self.source.shape::<3>("cls_token")?;
+                Ok(builder.first_token(x))
+            }
+            "map" if prefix.is_empty() => self.attention_pool(builder, x),
+            "map" => {
+                let detail = format!("global_pool: \"map\" is not supported beside {prefix:?}");
+                Err(GraphError::Malformed { detail })
+            }
+            _ => {
+                let mut skip = 0usize;
+                for tokens in prefix {
+                    let [_, count, _] = self.source.shape(tokens)?;
+                    skip = skip.saturating_add(count);
+                }
+                Ok(builder.push("patches.mean", Op::MeanTokens { skip }, &[x]))
+            }
+        }
+    }
+
+    /// One query that is learned attends to the patches, and a hidden layer follows (Lee et al. 2019, section 3.2).
+    fn attention_pool(&self, builder: &mut Builder, x: Operand) -> Result<Operand, GraphError> {
+        let name = Block {
+            prefix: "attn_pool",
+        };
+        self.check_mlp(&name)?;
+        let latent = name.of("latent");
+        let op = Op::Table {
+            param: latent.clone(),
+            bare: true,
+        };
+        let latent = builder.push(latent, op, &[Operand::Input]);
+        let query = builder.linear(&name.of("q"), latent);
+        let both = builder.linear(&name.of("kv"), x);
+        let [keys, values] = [0, 1].map(|part| {
+            let id = format!("{}.{part}", name.of("kv"));
+            builder.push(id, Op::Split { parts: 2, part }, &[both])
+        });
+        let heads = Attending {
+            cross: true,
+            ..self.heads.clone()
+        };
+        let attended = builder.attention(name.of("attn"), &heads, &[query, keys, values]);
+        let pooled = builder.linear(&name.of("proj"), attended);
+
+        let normed = self.norm(builder, &name.of("norm"), pooled)?;
+        let output = self.mlp(builder, &name, normed);
+        let sum = builder.add(name.of("sum"), &[output, pooled]);
+        Ok(builder.first_token(sum))
     }
 
     /// Refuses gated hidden layers.
@@ -287,6 +340,12 @@ impl Blocks<'_> {
              supported"
         );
         Err(GraphError::Malformed { detail })
+    }
+
+    fn mlp(&self, builder: &mut Builder, name: &Block<'_>, x: Operand) -> Operand {
+        let hidden = builder.linear(&name.of("mlp.fc1"), x);
+        let hidden = builder.push(name.of("mlp.act"), self.activation.clone(), &[hidden]);
+        builder.linear(&name.of("mlp.fc2"), hidden)
     }
 
     fn scaled(&self, builder: &mut Builder, param: &str, x: Operand) -> Operand {

@@ -10,7 +10,9 @@ use super::{
 use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
-    op::{Distances, FullyMasked, FusedOrder, HeadNorms, Op, Position, PositionBias, Rotary},
+    op::{
+        Distances, FullyMasked, FusedOrder, HeadNorms, Op, Position, PositionBias, Rotary, Windows,
+    },
     token::IDS,
 };
 
@@ -18,7 +20,7 @@ use crate::network::{
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
 /// By `model_type`, the id of padding where the configuration has no such key; none elsewhere.
-const PADDING: [(&str, u32); 9] = [
+const PADDING: [(&str, u32); 10] = [
     ("gemma", 0),
     ("gemma2", 0),
     ("gemma3_text", 0),
@@ -26,6 +28,7 @@ const PADDING: [(&str, u32); 9] = [
     ("olmo3", 1),
     ("olmoe", 1),
     ("phi3", 32_000),
+    ("seed_oss", 1),
     ("smollm3", 128_004),
     ("glm4", 151_329),
 ];
@@ -184,6 +187,7 @@ pub(super) struct Attending {
     pub distances: Option<Distances>,
     pub mask_queries: bool,
     pub cross: bool,
+    pub windows: Option<Windows>,
 }
 
 impl Attending {
@@ -205,6 +209,7 @@ impl Attending {
             distances: None,
             mask_queries: false,
             cross: false,
+            windows: None,
         }
     }
 }
@@ -270,9 +275,10 @@ impl Builder {
             fully_masked: heads.fully_masked,
             sinks: heads.sinks.clone(),
             position_bias: heads.position_bias.clone(),
-            distances: heads.distances.clone(),
+            distances: heads.distances.clone().map(Box::new),
             mask_queries: heads.mask_queries,
             cross: heads.cross,
+            windows: heads.windows.clone().map(Box::new),
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

@@ -30,6 +30,7 @@ impl Op {
             Self::ClassToken { .. } => "class_token",
             Self::PatchEmbed { .. } => "patch_embed",
             Self::ToTokens {} => "to_tokens",
+            Self::MergeTokens { .. } => "merge_tokens",
             Self::Table { .. } => "table",
             Self::ShiftTokens { .. } => "shift_tokens",
             Self::MaskTokens {} => "mask_tokens",
@@ -57,7 +58,7 @@ impl Op {
     }
 
     /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 46] = [
+    pub const NAMES: [&'static str; 47] = [
         "linear",
         "conv2d",
         "conv1d",
@@ -82,6 +83,7 @@ impl Op {
         "class_token",
         "patch_embed",
         "to_tokens",
+        "merge_tokens",
         "table",
         "shift_tokens",
         "mask_tokens",
@@ -122,7 +124,7 @@ impl Op {
             | Self::TokenTypeEmbedding { param }
             | Self::ClassToken { param, .. }
             | Self::PatchEmbed { param }
-            | Self::Table { param }
+            | Self::Table { param, .. }
             | Self::LayerScale { param, .. }
             | Self::Offset { param }
             | Self::Experts { param, .. } => Some(param),

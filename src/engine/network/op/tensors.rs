@@ -108,6 +108,7 @@ impl Op {
             head_norms,
             sinks,
             position_bias,
+            windows,
             ..
         } = self
         {
@@ -123,7 +124,10 @@ impl Op {
             let tables = position_bias.iter().map(|bias| {
                 ParamUse::needed(format!("{}.weight", bias.param), &[Fixed, Axis::Heads])
             });
-            return norms.chain(sinks).chain(tables).collect();
+            let of_windows = windows
+                .iter()
+                .map(|windows| ParamUse::needed(windows.bias.clone(), &[Fixed, Axis::Heads]));
+            return norms.chain(sinks).chain(tables).chain(of_windows).collect();
         }
         if let Self::Opaque { network } = self {
             return network.params();
@@ -204,14 +208,16 @@ impl Op {
             Self::RmsNorm { .. } => vec![ParamUse::needed(weight, &[Output])],
             Self::Embedding { .. }
             | Self::TokenTypeEmbedding { .. }
-            | Self::Table { .. }
+            | Self::Table { bare: false, .. }
             | Self::PositionEmbedding { bare: false, .. } => {
                 vec![ParamUse::needed(weight, &[Fixed, Output])]
             }
             Self::ClassToken { flat: true, .. } => {
                 vec![ParamUse::needed(prefix.to_owned(), &[Output])]
             }
-            Self::PositionEmbedding { bare: true, .. } | Self::ClassToken { .. } => {
+            Self::PositionEmbedding { bare: true, .. }
+            | Self::ClassToken { .. }
+            | Self::Table { bare: true, .. } => {
                 vec![ParamUse::needed(prefix.to_owned(), &[Fixed, Fixed, Output])]
             }
             Self::LayerScale { tensor, .. } => {

@@ -120,6 +120,25 @@ pub struct PositionBias {
     pub one_sided: bool,
 }
 
+/// Windows of an image's tokens, which lie in a grid row by row (Liu et al. 2021, section 3.2).
+///
+/// The rows and columns are shifted cyclically before they are cut into windows; what lay on two sides of an edge
+/// does not see each other then, by a score of −100.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// Rows and columns of the tokens.
+    pub grid: Pair,
+    /// Rows and columns of a window; they divide those of the grid.
+    pub size: Pair,
+    /// Rows and columns that come to the end: fewer than a window has.
+    #[serde(default)]
+    pub shift: Pair,
+    /// The parameter `[(2 rows − 1)(2 columns − 1), heads]` itself: what is added to a score, by how many rows and
+    /// columns the query stands behind the key.
+    pub bias: String,
+}
+
 /// Scores of distances beside those of tokens (He et al. 2021, section 3.1). Behind the values stand what the
 /// queries meet and then what the keys meet, where there are both: `[2 s, heads · d]`, of which row `s + b` is
 /// of bucket `b` of the distance from a key to its query, `|b| < s`. All three products are scaled alike.

@@ -6,7 +6,7 @@ mod attention;
 
 use super::Param;
 use crate::network::op::{Clamp, Pair, Position, Resampled};
-pub use attention::{Attention, HeadNorms, PositionBias};
+pub use attention::{Attention, HeadNorms, PositionBias, Windows};
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,10 @@ pub enum Layer {
     /// `[C, H, W]` to `[H · W, C]`.
     ToTokens {
         input: [usize; 3],
+    },
+    /// `[S, D]` of a grid to `[S', 4 D]`: two by two neighbours become one.
+    MergeTokens {
+        grid: Pair,
     },
     /// The rows of `[R, D]`, the same for every sample.
     Table {

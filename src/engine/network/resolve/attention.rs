@@ -48,12 +48,13 @@ impl Resolver<'_> {
             distances,
             mask_queries,
             cross,
+            windows,
         } = &self.node.op
         else {
             return Err(self.fault("is no attention"));
         };
         let (heads, kv_heads) = (*heads, kv_heads.unwrap_or(*heads));
-        let operands = self.operands(*mask, *cross, distances.as_ref())?;
+        let operands = self.operands(*mask, *cross, distances.as_deref())?;
         let head_size = self.head_size(heads, kv_heads, &operands)?;
 
         if *fused == FusedOrder::Heads
@@ -101,10 +102,14 @@ impl Resolver<'_> {
                 .as_ref()
                 .map(|bias| self.position_bias(bias, heads))
                 .transpose()?,
-            distances: distances.clone(),
+            distances: distances.as_deref().cloned(),
             mask_queries: *mask_queries,
             cross: cross
                 .then(|| self.tokens(1).map(|[keys, _]| keys))
+                .transpose()?,
+            windows: windows
+                .as_ref()
+                .map(|windows| self.windows(windows, heads))
                 .transpose()?,
         };
         let [tokens, _] = self.tokens(0)?;

@@ -11,6 +11,10 @@ impl Resolver<'_> {
             return Ok(Sequence::Input);
         };
         let is_cross = matches!(self.node.op, Op::Attention { cross: true, .. });
+        // Tokens of an image are of no sequence.
+        if is_cross && self.of_images {
+            return Ok(own);
+        }
         if others.iter().any(|other| (*other == own) == is_cross) {
             return Err(self.fault(if is_cross {
                 "cross needs keys, values and ids of another sequence than the queries"

@@ -132,16 +132,37 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn table(&self, param: &str) -> Result<Resolved, GraphError> {
+    pub(super) fn table(&self, param: &str, bare: bool) -> Result<Resolved, GraphError> {
         if self.node.inputs != [Operand::Input] {
             return Err(self.fault("reads \"input\", and nothing of it"));
         }
-        let table = self.weight::<2>(param)?;
+        let table = if bare {
+            self.bare_rows(param)?
+        } else {
+            self.weight::<2>(param)?
+        };
         let output = table.shape.to_vec();
         Ok(Resolved {
             layer: Layer::Table { table },
             output,
         })
+    }
+
+    /// The rows of a parameter `[1, R, D]`.
+    fn bare_rows(&self, param: &str) -> Result<Param<2>, GraphError> {
+        let name = param.to_owned();
+        match self.tensor(param)?.map(|info| info.shape.as_slice()) {
+            Some(&[1, rows, width]) if rows > 0 && width > 0 => Ok(Param {
+                name,
+                shape: [rows, width],
+            }),
+            Some(found) => Err(GraphError::WrongShape {
+                tensor: name,
+                expected: "[1, R, D]".to_owned(),
+                found: found.to_vec(),
+            }),
+            None => Err(self.missing(name)),
+        }
     }
 
     pub(super) fn shift_tokens(&self, shift: ShiftTokens) -> Result<Resolved, GraphError> {

@@ -10,7 +10,7 @@ const MAX_ROUNDS: usize = 50;
 pub(super) struct Matrices<'a> {
     pub queries: &'a [f32],
     pub keys: Option<&'a [f32]>,
-    pub values: &'a [f32],
+    pub values: Option<&'a [f32]>,
     pub output: Option<&'a [f32]>,
 }
 
@@ -109,9 +109,11 @@ impl HeadPair<'_> {
 
     /// The dimensions of values and output, with the query heads matched so.
     fn value_dimensions(&self, queries: &[u32]) -> Block {
-        match self.matrices.output {
-            Some(output) => self.summed(Some(self.matrices.values), output, queries),
-            None => self.of_kv_heads(self.matrices.values),
+        match (self.matrices.values, self.matrices.output) {
+            (values, Some(output)) => self.summed(values, output, queries),
+            (Some(values), None) => self.of_kv_heads(values),
+            // A space of blocks alone.
+            (None, None) => Block::zero(self.attention.head_size),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     Followed, Group, Member, Runs, Symmetry,
     attention_spaces::AttentionSpaces,
+    convolutions::arrangements,
     experts::Experts,
     spaces::{ExpertSpaces, Space, Spaces},
 };
@@ -149,11 +150,14 @@ impl Spaces {
             }
         }
 
-        let attentions = self
-            .tied_heads()
-            .into_iter()
+        let tied = self.tied_heads();
+        let grouped = self.grouped_weights(&of_class);
+        let of_convolutions = arrangements(&grouped, tied.len(), |group| groups[group].units);
+        let attentions = tied
+            .iter()
             .enumerate()
-            .flat_map(|(order, set)| self.grouped(order, &set, &of_class))
+            .flat_map(|(order, set)| self.attentions_of(order, set, &of_class))
+            .chain(of_convolutions)
             .collect();
         let experts = self
             .of_experts
@@ -169,6 +173,7 @@ impl Spaces {
             free,
             tensors,
             places,
+            grouped,
         }
         .with_experts(experts)
     }
@@ -230,7 +235,7 @@ impl Spaces {
     }
 
     /// The attentions of an order of heads whose spaces are groups, those of the same groups once.
-    fn grouped(
+    fn attentions_of(
         &self,
         order: usize,
         set: &[usize],

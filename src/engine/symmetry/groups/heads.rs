@@ -42,7 +42,7 @@ impl Spaces {
         let sets = self.tied_heads();
         let mut changed = true;
         while changed {
-            changed = self.settle_parts();
+            changed = self.settle_parts() | self.fix_convolutions();
             for set in &sets {
                 let all: Vec<usize> = set.iter().flat_map(|&at| self.roots(at)).collect();
                 let fixed = all.iter().filter(|&&root| self.fixed[root]).count();

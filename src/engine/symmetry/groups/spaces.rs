@@ -26,6 +26,7 @@ pub(super) struct Spaces {
     pub(super) parts: HashMap<usize, Parts>,
     pub(super) heads: Vec<AttentionSpaces>,
     pub(super) of_experts: Vec<ExpertSpaces>,
+    pub(super) convolutions: Vec<GroupedSpaces>,
 }
 
 /// A fused space: each part is a class of its own.
@@ -61,6 +62,16 @@ pub(super) struct ExpertSpaces {
     pub tensors: Vec<Vec<String>>,
     /// Nothing keeps them from changing places.
     pub is_ordered: bool,
+}
+
+/// The spaces of a convolution in groups.
+pub(super) struct GroupedSpaces {
+    pub weight: String,
+    pub input: Space,
+    pub output: Space,
+    pub blocks: usize,
+    /// Its channels permute inside its groups.
+    pub is_free: bool,
 }
 
 impl Spaces {
@@ -111,11 +122,7 @@ impl Spaces {
                 class: self.open(size),
                 size,
             },
-            Layer::Conv2d(Conv2d { groups, .. }) => {
-                let class = self.open(*groups);
-                self.union(reads.first.class, class);
-                Space { class, size }
-            }
+            Layer::Conv2d(layer) => self.grouped(layer, reads.first, size),
             // Each channel is of one speed.
             Layer::Sinusoids => {
                 let class = self.open(size);
@@ -149,6 +156,12 @@ impl Spaces {
                 reads.first
             }
             Layer::Concat => self.joined(&reads, size),
+            // Each of four neighbours has the channels in the order of the stream.
+            Layer::MergeTokens { .. } => {
+                let Inputs { first, .. } = reads;
+                let rest = vec![first; 3];
+                self.joined(&Inputs { first, rest }, size)
+            }
             Layer::Add | Layer::Gate | Layer::ChannelGate { .. } => {
                 reads
                     .rest
@@ -179,6 +192,29 @@ impl Spaces {
                 size,
             },
         }
+    }
+
+    /// What a convolution in groups puts out. Where each group has a single channel on both sides, these are one space.
+    fn grouped(&mut self, layer: &Conv2d, input: Space, size: usize) -> Space {
+        let blocks = layer.groups;
+        if input.size == blocks && size == blocks {
+            let class = self.open(blocks);
+            self.union(input.class, class);
+            return Space { class, size };
+        }
+
+        let output = Space {
+            class: self.open(size),
+            size,
+        };
+        self.convolutions.push(GroupedSpaces {
+            weight: layer.weight.name.clone(),
+            input,
+            output,
+            blocks,
+            is_free: true,
+        });
+        output
     }
 
     /// A space that is a row of others. One of those that is a row itself is taken apart.

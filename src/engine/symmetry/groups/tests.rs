@@ -80,8 +80,9 @@ fn a_residual_stream_is_one_group_and_the_block_inside_another() {
     );
 }
 
+/// Whole groups change places, and inside each the channels of both sides, those that the weight reads too.
 #[test]
-fn a_grouped_convolution_moves_in_blocks() {
+fn channels_permute_inside_a_convolutions_groups() {
     let symmetry = derive(
         &json!({"kind":"image","shape":[1,4,4]}),
         &json!([{"op":"conv2d","param":"a"},{"op":"conv2d","param":"g","groups":2},{"op":"global_avg_pool"},
@@ -92,12 +93,70 @@ fn a_grouped_convolution_moves_in_blocks() {
             ("fc.weight", &[2, 4]),
         ],
     );
-    assert_eq!(symmetry.groups.len(), 1);
-    assert_eq!(symmetry.groups[0].units, 2);
+    let units: Vec<usize> = symmetry.groups.iter().map(|group| group.units).collect();
+    assert_eq!(units, [6, 4]);
+    assert_eq!(members(&symmetry.groups[0]), [("a.weight", 0, 1)]);
     assert_eq!(
-        members(&symmetry.groups[0]),
-        [("a.weight", 0, 3), ("g.weight", 0, 2), ("fc.weight", 1, 2)]
+        members(&symmetry.groups[1]),
+        [("g.weight", 0, 1), ("fc.weight", 1, 1)]
     );
+    let inside = GroupedWeight {
+        inputs: 0,
+        outputs: 1,
+        blocks: 2,
+    };
+    assert_eq!(symmetry.grouped("g.weight"), Some(inside));
+    let sizes: Vec<_> = symmetry
+        .attentions
+        .iter()
+        .map(|one| (one.order, one.head_size))
+        .collect();
+    assert_eq!(sizes, [(0, 3), (0, 2)]);
+    assert_eq!(symmetry.blocks(), [[0, 1]]);
+    assert!(!symmetry.is_separable());
+}
+
+/// A norm of other groups, or a weight that two nodes read: whole groups change places and nothing inside them.
+#[test]
+fn a_convolution_in_groups_that_is_tied_moves_in_blocks() {
+    let tensors: [(&str, &[usize]); 4] = [
+        ("a.weight", &[6, 1, 1, 1]),
+        ("n.weight", &[6]),
+        ("g.weight", &[6, 3, 1, 1]),
+        ("fc.weight", &[2, 6]),
+    ];
+    let last = json!([{"op":"global_avg_pool"},{"op":"linear","param":"fc"}]);
+    let norm = json!([{"op":"conv2d","param":"a"},{"op":"group_norm","param":"n","groups":2},
+        {"op":"conv2d","param":"g","groups":2}]);
+    let twice = json!([{"op":"conv2d","param":"a"},{"op":"layer_norm","param":"n"},
+        {"op":"conv2d","param":"g","groups":2},{"op":"conv2d","param":"g","groups":2,"id":"again"}]);
+    for nodes in [norm, twice] {
+        let all = [nodes, last.clone()];
+        let nodes: Vec<Value> = all
+            .iter()
+            .filter_map(Value::as_array)
+            .flatten()
+            .cloned()
+            .collect();
+        let symmetry = derive(
+            &json!({"kind":"image","shape":[1,4,4]}),
+            &Value::from(nodes),
+            &tensors,
+        );
+        assert_eq!(symmetry.groups.len(), 1);
+        assert_eq!(symmetry.groups[0].units, 2);
+        let own = [
+            ("a.weight", 0, 3),
+            ("g.weight", 0, 3),
+            ("fc.weight", 1, 3),
+            ("n.weight", 0, 3),
+        ];
+        let mut found = members(&symmetry.groups[0]);
+        assert_eq!(found.len(), own.len());
+        found.retain(|member| !own.contains(member));
+        assert_eq!(found, []);
+        assert!(symmetry.attentions.is_empty() && symmetry.grouped("g.weight").is_none());
+    }
 }
 
 #[test]
@@ -269,4 +328,30 @@ fn groups_of_a_norm_change_places_as_wholes() {
         symmetry.groups.iter().map(|g| g.units).collect::<Vec<_>>()
     };
     assert_eq!([units(1), units(2), units(6)], [[6], [2], [6]]);
+}
+
+/// Each of four neighbours has the channels of the stream in its order.
+#[test]
+fn merged_neighbours_follow_the_stream_four_times() {
+    let symmetry = derive(
+        &json!({"kind":"image","shape":[1,4,4]}),
+        &json!([{"op":"patch_embed","param":"a"},{"op":"merge_tokens","grid":[4,4]},
+                {"op":"layer_norm","param":"n"},{"op":"linear","param":"r"},{"op":"mean_tokens"},
+                {"op":"linear","param":"fc"}]),
+        &[
+            ("a.weight", &[3, 1, 1, 1]),
+            ("n.weight", &[12]),
+            ("r.weight", &[5, 12]),
+            ("fc.weight", &[2, 5]),
+        ],
+    );
+    let groups = symmetry.groups.iter();
+    let found: Vec<_> = groups.map(|g| (g.name.as_str(), g.units)).collect();
+    assert_eq!(found, [("a", 3), ("r", 5)]);
+    for tensor in ["n.weight", "r.weight"] {
+        let members = symmetry.groups[0].members.iter();
+        let own = members.filter(|member| member.tensor == tensor);
+        let starts: Vec<usize> = own.map(|member| member.start).collect();
+        assert_eq!(starts, [0, 3, 6, 9], "{tensor}");
+    }
 }

@@ -14,7 +14,7 @@
 //!
 //! Ours: σ is replaced only for a gain above rounding. A group whose neighbours did not move is not
 //! visited again. An attention's groups are solved together, and so are those of a layer's experts
-//! ([`experts`](super::experts)); and a group that stands on both axes of
+//! ([`experts`](super::experts)) and the channels of a convolution in groups ([`grouped`](super::grouped)); and a group that stands on both axes of
 //! a tensor makes the objective quadratic in σ, so that its step is checked.
 
 use std::sync::Arc;
@@ -157,6 +157,11 @@ impl Matcher<'_> {
         let Some(attentions) = tied.find(|tied| tied.groups() == groups) else {
             return Ok(false);
         };
+        if let Some(moved) = self.profiler.time(Work::Assignment, || {
+            self.arrange_grouped(attentions, matrices, permutation)
+        }) {
+            return moved;
+        }
         let current: Vec<&[u32]> = groups
             .iter()
             .map(|&group| permutation.sigma(group))

@@ -55,6 +55,13 @@ struct Matched {
 }
 
 impl Matched {
+    fn valued(&self) -> Valued {
+        Valued {
+            source: self.source,
+            value: self.value,
+        }
+    }
+
     /// With what no order of units changes.
     fn plus(self, own: f64) -> Self {
         let present = self.present.map(|present| present + own);
@@ -110,7 +117,11 @@ impl<'a> Matcher<'a> {
 
         let found = self.pairs_of_experts(held, &direct, &sums)?;
         let present: f64 = found.iter().flatten().filter_map(|one| one.present).sum();
-        let order = best_order(&found, permutation.sigma(experts.order))?;
+        let values: Vec<Vec<Valued>> = found
+            .iter()
+            .map(|matched| matched.iter().map(Matched::valued).collect())
+            .collect();
+        let order = best_order(&values, permutation.sigma(experts.order))?;
         let chosen = found
             .iter()
             .zip(&order)
@@ -326,8 +337,14 @@ fn summed(tensor: &HostTensor, members: &[&Member], units: usize) -> Vec<f32> {
     sums
 }
 
-/// The best order of the experts by the pairs that were looked at; no other pair is taken.
-fn best_order(found: &[Vec<Matched>], current: &[u32]) -> Result<Vec<u32>, NotFinite> {
+/// A source's expert, or block of channels, and what it is worth in a target's place.
+pub(super) struct Valued {
+    pub source: usize,
+    pub value: f64,
+}
+
+/// The best order by the pairs that were looked at, a list for each of the target's; no other pair is taken.
+pub(super) fn best_order(found: &[Vec<Valued>], current: &[u32]) -> Result<Vec<u32>, NotFinite> {
     let count = found.len();
     let values = found.iter().flatten().map(|one| one.value);
     let (least, most) = values.fold(

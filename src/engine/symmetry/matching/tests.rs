@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod experts;
+mod grouped;
 mod resumption;
 mod transformers;
 

@@ -27,6 +27,7 @@ use crate::{
         evidence::{Evidence, GroupEvidence, certificate_names},
         gradient_store::{GradientKey, Retention, Side},
         problem::Problem,
+        products::executor_of_products,
         resume_point::{StepKey, StepState},
         transport::Transport,
     },
@@ -127,14 +128,11 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(problem: &'a Problem<'a>) -> Result<Self, TransferError> {
+        let executor = executor_of_products(problem.learner, problem.symmetry);
         Ok(Self {
             problem,
             train: problem.training_samples()?,
-            matcher: Matcher::new(
-                problem.symmetry,
-                problem.learner.executor(),
-                problem.profiler,
-            ),
+            matcher: Matcher::new(problem.symmetry, &executor, problem.profiler),
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
         })

@@ -13,6 +13,7 @@ use crate::{
         error::TransferError,
         evidence::{Evidence, GroupEvidence, certificate_names},
         problem::Problem,
+        products::executor_of_products,
         resume_point::OnePerRun,
     },
 };
@@ -36,11 +37,8 @@ pub fn match_pair(
 ) -> Result<Alignment, TransferError> {
     problem.step(0, 1)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut matcher = Matcher::new(
-        problem.symmetry,
-        problem.learner.executor(),
-        problem.profiler,
-    );
+    let executor = executor_of_products(problem.learner, problem.symmetry);
+    let mut matcher = Matcher::new(problem.symmetry, &executor, problem.profiler);
     matcher.push(Kind::Matched, target, source);
 
     let identity = Permutation::identity(problem.symmetry);

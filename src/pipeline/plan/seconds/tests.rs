@@ -7,7 +7,7 @@ use crate::{
         network::Graph,
         symmetry::Symmetry,
         tensors::{DType, Signature, TensorInfo},
-        training::Load,
+        training::{DeviceNeeds, Load},
     },
     pipeline::plan::work::Matching,
 };
@@ -60,6 +60,7 @@ fn a_perceptron_by_hand() {
         parameters: 24,
         largest_tensor: 12,
         load: Load::of(&program),
+        device: DeviceNeeds::of(&program, &signature, 1),
         has_batch_norm: false,
         samples: SampleCounts {
             train: 20,

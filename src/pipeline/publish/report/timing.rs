@@ -8,6 +8,7 @@ use crate::{
         cache::{DiskGradients, Origin},
         comparison::Comparison,
         context::Context,
+        device::is_gpu_open,
         meter::{Meter, Seconds, WATTS_PER_CORE},
         publish::Results,
     },
@@ -20,7 +21,6 @@ const ON_DEVICE: [Work; 4] = [
     Work::Evaluation,
     Work::FineTuning,
 ];
-const HAS_GPU: bool = cfg!(any(feature = "wgpu", feature = "cuda"));
 
 /// What the results took so far.
 pub fn timing(context: &Context, meter: &Meter, results: &Results) -> Timing {
@@ -39,8 +39,8 @@ pub fn timing(context: &Context, meter: &Meter, results: &Results) -> Timing {
     Timing {
         wall_seconds: Some(passed.wall),
         cpu_seconds: Some(passed.cpu),
-        gpu_seconds: HAS_GPU.then_some(on_device),
-        gpu_assumption: HAS_GPU.then(|| GPU_ASSUMPTION.to_owned()),
+        gpu_seconds: is_gpu_open().then_some(on_device),
+        gpu_assumption: is_gpu_open().then(|| GPU_ASSUMPTION.to_owned()),
         by_phase: by_phase(meter),
         phases: by_kind(context),
         methods: by_method(

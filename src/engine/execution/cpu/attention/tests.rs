@@ -23,6 +23,7 @@ fn layer(causal: bool) -> layer::Attention {
         fully_masked: FullyMasked::Zero,
         sinks: None,
         position_bias: None,
+        windows: None,
         distances: None,
         mask_queries: false,
         cross: None,

@@ -63,10 +63,12 @@ impl Biases {
 
 impl Bias {
     fn check(&self, source: &Source<'_>, layer: &str, key: &str) -> Result<(), GraphError> {
-        let wanted = match self {
-            Self::Never => false,
-            Self::Always => true,
-            Self::Told { key, default } => source.config[*key].as_bool().unwrap_or(*default),
+        let (wanted, key) = match self {
+            Self::Never => (false, key),
+            Self::Always => (true, key),
+            Self::Told { key, default } => {
+                (source.config[*key].as_bool().unwrap_or(*default), *key)
+            }
         };
         let tensor = format!("model.layers.0.{layer}.bias");
         if source.has(&tensor) == wanted {

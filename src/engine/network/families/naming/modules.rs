@@ -13,7 +13,7 @@ use crate::tensors::Signature;
 /// and `PyTorch`'s data parallel modules.
 const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
 /// Modules of the library in memory, and what they are called in files; `#` stands for a number.
-const MODULES: [(&str, &str); 16] = [
+const MODULES: [(&str, &str); 23] = [
     (
         "dinov2.encoder.layer.#.attention.q_proj",
         "dinov2.encoder.layer.#.attention.attention.query",
@@ -75,11 +75,39 @@ const MODULES: [(&str, &str); 16] = [
         "vit.layers.#.layernorm_after",
         "vit.encoder.layer.#.layernorm_after",
     ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.q_proj",
+        "swin.encoder.layers.#.blocks.#.attention.self.query",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.k_proj",
+        "swin.encoder.layers.#.blocks.#.attention.self.key",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.v_proj",
+        "swin.encoder.layers.#.blocks.#.attention.self.value",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.relative_position_bias.relative_position_bias_table",
+        "swin.encoder.layers.#.blocks.#.attention.self.relative_position_bias_table",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.attention.o_proj",
+        "swin.encoder.layers.#.blocks.#.attention.output.dense",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.mlp.fc1",
+        "swin.encoder.layers.#.blocks.#.intermediate.dense",
+    ),
+    (
+        "swin.encoder.layers.#.blocks.#.mlp.fc2",
+        "swin.encoder.layers.#.blocks.#.output.dense",
+    ),
 ];
 /// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
 const TRANSPOSED: [(&str, &str); 1] = [("gpt2", "transformer.h.")];
 /// By `model_type`, the embedding of tokens.
-const VOCABULARIES: [(&str, &str); 28] = [
+const VOCABULARIES: [(&str, &str); 33] = [
     ("albert", "albert.embeddings.word_embeddings.weight"),
     ("bert", "bert.embeddings.word_embeddings.weight"),
     ("roberta", "roberta.embeddings.word_embeddings.weight"),
@@ -90,8 +118,13 @@ const VOCABULARIES: [(&str, &str); 28] = [
     ("gpt2", "transformer.wte.weight"),
     ("llama", "model.embed_tokens.weight"),
     ("mistral", "model.embed_tokens.weight"),
+    ("mixtral", "model.embed_tokens.weight"),
+    ("seed_oss", "model.embed_tokens.weight"),
     ("qwen2", "model.embed_tokens.weight"),
     ("qwen3", "model.embed_tokens.weight"),
+    ("qwen3_moe", "model.embed_tokens.weight"),
+    ("gpt_oss", "model.embed_tokens.weight"),
+    ("olmoe", "model.embed_tokens.weight"),
     ("smollm3", "model.embed_tokens.weight"),
     ("olmo2", "model.embed_tokens.weight"),
     ("olmo3", "model.embed_tokens.weight"),
@@ -264,22 +297,55 @@ pub fn tied_embedding(config: &Value) -> Option<String> {
 }
 
 /// What the tensor `name` of a module is called in the graph, where `has` tells what a model has. A body
-/// that was wrapped alone lacks the prefix that it has in files.
+/// that was wrapped alone lacks the prefix that it has in files; a module may be another's copy.
 pub fn tensor_of_module(config: &Value, name: &str, has: impl Fn(&str) -> bool) -> String {
-    let renamed = output_of(config).and_then(|output| name.strip_prefix(output));
-    let renamed = renamed
+    let names = names_in_files(config, name);
+    let own = names.iter().find(|name| has(name)).cloned();
+    let mut originals = names.iter().filter_map(|name| original_of(config, name));
+
+    own.or_else(|| originals.find(|name| has(name)).map(str::to_owned))
+        .unwrap_or_else(|| names[0].clone())
+}
+
+/// Whether the tensor `name` of a module is a copy of one of the graph: modules of both sides that look words up in
+/// one table.
+pub fn is_copy_of(config: &Value, name: &str, tensor: &str) -> bool {
+    let names = names_in_files(config, name);
+    names
+        .iter()
+        .any(|name| original_of(config, name) == Some(tensor))
+}
+
+/// The modules of a model that look words up in the table that is the tensor `name` of the graph, beside the one that
+/// it is called by: one for each side that has layers among `tensors`.
+pub fn copies_of(config: &Value, name: &str, tensors: &Signature) -> Vec<&'static str> {
+    let own = model_type_of(config).unwrap_or_default();
+    let found = COPIES
+        .iter()
+        .find(|(family, original, _)| own == *family && name == *original);
+    let copies = found.map_or(&[][..], |(.., copies)| copies).iter();
+    let modules = copies.filter_map(|copy| copy.strip_suffix(".weight"));
+
+    let of_its_sides = modules.filter(|module| {
+        let side = module.trim_end_matches("embed_tokens");
+        tensors.keys().any(|name| name.starts_with(side))
+    });
+    of_its_sides.collect()
+}
+
+/// What the tensor `name` of a module may be called in files: as it is, or below the body's prefix.
+fn names_in_files(config: &Value, name: &str) -> Vec<String> {
+    let output = output_of(config).and_then(|output| name.strip_prefix(output));
+    let output = output
         .filter(|rest| rest.starts_with('.'))
         .map(|rest| format!("lm_head{rest}"));
-    let whole = renamed.unwrap_or_else(|| file_of_module(name));
-    if has(&whole) {
-        return whole;
-    }
+    let whole = output.unwrap_or_else(|| file_of_module(name));
     let prefixed = Names::of(config).map(|names| format!("{}.{name}", names.body));
 
-    prefixed
-        .map(|name| file_of_module(&name))
-        .filter(|name| has(name))
-        .unwrap_or(whole)
+    [whole]
+        .into_iter()
+        .chain(prefixed.map(|name| file_of_module(&name)))
+        .collect()
 }
 
 /// The name in files of a module, or of one of its tensors.
@@ -313,16 +379,15 @@ fn renamed(
 
 fn substituted(name: &str, from: &str, to: &str) -> Option<String> {
     let mut parts = name.split('.');
-    let mut number = "";
+    let mut to = to.to_owned();
     for part in from.split('.') {
         let found = parts.next()?;
         if part == "#" && !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit()) {
-            number = found;
+            to = to.replacen('#', found, 1);
         } else if part != found {
             return None;
         }
     }
-    let to = to.replace('#', number);
 
     Some(parts.fold(to, |name, part| format!("{name}.{part}")))
 }
@@ -353,6 +418,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{
+        network::entries,
+        tensors::{DType, TensorInfo},
+    };
 
     #[test]
     fn a_module_and_its_tensor_in_files_lead_to_each_other() {
@@ -376,5 +445,50 @@ mod tests {
             file_of_module(&format!("{module}.bias")),
             format!("{file}.bias")
         );
+        // A number for each place, in their order.
+        let file = "swin.encoder.layers.2.blocks.11.attention.self.value.weight";
+        let module = "swin.encoder.layers.2.blocks.11.attention.v_proj.weight";
+        assert_eq!(file_of_module(module), file);
+        assert_eq!(module_of_tensor(file), module);
+    }
+
+    /// One table, which three modules of the library have.
+    #[test]
+    fn copies_lead_to_their_original() {
+        let config = json!({"model_type": "mt5"});
+        let table = "transformer.shared.weight";
+        let has = |name: &str| name == table;
+        for name in [
+            "shared.weight",
+            "decoder.embed_tokens.weight",
+            "transformer.encoder.embed_tokens.weight",
+        ] {
+            assert_eq!(tensor_of_module(&config, name, has), table);
+            assert_eq!(is_copy_of(&config, name, table), name != "shared.weight");
+        }
+        let info = TensorInfo {
+            dtype: DType::F32,
+            shape: vec![3, 3],
+        };
+        let layer = "transformer.decoder.block.0.layer.0.SelfAttention.q.weight";
+        let tensors = Signature::from([(layer.to_owned(), info)]);
+        let decoder = "transformer.decoder.embed_tokens";
+        assert_eq!(copies_of(&config, table, &tensors), [decoder]);
+
+        assert_eq!(copies_of(&config, table, &Signature::new()), [""; 0]);
+    }
+
+    /// Its rows are tokens, which an adapter may have more of.
+    #[test]
+    fn every_family_of_tokens_has_its_vocabulary() {
+        for entry in entries() {
+            let of_pictures =
+                entry.library == "timm" || entry.classes.contains(&"ForImageClassification");
+            for name in entry.names {
+                let is_known = vocabulary_of(&json!({"model_type": name})).is_some();
+                let wanted = !(of_pictures || name.ends_with("_vision_model"));
+                assert_eq!(is_known, wanted, "{name}");
+            }
+        }
     }
 }

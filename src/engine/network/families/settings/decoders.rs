@@ -40,6 +40,14 @@ pub const LLAMA: Settings = Settings {
     only: &[],
 };
 
+pub const SEED_OSS: Settings = Settings {
+    extends: Some(&LLAMA_LIKE),
+    read: &[],
+    tensors: &["attention_bias", "attention_out_bias", "mlp_bias"],
+    neutral: &["attention_dropout", "residual_dropout"],
+    only: &[],
+};
+
 pub const MISTRAL: Settings = Settings {
     extends: Some(&LLAMA_LIKE),
     read: &["sliding_window"],

@@ -213,3 +213,32 @@ pub const SIGLIP_VISION: Settings = Settings {
     neutral: &[],
     only: &[],
 };
+
+/// Windows and heads stand in the shape of every table of biases.
+pub const SWIN: Settings = Settings {
+    extends: Some(&BACKBONE),
+    read: &["hidden_act", "layer_norm_eps", "image_size", "depths"],
+    tensors: &[
+        "patch_size",
+        "embed_dim",
+        "hidden_size",
+        "num_layers",
+        "num_hidden_layers",
+        "num_heads",
+        "num_attention_heads",
+        "window_size",
+        "mlp_ratio",
+        "qkv_bias",
+        "use_absolute_embeddings",
+    ],
+    neutral: &[
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "drop_path_rate",
+        "tie_word_embeddings",
+        // Of the head of the pre-training.
+        "encoder_stride",
+        "path_norm",
+    ],
+    only: &[("is_causal", &["false"])],
+};

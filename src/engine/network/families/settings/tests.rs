@@ -26,7 +26,7 @@ const READ_AND_NEUTRAL: [&str; 60] = [
     "dropout_rate",
     "drop_path_rate",
     "drop_connect_rate",
-    "classifier_dropout_prob",
+    "residual_dropout",
     "batch_norm_momentum",
     "layerscale_value",
     "attention_dropout",
@@ -139,8 +139,8 @@ fn the_libraries_own_configurations_pass() {
         }
     }
     assert_eq!(
-        seen, 79,
-        "classifiers, nineteen language models, six of tokens, six bodies, seven that write"
+        seen, 83,
+        "classifiers, twenty language models, six of tokens, seven bodies, seven that write"
     );
 
     for (name, saved) in values(&fixture["timm"]["saved"]) {
@@ -172,7 +172,7 @@ fn published_networks_of_images_pass() {
             check_part("vision_config.", &config["vision_config"], settings).expect(name);
         }
     }
-    assert_eq!(values(&published).count(), 9);
+    assert_eq!(values(&published).count(), 10);
 }
 
 /// Every `model_type` that a builder knows, aliases too.
@@ -210,7 +210,7 @@ fn every_architecture_of_timm_that_is_read_is_looked_at() {
 }
 
 /// The classes of timm whose arguments are known.
-const CONSTRUCTORS: [(&str, &Settings); 7] = [
+const CONSTRUCTORS: [(&str, &Settings); 8] = [
     ("ResNet", &TIMM_RESNET),
     ("VGG", &TIMM_VGG),
     ("VisionTransformer", &TIMM_VIT),
@@ -218,6 +218,7 @@ const CONSTRUCTORS: [(&str, &Settings); 7] = [
     ("DenseNet", &TIMM_DENSENET),
     ("EfficientNet", &TIMM_EFFICIENTNET),
     ("MobileNetV3", &TIMM_EFFICIENTNET),
+    ("SwinTransformer", &TIMM_SWIN),
 ];
 
 struct Arguments {

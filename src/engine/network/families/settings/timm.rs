@@ -302,3 +302,38 @@ pub const TIMM_VIT: Settings = Settings {
         ("scale_mlp_norm", &["false"]),
     ],
 };
+
+pub const TIMM_SWIN: Settings = Settings {
+    extends: None,
+    read: &["global_pool", "img_size"],
+    tensors: &[
+        "patch_size",
+        // The builder refuses windows that are not square.
+        "window_size",
+        "in_chans",
+        "num_classes",
+        "embed_dim",
+        "depths",
+        "num_heads",
+        "head_dim",
+        "mlp_ratio",
+        "qkv_bias",
+    ],
+    neutral: &[
+        "drop_rate",
+        "proj_drop_rate",
+        "attn_drop_rate",
+        "drop_path_rate",
+        "weight_init",
+        "device",
+        "dtype",
+        "pretrained",
+    ],
+    only: &[
+        ("always_partition", &["false"]),
+        ("dynamic_img_size", &["false"]),
+        ("strict_img_size", &["true"]),
+        ("embed_layer", &["\"PatchEmbed\""]),
+        ("norm_layer", &["\"LayerNorm\"", "\"layernorm\""]),
+    ],
+};

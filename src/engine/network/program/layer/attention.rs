@@ -2,7 +2,7 @@
 
 use super::Norm;
 use crate::network::{
-    op::{Distances, FullyMasked, FusedOrder, Rotary},
+    op::{Distances, FullyMasked, FusedOrder, Pair, Rotary},
     program::Param,
 };
 
@@ -38,6 +38,8 @@ pub struct Attention {
     pub mask_queries: bool,
     /// Tokens of the longest other sequence that keys, values and ids are of, where they are of another.
     pub cross: Option<usize>,
+    /// Tokens of one window of an image attend to each other alone.
+    pub windows: Option<Windows>,
 }
 
 impl Attention {
@@ -48,6 +50,13 @@ impl Attention {
             || self.distances.is_some()
             || self.mask_queries
             || self.cross.is_some()
+            || self.windows.is_some()
+    }
+
+    /// Keys that each query meets, of an attention over so many positions.
+    pub fn keys(&self, positions: usize) -> usize {
+        let of_a_window = self.windows.as_ref().map(Windows::positions);
+        self.cross.or(of_a_window).unwrap_or(positions)
     }
 
     /// Channels of all queries, all keys and all values.
@@ -78,6 +87,24 @@ pub struct PositionBias {
     pub max_distance: usize,
     /// All buckets are for keys before the query.
     pub one_sided: bool,
+}
+
+/// Windows of tokens that lie in a grid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    pub grid: Pair,
+    /// Rows and columns of a window, which divide those of the grid.
+    pub size: Pair,
+    pub shift: Pair,
+    /// `[(2 rows − 1)(2 columns − 1), heads]`
+    pub bias: Param<2>,
+}
+
+impl Windows {
+    /// Tokens of one window.
+    pub fn positions(&self) -> usize {
+        self.size.0 * self.size.1
+    }
 }
 
 /// The weights are `[d]`, shared by all heads.

@@ -82,3 +82,52 @@ fn registers_and_positions_of_another_grid() {
         );
     }
 }
+
+/// Windows that are shifted along both axes, along one, and not; a grid of an odd number of rows becomes a smaller one.
+#[test]
+fn windows_of_patches_and_merged_neighbours() {
+    for (shift, fused) in [([1, 1], "heads"), ([0, 1], "parts"), ([0, 0], "parts")] {
+        let windows = json!({"grid":[6, 4],"size":[3, 2],"shift":shift,"bias":"table"});
+        check(
+            &[2, 6, 4],
+            json!([{"op":"patch_embed","param":"p"},{"op":"linear","param":"qkv"},
+                {"op":"attention","heads":2,"fused":fused,"windows":windows},
+                {"op":"merge_tokens","grid":[6, 4]},{"op":"layer_norm","param":"n"},
+                {"op":"linear","param":"r"},{"op":"merge_tokens","grid":[3, 2]},
+                {"op":"mean_tokens"},{"op":"linear","param":"fc"}]),
+            &[
+                ("p.weight", &[4, 2, 1, 1]),
+                ("qkv.weight", &[12, 4]),
+                ("qkv.bias", &[12]),
+                ("table", &[15, 2]),
+                ("n.weight", &[16]),
+                ("n.bias", &[16]),
+                ("r.weight", &[3, 16]),
+                ("fc.weight", &[3, 12]),
+            ],
+        );
+    }
+}
+
+/// A learned query, the same for all samples, attends to the patches.
+#[test]
+fn a_query_of_a_table_pools_patches() {
+    check(
+        &[2, 4, 4],
+        json!([{"op":"patch_embed","param":"p","id":"x"},
+            {"op":"table","param":"probe","bare":true,"inputs":["input"]},
+            {"op":"linear","param":"q"},{"op":"linear","param":"kv","inputs":["x"]},
+            {"op":"split","parts":2,"part":0,"id":"k"},
+            {"op":"split","parts":2,"part":1,"id":"v","inputs":["kv"]},
+            {"op":"attention","heads":2,"cross":true,"inputs":["q","k","v"]},
+            {"op":"select_token"},{"op":"linear","param":"fc"}]),
+        &[
+            ("p.weight", &[6, 2, 2, 2]),
+            ("probe", &[1, 2, 3]),
+            ("q.weight", &[4, 3]),
+            ("q.bias", &[4]),
+            ("kv.weight", &[8, 6]),
+            ("fc.weight", &[3, 4]),
+        ],
+    );
+}

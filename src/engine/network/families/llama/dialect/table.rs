@@ -52,6 +52,22 @@ const AROUND: Norms = Norms {
 };
 
 static LLAMA: Dialect = PLAIN;
+static SEED_OSS: Dialect = Dialect {
+    head_size: Some(128),
+    kv_heads: KvHeads::Count(8),
+    biases: Biases {
+        queries_keys_values: Bias::Told {
+            key: "attention_bias",
+            default: true,
+        },
+        output: Bias::Told {
+            key: "attention_out_bias",
+            default: false,
+        },
+        ..Biases::TOLD
+    },
+    ..PLAIN
+};
 static MISTRAL: Dialect = Dialect {
     kv_heads: KvHeads::Count(8),
     biases: Biases::NONE,
@@ -266,6 +282,7 @@ const fn partial(default: f64) -> NumberKey {
 /// That of a family; Llama's of one without its own.
 pub(super) fn of(model_type: Option<&str>) -> &'static Dialect {
     match model_type {
+        Some("seed_oss") => &SEED_OSS,
         Some("mistral") => &MISTRAL,
         Some("qwen2") => &QWEN2,
         Some("qwen3") => &QWEN3,
