@@ -1,7 +1,7 @@
 //! Swin (Liu et al. 2021) in Hugging Face's form and in timm's: attention inside windows of the patches, in every
 //! second block shifted, and stages between which two by two neighbours become one token.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Builder, Source, Timm, settings, timm_vit, transformer::Attending};
 use crate::network::{
@@ -151,8 +151,12 @@ fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
 
 /// The library draws at random what a file lacks of its configuration's blocks, and leaves out what it has more.
 fn check_depths(source: &Source<'_>, found: &[usize]) -> Result<(), GraphError> {
-    let told = &source.config["depths"];
-    if told.is_null() || *told == Value::from(found) {
+    let default = json!([2, 2, 6, 2]);
+    let told = match &source.config["depths"] {
+        Value::Null => &default,
+        told => told,
+    };
+    if *told == Value::from(found) {
         return Ok(());
     }
     let detail = format!("depths: is {told}, but the file has {found:?} blocks");
@@ -336,9 +340,26 @@ impl Blocks<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::tensors::Signature;
+
+    /// A configuration that leaves them out has those of the library.
+    #[test]
+    fn blocks_are_as_many_as_the_configuration_says() {
+        let signature = Signature::new();
+        let checked = |config: Value, found: &[usize]| {
+            let source = Source {
+                config: &config,
+                signature: &signature,
+                sample: None,
+            };
+            check_depths(&source, found).is_ok()
+        };
+        assert!(checked(json!({}), &[2, 2, 6, 2]));
+        assert!(!checked(json!({}), &[1, 1]));
+        assert!(checked(json!({"depths": [1, 1]}), &[1, 1]));
+        assert!(!checked(json!({"depths": [1, 2]}), &[1, 1]));
+    }
 
     #[test]
     fn windows_that_are_not_square_are_refused() {
