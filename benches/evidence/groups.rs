@@ -75,8 +75,8 @@ fn tested(done: &Done) -> f64 {
 
 /// Forward passes; a gradient is three.
 fn passes(done: &Done) -> f64 {
-    let cost = &done.report["candidates"][0]["cost"];
-    number(&cost["sample_forwards"]) + 3.0 * number(&cost["sample_gradients"])
+    let candidate = &done.report["candidates"][0];
+    number(&candidate["sample_forwards"]) + 3.0 * number(&candidate["sample_gradients"])
 }
 
 fn number(value: &Value) -> f64 {

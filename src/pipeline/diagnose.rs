@@ -74,11 +74,8 @@ fn of_weights(context: &Context) -> Diagnosis {
     for name in names.iter().filter(|n| source.get(n).is_some()) {
         let a = &source[name];
         identical = identical && a.same_values(&target[name]);
-        // One look at each, which may lie in files; in f64 the difference of the sums loses nothing that counts.
-        let products = a.inner_products(&tuned[name]);
-        let [own, others] = products.squares;
-        squares += own;
-        moved += (own + others - 2.0 * products.product).max(0.0);
+        squares += a.squares();
+        moved += a.squared_distance(&tuned[name]);
     }
 
     let comparable: &[String] = if across_widths { &[] } else { &names };
